@@ -1,0 +1,1 @@
+"""Evaluators: what designs lose, measured on images."""

@@ -1,0 +1,194 @@
+"""Many small changes of one network, each evaluated by recomputing only what it changes.
+
+The sensitivity sweep asks hundreds of questions of the form "what if only this layer were narrower, or int8?". Every
+question leaves the nodes before the change as they were. For each batch the network runs once and keeps all its
+intermediate values; a candidate then runs only the nodes downstream of its change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import fx
+
+from netsmith.compression.calibrate import QuantParams
+from netsmith.network.graph import Graph
+from netsmith.network.passes import get_parameter
+
+FloatArray = NDArray[np.float64]
+_MEMORY = 600e6  #: bytes of kept intermediate values per batch
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A change of the network.
+
+    Attributes:
+        weights: parameter name -> its new value, same shape.
+        outputs: node -> grid on which its output is rounded.
+        inputs: (node, consumer) -> grid on which that consumer alone reads the node.
+        zeros: nodes whose output becomes zero (a branch that goes).
+    """
+
+    weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    outputs: Mapping[str, QuantParams] = field(default_factory=dict)
+    inputs: Mapping[tuple[str, str], QuantParams] = field(default_factory=dict)
+    zeros: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Per candidate, ``(N,)``: mean KL divergence from the unchanged network's outputs, cross-entropy, accuracy.
+
+    ``divergence_error`` is the standard error of the mean over images.
+    """
+
+    divergence: FloatArray
+    divergence_error: FloatArray
+    cross_entropy: FloatArray
+    accuracy: FloatArray
+    recomputed: float  #: share of node evaluations that candidates needed, against running each from the start
+
+
+class IncrementalEvaluator:
+    """Evaluates candidates on a fixed set of images.
+
+    Args:
+        graph: the unchanged network.
+        images: normalised ``(N, C, H, W)`` of the search split.
+        labels: ``(N,)``.
+        batch_size: images per pass; chosen from the memory of the intermediate values if None.
+    """
+
+    def __init__(self, graph: Graph, images: torch.Tensor, labels: torch.Tensor, batch_size: int | None = None) -> None:
+        self._graph = graph
+        self._images = images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
+        self._labels = labels
+        self._nodes = list(graph.module.graph.nodes)
+        self._parameters = {
+            n.name: _fast(get_parameter(graph.module, str(n.target)).detach())
+            for n in self._nodes
+            if n.op == "get_attr"
+        }
+        per_image = sum(
+            float(np.prod([int(s) for s in n.meta["val"].shape[1:]])) * 4
+            for n in self._nodes
+            if n.op == "call_function" and isinstance(n.meta.get("val"), torch.Tensor)
+        )
+        fits = max(1, int(_MEMORY / max(per_image, 1.0)))
+        self.batch_size = batch_size or (min(128, fits) if graph.dynamic_batch else graph.example_batch)
+
+    def evaluate(self, candidates: Sequence[Candidate], progress: Callable[[int, int], None] | None = None) -> Scores:
+        """Score every candidate on all images."""
+        plans = [self._plan(c) for c in candidates]
+        total, seen = len(self._labels), 0
+        sums = np.zeros((4, len(candidates)))
+        with torch.inference_mode():
+            for start in range(0, total, self.batch_size):
+                x, y = self._images[start : start + self.batch_size], self._labels[start : start + self.batch_size]
+                if len(y) < self.batch_size and not self._graph.dynamic_batch:
+                    break
+                base = self._run(x)
+                reference = F.log_softmax(base["output"].float(), dim=1)
+                for i, plan in enumerate(plans):
+                    logits = self._rerun(base, candidates[i], plan)
+                    log_p = F.log_softmax(logits.float(), dim=1)
+                    kl = (reference.exp() * (reference - log_p)).sum(dim=1).double()
+                    sums[0, i] += float(kl.sum())
+                    sums[1, i] += float((kl**2).sum())
+                    sums[2, i] += float(F.nll_loss(log_p, y, reduction="sum"))
+                    sums[3, i] += float((logits.argmax(1) == y).sum())
+                    if progress is not None:
+                        progress(start * len(candidates) + (i + 1) * len(y), total * len(candidates))
+                seen += len(y)
+        mean = sums / max(seen, 1)
+        spread = np.sqrt(np.maximum(mean[1] - mean[0] ** 2, 0) / max(seen, 1))
+        compute = sum(n.op == "call_function" for n in self._nodes)
+        share = float(np.mean([len(p) for p in plans])) / compute if plans else 0.0
+        return Scores(mean[0], spread, mean[2], mean[3], share)
+
+    def _plan(self, candidate: Candidate) -> list[fx.Node]:
+        """Nodes to recompute, in order: those the candidate touches and all that follow from them."""
+        touched = set(candidate.outputs) | candidate.zeros | {consumer for _, consumer in candidate.inputs}
+        dirty: set[fx.Node] = set()
+        for node in self._nodes:
+            if node.op == "placeholder":
+                if node.name in touched:
+                    dirty.add(node)
+            elif (
+                node.name in touched
+                or (node.op == "get_attr" and str(node.target) in candidate.weights)
+                or any(i in dirty for i in node.all_input_nodes)
+            ):
+                dirty.add(node)
+        return [n for n in self._nodes if n in dirty and n.op in ("call_function", "output", "placeholder")]
+
+    def _run(self, x: torch.Tensor) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for node in self._nodes:
+            if node.op == "placeholder":
+                values[node.name] = x
+            elif node.op == "get_attr":
+                values[node.name] = self._parameters[node.name]
+            elif node.op == "call_function":
+                values[node.name] = _call(node, values.__getitem__)
+            elif node.op == "output":
+                values["output"] = _logits(node, values.__getitem__)
+        return values
+
+    def _rerun(self, base: dict[str, Any], candidate: Candidate, plan: Iterable[fx.Node]) -> torch.Tensor:
+        new: dict[str, Any] = {}
+        weights = {
+            n.name: _fast(candidate.weights[str(n.target)])
+            for n in self._nodes
+            if n.op == "get_attr" and str(n.target) in candidate.weights
+        }
+
+        def plain(name: str) -> Any:
+            return new[name] if name in new else weights[name] if name in weights else base[name]
+
+        for node in plan:
+            if node.op == "output":
+                return _logits(node, plain)  # type: ignore[no-any-return]
+            if node.name in candidate.zeros:
+                value = torch.zeros_like(base[node.name])
+            elif node.op == "placeholder":
+                value = base[node.name]
+            else:
+
+                def read(name: str, consumer: str = node.name) -> Any:
+                    grid = candidate.inputs.get((name, consumer))
+                    return plain(name) if grid is None else _round(plain(name), grid)
+
+                value = _call(node, read)
+            if node.name in candidate.outputs:
+                value = _round(value, candidate.outputs[node.name])
+            new[node.name] = value
+        return base["output"]  # type: ignore[no-any-return]
+
+
+def _call(node: fx.Node, read: Callable[[str], Any]) -> Any:
+    args = fx.node.map_arg(node.args, lambda n: read(n.name))
+    kwargs = fx.node.map_arg(node.kwargs, lambda n: read(n.name))
+    return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _logits(node: fx.Node, read: Callable[[str], Any]) -> Any:
+    value = fx.node.map_arg(node.args[0], lambda n: read(n.name))
+    while isinstance(value, (tuple, list)):
+        value = value[0]
+    return value
+
+
+def _round(value: torch.Tensor, grid: QuantParams) -> torch.Tensor:
+    return torch.fake_quantize_per_tensor_affine(value, grid.scale, grid.zero_point, grid.qmin, grid.qmax)
+
+
+def _fast(value: torch.Tensor) -> torch.Tensor:
+    return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value

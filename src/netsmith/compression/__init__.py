@@ -1,0 +1,36 @@
+"""Acting on a given network: channel groups, pruning, residual branches, quantization, sensitivity, recipe."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netsmith.compression.branches import Branch, PassThrough, ZeroBranch, drop_branches, find_branches
+    from netsmith.compression.groups import ChannelGroup, GroupReport, Member, find_groups
+    from netsmith.compression.importance import channel_importance, keep_indices, widths
+    from netsmith.compression.prune import channel_counts, masked, plan
+    from netsmith.compression.recipe import DropStep, LayerKeep, PruneStep, Recipe, apply_recipe
+
+# ``prune`` itself is ``netsmith.compression.prune.prune``: a package attribute of that name would hide its module.
+# torch is loaded when a name is first used, not when the package is imported
+_HOME = {
+    "branches": ("Branch", "PassThrough", "ZeroBranch", "drop_branches", "find_branches"),
+    "groups": ("ChannelGroup", "GroupReport", "Member", "find_groups"),
+    "importance": ("channel_importance", "keep_indices", "widths"),
+    "prune": ("channel_counts", "masked", "plan"),
+    "recipe": ("DropStep", "LayerKeep", "PruneStep", "Recipe", "apply_recipe"),
+}
+
+__all__ = [
+    "Branch", "ChannelGroup", "DropStep", "GroupReport", "LayerKeep", "Member", "PassThrough", "PruneStep", "Recipe",
+    "ZeroBranch", "apply_recipe", "channel_counts", "channel_importance", "drop_branches", "find_branches",
+    "find_groups", "keep_indices", "masked", "plan", "widths",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,234 @@
+"""What can be chosen about a given network: channels of each group, presence of each branch, bits of each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import fx
+
+from netsmith.compression.branches import Branch
+from netsmith.compression.groups import ChannelGroup, GroupReport
+from netsmith.compression.importance import widths
+from netsmith.compression.placement import quantizable
+from netsmith.network.graph import Graph
+from netsmith.network.layers import KIND, LayerTable
+from netsmith.space import Decision, Space
+
+Designs = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+WIDTH, DEPTH, BITS = "channels", "branch", "bits"
+KEEP, DROP = "keep", "drop"
+
+
+def group_widths(group: ChannelGroup, multiple: int) -> tuple[int, ...]:
+    """Channel counts to choose from, ascending: eighths of the group in steps that the target likes."""
+    return widths(group.channels, multiple, [i / 8 for i in range(1, 8)], group.unit)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The decisions of one network and what they do to its layer table.
+
+    Attributes:
+        space: decisions ``GROUP.channels``, ``BRANCH.branch`` and ``LAYER.bits``; the last choice changes nothing.
+        graph: the network as given.
+        groups, branches, layers: what the decisions are about, in the order of the space.
+    """
+
+    space: Space
+    graph: Graph
+    groups: tuple[ChannelGroup, ...]
+    branches: tuple[Branch, ...]
+    layers: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, graph: Graph, report: GroupReport, branches: Sequence[Branch], *, prune: bool = True,
+        quantize: bool = True, multiple: int = 1, bits: Sequence[int] = (8, 32), pinned: Sequence[str] = (),
+    ) -> Choices:  # fmt: skip
+        """The choices for a network.
+
+        Args:
+            graph: the traced network.
+            report: its channel groups; groups and branches are used only if ``prune``.
+            branches: its removable branches.
+            multiple: granularity of channel counts that the target likes.
+            bits: bit-widths of weights and activations together, the largest last.
+            pinned: layers left as they are.
+        """
+        groups = tuple(g for g in report.groups if len(group_widths(g, multiple)) > 1) if prune else ()
+        drops = tuple(branches) if prune else ()
+        layers = tuple(n for n in quantizable(graph) if n not in pinned) if quantize else ()
+        decisions = [Decision(f"{g.name}.{WIDTH}", WIDTH, group_widths(g, multiple)) for g in groups]
+        decisions += [Decision(f"{b.name}.{DEPTH}", DEPTH, (DROP, KEEP)) for b in drops]
+        decisions += [Decision(f"{n}.{BITS}", BITS, tuple(sorted(bits))) for n in layers]
+        return cls(Space(tuple(decisions)), graph, groups, drops, layers)
+
+    @property
+    def original(self) -> Designs:
+        """The design that changes nothing, ``(D,)``."""
+        return self.space.sizes - 1
+
+    @cached_property
+    def values(self) -> FloatArray:
+        """``(D, K)`` numeric value of each choice (kept channels, 0/1 for a branch, bits), padded with the last one."""
+        k = int(self.space.sizes.max()) if len(self.space) else 1
+        out = np.zeros((len(self.space), k))
+        for d, decision in enumerate(self.space.decisions):
+            v = [float(c == KEEP) if decision.kind == DEPTH else float(c) for c in decision.choices]
+            out[d] = v + [v[-1]] * (k - len(v))
+        return out
+
+    @cached_property
+    def table(self) -> LayerTable:
+        """The layer table of the network as given."""
+        return self.graph.layers
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.table.names)}
+
+    @cached_property
+    def coupling(self) -> tuple[FloatArray, FloatArray]:
+        """``(D, R)`` each: input and output channels that row r loses for each channel that decision d removes."""
+        c_in, c_out = np.zeros((2, len(self.space), len(self.table)))
+        for d, group in enumerate(self.groups):
+            for members, side in ((group.inputs, c_in), (group.outputs, c_out)):
+                for m in members:
+                    for row in self._calls(m.layer):
+                        side[d, row] += len(m.index) / group.channels
+        depthwise = self.table.is_depthwise
+        c_in[:, depthwise] = np.maximum(c_in[:, depthwise], c_out[:, depthwise])
+        for r, sources in self._sources.items():
+            total = sum(int(self.table.c_out[s]) for s in sources) or 1
+            follow = sum((c_out[:, s] for s in sources), np.zeros(len(self.space)))
+            c_in[:, r] = follow * self.table.c_in[r] / total
+            c_out[:, r] = follow * self.table.c_out[r] / total
+        return c_in, c_out
+
+    def _calls(self, layer: str) -> list[int]:
+        return [i for n, i in self._rows.items() if n == layer or n.startswith(f"{layer}#")]
+
+    @cached_property
+    def _sources(self) -> dict[int, list[int]]:
+        """Glue row -> compute rows whose output channels it has (several behind a concatenation)."""
+        nodes, row_of = self.graph.nodes, self.graph.node_names
+        found: dict[str, list[int]] = {}
+
+        def sources(node: fx.Node) -> list[int]:
+            row = self._rows.get(row_of.get(node.name, ""), -1)
+            if row >= 0 and self.table.is_compute[row]:
+                return [row]
+            return found.get(node.name, [])
+
+        out = {}
+        for node in nodes.values():
+            if node.op != "call_function":
+                continue
+            row = self._rows.get(row_of.get(node.name, ""), -1)
+            inputs = [s for s in (sources(n) for n in node.all_input_nodes) if s]
+            concat = row >= 0 and self.table.kind[row] == KIND["concat"]
+            found[node.name] = [s for i in inputs for s in i] if concat else (inputs[0] if inputs else [])
+            if row >= 0 and not self.table.is_compute[row] and found[node.name]:
+                out[row] = found[node.name]
+        return out
+
+    @cached_property
+    def presence(self) -> NDArray[np.int64]:
+        """``(R,)`` decision whose branch holds the row, or -1; the addition behind a branch goes with it."""
+        out = np.full(len(self.table), -1)
+        for i, branch in enumerate(self.branches):
+            for name in self._vanishing(branch):
+                row = self._rows.get(self.graph.node_names.get(name, ""), -1)
+                if row >= 0:
+                    out[row] = len(self.groups) + i
+        return out
+
+    def _vanishing(self, branch: Branch) -> set[str]:
+        """Nodes that a dropped branch leaves without use: its own, and the addition that joined it."""
+        nodes = list(self.graph.module.graph.nodes)
+        own = {self.graph.node_of[n] for layer in branch.layers for n in self._rows if n.split("#")[0] == layer}
+        node = next((n for n in reversed(nodes) if n.name in own), None)
+        if node is None:
+            return set()
+        dead = {node}
+        while len(node.users) == 1:
+            node = next(iter(node.users))
+            if sum(n.op != "get_attr" for n in node.all_input_nodes) > 1:
+                break
+            dead.add(node)
+        for n in reversed(nodes):  # the addition itself stays alive here: it is what keeps the shortcut in use
+            if n.op == "call_function" and n.users and all(u in dead for u in n.users):
+                dead.add(n)
+        return {n.name for n in dead} | {node.name}
+
+    @cached_property
+    def precision(self) -> NDArray[np.int64]:
+        """``(R,)`` decision that sets the row's bits, or -1."""
+        out = np.full(len(self.table), -1)
+        first = len(self.groups) + len(self.branches)
+        for i, layer in enumerate(self.layers):
+            out[self._rows[layer]] = first + i
+        return out
+
+    def columns(self, designs: Designs) -> tuple[LayerTable, NDArray[np.bool_]]:
+        """Layer tables of designs ``(N, D)`` as arrays ``(N, R)``, and which rows are present ``(N, R)``.
+
+        Conversions between integer and floating point are not rows here; they depend on the placement.
+        """
+        designs = np.atleast_2d(designs)
+        value = self.values[np.arange(len(self.space)), designs] if len(self.space) else np.zeros((len(designs), 0))
+        width = np.array([d.kind == WIDTH for d in self.space.decisions], dtype=bool)
+        full = self.values[np.arange(len(self.space)), self.original] if len(self.space) else np.zeros(0)
+        removed = np.where(width, full - value, 0.0)
+        into, out_of = self.coupling
+        c_in = np.maximum(1, self.table.c_in - np.rint(removed @ into)).astype(np.int64)
+        c_out = np.maximum(1, self.table.c_out - np.rint(removed @ out_of)).astype(np.int64)
+        groups = np.where(self.table.is_depthwise, c_in, self.table.groups)
+        one = np.ones((len(designs), 1))
+        bits = np.concatenate([value, one * 32], axis=1)[:, self.precision].astype(np.int64)
+        present = np.concatenate([value, one], axis=1)[:, self.presence] > 0
+        table = self.table.replace(c_in=c_in, c_out=c_out, groups=groups, w_bits=bits, a_bits=bits)
+        return table, present
+
+    def int8_layers(self, design: Designs) -> list[str]:
+        """Layers of one design that run in fewer than 32 bits and are present."""
+        table, present = self.columns(design)
+        return [n for i, n in enumerate(table.names) if table.w_bits[0, i] < 32 and present[0, i]]
+
+    def kept(self, design: Designs) -> dict[str, int]:
+        """Group -> kept channels, for the groups that shrink and are not in a dropped branch."""
+        out = {}
+        for d, group in enumerate(self.groups):
+            n = int(self.values[d, design[d]])
+            if n < group.channels:
+                out[group.name] = n
+        return out
+
+    def canonical(self, design: Designs) -> Designs:
+        """The same network with the choices inside dropped branches reset, so that equal networks are equal designs."""
+        out = np.array(design, dtype=np.int64)
+        gone = {layer for b in self.dropped(out) for layer in b.layers}
+        for d, group in enumerate(self.groups):
+            if all(m.layer in gone for m in group.outputs if m.layer in self.report_layers):
+                out[d] = self.original[d]
+        first = len(self.groups) + len(self.branches)
+        for i, layer in enumerate(self.layers):
+            if layer.split("#")[0] in gone:
+                out[first + i] = self.original[first + i]
+        return out
+
+    @cached_property
+    def report_layers(self) -> frozenset[str]:
+        """Module paths of the layers with weights."""
+        return frozenset(n.split("#")[0] for n, c in zip(self.table.names, self.table.is_compute, strict=True) if c)
+
+    def dropped(self, design: Designs) -> list[Branch]:
+        """Branches that the design removes."""
+        first = len(self.groups)
+        return [b for i, b in enumerate(self.branches) if self.values[first + i, design[first + i]] == 0]

@@ -1,0 +1,106 @@
+"""Which tensors are integers, given the layers that run in int8.
+
+The rule follows what integer runtimes execute: an int8 convolution reads and writes integers and swallows a rectifier
+behind it; an int8 linear layer reads integers and writes floats; an addition runs on integers when one operand is an
+integer (the other is converted), products, concatenations and average pools when all are; max pools and reshapes pass
+integers through unchanged. Everything else computes in floating point, with a conversion on each crossing. Latency,
+fake quantization and ONNX all read this one placement, so that they speak of the same network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import fx
+
+from netsmith.network.graph import Graph
+from netsmith.network.passes import CONVS
+from netsmith.network.rows import fused_activation
+
+aten = torch.ops.aten
+
+INTEGER_GLUE = (
+    aten.add.Tensor, aten.mul.Tensor, aten.cat.default, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default,
+    aten.mean.dim,
+)  # fmt: skip
+PASS_THROUGH = (
+    aten.max_pool2d.default, aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.permute.default,
+    aten.transpose.int, aten.squeeze.dim, aten.unsqueeze.default,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where quantizers stand.
+
+    Attributes:
+        anchors: node whose output is an integer tensor -> the node that owns its scale (itself, or the producer that a
+            max pool or reshape passes through).
+        inputs: node with a float output -> consumers that read it through a quantizer.
+        glue: nodes other than layers that run on integers.
+    """
+
+    anchors: dict[str, str]
+    inputs: dict[str, tuple[str, ...]]
+    glue: frozenset[str]
+
+    @property
+    def scaled(self) -> set[str]:
+        """Nodes that need a scale of their own."""
+        return set(self.anchors.values()) | set(self.inputs)
+
+
+def quantizable(graph: Graph) -> dict[str, str]:
+    """Layers that can run in int8: row name -> node name; shared or computed weights stay floating point."""
+    found, nodes = {}, graph.nodes
+    for name, node_name in graph.node_of.items():
+        node = nodes[node_name]
+        if node.target in (*CONVS, aten.linear.default) and name not in graph.layers.frozen:
+            found[name] = node_name
+    return found
+
+
+def place(graph: Graph, int8_layers: Collection[str]) -> Placement:
+    """Place quantizers for the given layers (row names)."""
+    nodes = graph.nodes
+    layers = {graph.node_of[name] for name in int8_layers}
+    anchors: dict[str, str] = {}
+    inputs: dict[str, list[str]] = {}
+    glue: set[str] = set()
+
+    def integer(node: fx.Node) -> None:
+        sink = fused_activation(node) or node
+        anchors[sink.name] = sink.name
+
+    for node in nodes.values():
+        if node.op != "call_function" or node.name in anchors:
+            continue
+        if node.name in layers:
+            source = node.args[0]
+            assert isinstance(source, fx.Node)
+            if source.name not in anchors:
+                inputs.setdefault(source.name, []).append(node.name)
+            if node.target in CONVS:
+                integer(node)
+            continue
+        operands = [n for n in node.all_input_nodes if isinstance(n.meta.get("val"), torch.Tensor)]
+        floats = [n for n in operands if n.name not in anchors]
+        if not operands or len(floats) == len(operands) or any(n.op == "get_attr" for n in operands):
+            continue
+        binary = node.target in (aten.add.Tensor, aten.mul.Tensor)
+        if node.target is aten.add.Tensor and len(operands) == 2:
+            # one conversion here keeps the whole residual stream behind it in integers
+            for n in floats:
+                inputs.setdefault(n.name, []).append(node.name)
+            floats = []
+        if floats:
+            continue
+        if node.target in INTEGER_GLUE and (len(operands) > 1 or not binary):
+            glue.add(node.name)
+            integer(node)
+        elif node.target in PASS_THROUGH:
+            glue.add(node.name)
+            anchors[node.name] = anchors[operands[0].name]
+    return Placement(anchors, {k: tuple(v) for k, v in inputs.items()}, frozenset(glue))

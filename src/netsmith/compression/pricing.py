@@ -1,0 +1,327 @@
+"""What designs cost on a target: prediction of one design, and cost tables that a solver can optimise over.
+
+A compute layer's cost depends on few decisions (its input channels, its output channels, its bits, whether its branch
+is there), so it becomes one exact factor over them. What lies between layers (additions, conversions between integers
+and floats) depends on the placement of integers, which is not local; it is expanded around a given design, first order
+and pairs of neighbouring layers, and the expansion is renewed at the solution until it stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsmith.compression.choices import BITS, Choices, Designs, FloatArray
+from netsmith.compression.placement import Placement, place
+from netsmith.hardware.target import Cost, CostTable, Factor, Target
+from netsmith.network.layers import KIND, LayerTable
+
+_CELLS = 600  #: a factor over more cells than this is expanded around the current design instead
+RowCost = Callable[[LayerTable], FloatArray]
+
+
+class Pricing:
+    """Costs of the designs of ``choices`` on ``target``.
+
+    Costs by name: ``latency`` (s), ``energy`` (J, where the target has it), ``macs``, ``size`` (bytes of weights at
+    their bits, 32-bit biases and one 32-bit scale per channel of an integer layer).
+    """
+
+    def __init__(self, choices: Choices, target: Target) -> None:
+        self.choices, self.target = choices, target
+        self._placements: dict[bytes, Placement] = {}
+
+    def row_cost(self, name: str) -> RowCost:
+        """The cost of each row of a table, ``(..., L)``, for a cost name."""
+        if name == "macs":
+            return lambda t: np.asarray(t.macs, dtype=float)
+        if name == "size":
+            return _size
+        if name == "energy":
+            return lambda t: np.asarray(self.target.cost(t).energy_j, dtype=float)
+        return lambda t: np.asarray(self.target.cost(t).latency_s)
+
+    def between(self, name: str) -> bool:
+        """Whether glue and conversions have this cost."""
+        return name in ("latency", "energy")
+
+    def predict(self, designs: Designs, name: str = "latency") -> FloatArray:
+        """Cost of each design, ``(N,)``, with its own placement."""
+        designs = np.atleast_2d(designs)
+        tables, present = self.choices.columns(designs)
+        compute = tables.is_compute[0]
+        rows = self.row_cost(name)
+        layers = tables.take(compute)
+        total = np.where(present[:, compute], rows(layers), 0.0).sum(axis=1)
+        return np.asarray(total + (self._between(designs, name) if self.between(name) else 0.0))
+
+    def per_row(self, design: Designs, name: str = "latency") -> FloatArray:
+        """Cost of each row of the table for one design, ``(R,)``, conversions not included."""
+        table, present = self.choices.columns(design)
+        table = self._with_glue_bits(table, self._placement(design))
+        return np.where(present[0], self.row_cost(name)(table)[0], 0.0)
+
+    def table(self, name: str, around: Designs) -> CostTable:
+        """The cost table of one cost, exact for layers, expanded around the design ``around`` for what lies between."""
+        space = self.choices.space
+        d, k = len(space), int(space.sizes.max()) if len(space) else 1
+        unary = np.where(np.arange(k) < space.sizes[:, None], 0.0, np.inf)
+        fixed, factors = self._layers(name, around, unary)
+        if self.between(name):
+            base, ones, pairs = self._expansion(name, around)
+            fixed += base
+            for i in range(d):
+                unary[i, : space.sizes[i]] += ones[i]
+            for (i, j), values in pairs.items():
+                factors.append(Factor((i, j), values))
+        return CostTable(fixed, unary, tuple(factors))
+
+    def prepare(self, measure: Callable[..., object], progress: Callable[[int, int], None] | None = None) -> None:
+        """Hand every row that the search may ask for to a target's ``prepare``, in one table."""
+        recorder = _Recorder(self.target)
+        shadow = Pricing(self.choices, recorder)
+        start = self.choices.original.copy()
+        shadow.table("latency", start)
+        start[len(self.choices.groups) + len(self.choices.branches) :] = 0
+        shadow.table("latency", start)
+        columns = {
+            k: np.concatenate([t.columns[k].ravel() for t in recorder.tables]) for k in recorder.tables[0].columns
+        }
+        index = np.unique(np.stack(list(columns.values())), axis=1, return_index=True)[1]
+        rows: dict[str, Any] = {k: v[index] for k, v in columns.items()}
+        measure(LayerTable(names=("row",) * len(index), **rows), progress=progress)
+
+    # --- compute layers: exact --------------------------------------------------------------------------------------
+
+    def _touching(self, r: int) -> list[int]:
+        """Decisions that the cost of row r depends on, the most important first."""
+        choices = self.choices
+        into, out_of = choices.coupling
+        rest = [int(x) for x in (choices.precision[r], choices.presence[r]) if x >= 0]
+        wide = np.argsort(-(into[:, r] + 1.001 * out_of[:, r]), kind="stable")
+        return rest + [int(d) for d in wide if into[d, r] + out_of[d, r] > 0]
+
+    def _layers(self, name: str, around: Designs, unary: FloatArray) -> tuple[float, list[Factor]]:
+        choices, space = self.choices, self.choices.space
+        chunks: list[NDArray[np.int64]] = []
+        plan: list[tuple[int, tuple[int, ...], tuple[int, ...], list[int]]] = []
+        for r in np.flatnonzero(choices.table.is_compute):
+            touching = self._touching(int(r))
+            exact: list[int] = []
+            for dec in touching:
+                if np.prod([space.sizes[e] for e in [*exact, dec]]) <= _CELLS:
+                    exact.append(dec)
+            rest = [dec for dec in touching if dec not in exact]
+            shape = tuple(int(space.sizes[e]) for e in exact)
+            designs = np.tile(around, (int(np.prod(shape, dtype=int)), 1))
+            if exact:
+                designs[:, exact] = np.indices(shape).reshape(len(exact), -1).T
+            singles = [np.tile(around, (int(space.sizes[dec]), 1)) for dec in rest]
+            for dec, block in zip(rest, singles, strict=True):
+                block[:, dec] = np.arange(space.sizes[dec])
+            chunks.append(np.concatenate([designs, *singles]))
+            plan.append((int(r), tuple(exact), shape, rest))
+        if not plan:
+            return 0.0, []
+        costs = self._row_costs(name, chunks, [p[0] for p in plan])
+        fixed, factors = 0.0, []
+        for (_, exact_, shape, rest), cost in zip(plan, costs, strict=True):
+            cells = int(np.prod(shape, dtype=int))
+            values = cost[:cells].reshape(shape)
+            here = values[tuple(around[e] for e in exact_)] if exact_ else values
+            start = cells
+            for dec in rest:
+                single = cost[start : start + space.sizes[dec]]
+                unary[dec, : space.sizes[dec]] += single - here
+                start += space.sizes[dec]
+            if not exact_:
+                fixed += float(values)
+            elif len(exact_) == 1:
+                unary[exact_[0], : shape[0]] += values
+            else:
+                factors.append(Factor(exact_, values))
+        return fixed, factors
+
+    def _row_costs(self, name: str, chunks: list[NDArray[np.int64]], rows: list[int]) -> list[FloatArray]:
+        """Cost of row ``rows[i]`` under each design of ``chunks[i]``; the target is asked once."""
+        tables, masks = [], []
+        for designs, r in zip(chunks, rows, strict=True):
+            table, present = self.choices.columns(designs)
+            tables.append({k: v[:, r] for k, v in table.columns.items()})
+            masks.append(present[:, r])
+        merged: dict[str, Any] = {k: np.concatenate([t[k] for t in tables]) for k in tables[0]}
+        names = tuple(self.choices.table.names[r] for r, c in zip(rows, chunks, strict=True) for _ in range(len(c)))
+        cost = np.where(np.concatenate(masks), self.row_cost(name)(LayerTable(names=names, **merged)), 0.0)
+        return np.split(cost, np.cumsum([len(c) for c in chunks])[:-1])
+
+    # --- between layers: expanded around a design -------------------------------------------------------------------
+
+    def _expansion(
+        self, name: str, around: Designs
+    ) -> tuple[float, list[FloatArray], dict[tuple[int, int], FloatArray]]:
+        space = self.choices.space
+        kinds = [d.kind for d in space.decisions]
+        designs: list[Designs] = [around]
+        where: list[tuple[int, ...]] = [()]
+        for i, size in enumerate(space.sizes):
+            for k in range(size):
+                designs.append(_with(around, {i: k}))
+                where.append((i, k))
+        pairs = [(i, j) for i, j in self._neighbours() if kinds[i] == kinds[j] == BITS]
+        for i, j in pairs:
+            for k in range(space.sizes[i]):
+                for m in range(space.sizes[j]):
+                    designs.append(_with(around, {i: k, j: m}))
+                    where.append((i, j, k, m))
+        cost = self._between(np.array(designs), name)
+        base = float(cost[0])
+        ones = [np.zeros(int(s)) for s in space.sizes]
+        two = {(i, j): np.zeros((int(space.sizes[i]), int(space.sizes[j]))) for i, j in pairs}
+        for place_, c in zip(where, cost, strict=True):
+            if len(place_) == 2:
+                ones[place_[0]][place_[1]] = c - base
+        for place_, c in zip(where, cost, strict=True):
+            if len(place_) == 4:
+                i, j, k, m = place_
+                two[i, j][k, m] = c - base - ones[i][k] - ones[j][m]
+        return base, ones, {p: v for p, v in two.items() if np.abs(v).max() > 1e-12}
+
+    def _neighbours(self) -> list[tuple[int, int]]:
+        """Pairs of bit decisions whose layers meet through glue only."""
+        choices = self.choices
+        decision = {choices.graph.node_of[n]: choices.space.index(f"{n}.{BITS}") for n in choices.layers}
+        reach: dict[str, frozenset[int]] = {}
+        found: set[tuple[int, int]] = set()
+        for node in choices.graph.module.graph.nodes:
+            ups: set[int] = set()
+            for n in node.all_input_nodes:
+                ups |= reach.get(n.name, frozenset())
+            if node.name in decision:
+                me = decision[node.name]
+                found |= {(min(u, me), max(u, me)) for u in ups if u != me}
+                reach[node.name] = frozenset({me})
+            elif node.op == "call_function":
+                if len(node.all_input_nodes) > 1:  # layers that meet in one addition decide its placement together
+                    found |= {(u, v) for u in ups for v in ups if u < v}
+                reach[node.name] = frozenset(sorted(ups)[-3:])
+        return sorted(found)
+
+    def _placement(self, design: Designs) -> Placement:
+        layers = self.choices.int8_layers(design)
+        key = "\n".join(layers).encode()
+        if key not in self._placements:
+            if len(self._placements) > 4000:
+                self._placements.clear()
+            self._placements[key] = place(self.choices.graph, layers)
+        return self._placements[key]
+
+    def _with_glue_bits(self, table: LayerTable, placement: Placement) -> LayerTable:
+        integer = {self.choices.graph.node_names[n] for n in placement.glue if n in self.choices.graph.node_names}
+        glue = np.array([n in integer for n in table.names])
+        bits = np.where(glue, 8, np.where(table.is_compute, table.a_bits, 32))
+        return table.replace(a_bits=bits, w_bits=np.where(table.is_compute, table.w_bits, bits))
+
+    def _between(self, designs: Designs, name: str) -> FloatArray:
+        """Cost of glue and conversions of each design, ``(N,)``."""
+        choices = self.choices
+        designs = np.atleast_2d(designs)
+        tables, present = choices.columns(designs)
+        glue = np.flatnonzero(~tables.is_compute[0])
+        blocks: list[dict[str, NDArray[np.int64]]] = []
+        owner: list[NDArray[np.int64]] = []
+        for i, design in enumerate(designs):
+            placement = self._placement(design)
+            one = LayerTable(names=tables.names, **{k: v[i] for k, v in tables.columns.items()})
+            one = self._with_glue_bits(one, placement)
+            rows = glue[present[i, glue]]
+            conversions = self._conversions(one, placement, present[i])
+            block = {k: np.concatenate([v[rows], conversions[k]]) for k, v in one.columns.items()}
+            blocks.append(block)
+            owner.append(np.full(len(block["kind"]), i))
+        merged: dict[str, Any] = {k: np.concatenate([b[k] for b in blocks]) for k in blocks[0]}
+        if not len(merged["kind"]):
+            return np.zeros(len(designs))
+        flat = LayerTable(names=("between",) * len(merged["kind"]), **merged)
+        costs = np.bincount(np.concatenate(owner), self.row_cost(name)(flat), minlength=len(designs))
+        return np.asarray(costs, dtype=float)
+
+    def _conversions(
+        self, table: LayerTable, placement: Placement, present: NDArray[np.bool_]
+    ) -> dict[str, NDArray[np.int64]]:
+        """Rows of the quantize and dequantize operators that the placement needs."""
+        nodes = self.choices.graph.nodes
+        rows: list[tuple[int, int]] = []
+        shape_of = self._shape_rows
+        for name in placement.inputs:
+            if name in shape_of and (shape_of[name] < 0 or present[shape_of[name]]):
+                rows.append((shape_of[name], KIND["quantize"]))
+        layers = {self.choices.graph.node_of[n] for n in self.choices.layers}
+        for name in placement.anchors:
+            float_users = [
+                u for u in nodes[name].users
+                if u.name not in placement.glue and u.name not in placement.anchors
+                and not (u.name in layers and self._is_int8(table, u.name))
+            ]  # fmt: skip
+            if float_users and name in shape_of and shape_of[name] >= 0 and present[shape_of[name]]:
+                rows.append((shape_of[name], KIND["dequantize"]))
+        columns = {k: np.ones(len(rows), dtype=np.int64) for k in table.columns}
+        for j, (r, kind) in enumerate(rows):
+            columns["kind"][j] = kind
+            columns["bias"][j] = columns["activation"][j] = 0
+            columns["w_bits"][j] = columns["a_bits"][j] = 8
+            c, h, w = self.choices.graph.input_shape[:3] if r < 0 else (table.c_out[r], table.h_out[r], table.w_out[r])
+            for side in ("in", "out"):
+                columns[f"c_{side}"][j], columns[f"h_{side}"][j], columns[f"w_{side}"][j] = c, h, w
+        return columns
+
+    def _is_int8(self, table: LayerTable, node: str) -> bool:
+        name = self.choices.graph.node_names[node]
+        return bool(table.w_bits[table.names.index(name)] < 32)
+
+    @property
+    def _shape_rows(self) -> dict[str, int]:
+        """Node -> row whose output has its shape (its own, or that of the layer it is fused into); -1 for the input."""
+        if not hasattr(self, "_shapes"):
+            graph = self.choices.graph
+            index = {n: i for i, n in enumerate(graph.layers.names)}
+            shapes: dict[str, int] = {}
+            for node in graph.module.graph.nodes:
+                if node.op == "placeholder":
+                    shapes[node.name] = -1
+                elif node.name in graph.node_names:
+                    shapes[node.name] = index[graph.node_names[node.name]]
+                elif node.op == "call_function":
+                    ups = [shapes[n.name] for n in node.all_input_nodes if n.name in shapes]
+                    if ups:
+                        shapes[node.name] = ups[0]
+            self._shapes = shapes
+        return self._shapes
+
+
+class _Recorder:
+    """A target that notes what it is asked and charges nothing."""
+
+    def __init__(self, target: Target) -> None:
+        self.name, self.capabilities = target.name, target.capabilities
+        self.tables: list[LayerTable] = []
+
+    def cost(self, table: LayerTable, batch: int = 1) -> Cost:
+        self.tables.append(table)
+        return Cost(np.zeros(table.kind.shape))
+
+
+def _with(design: Designs, change: dict[int, int]) -> Designs:
+    out = design.copy()
+    for i, k in change.items():
+        out[i] = k
+    return out
+
+
+def _size(table: LayerTable) -> FloatArray:
+    integer = (table.weights > 0) & (table.w_bits < 32)
+    return np.asarray(
+        table.weights * table.w_bits / 8 + (table.params - table.weights) * 4 + np.where(integer, table.c_out * 4, 0.0)
+    )

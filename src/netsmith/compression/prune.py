@@ -1,0 +1,179 @@
+"""Pruning over channel groups: a plan of what every layer keeps, the smaller network, and its masked parent."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from netsmith.compression.branches import shell
+from netsmith.compression.groups import ChannelGroup, GroupReport
+from netsmith.compression.recipe import LayerKeep, PruneStep, apply_prune, slice_layer
+from netsmith.errors import InputError, did_you_mean
+
+Keep = Mapping[str, Sequence[int]]
+
+
+def plan(report: GroupReport, keep: Keep) -> PruneStep:
+    """Turn kept channels of groups into kept channels of layers.
+
+    Args:
+        report: the groups of the network.
+        keep: group name to the channels that stay, of ``range(group.channels)``, whole units of ``group.unit``.
+
+    Raises:
+        InputError: an unknown group, an index out of range, a split unit, or nothing kept.
+    """
+    dropped: dict[tuple[str, str], set[int]] = {}
+    sizes: dict[str, list[int]] = {}
+    dims: dict[str, int] = {}
+    attributes: dict[str, dict[str, int]] = {}
+    notes: dict[str, tuple[int, int]] = {}
+    for name, channels in keep.items():
+        group = _group(report, name)
+        kept = _checked(group, channels)
+        if kept.all():
+            continue
+        n = int(kept.sum())
+        notes[name] = (n, group.channels)
+        for side, members in (("out", group.outputs), ("in", group.inputs)):
+            for m in members:
+                dropped.setdefault((m.layer, side), set()).update(m.index[~kept[m.root]].tolist())
+                sizes.setdefault(m.layer, [0, 0])[side == "out"] = m.size
+                if m.dim is not None:
+                    dims[m.layer] = m.dim
+        for path, attribute, value in group.attributes:
+            attributes.setdefault(path, {})[attribute] = value * n // group.channels
+
+    def rest(layer: str, side: str) -> tuple[int, ...] | None:
+        gone = dropped.get((layer, side))
+        if gone is None:
+            return None
+        left = tuple(i for i in range(sizes[layer][side == "out"]) if i not in gone)
+        if not left:
+            raise InputError(f"pruning would leave layer {layer!r} without channels; keep at least one")
+        return left
+
+    layers = {layer: LayerKeep(rest(layer, "in"), rest(layer, "out"), dims.get(layer)) for layer in sizes}
+    return PruneStep(layers, attributes, notes)
+
+
+def prune(model: nn.Module, report: GroupReport, keep: Keep) -> PruneStep:
+    """Prune ``model`` in place, so that its tensors are smaller, and return the step for its recipe.
+
+    Args and errors as ``plan``.
+    """
+    step = plan(report, keep)
+    apply_prune(model, step)
+    return step
+
+
+def masked(model: nn.Module, report: GroupReport, keep: Keep) -> nn.Module:
+    """Return the masked parent: a copy with all channels of ``model`` and the same outputs as the pruned network.
+
+    Every layer that consumes a dropped channel has the weights of that input set to zero; a norm over all channels
+    (layer norm, group norm with one group) takes its statistics over the kept ones.
+    """
+    parent = shell(model)
+    step = plan(report, keep)
+    for name, layer in step.layers.items():
+        if layer.dim is not None:
+            continue
+        module = parent.get_submodule(name)
+        if layer.inputs is not None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+            _mask_inputs(module, layer.inputs)
+        elif layer.outputs is not None and _mixes_channels(module):
+            path, _, attribute = name.rpartition(".")
+            setattr(parent.get_submodule(path), attribute, _MaskedNorm(module, layer))
+    return parent
+
+
+def channel_counts(report: GroupReport, keep: Mapping[str, Sequence[int] | int]) -> dict[str, tuple[int, int]]:
+    """Channels of every layer after pruning, without pruning.
+
+    Args:
+        report: the groups of the network.
+        keep: group name to kept channels, or to their number (then the first ones are taken).
+
+    Returns:
+        Path of each convolution and linear layer -> ``(c_in, c_out)``.
+    """
+    indices = {k: range(v) if isinstance(v, int) else v for k, v in keep.items()}
+    counts = dict(report.counts)
+    for name, layer in plan(report, indices).layers.items():
+        if name not in counts:
+            continue
+        c_in, c_out = counts[name]
+        if layer.inputs is not None:
+            c_in = len(layer.inputs)
+        if layer.outputs is not None:
+            if layer.inputs is None and name in report.through:
+                c_in = len(layer.outputs)
+            c_out = len(layer.outputs)
+        counts[name] = c_in, c_out
+    return counts
+
+
+def _group(report: GroupReport, name: str) -> ChannelGroup:
+    for group in report.groups:
+        if group.name == name:
+            return group
+    if name in report.frozen:
+        raise InputError(f"layer {name!r} cannot be pruned: {report.frozen[name]}")
+    raise InputError(f"unknown channel group {name!r}{did_you_mean(name, [g.name for g in report.groups])}")
+
+
+def _checked(group: ChannelGroup, channels: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    index = np.asarray(channels, dtype=np.int64)
+    if index.size == 0 or index.min() < 0 or index.max() >= group.channels:
+        raise InputError(
+            f"group {group.name!r}: keep between 1 and {group.channels} of the channels 0..{group.channels - 1}"
+        )
+    kept = np.zeros(group.channels, dtype=bool)
+    kept[index] = True
+    units = kept.reshape(-1, group.unit)
+    if (units.any(axis=1) != units.all(axis=1)).any():
+        raise InputError(f"group {group.name!r}: keep or drop whole units of {group.unit} consecutive channels")
+    return kept
+
+
+def _mask_inputs(module: nn.Module, kept: Sequence[int]) -> None:
+    if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1:
+        return  # the whole convolution group goes, with its outputs, which their consumers mask
+    weight = module.weight
+    assert isinstance(weight, torch.Tensor)
+    dim = 0 if getattr(module, "transposed", False) else 1
+    mask = torch.zeros(weight.shape[dim], dtype=torch.bool, device=weight.device)
+    mask[list(kept)] = True
+    zeroed = weight.detach().index_fill(dim, (~mask).nonzero().squeeze(1), 0.0)
+    module.weight = nn.Parameter(zeroed, requires_grad=weight.requires_grad)
+
+
+def _mixes_channels(module: nn.Module) -> bool:
+    return isinstance(module, nn.LayerNorm) or (isinstance(module, nn.GroupNorm) and module.num_groups == 1)
+
+
+class _MaskedNorm(nn.Module):
+    """A norm over the kept channels of a full tensor; the others yield zero."""
+
+    kept: torch.Tensor
+
+    def __init__(self, norm: Any, keep: LayerKeep) -> None:
+        super().__init__()
+        assert keep.outputs is not None
+        self.size = norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.normalized_shape[0]
+        # subclasses of LayerNorm for images (LayerNorm2d) take channels second
+        self.second = isinstance(norm, nn.GroupNorm) or "2d" in type(norm).__name__.lower()
+        self.norm = copy.deepcopy(norm)
+        slice_layer(self.norm, keep)
+        self.register_buffer("kept", torch.tensor(keep.outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        dim = 1 if self.second and x.shape[1] == self.size else x.dim() - 1
+        y = self.norm(x.index_select(dim, self.kept))
+        out: torch.Tensor = torch.zeros_like(x).index_copy(dim, self.kept, y)
+        return out

@@ -1,0 +1,303 @@
+"""The replayable recipe: what was removed from a network, as indices, applied by slicing tensors.
+
+A recipe knows nothing of dependency graphs: it holds, for each layer, the input and output channels that stay. So the
+user's own factory output becomes the compressed network without tracing, and the saved weights load strictly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from netsmith.compression.branches import Branch, ZeroBranch, drop_branches
+from netsmith.errors import InputError
+
+IntArray = NDArray[np.int64]
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class LayerKeep:
+    """Channels of a layer that stay, in its present numbering.
+
+    Attributes:
+        inputs, outputs: ascending indices; ``None`` leaves the side alone. Norms and depthwise convolutions, whose
+            sides are one, use ``outputs`` alone.
+        dim: for a bare parameter, the sliced dimension (``outputs`` has the indices); ``None`` for a module.
+    """
+
+    inputs: tuple[int, ...] | None = None
+    outputs: tuple[int, ...] | None = None
+    dim: int | None = None
+
+
+@dataclass(frozen=True)
+class PruneStep:
+    """Slice layers.
+
+    Attributes:
+        layers: module path (or parameter path) to what stays.
+        attributes: module path to integer attributes that its forward reads (``num_heads``) and their new values.
+        groups: group name to the number of kept and original channels; a note for readers, not used in replay.
+    """
+
+    layers: Mapping[str, LayerKeep]
+    attributes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DropStep:
+    """Remove residual branches."""
+
+    branches: tuple[Branch, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Decisions in the order in which they were taken; ``quantize`` belongs to the quantizer.
+
+    >>> Recipe.from_json(Recipe().to_json()) == Recipe()
+    True
+    """
+
+    steps: tuple[DropStep | PruneStep, ...] = ()
+    quantize: Mapping[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    def then(self, *steps: DropStep | PruneStep) -> Recipe:
+        """Return the recipe with ``steps`` after its own; steps that do nothing are left out."""
+        real = [s for s in steps if (s.branches if isinstance(s, DropStep) else s.layers)]
+        return Recipe((*self.steps, *real), self.quantize, self.version)
+
+    def to_json(self) -> str:
+        """Return the recipe as JSON text; index lists are written as ranges (``0-15,18``)."""
+        steps = [_drop_to_dict(s) if isinstance(s, DropStep) else _prune_to_dict(s) for s in self.steps]
+        return json.dumps({"version": self.version, "steps": steps, "quantize": dict(self.quantize)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            InputError: the text is no recipe, or one of a newer version.
+        """
+        try:
+            data = json.loads(text)
+            if data["version"] > VERSION:
+                raise InputError(
+                    f"the recipe has version {data['version']}, this netsmith reads up to {VERSION}; update netsmith"
+                )
+            steps = tuple(_step_from_dict(s) for s in data["steps"])
+            return cls(steps, data.get("quantize", {}), data["version"])
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            raise InputError(f"this is not a netsmith recipe ({e!r}); give the recipe.json of a run") from e
+
+
+def apply_recipe(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Apply every step to ``model`` in place, without tracing, and return it; weights then load strictly.
+
+    Raises:
+        InputError: the recipe names a layer or a channel that the model does not have.
+    """
+    for step in recipe.steps:
+        if isinstance(step, DropStep):
+            drop_branches(model, step.branches)
+        else:
+            apply_prune(model, step)
+    return model
+
+
+def apply_prune(model: nn.Module, step: PruneStep) -> nn.Module:
+    """Slice the layers of one step in place and return the model. Raises InputError as ``apply_recipe`` does."""
+    for name, keep in step.layers.items():
+        if keep.dim is not None:
+            _slice_bare(model, name, keep)
+        else:
+            slice_layer(_submodule(model, name), keep, name)
+    for name, values in step.attributes.items():
+        module = _submodule(model, name)
+        for attribute, value in values.items():
+            setattr(module, attribute, value)
+    return model
+
+
+def slice_layer(module: nn.Module, keep: LayerKeep, name: str = "layer") -> None:
+    """Keep the channels ``keep`` of a module in place: tensors shrink and the module's own counts follow.
+
+    Raises:
+        InputError: the module is of a kind that netsmith cannot slice, or an index is out of range.
+    """
+    if isinstance(module, nn.modules.conv._ConvNd):
+        _slice_conv(module, keep, name)
+    elif isinstance(module, nn.Linear):
+        if keep.outputs is not None:
+            _slice(module, ("weight", "bias"), keep.outputs, name)
+            module.out_features = len(keep.outputs)
+        if keep.inputs is not None:
+            _slice(module, ("weight",), keep.inputs, name, dim=1)
+            module.in_features = len(keep.inputs)
+    elif keep.outputs is None:
+        return
+    elif isinstance(module, _NormBase):
+        _slice(module, ("weight", "bias", "running_mean", "running_var"), keep.outputs, name)
+        module.num_features = len(keep.outputs)
+    elif isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
+        _slice(module, ("weight", "bias"), keep.outputs, name)
+        module.normalized_shape = (len(keep.outputs),)
+    elif isinstance(module, nn.GroupNorm):
+        if module.num_groups > 1:  # whole groups go, so the statistics of the others stay what they were
+            module.num_groups = len(_whole_groups(keep.outputs, module.num_channels // module.num_groups, name))
+        _slice(module, ("weight", "bias"), keep.outputs, name)
+        module.num_channels = len(keep.outputs)
+    elif isinstance(module, nn.PReLU):
+        if module.num_parameters > 1:
+            _slice(module, ("weight",), keep.outputs, name)
+            module.num_parameters = len(keep.outputs)
+    elif isinstance(module, nn.Embedding):
+        _slice(module, ("weight",), keep.outputs, name, dim=1)
+        module.embedding_dim = len(keep.outputs)
+    elif isinstance(module, ZeroBranch):
+        module.channels = len(keep.outputs)
+    else:
+        raise InputError(f"layer {name!r} is a {type(module).__name__}, which netsmith cannot slice; freeze its group")
+
+
+def _slice_conv(module: Any, keep: LayerKeep, name: str) -> None:
+    """Slice a convolution; a grouped one loses whole groups, on both of its sides."""
+    out_dim = 1 if module.transposed else 0
+    if module.groups == 1:
+        if keep.outputs is not None:
+            _slice(module, ("weight",), keep.outputs, name, dim=out_dim)
+            _slice(module, ("bias",), keep.outputs, name)
+            module.out_channels = len(keep.outputs)
+        if keep.inputs is not None:
+            _slice(module, ("weight",), keep.inputs, name, dim=1 - out_dim)
+            module.in_channels = len(keep.inputs)
+        return
+    per_in, per_out = module.in_channels // module.groups, module.out_channels // module.groups
+    sides = [(keep.inputs, per_in), (keep.outputs, per_out)]
+    kept = [_whole_groups(side, per, name) for side, per in sides if side is not None]
+    if not kept:
+        return
+    if any(k != kept[0] for k in kept):
+        raise InputError(f"layer {name!r} keeps other convolution groups on its input than on its output")
+    groups = kept[0]
+    per_row = per_in if module.transposed else per_out  # dimension 0 of the weight runs over groups * per_row
+    _slice(module, ("weight",), [g * per_row + i for g in groups for i in range(per_row)], name)
+    _slice(module, ("bias",), [g * per_out + i for g in groups for i in range(per_out)], name)
+    module.groups, module.in_channels = len(groups), per_in * len(groups)
+    module.out_channels = per_out * len(groups)
+
+
+def _whole_groups(keep: Sequence[int], size: int, name: str) -> list[int]:
+    groups = sorted({i // size for i in keep})
+    if len(groups) * size != len(keep):
+        raise InputError(f"layer {name!r} works on channel groups of {size}: keep or drop each of them whole")
+    return groups
+
+
+def _slice(module: nn.Module, attributes: Sequence[str], keep: Sequence[int], name: str, dim: int = 0) -> None:
+    for attribute in attributes:
+        tensor = getattr(module, attribute, None)
+        if tensor is not None:
+            _replace(module, attribute, _select(tensor, keep, dim, name))
+
+
+def _slice_bare(model: nn.Module, path: str, keep: LayerKeep) -> None:
+    parent, _, attribute = path.rpartition(".")
+    module = _submodule(model, parent)
+    tensor = getattr(module, attribute, None)
+    if tensor is None:
+        raise InputError(f"the recipe names the parameter {path!r}, which this model does not have; use the same MODEL")
+    assert keep.outputs is not None and keep.dim is not None
+    _replace(module, attribute, _select(tensor, keep.outputs, keep.dim, path))
+
+
+def _select(tensor: torch.Tensor, keep: Sequence[int], dim: int, name: str) -> torch.Tensor:
+    size = tensor.shape[dim]
+    if len(keep) == 0 or min(keep) < 0 or max(keep) >= size:
+        raise InputError(
+            f"layer {name!r} has {size} channels on dimension {dim}, which the kept indices "
+            f"{_to_ranges(keep) or '(none)'} do not fit; use the same MODEL that the recipe was made from"
+        )
+    index = torch.as_tensor(np.asarray(keep, dtype=np.int64), device=tensor.device)
+    return tensor.detach().index_select(dim, index)
+
+
+def _replace(module: nn.Module, attribute: str, value: torch.Tensor) -> None:
+    old = getattr(module, attribute)
+    if isinstance(old, nn.Parameter):
+        setattr(module, attribute, nn.Parameter(value, requires_grad=old.requires_grad))
+    else:
+        setattr(module, attribute, value)  # a buffer stays a registered buffer
+
+
+def _submodule(model: nn.Module, name: str) -> nn.Module:
+    try:
+        return model.get_submodule(name)
+    except AttributeError as e:
+        raise InputError(f"the recipe names layer {name!r}, which this model does not have; use the same MODEL") from e
+
+
+def _to_ranges(indices: Sequence[int]) -> str:
+    """``(0, 1, 2, 5)`` as ``"0-2,5"``."""
+    parts: list[list[int]] = []
+    for i in indices:
+        if parts and i == parts[-1][1] + 1:
+            parts[-1][1] = i
+        else:
+            parts.append([i, i])
+    return ",".join(f"{a}-{b}" if b > a else f"{a}" for a, b in parts)
+
+
+def _from_ranges(text: str) -> tuple[int, ...]:
+    def items() -> Iterator[int]:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            yield from range(int(first), int(last or first) + 1)
+
+    return tuple(items()) if text else ()
+
+
+def _prune_to_dict(step: PruneStep) -> dict[str, Any]:
+    layers: dict[str, dict[str, Any]] = {}
+    for name, keep in step.layers.items():
+        entry: dict[str, Any] = {}
+        if keep.inputs is not None:
+            entry["in"] = _to_ranges(keep.inputs)
+        if keep.outputs is not None:
+            entry["out"] = _to_ranges(keep.outputs)
+        if keep.dim is not None:
+            entry["dim"] = keep.dim
+        layers[name] = entry
+    attributes = {k: dict(v) for k, v in step.attributes.items()}
+    groups = {k: list(v) for k, v in step.groups.items()}
+    return {"do": "prune", "groups": groups, "layers": layers, "attributes": attributes}
+
+
+def _drop_to_dict(step: DropStep) -> dict[str, Any]:
+    return {"do": "drop", "branches": [b.to_dict() for b in step.branches]}
+
+
+def _step_from_dict(data: Mapping[str, Any]) -> DropStep | PruneStep:
+    if data["do"] == "drop":
+        return DropStep(tuple(Branch.from_dict(b) for b in data["branches"]))
+    if data["do"] != "prune":
+        raise ValueError(f"unknown step {data['do']!r}")
+    layers = {
+        name: LayerKeep(
+            _from_ranges(e["in"]) if "in" in e else None, _from_ranges(e["out"]) if "out" in e else None, e.get("dim")
+        )
+        for name, e in data["layers"].items()
+    }
+    groups = {k: (int(v[0]), int(v[1])) for k, v in data.get("groups", {}).items()}
+    return PruneStep(layers, data.get("attributes", {}), groups)

@@ -1,0 +1,94 @@
+"""How pixels become floats: one mean and one standard deviation a channel, always on the scale of x / 255."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+
+from netsmith.errors import InputError
+
+
+class Normalisation(NamedTuple):
+    """``(x / 255 - mean) / std`` for uint8 pixels ``x``; one value a channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: torch.Tensor, *, channels_last: bool = False) -> torch.Tensor:
+        """Normalise uint8 images ``(N, C, H, W)`` to float32 of the same shape."""
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        x = images.to(torch.float32, memory_format=layout)
+        scale = (1.0 / (255.0 * torch.tensor(self.std, dtype=torch.float64))).float().view(1, -1, 1, 1)
+        shift = (-torch.tensor(self.mean, dtype=torch.float64) / torch.tensor(self.std, dtype=torch.float64)).float()
+        return torch.addcmul(shift.view(1, -1, 1, 1), x, scale)
+
+    def check(self, channels: int) -> Normalisation:
+        """Repeat a single value over ``channels``.
+
+        Raises:
+            InputError: neither one value nor one a channel, or a standard deviation that is not positive.
+        """
+        if any(s <= 0 for s in self.std):
+            raise InputError(f"--std {list(self.std)} must be positive, one value a channel, on the scale of x/255")
+        if {len(self.mean), len(self.std)} - {1, channels}:
+            raise InputError(
+                f"--mean and --std have {len(self.mean)} and {len(self.std)} values but the images have "
+                f"{channels} channel(s); give one value a channel, on the scale of x/255"
+            )
+        wide = [v if len(v) == channels else v * channels for v in self]
+        return Normalisation(*wide)
+
+
+def statistics(images: torch.Tensor) -> Normalisation:
+    """Mean and standard deviation of x / 255 of uint8 images ``(N, C, H, W)``, per channel."""
+    mean, std = [], []
+    values = torch.arange(256, dtype=torch.float64) / 255.0
+    for c in range(images.shape[1]):
+        # a histogram needs one pass over bytes instead of a float copy of the whole split
+        counts = torch.bincount(images[:, c].reshape(-1).int(), minlength=256).double()
+        total = counts.sum()
+        m = float((counts * values).sum() / total)
+        mean.append(m)
+        std.append(max(float((counts * (values - m) ** 2).sum() / total) ** 0.5, 1e-3))
+    return Normalisation(tuple(mean), tuple(std))
+
+
+def normalisation_from_metadata(metadata: Mapping[str, str] | None) -> Normalisation | None:
+    """Read what a weights file says about its input.
+
+    Understands ``mean`` and ``std`` as JSON lists on the scale of x/255, and in ``input`` the forms ``x/127.5-1`` and
+    ``0..255 minus (a,b,c)``.
+
+    Returns:
+        ``(mean, std)`` on x/255, or None if the metadata does not say.
+
+    Raises:
+        InputError: ``mean`` and ``std`` are there but cannot be read.
+    """
+    metadata = metadata or {}
+    if "mean" in metadata and "std" in metadata:
+        try:
+            values = [tuple(float(v) for v in _as_list(metadata[k])) for k in ("mean", "std")]
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"the weights' metadata gives mean {metadata['mean']!r} and std {metadata['std']!r}, which are not "
+                "lists of numbers; give --mean and --std"
+            ) from error
+        return Normalisation(*values)
+    text = metadata.get("input", "").replace(" ", "").lower()
+    if re.search(r"x/127\.5-1(\.0)?(?![\d.])", text):
+        return Normalisation((0.5,) * 3, (0.5,) * 3)
+    minus = re.search(r"0\.\.255minus\(([-\d.,]+)\)", text)
+    if minus:
+        mean = tuple(float(v) / 255.0 for v in minus.group(1).split(","))
+        return Normalisation(mean, (1.0 / 255.0,) * len(mean))
+    return None
+
+
+def _as_list(value: object) -> list[float]:
+    parsed = json.loads(value) if isinstance(value, str) else value
+    return parsed if isinstance(parsed, list) else [parsed]  # type: ignore[list-item]

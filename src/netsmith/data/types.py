@@ -1,0 +1,153 @@
+"""A data set in memory: three splits of uint8 images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from netsmith.data.augment import Augment
+from netsmith.data.normalise import Normalisation
+from netsmith.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and labels of one part of a data set.
+
+    Attributes:
+        images: uint8, ``(N, C, H, W)``.
+        labels: int64, ``(N,)``.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: np.ndarray | slice | torch.Tensor) -> Split:
+        """The rows at ``index``; slices share memory."""
+        index = torch.from_numpy(index) if isinstance(index, np.ndarray) else index
+        return Split(self.images[index], self.labels[index])
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        normalise: Normalisation | tuple[tuple[float, ...], tuple[float, ...]],
+        shuffle_rng: np.random.Generator | None = None,
+        augment: Augment | None = None,
+        channels_last: bool = True,
+        drop_last: bool = False,
+        start: int = 0,
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield float images ``(B, C, H, W)`` and labels ``(B,)``.
+
+        Args:
+            batch_size: images a batch.
+            normalise: mean and standard deviation of x/255 a channel.
+            shuffle_rng: source of the order and of augmentation; without it rows come in order.
+            augment: random crop and flip; needs ``shuffle_rng``.
+            channels_last: memory layout of the images.
+            drop_last: leave out a last batch that is not full (never the only one).
+            start: batches to skip; the rest is what a full pass would have yielded.
+        """
+        norm = Normalisation(*normalise)
+        if augment is not None and shuffle_rng is None:
+            raise ValueError("augmentation needs shuffle_rng")
+        n = len(self)
+        order = None if shuffle_rng is None else torch.from_numpy(shuffle_rng.permutation(n))
+        for number in range(n_batches(n, batch_size, drop_last)):
+            rows = slice(number * batch_size, min(n, (number + 1) * batch_size))
+            draw = augment.draw(rows.stop - rows.start, shuffle_rng) if augment and shuffle_rng else None
+            if number < start:
+                continue
+            index = rows if order is None else order[rows]
+            images, labels = self.images[index], self.labels[index]
+            if augment and draw is not None:
+                images = augment.apply(images, draw)
+            yield norm(images, channels_last=channels_last), labels
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set with its three splits.
+
+    Attributes:
+        name: the spec that it was loaded from.
+        train: for gradients; None where the source has too few rows to train on (see ``note``).
+        search: for every choice: early stopping, calibration, search. Held out of train.
+        test: for the final figure only.
+        classes: a name a class, in label order.
+        classes_named: False where the source has bare integers, whose largest value is all that is known.
+        input_shape: ``(C, H, W)``.
+        normalisation: mean and standard deviation of x/255.
+        note: how the splits were made, one sentence.
+    """
+
+    name: str
+    train: Split | None
+    search: Split
+    test: Split
+    classes: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    normalisation: Normalisation
+    note: str
+    classes_named: bool = True
+
+    def need_train(self) -> Split:
+        """The train split.
+
+        Raises:
+            InputError: the data set has none.
+        """
+        if self.train is None:
+            raise InputError(f"data set {self.name!r} has no training rows ({self.note}); give one with a train split")
+        return self.train
+
+    def with_normalisation(self, normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Data:
+        """The same data under another normalisation; None changes nothing."""
+        if normalisation is None:
+            return self
+        return dataclasses.replace(self, normalisation=Normalisation(*normalisation).check(self.input_shape[0]))
+
+
+def n_batches(n: int, batch_size: int, drop_last: bool = False) -> int:
+    """Batches in a pass over ``n`` rows; at least one."""
+    return max(1, n // batch_size) if drop_last else -(-n // batch_size)
+
+
+def check_classes(data: Data, n_outputs: int, metadata: Mapping[str, str] | None = None) -> None:
+    """Check that a network with ``n_outputs`` outputs can be scored on ``data``.
+
+    Args:
+        data: whose classes count.
+        n_outputs: logits of the network.
+        metadata: header of its weights file, whose ``classes`` (a JSON list) must be in the order of the data.
+
+    Raises:
+        InputError: the numbers of classes differ, or the same classes come in another order.
+    """
+    n = len(data.classes)
+    if n != n_outputs and (data.classes_named or n > n_outputs):
+        raise InputError(
+            f"data set {data.name!r} has {n} classes but the network has {n_outputs} outputs; "
+            f"use weights for this data set or a network with {n} outputs"
+        )
+    try:
+        theirs = json.loads((metadata or {}).get("classes", "null"))
+    except ValueError:
+        return  # a description in words
+    if not data.classes_named or not isinstance(theirs, list) or set(theirs) != set(data.classes):
+        return
+    wrong = next((i for i, (a, b) in enumerate(zip(theirs, data.classes, strict=True)) if a != b), None)
+    if wrong is not None:
+        raise InputError(
+            f"class {wrong} of data set {data.name!r} is {data.classes[wrong]!r} but the weights call it "
+            f"{theirs[wrong]!r}; renumber the labels of the data in the order of the weights' classes"
+        )

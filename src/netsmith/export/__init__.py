@@ -1,0 +1,1 @@
+"""ONNX and ``.pt2`` files, and the checks that they compute and fuse as they should."""

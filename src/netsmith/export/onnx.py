@@ -1,0 +1,166 @@
+"""A traced network, fake-quantized or not, to an ONNX model that ONNX Runtime fuses."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+
+from netsmith.errors import InputError
+from netsmith.network.fake_quantize import FAKE_QUANTIZE
+from netsmith.network.graph import Graph
+
+OPSET = 20
+
+
+def to_onnx(graph: Graph, weight_scales: Mapping[str, torch.Tensor] | None = None) -> onnx.ModelProto:
+    """Export a graph; fake quantizers become QuantizeLinear/DequantizeLinear pairs.
+
+    Args:
+        graph: the network as traced, or ``QuantizedGraph.graph``.
+        weight_scales: parameter name -> ``(C_out,)`` scales of weights to be stored as int8.
+
+    Raises:
+        InputError: an operator has no ONNX counterpart; it is named.
+    """
+    shape = (graph.example_batch, *graph.input_shape)
+    x = torch.zeros(shape).normal_(generator=torch.Generator().manual_seed(0))
+    dynamic = ({0: torch.export.Dim.AUTO},) if graph.dynamic_batch else None
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            program = torch.export.export(graph.module, (x,), dynamic_shapes=dynamic, strict=False)
+            exported = torch.onnx.export(
+                program, dynamo=True, opset_version=OPSET, verbose=False, input_names=["input"],
+                output_names=["output"],
+                custom_translation_table={FAKE_QUANTIZE: _translation()},
+            )  # fmt: skip
+    except Exception as error:
+        raise InputError(
+            f"the network cannot be written as ONNX: {str(error).strip().splitlines()[0][:300]}"
+        ) from error
+    assert exported is not None
+    model = exported.model_proto
+    _strip_metadata(model)
+    _global_pools(model)
+    if weight_scales:
+        _integer_weights(model, weight_scales)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _translation() -> Any:
+    from onnxscript import opset20
+
+    op: Any = opset20  # its type variables do not admit what a translation function is handed
+
+    def translate(x: Any, scale: float, zero_point: int, qmin: int, qmax: int) -> Any:
+        # unsigned activations: x86 integer kernels multiply u8 by s8
+        s = op.Constant(value=helper.make_tensor("scale", onnx.TensorProto.FLOAT, [], [scale]))
+        z = op.Constant(value=helper.make_tensor("zero_point", onnx.TensorProto.UINT8, [], [zero_point]))
+        return op.DequantizeLinear(op.QuantizeLinear(x, s, z), s, z)
+
+    return translate
+
+
+def _strip_metadata(model: onnx.ModelProto) -> None:
+    """Drop stack traces: they name the exporting user's files and triple the size of small models."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer]:
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+
+
+def _global_pools(model: onnx.ModelProto) -> None:
+    """Means over both image axes as GlobalAveragePool, which alone has blocked and integer kernels."""
+    values = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    rank = {v.name: len(v.type.tensor_type.shape.dim) for v in model.graph.value_info}
+    new: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        axes = values.get(node.input[1]) if node.op_type == "ReduceMean" and len(node.input) > 1 else None
+        if axes is None or rank.get(node.input[0]) != 4 or {int(a) % 4 for a in axes.ravel()} != {2, 3}:
+            new.append(node)
+            continue
+        keep = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
+        pooled = node.output[0] if keep else f"{node.output[0]}_pooled"
+        new.append(helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], name=f"{node.name}_pool"))
+        if not keep:
+            new.append(helper.make_node("Flatten", [pooled], [node.output[0]], name=node.name, axis=1))
+    del model.graph.node[:]
+    model.graph.node.extend(new)
+
+
+def _integer_weights(model: onnx.ModelProto, scales: Mapping[str, torch.Tensor]) -> None:
+    """Store weights as int8 and the biases beside them as int32, each behind a DequantizeLinear."""
+    graph = model.graph
+    tensors = {i.name: i for i in graph.initializer}
+    activation_scale = {
+        n.output[0]: float(numpy_helper.to_array(tensors[n.input[1]]))
+        for n in graph.node
+        if n.op_type == "DequantizeLinear"
+    }
+    new: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm") and node.input[1] in scales and node.input[0] in activation_scale:
+            weight, scale = node.input[1], scales[node.input[1]].numpy().astype(np.float32)
+            node.input[1] = _integer(graph, new, tensors, weight, scale, np.int8, 127)
+            if len(node.input) > 2 and node.input[2]:
+                bias_scale = (scale.astype(np.float64) * activation_scale[node.input[0]]).astype(np.float32)
+                node.input[2] = _integer(graph, new, tensors, node.input[2], bias_scale, np.int32, 2**31 - 1)
+        elif node.op_type == "MatMul" and node.input[1] in tensors and node.input[0] in activation_scale:
+            _matmul_weight(graph, new, tensors, node, scales)
+        new.append(node)
+    del graph.node[:]
+    graph.node.extend(new)
+    used = {name for n in graph.node for name in n.input}
+    kept = [i for i in graph.initializer if i.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _integer(
+    graph: onnx.GraphProto, nodes: list[onnx.NodeProto], tensors: dict[str, onnx.TensorProto], name: str,
+    scale: np.ndarray[Any, Any], dtype: type[np.integer[Any]], limit: int, axis: int = 0,
+) -> str:  # fmt: skip
+    """Add an integer initializer and its DequantizeLinear; return the name of the dequantized value."""
+    value = numpy_helper.to_array(tensors[name]).astype(np.float64)
+    shape = [1] * value.ndim
+    shape[axis] = -1
+    q = np.clip(np.round(value / scale.astype(np.float64).reshape(shape)), -limit, limit).astype(dtype)
+    graph.initializer.append(numpy_helper.from_array(q, f"{name}_q"))
+    graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
+    graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, dtype), f"{name}_zero"))
+    output = f"{name}_dequantized"
+    if not any(n.output[0] == output for n in nodes):
+        nodes.append(
+            helper.make_node(
+                "DequantizeLinear", [f"{name}_q", f"{name}_scale", f"{name}_zero"], [output], name=output, axis=axis
+            )
+        )
+    return output
+
+
+def _matmul_weight(
+    graph: onnx.GraphProto, nodes: list[onnx.NodeProto], tensors: dict[str, onnx.TensorProto], node: onnx.NodeProto,
+    scales: Mapping[str, torch.Tensor],
+) -> None:  # fmt: skip
+    """A linear layer over tokens: the exporter transposes its weight, so its channel axis is the last one."""
+    value = numpy_helper.to_array(tensors[node.input[1]])
+    for scale in scales.values():
+        s = scale.numpy().astype(np.float32)
+        if value.ndim == 2 and value.shape[1] == len(s):
+            q = value / s
+            if np.abs(q - np.round(q)).max() < 1e-2 and np.abs(q).max() < 127.5:
+                node.input[1] = _integer(graph, nodes, tensors, node.input[1], s, np.int8, 127, axis=1)
+                return

@@ -1,0 +1,47 @@
+"""A compressed network as a ``.pt2`` program: loads with torch alone, without netsmith and without the user's class."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import torch
+from torch import fx
+
+from netsmith.files import write_atomic
+from netsmith.network.fake_quantize import FAKE_QUANTIZE
+from netsmith.network.graph import Graph
+
+aten = torch.ops.aten
+
+
+def save_pt2(graph: Graph, path: str | Path) -> None:
+    """Write a traced (and perhaps fake-quantized) network; fake quantizers become plain arithmetic."""
+    plain = graph.copy()
+    for node in list(plain.module.graph.nodes):
+        if node.target is FAKE_QUANTIZE:
+            _spell_out(plain.module, node)
+    plain.module.recompile()
+    x = torch.zeros(graph.example_batch, *graph.input_shape)
+    shapes = ({0: torch.export.Dim.AUTO},) if graph.dynamic_batch else None
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(plain.module, (x,), dynamic_shapes=shapes, strict=False)
+        content = io.BytesIO()
+        torch.export.save(program, content)
+    write_atomic(Path(path), content.getvalue())
+
+
+def _spell_out(module: fx.GraphModule, node: fx.Node) -> None:
+    x, scale, zero_point, qmin, qmax = node.args
+    assert isinstance(scale, float)
+    g = module.graph
+    with g.inserting_before(node):
+        # multiplication by the inverse, as the fake-quantize kernel does it: the same value on a tie
+        q = g.call_function(aten.mul.Tensor, (x, 1.0 / scale))
+        q = g.call_function(aten.add.Tensor, (q, zero_point))
+        q = g.call_function(aten.clamp.default, (g.call_function(aten.round.default, (q,)), qmin, qmax))
+        q = g.call_function(aten.mul.Tensor, (g.call_function(aten.sub.Tensor, (q, zero_point)), scale))
+    node.replace_all_uses_with(q)
+    g.erase_node(node)

@@ -1,0 +1,35 @@
+"""Targets: what a network costs on a piece of hardware. Importing this registers them; what they need loads on use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netsmith.hardware import cpu as _cpu  # noqa: F401  registers
+from netsmith.hardware.target import (
+    Capabilities,
+    Cost,
+    CostTable,
+    Factor,
+    Target,
+    get_target,
+    register_target,
+    target_names,
+)
+
+_LAZY = {
+    "CpuTarget": "cpu", "LatencyTable": "table", "Calibration": "table", "Fingerprint": "fingerprint",
+    "fingerprint": "fingerprint", "Timing": "timing", "Ratio": "timing", "ratio": "timing", "time_models": "timing",
+    "NodeTime": "profiling", "Profile": "profiling", "profile_nodes": "profiling", "optimised_model": "profiling",
+}  # fmt: skip
+
+__all__ = [
+    "Capabilities", "Cost", "CostTable", "Factor", "Target", "get_target", "register_target", "target_names", *_LAZY,
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

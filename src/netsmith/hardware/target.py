@@ -1,0 +1,130 @@
+"""The target contract: a pure function from a layer table to costs, and the registry of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsmith.errors import InputError, did_you_mean
+from netsmith.network.layers import LayerTable
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Costs of a table, each of shape ``(..., L)`` in SI units; ``None`` where the target has no model of it."""
+
+    latency_s: FloatArray
+    energy_j: FloatArray | None = None
+    traffic_bytes: FloatArray | None = None
+    bound: NDArray[np.str_] | None = None  #: what limits a row: "compute", "memory" or "overhead"
+    fixed_s: float = 0.0  #: latency of a run that belongs to no row
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a target executes.
+
+    Attributes:
+        bits: widths with a kernel of their own, as (weight, activation) pairs; others are *simulated*.
+        channel_multiple: preferred granularity of channel counts.
+        measured: True if costs were measured on the device, False if they come from a model.
+    """
+
+    bits: tuple[tuple[int, int], ...] = ((32, 32), (8, 8))
+    channel_multiple: int = 1
+    measured: bool = False
+    monotone: bool = True
+
+
+class Target(Protocol):
+    """A piece of hardware with a cost model. ``cost`` has no state that a caller can see: equal tables, equal costs."""
+
+    name: str
+    capabilities: Capabilities
+
+    def cost(self, table: LayerTable, batch: int = 1) -> Cost:
+        """Price every row of ``table`` (``(..., L)``); glue that the target does not model costs 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A cost that depends on a few decisions together: ``values[k_i, k_j, ...]`` for decisions ``rows``."""
+
+    rows: tuple[int, ...]
+    values: FloatArray
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """One cost of every choice of every decision, computed once, so that a population costs one gather.
+
+    ``cost(x) = fixed + sum_d unary[d, x_d] + sum_f f.values[x_rows]``.
+
+    Attributes:
+        fixed: what no decision changes.
+        unary: ``(D, K)``; decisions with fewer than K choices are padded with ``inf``.
+        factors: terms over two or more decisions (a layer's cost depends on its input and its output channels).
+    """
+
+    fixed: float
+    unary: FloatArray
+    factors: tuple[Factor, ...] = field(default=())
+
+    def price(self, designs: NDArray[np.int64]) -> FloatArray:
+        """Cost of each design: ``(N, D)`` choices to ``(N,)``."""
+        designs = np.atleast_2d(designs)
+        d, k = self.unary.shape
+        flat = designs + np.arange(d) * k
+        total = self.fixed + np.take(self.unary.ravel(), flat).sum(axis=1)
+        for f in self.factors:
+            total += f.values[tuple(designs[:, r] for r in f.rows)]
+        return np.asarray(total)
+
+    def expected(self, probabilities: FloatArray) -> float:
+        """Expected cost under independent choice probabilities ``(D, K)``; exact, and linear in each decision."""
+        p = np.where(np.isfinite(self.unary), probabilities, 0.0)
+        total = self.fixed + float((p * np.where(np.isfinite(self.unary), self.unary, 0.0)).sum())
+        for f in self.factors:
+            term = f.values
+            for r in reversed(f.rows):
+                term = term @ p[r, : term.shape[-1]]
+            total += float(term)
+        return total
+
+
+_REGISTRY: dict[str, Callable[..., Target]] = {}
+
+
+def register_target(name: str) -> Callable[[Callable[..., Target]], Callable[..., Target]]:
+    """Register a factory under ``name``; ``name:ARGUMENT`` passes the argument on."""
+
+    def add(factory: Callable[..., Target]) -> Callable[..., Target]:
+        _REGISTRY[name] = factory
+        return factory
+
+    return add
+
+
+def target_names() -> list[str]:
+    """Names of all registered targets."""
+    return sorted(_REGISTRY)
+
+
+def get_target(spec: str, **options: Any) -> Target:
+    """Return the target ``NAME`` or ``NAME:ARGUMENT``.
+
+    Raises:
+        InputError: unknown name; the nearest known one is proposed.
+    """
+    name, _, argument = spec.partition(":")
+    if name not in _REGISTRY:
+        hint = did_you_mean(name, target_names())
+        raise InputError(f"unknown target {spec!r}{hint}; known targets: {', '.join(target_names())}")
+    return _REGISTRY[name](argument, **options) if argument else _REGISTRY[name](**options)

@@ -1,0 +1,195 @@
+"""Closing the loop on the device: solve, build, measure, correct the prediction, solve again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netsmith.compression.choices import Designs, FloatArray
+from netsmith.compression.pricing import Pricing
+from netsmith.errors import InfeasibleError
+from netsmith.search.exact import minimise_cost
+from netsmith.search.registry import get_strategy
+from netsmith.search.strategy import Problem
+
+ROUNDS = 8
+GOOD_ENOUGH = 0.95  #: a design this close to the budget is not improved further
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One design on the device.
+
+    Attributes:
+        design: choice indices.
+        predicted_s: latency that was predicted for it when it was chosen, corrections included.
+        measured_s: latency that was measured.
+        loss: its summed sensitivity.
+        bound: proven lower bound on that sum for the budget it was solved for, where the strategy proves one.
+        met: whether every budget holds, latency as measured.
+    """
+
+    design: tuple[int, ...]
+    predicted_s: float
+    measured_s: float
+    loss: float
+    bound: float | None
+    met: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "design": list(self.design), "predicted_s": self.predicted_s, "measured_s": self.measured_s,
+            "loss": self.loss, "bound": self.bound, "met": self.met,
+        }  # fmt: skip
+
+
+@dataclass
+class Loop:
+    """Finds the design of least loss whose costs, latency as measured, keep every budget.
+
+    Attributes:
+        pricing: predictions.
+        loss: ``(D, K)`` sensitivities.
+        budgets: cost name -> limit in SI units; latency in seconds.
+        measure: design -> measured latency in seconds.
+        strategy: name of the search strategy.
+        aim: share of the latency budget to aim at.
+    """
+
+    pricing: Pricing
+    loss: FloatArray
+    budgets: Mapping[str, float]
+    measure: Callable[[Designs], float]
+    strategy: str = "exact"
+    seed: int = 0
+    on_attempt: Callable[[Attempt], None] = lambda attempt: None
+    aim: float = 0.985
+
+    def run(self) -> tuple[Attempt, list[Attempt]]:
+        """Return the chosen attempt and all attempts.
+
+        Raises:
+            InfeasibleError: no design keeps the budgets; ``reachable`` has the smallest values.
+        """
+        choices = self.pricing.choices
+        start = self._fast_start()
+        if "latency" not in self.budgets:
+            design, bound = self._solve(1.0, start)
+            attempt = self._attempt(design, 1.0, bound)
+            return attempt, [attempt]
+        attempts: list[Attempt] = []
+        limit = self.budgets["latency"]
+        correction = self.measure(start) / self._predict(start)
+        aim = self.aim
+        for _ in range(ROUNDS):
+            try:
+                design, bound = self._solve(correction / aim, start)
+            except InfeasibleError:
+                design, bound = self._fastest(start), None
+            if any(a.design == tuple(design) for a in attempts):
+                if any(a.met for a in attempts) or tuple(design) == tuple(self._fastest(start)):
+                    break
+                aim *= 0.97
+                continue
+            attempt = self._attempt(design, correction, bound)
+            attempts.append(attempt)
+            self.on_attempt(attempt)
+            correction = attempt.measured_s / self._predict(design)
+            start = design
+            if attempt.met and attempt.measured_s >= GOOD_ENOUGH * limit:
+                break
+            if attempt.met and len([a for a in attempts if a.met]) >= 3:
+                break
+        met = [a for a in attempts if a.met]
+        if not met:
+            least = min(attempts, key=lambda a: a.measured_s)
+            costs = {n: float(self.pricing.predict(np.array(least.design), n)[0]) for n in self.budgets}
+            costs["latency"] = least.measured_s
+            raise InfeasibleError(
+                f"the latency budget of {limit * 1e3:.4g} ms cannot be met on {self.pricing.target.name}: "
+                f"the smallest that was reached is {least.measured_s * 1e3:.4g} ms; raise --latency or allow "
+                "more --methods",
+                costs,
+            )
+        best = min(met, key=lambda a: (a.loss, a.measured_s))
+        assert len(best.design) == len(choices.space)
+        return best, attempts
+
+    def _predict(self, design: Designs) -> float:
+        return float(self.pricing.predict(design)[0])
+
+    def _attempt(self, design: Designs, correction: float, bound: float | None) -> Attempt:
+        measured = self.measure(design) if "latency" in self.budgets else self._predict(design)
+        costs = {n: float(self.pricing.predict(design, n)[0]) for n in self.budgets if n != "latency"}
+        met = all(v <= self.budgets[n] * (1 + 1e-9) for n, v in costs.items())
+        met &= "latency" not in self.budgets or measured <= self.budgets["latency"] * (1 + self.aim) / 2
+        loss = float(self.loss[np.arange(len(design)), design].sum())
+        design_ = tuple(int(i) for i in design)
+        return Attempt(design_, self._predict(design) * correction, measured, loss, bound, met)
+
+    def _problem(self, correction: float, around: Designs) -> Problem:
+        costs = {name: self.pricing.table(name, around) for name in self.budgets}
+        limits = {n: v / correction if n == "latency" else v for n, v in self.budgets.items()}
+        return Problem(self.loss, costs, limits)
+
+    def _solve(self, correction: float, around: Designs) -> tuple[Designs, float | None]:
+        """Solve, renew the expansion at the solution, and solve again until the prediction of the design is right.
+
+        The cost table is exact at the design that it is expanded around; elsewhere the design's own prediction decides,
+        and what the table got wrong goes into the limit of the next solve.
+        """
+        best: tuple[float, Designs, float | None] | None = None
+        limit = self.budgets.get("latency", np.inf) / correction
+        scale = 1.0
+        seen: set[tuple[int, ...]] = set()
+        failure: InfeasibleError | None = None
+        for _ in range(6):
+            problem = self._problem(correction / scale, around)
+            try:
+                strategy = get_strategy(self.strategy, problem, self.pricing.choices.space, self.seed)
+                found = strategy.ask(1)
+            except InfeasibleError as error:
+                failure, found = error, np.zeros((0, 0), dtype=np.int64)
+            if not len(found):
+                if np.array_equal(around, self._fast_start()):
+                    around = self._fastest(around)  # the table may be too dear here and right where things are small
+                    continue
+                break
+            design = self.pricing.choices.canonical(found[0])
+            loss = float(self.loss[np.arange(len(design)), design].sum())
+            solutions = getattr(strategy, "solutions", ())
+            bound = float(solutions[0].bound) if solutions else None
+            if "latency" not in self.budgets:
+                return design, bound
+            predicted = self._predict(design)
+            if predicted <= limit and (best is None or loss < best[0]):
+                best = (loss, design, bound)
+            if tuple(design) in seen and predicted <= limit:
+                break
+            seen.add(tuple(design))
+            scale *= min(limit / predicted, 1.5) * (1.0 if predicted <= limit else 0.995)
+            around = design
+        if best is not None:
+            return best[1], best[2]
+        raise failure or InfeasibleError("no design keeps the predicted budget", {})
+
+    def _fast_start(self) -> Designs:
+        """All layers in integers, nothing pruned: nearer to most solutions than the network as given."""
+        choices = self.pricing.choices
+        design = choices.original.copy()
+        design[len(choices.groups) + len(choices.branches) :] = 0
+        return design
+
+    def _fastest(self, around: Designs) -> Designs:
+        """The design of least predicted latency."""
+        for _ in range(3):
+            problem = Problem(self.loss, {"latency": self.pricing.table("latency", around)}, {})
+            _, design = minimise_cost(problem, "latency", time_limit=20.0)
+            design = self.pricing.choices.canonical(design)
+            if np.array_equal(design, around):
+                break
+            around = design
+        return around

@@ -1,0 +1,111 @@
+"""The main job: a trained network is made to fit its budgets on a target, and the claim is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from netsmith.errors import InputError, did_you_mean
+from netsmith.hardware.target import get_target
+from netsmith.jobs.outcome import summarise
+from netsmith.jobs.run import Run
+from netsmith.jobs.stages import Stages
+from netsmith.jobs.subject import load_subject
+from netsmith.progress import Progress, Silent
+from netsmith.units import Budget, check_budgets, parse_budget
+
+METHODS = ("prune", "quantize")
+#: Share of the latency budget to aim at; the rest absorbs the noise of measuring the finished network again.
+AIMS = (0.985, 0.95)
+
+
+def compress(
+    model: Any, data: Any, *, target: str = "cpu", latency: str | None = None, energy: str | None = None,
+    size: str | None = None, macs: str | None = None, methods: str | Sequence[str] = "prune,quantize",
+    strategy: str = "exact", weights: str | None = None, out: str | Path = "runs/compress", resume: bool = False,
+    epochs: int | None = None, lr: float = 0.03, seed: int = 0, importance: str = "l2", calibration: str = "mse",
+    search_size: int | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+    image_size: int | None = None, label_column: str | None = None, train_limit: int | None = None, threads: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Make a trained network keep budgets on a target.
+
+    Args:
+        model: MODEL (``zoo:NAME``, ``file.py:callable``, ...) or a module.
+        data: ``digits``, a Hugging Face name or a local folder.
+        target: hardware; its measured or modelled latency drives the search.
+        latency, energy, size, macs: budgets, absolute (``3ms``) or relative (``0.5x``).
+        methods: which of ``prune`` (channels and branches) and ``quantize`` (int8) may be used.
+        strategy: search strategy, ``exact`` by default.
+        weights: trained weights.
+        out: run folder.
+        resume: go on with a run that was interrupted.
+        epochs: fine-tuning after pruning; None chooses by the size of the train split, 0 skips it.
+        lr: peak learning rate of fine-tuning.
+        importance: which channels go: ``l1``, ``l2`` or ``taylor``.
+        calibration: ``minmax``, ``percentile``, ``mse`` or ``entropy``.
+        threads: threads that the deployed network runs on.
+
+    Returns:
+        The summary, as in ``summary.json``.
+
+    Raises:
+        InputError: input that cannot be used.
+        InfeasibleError: a budget that no design meets; ``reachable`` has the smallest values.
+    """
+    progress = progress or Silent()
+    budgets = _budgets(latency=latency, energy=energy, size=size, macs=macs)
+    wanted = _methods(methods)
+    device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
+    config = {
+        "job": "compress", "model": model if isinstance(model, str) else type(model).__name__, "data": str(data),
+        "target": target, "latency": latency, "energy": energy, "size": size, "macs": macs, "methods": list(wanted),
+        "strategy": strategy, "weights": str(weights) if weights else None, "epochs": epochs, "lr": lr,
+        "seed": seed, "importance": importance, "calibration": calibration, "search_size": search_size,
+        "mean": list(mean) if mean else None, "std": list(std) if std else None, "image_size": image_size,
+        "label_column": label_column, "train_limit": train_limit, "threads": threads,
+    }  # fmt: skip
+    with Run.start(out, config, resume=resume) as run:
+        progress.stage("load")
+        subject = load_subject(
+            model, data, device, weights=weights, methods=wanted, seed=seed, search_size=search_size, mean=mean,
+            std=std, image_size=image_size, label_column=label_column, train_limit=train_limit,
+        )  # fmt: skip
+        summary = _stages(Stages(run, subject, device, config, progress), budgets)
+        run.finish(summary)
+        progress.close()
+        return summary
+
+
+def _stages(job: Stages, budgets: dict[str, Budget]) -> dict[str, Any]:
+    """Every stage in order; those that a killed run had finished come from its folder."""
+    job.first_screen()
+    baseline = job.baseline()
+    job.prepare_target()
+    limits = {name: job.limit(budget, baseline) for name, budget in budgets.items()}
+    sensitivity = job.sensitivity()
+    for attempt, aim in enumerate(AIMS):
+        found = job.search(attempt, sensitivity, limits, baseline, aim)
+        result = job.build(attempt, found, baseline)
+        over = "latency" in limits and (result["latency_measured_s"] or 0.0) > limits["latency"]
+        if not over:
+            break
+        job.progress.note("  the finished network is over its budget when measured again; aiming lower")
+    return summarise(job, baseline, sensitivity, found, result | job.test(), limits)
+
+
+def _budgets(**texts: str | None) -> dict[str, Budget]:
+    given = [parse_budget(text, name) for name, text in texts.items() if text is not None]  # type: ignore[arg-type]
+    return {str(k): v for k, v in check_budgets(given).items()}
+
+
+def _methods(methods: str | Sequence[str]) -> tuple[str, ...]:
+    names = [m.strip() for m in methods.split(",")] if isinstance(methods, str) else list(methods)
+    for name in names:
+        if name not in METHODS:
+            hint = did_you_mean(name, list(METHODS))
+            raise InputError(f"--methods: unknown method {name!r}{hint}; known: {', '.join(METHODS)}")
+    if not names:
+        raise InputError(f"--methods is empty; give at least one of {', '.join(METHODS)}")
+    return tuple(dict.fromkeys(names))

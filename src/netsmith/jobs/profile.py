@@ -1,0 +1,103 @@
+"""Every layer's cost on a target, what bounds it, and what is frozen and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from netsmith.compression.groups import find_groups
+from netsmith.compression.placement import place, quantizable
+from netsmith.errors import InputError
+from netsmith.hardware.target import get_target
+from netsmith.network.graph import Graph, trace
+from netsmith.network.layers import KIND, KINDS, LayerTable
+from netsmith.network.load import load_model
+from netsmith.progress import Progress, Silent
+
+
+def profile(
+    model: Any, *, target: str = "cpu", input_shape: tuple[int, ...] | None = None, weights: str | None = None,
+    num_classes: int | None = None, bits: int = 32, batch: int = 1, threads: int = 1, progress: Progress | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Price a network layer by layer.
+
+    Args:
+        model: MODEL or a module.
+        target: the hardware.
+        input_shape: ``(C, H, W)``; needed where the network does not say it.
+        bits: width of weights and activations to price at; layers that cannot be quantized stay at 32.
+
+    Returns:
+        ``layers`` (name, kind, in_shape, out_shape, macs, params, latency_s, share, energy_j, bound, frozen),
+        ``glue`` (what lies between them, together) and ``totals``.
+
+    Raises:
+        InputError: the model, shape or target cannot be used.
+    """
+    progress = progress or Silent()
+    device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
+    progress.stage("load")
+    loaded = load_model(model, weights=weights, num_classes=num_classes, input_shape=input_shape)
+    shape = input_shape or loaded.input_shape
+    if shape is None:
+        raise InputError(f"{loaded.spec} does not say what input it takes; give it with --input C,H,W")
+    graph = trace(loaded.model, tuple(shape))
+    progress.stage("groups")
+    report = find_groups(loaded.model, torch.zeros(2, *shape).normal_(generator=torch.Generator().manual_seed(0)))
+    table = with_bits(graph, bits)
+    prepare = getattr(device, "prepare", None)
+    if prepare is not None:
+        progress.stage("latency table")
+        prepare(table, progress=progress.update)
+    cost = device.cost(table, batch)
+    compute = table.is_compute
+    total = float(cost.latency_s.sum() + cost.fixed_s)
+    rows = []
+    for i in np.flatnonzero(compute):
+        row = table.row(int(i))
+        reasons = [r for r in (_pruning(report.frozen, row["name"]), graph.layers.frozen.get(row["name"])) if r]
+        rows.append({
+            "name": row["name"], "kind": kind_of(table, int(i)), "in_shape": _shape(row, "in"),
+            "out_shape": _shape(row, "out"),
+            "macs": int(table.macs[i]) * batch, "params": int(table.params[i]), "bits": row["w_bits"],
+            "latency_s": float(cost.latency_s[i]), "share": float(cost.latency_s[i]) / total if total else 0.0,
+            "energy_j": None if cost.energy_j is None else float(cost.energy_j[i]),
+            "bound": None if cost.bound is None else str(cost.bound[i]), "frozen": "; ".join(reasons) or None,
+        })  # fmt: skip
+    energy = None if cost.energy_j is None else float(np.sum(cost.energy_j))
+    return {
+        "model": loaded.spec, "target": target, "input": list(shape), "batch": batch, "layers": rows,
+        "glue": {"latency_s": float(cost.latency_s[~compute].sum()), "operators": int((~compute).sum())},
+        "totals": {
+            "macs": int(table.macs.sum()) * batch, "params": int(table.params.sum()), "latency_s": total,
+            "energy_j": energy, "simulated": not device.capabilities.measured,
+        },
+    }  # fmt: skip
+
+
+def with_bits(graph: Graph, bits: int) -> LayerTable:
+    """The table of a traced network with every quantizable layer, and the glue that follows, at ``bits``."""
+    if bits >= 32:
+        return graph.layers
+    layers = quantizable(graph)
+    integer = {graph.node_names[n] for n in place(graph, list(layers)).glue if n in graph.node_names} | set(layers)
+    mask = np.array([n in integer for n in graph.layers.names])
+    return graph.layers.replace(w_bits=np.where(mask, bits, 32), a_bits=np.where(mask, bits, 32))
+
+
+def kind_of(table: LayerTable, i: int) -> str:
+    """Kind of a row in words; depthwise and grouped convolutions are told apart."""
+    if table.kind[i] != KIND["conv"]:
+        return KINDS[int(table.kind[i])]
+    return "depthwise" if table.is_depthwise[i] else "grouped conv" if table.groups[i] > 1 else "conv"
+
+
+def _shape(row: dict[str, Any], side: str) -> list[int]:
+    return [row[f"c_{side}"], row[f"h_{side}"], row[f"w_{side}"]]
+
+
+def _pruning(frozen: dict[str, str], name: str) -> str | None:
+    reason = frozen.get(name.split("#")[0])
+    return f"not pruned: {reason}" if reason else None

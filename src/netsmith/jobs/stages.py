@@ -1,0 +1,278 @@
+"""The stages of a compression, each remembered in the run folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netsmith.accuracy.incremental import IncrementalEvaluator
+from netsmith.accuracy.onnx_accuracy import onnx_accuracy
+from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
+from netsmith.compression.build import Slimmed, integerise, slim
+from netsmith.compression.calibrate import collect
+from netsmith.compression.importance import channel_importance
+from netsmith.compression.placement import place
+from netsmith.compression.pricing import Pricing
+from netsmith.compression.quantize import Calibration
+from netsmith.errors import InputError
+from netsmith.export.fusion import check_fusion
+from netsmith.export.onnx import to_onnx
+from netsmith.export.parity import check_parity
+from netsmith.export.pt2 import save_pt2
+from netsmith.hardware.timing import time_models
+from netsmith.jobs.closing import Attempt, Loop
+from netsmith.jobs.run import Run
+from netsmith.jobs.subject import Subject
+from netsmith.network.weights import save_weights
+from netsmith.progress import Progress, training_events
+from netsmith.units import Budget
+
+SENSITIVITY_IMAGES = 512
+CALIBRATION_IMAGES = 256
+SEARCH_TIMING_S = 2.0
+FINAL_TIMING_S = 6.0
+
+
+class Stages:
+    """What a compression does, step by step. Results are plain JSON values, so that a resumed run continues alike."""
+
+    def __init__(self, run: Run, subject: Subject, target: Any, config: dict[str, Any], progress: Progress) -> None:
+        self.run, self.subject, self.target = run, subject, target
+        self.config, self.progress = config, progress
+        self.graph, self.choices = subject.graph, subject.choices
+        self.pricing = Pricing(self.choices, target)
+        self.norm = subject.data.normalisation
+        self.simulated = not target.capabilities.measured
+
+    def first_screen(self) -> None:
+        table, s = self.graph.layers, self.subject
+        self.progress.note(
+            f"{s.loaded.spec}: {int(table.is_compute.sum())} layers, {table.macs.sum() / 1e6:.1f} M MACs, "
+            f"{table.params.sum() / 1e6:.3f} M parameters; {s.data.note}"
+        )
+        self.progress.note(
+            f"can change: {len(self.choices.groups)} channel groups, {len(self.choices.branches)} residual branches, "
+            f"bits of {len(self.choices.layers)} layers; frozen: {len(s.frozen)}"
+        )
+        for layer, reason in list(s.frozen.items())[:6]:
+            self.progress.note(f"  {layer}: {reason}")
+
+    def baseline(self) -> dict[str, Any]:
+        """The network as given: exported, checked and measured."""
+        return dict(self.run.stage("baseline", self._baseline))
+
+    def _baseline(self) -> dict[str, Any]:
+        self.progress.stage("baseline")
+        exported = to_onnx(self.graph)
+        path = self.run.write_bytes("baseline.onnx", exported.SerializeToString())
+        parity = check_parity(
+            self.graph.module, path, self._calibration_images()[:64], tolerance=1e-2, batch=self._batch()
+        )
+        if not parity.ok:
+            raise InputError(
+                f"the ONNX export of the network differs from it (relative error {parity.relative_error:.3g}); "
+                "an operator is exported wrongly by this torch version"
+            )
+        table = self.graph.layers
+        measured = time_models({"baseline": path}, threads=self.config["threads"], seconds=SEARCH_TIMING_S)[
+            "baseline"
+        ].median_s
+        return {
+            "search_accuracy": onnx_accuracy(path, self.subject.data.search, self.norm),
+            "latency_measured_s": None if self.simulated else measured,
+            "parity": parity.relative_error,
+            "macs": int(table.macs.sum()),
+            "params": int(table.params.sum()),
+        }
+
+    def prepare_target(self) -> None:
+        prepare = getattr(self.target, "prepare", None)
+        if prepare is None:
+            return
+        self.progress.stage("latency table")
+        self.pricing.prepare(prepare, self.progress.update)
+
+    def sensitivity(self) -> Sensitivity:
+        """The loss of every choice taken alone."""
+        return Sensitivity.from_dict(self.run.stage("sensitivity", self._sensitivity))
+
+    def _sensitivity(self) -> dict[str, Any]:
+        self.progress.stage("sensitivity")
+        images, labels = self.subject.search_images(SENSITIVITY_IMAGES)
+        names = place(self.graph, self.choices.layers).scaled
+        for layer in self.choices.layers:
+            names |= place(self.graph, [layer]).scaled
+        batch = self._batch() or 64
+        batches = [b for b in self._calibration_images().split(batch) if not self._batch() or len(b) == batch]
+        histograms = collect(self.graph, batches, names)
+        evaluator = IncrementalEvaluator(self.graph, images, labels)
+        calibration = Calibration(histograms, self.config["calibration"])
+        measured = measure_sensitivity(self.choices, evaluator, calibration, self._importance(), self.progress.update)
+        return measured.to_dict()
+
+    def search(
+        self, attempt: int, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
+    ) -> dict[str, Any]:
+        """The design of least loss that keeps every budget, latency as measured."""
+        return dict(
+            self.run.stage(f"search-{attempt}", lambda: self._search(sensitivity, limits, baseline, aim), [limits, aim])
+        )
+
+    def _search(
+        self, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
+    ) -> dict[str, Any]:
+        self.progress.stage("search")
+        reference = baseline["latency_measured_s"]
+
+        def measure(design: Any) -> float:
+            if self.simulated:
+                return float(self.pricing.predict(design)[0])
+            return float(self.run.stage(f"measure-{_key(design)}", lambda: self._measure(design)) * reference)
+
+        def note(attempt: Attempt) -> None:
+            self.progress.note(
+                f"  predicted {attempt.predicted_s * 1e3:.3f} ms, measured {attempt.measured_s * 1e3:.3f} ms, "
+                f"loss {attempt.loss:.4g}{'' if attempt.met else ' (over the budget)'}"
+            )
+            self.run.log_trial(
+                list(attempt.design), {"loss": attempt.loss},
+                {"latency_s": attempt.measured_s, "predicted_s": attempt.predicted_s}, kind=self.config["strategy"],
+            )  # fmt: skip
+
+        loop = Loop(
+            self.pricing, sensitivity.loss, limits, measure, self.config["strategy"], self.config["seed"], note, aim
+        )
+        best, attempts = loop.run()
+        return {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts]}
+
+    def _measure(self, design: Any) -> float:
+        """Latency of a design over that of the network as given."""
+        slimmed = self._slim(design)
+        images = self._calibration_images()[:32]
+        graph, quantized = integerise(slimmed.model, self.graph.input_shape, slimmed.int8_layers, images, "minmax")
+        exported = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(graph)
+        both = {"baseline": self.run.path("baseline.onnx"), "model": exported.SerializeToString()}
+        return time_models(both, threads=self.config["threads"], seconds=SEARCH_TIMING_S)["model"].ratio
+
+    def build(self, attempt: int, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
+        """The chosen network: recovered, quantized, exported, checked and measured."""
+        design = found["best"]["design"]
+        return dict(self.run.stage(f"build-{attempt}", lambda: self._build(design, baseline), design))
+
+    def _build(self, choice: list[int], baseline: dict[str, Any]) -> dict[str, Any]:
+        design = np.array(choice)
+        slimmed = self._slim(design)
+        history = self._recover(slimmed, _key(design)) if slimmed.is_smaller else []
+        self.progress.stage("export")
+        graph, quantized = integerise(
+            slimmed.model, self.graph.input_shape, slimmed.int8_layers, self._calibration_images(),
+            self.config["calibration"],
+        )  # fmt: skip
+        exported = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(graph)
+        path = self.run.write_bytes("model.onnx", exported.SerializeToString())
+        final = quantized.graph if quantized else graph
+        images = self._calibration_images()[:64]
+        parity = check_parity(final.module, path, images, tolerance=0.1 if quantized else 1e-2, batch=self._batch())
+        int8 = len([n for n in slimmed.int8_layers if n in graph.node_of])
+        fusion = check_fusion(path, int8)
+        save_pt2(final, self.run.path("model.pt2"))
+        save_weights(self.run.path("model.safetensors"), slimmed.model.state_dict())
+        self.run.write_text("recipe.json", slimmed.recipe.to_json())
+        timing = self._final_timing(path)
+        table = graph.layers
+        return {
+            "search_accuracy": onnx_accuracy(path, self.subject.data.search, self.norm),
+            "latency_measured_s": timing.get("ratio", 0.0) * baseline["latency_measured_s"] if timing else None,
+            "macs": int(table.macs.sum()),
+            "params": int(table.params.sum()),
+            "parity": {"relative_error": parity.relative_error, "agreement": parity.agreement, "ok": parity.ok},
+            "fusion": {"expected": fusion.expected, "fused": fusion.fused},
+            "timing": timing,
+            "history": history,
+        }
+
+    def test(self) -> dict[str, Any]:
+        """Accuracy on the test split, looked at once, when every choice is made: before and after."""
+
+        def both() -> dict[str, Any]:
+            self.progress.stage("test")
+            split, show = self.subject.data.test, self.progress.update
+            return {
+                "baseline_accuracy": onnx_accuracy(self.run.path("baseline.onnx"), split, self.norm, progress=show),
+                "accuracy": onnx_accuracy(self.run.path("model.onnx"), split, self.norm, progress=show),
+            }
+
+        return dict(self.run.stage("test", both))
+
+    def _recover(self, slimmed: Slimmed, key: str) -> list[Any]:
+        """Fine-tune a smaller network, distilling from the network as given; or only re-estimate batch norm."""
+        from netsmith.training import fit, reestimate_batch_norm
+
+        model, data, epochs = slimmed.model, self.subject.data, self.config["epochs"]
+        if data.train is None or epochs == 0:
+            reestimate_batch_norm(model, data.search, normalisation=self.norm)
+            return []
+        epochs = epochs or max(2, min(30, 120_000 // len(data.train)))
+        self.progress.stage("fine-tune")
+        start = time.time()
+        result = fit(
+            model, data, epochs=epochs, lr=self.config["lr"], teacher=self.subject.model, seed=self.config["seed"],
+            checkpoint=self.run.path(f"checkpoints/{key}.safetensors"), progress=training_events(self.progress),
+        )  # fmt: skip
+        self.progress.note(f"  fine-tuned {result.epochs_run} epochs in {time.time() - start:.0f} s")
+        return [json.loads(json.dumps(h, default=vars)) for h in result.history]
+
+    def _final_timing(self, path: Path) -> dict[str, Any]:
+        if self.simulated:
+            return {}
+        self.progress.stage("measure")
+        both = {"baseline": self.run.path("baseline.onnx"), "model": path}
+        t = time_models(both, threads=self.config["threads"], seconds=FINAL_TIMING_S)
+        return {
+            "ratio": t["model"].ratio, "ratio_ci": list(t["model"].ratio_ci), "rounds": t["model"].n,
+            "baseline_median_s": t["baseline"].median_s, "baseline_iqr_s": t["baseline"].iqr_s,
+            "model_median_s": t["model"].median_s, "model_iqr_s": t["model"].iqr_s,
+        }  # fmt: skip
+
+    # --- what the stages share ---------------------------------------------------------------------------------------
+
+    def _slim(self, design: Any) -> Slimmed:
+        return slim(self.subject.model, self.choices, self.subject.report, design, self._importance())
+
+    def _batch(self) -> int | None:
+        return None if self.graph.dynamic_batch else self.graph.example_batch
+
+    def _calibration_images(self) -> Any:
+        if not hasattr(self, "_images"):
+            self._images = self.subject.search_images(CALIBRATION_IMAGES)[0]
+        return self._images
+
+    def _importance(self) -> dict[str, Any]:
+        if not hasattr(self, "_scores"):
+            batches: list[Any] = []
+            if self.config["importance"] == "taylor":
+                images, labels = self.subject.search_images(SENSITIVITY_IMAGES)
+                batches = list(zip(images.split(64), labels.split(64), strict=True))
+            self._scores = channel_importance(
+                self.subject.model, self.subject.report, self.config["importance"], batches
+            )
+        return self._scores
+
+    def limit(self, budget: Budget, baseline: dict[str, Any]) -> float:
+        """A budget in SI units; relative ones refer to the network as given."""
+        if budget.cost == "latency" and not self.simulated:
+            return float(budget.limit(baseline["latency_measured_s"]))
+        if budget.cost == "energy" and self.target.cost(self.graph.layers).energy_j is None:
+            raise InputError(
+                f"target {self.config['target']!r} has no energy model; drop --energy or choose a target that has one"
+            )
+        return float(budget.limit(float(self.pricing.predict(self.choices.original, budget.cost)[0])))
+
+
+def _key(design: Any) -> str:
+    return sha256(np.asarray(design, dtype=np.int64).tobytes()).hexdigest()[:12]

@@ -1,0 +1,94 @@
+"""The network, data and target of a job, loaded and checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from netsmith.compression.branches import find_branches
+from netsmith.compression.choices import Choices
+from netsmith.compression.groups import GroupReport, find_groups
+from netsmith.data import Data, check_classes, load_data, normalisation_from_metadata
+from netsmith.errors import InputError
+from netsmith.hardware.target import Target
+from netsmith.network.graph import Graph, trace
+from netsmith.network.load import LoadedModel, load_model
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a job works on.
+
+    Attributes:
+        loaded: the network as given.
+        data: with the normalisation that the network expects.
+        graph: the network traced, batch norm folded.
+        report: channel groups and what is frozen.
+        choices: the decisions.
+        frozen: layer -> why it is left alone.
+    """
+
+    loaded: LoadedModel
+    data: Data
+    graph: Graph
+    report: GroupReport
+    choices: Choices
+    frozen: dict[str, str]
+
+    @property
+    def model(self) -> nn.Module:
+        return self.loaded.model
+
+    def search_images(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first ``n`` images of the search split, normalised, and their labels."""
+        split = self.data.search.take(slice(0, n))
+        batches = list(split.batches(256, normalise=self.data.normalisation))
+        return torch.cat([b[0] for b in batches]), torch.cat([b[1] for b in batches])
+
+
+def load_subject(
+    model: Any, data: Any, target: Target, *, weights: str | None = None,
+    methods: tuple[str, ...] = ("prune", "quantize"), **data_options: Any,
+) -> Subject:  # fmt: skip
+    """Load and check everything that a job needs.
+
+    Raises:
+        InputError: anything that cannot be used, in one sentence.
+    """
+    images = data if isinstance(data, Data) else load_data(str(data), **data_options)
+    loaded = load_model(model, weights=weights, num_classes=len(images.classes), input_shape=images.input_shape)
+    if data_options.get("mean") is None:
+        images = images.with_normalisation(normalisation_from_metadata(loaded.metadata))
+    shape = tuple(images.input_shape)
+    example = torch.zeros(2, *shape).normal_(generator=torch.Generator().manual_seed(0))
+    graph = trace(loaded.model, shape)
+    check_classes(images, n_outputs(graph))
+    prune, quantize = "prune" in methods, "quantize" in methods
+    report = find_groups(loaded.model, example) if prune else GroupReport([], {}, {})
+    branches = find_branches(loaded.model, example) if prune else []
+    choices = Choices.of(
+        graph, report, branches, prune=prune, quantize=quantize, multiple=target.capabilities.channel_multiple,
+        bits=sorted({w for w, a in target.capabilities.bits if w == a} | {32}),
+    )  # fmt: skip
+    frozen = {n: f"not pruned: {r}" for n, r in report.frozen.items()} if prune else {}
+    frozen |= {n: f"not quantized: {r}" for n, r in graph.layers.frozen.items()}
+    return Subject(loaded, images, graph, report, choices, frozen)
+
+
+def n_outputs(graph: Graph) -> int:
+    """Number of logits of a traced network.
+
+    Raises:
+        InputError: its output is not one tensor of logits.
+    """
+    node = next(n for n in graph.module.graph.nodes if n.op == "output")
+    value = node.args[0]
+    while isinstance(value, (tuple, list)):
+        value = value[0]
+    tensor = value.meta["val"]
+    if tensor.dim() != 2:
+        raise InputError(f"the network's output has shape {tuple(tensor.shape)}; classification needs (batch, classes)")
+    return int(tensor.shape[1])

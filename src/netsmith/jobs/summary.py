@@ -1,0 +1,108 @@
+"""The summary of a run: one schema for ``summary.json``, for ``--json`` and for the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from netsmith.errors import InputError
+
+#: Figures of a network; measured or predicted ones are null where nothing measured or predicted them.
+FIGURES = ("accuracy", "latency_measured_s", "latency_predicted_s", "macs", "params", "size_bytes")
+_MAY_BE_NULL = ("accuracy", "latency_measured_s", "latency_predicted_s")
+COSTS = ("latency", "energy", "size", "macs")
+_REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "baseline": dict, "result": dict, "budgets": list, "design": (list, dict), "frozen": dict, "seed": int,
+    "versions": dict, "run": str,
+}  # fmt: skip
+_OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    "model": str, "data": (dict, str), "config": dict, "target": str, "strategy": str, "methods": (list, str),
+    "command": str, "files": dict, "layers": list, "fidelity": list, "trials": list, "timing": dict, "device": dict,
+}  # fmt: skip
+
+
+def check_summary(summary: Any, where: str = "the summary") -> None:
+    """Check a summary against the schema; further keys are allowed.
+
+    ``baseline`` and ``result`` have :data:`FIGURES` (and may have ``energy_j``). ``budgets`` are ``{"cost", "limit",
+    "value", "met"}`` in SI units, and ``met`` must be what value and limit say; a measured value may come with a
+    ``tolerance``, the share by which repeated measurements differ (at most 0.05), which the report states. ``frozen``
+    is layer name -> reason.
+
+    Optional are ``layers`` of ``{"name", "kind", "choice": {"width", "of", "bits"}, "latency_s", "macs"}`` with costs
+    as ``{"before", "after"}``; ``fidelity`` of ``{"predicted_s", "measured_s"}``; ``trials`` of ``{"strategy",
+    "latency_s"}`` and ``accuracy`` or ``loss``, with the flags ``measured`` and ``chosen``.
+
+    Raises:
+        InputError: names the field at fault.
+    """
+
+    def fail(problem: str) -> InputError:
+        return InputError(f"{where} is no summary of a run: {problem}; repeat the run with this netsmith")
+
+    if not isinstance(summary, Mapping):
+        raise fail("it is no mapping")
+    for key, kind in _REQUIRED.items():
+        if key not in summary:
+            raise fail(f"{key!r} is missing")
+        if not isinstance(summary[key], kind) or isinstance(summary[key], bool):
+            raise fail(f"{key!r} has the wrong type, {type(summary[key]).__name__}")
+    for key, kind in _OPTIONAL.items():
+        if summary.get(key) is not None and not isinstance(summary[key], kind):
+            raise fail(f"{key!r} has the wrong type, {type(summary[key]).__name__}")
+    for side in ("baseline", "result"):
+        for figure in FIGURES:
+            value = summary[side].get(figure, "absent")
+            if not (_number(value) and value >= 0) and not (value is None and figure in _MAY_BE_NULL):
+                raise fail(f"{side}.{figure} is {value!r}, not a number of 0 or more")
+        accuracy = summary[side]["accuracy"]
+        if accuracy is not None and accuracy > 1:
+            raise fail(f"{side}.accuracy is {accuracy}, not a share of at most 1")
+    for i, budget in enumerate(summary["budgets"]):
+        _check_budget(budget, f"budgets[{i}]", fail)
+    for name, reason in summary["frozen"].items():
+        if not isinstance(reason, str) or not reason:
+            raise fail(f"frozen[{name!r}] gives no reason")
+    for i, row in enumerate(summary.get("layers") or []):
+        if not isinstance(row, Mapping) or not isinstance(row.get("name"), str):
+            raise fail(f"layers[{i}] has no name")
+        for cost in ("latency_s", "macs"):
+            pair = row.get(cost)
+            if pair is not None and not (isinstance(pair, Mapping) and {"before", "after"} <= set(pair)):
+                raise fail(f"layers[{i}].{cost} must have 'before' and 'after'")
+    for i, row in enumerate(summary.get("fidelity") or []):
+        if not isinstance(row, Mapping) or not all(_number(row.get(k)) for k in ("predicted_s", "measured_s")):
+            raise fail(f"fidelity[{i}] needs the numbers 'predicted_s' and 'measured_s'")
+    for i, row in enumerate(summary.get("trials") or []):
+        if not isinstance(row, Mapping) or not _number(row.get("latency_s")):
+            raise fail(f"trials[{i}] needs the number 'latency_s'")
+        if not any(_number(row.get(k)) for k in ("accuracy", "loss")):
+            raise fail(f"trials[{i}] needs the number 'accuracy' or 'loss'")
+
+
+def all_met(summary: Mapping[str, Any]) -> bool:
+    """Whether every budget is met; the exit code is 0 only then."""
+    return all(budget["met"] for budget in summary["budgets"])
+
+
+def _check_budget(budget: Any, name: str, fail: Any) -> None:
+    if not isinstance(budget, Mapping) or not {"cost", "limit", "value", "met"} <= set(budget):
+        raise fail(f"{name} needs 'cost', 'limit', 'value' and 'met'")
+    cost, limit, value, met = (budget[k] for k in ("cost", "limit", "value", "met"))
+    if cost not in COSTS:
+        raise fail(f"{name}.cost is {cost!r}, not one of {', '.join(COSTS)}")
+    if not _number(limit) or limit <= 0 or not _number(value) or not isinstance(met, bool):
+        raise fail(f"{name} has a limit, value or met of the wrong kind")
+    tolerance = budget.get("tolerance", 0.0)
+    if not _number(tolerance) or not 0 <= tolerance <= 0.05:
+        raise fail(f"{name}.tolerance is {tolerance!r}, not a share of at most 0.05")
+    # a hair for rounding on the way, and what is said openly; none for wishful thinking
+    if met and value > limit * (1 + max(tolerance, 1e-6)):
+        raise fail(f"{name} says met, but {value:g} is above {limit:g} and no tolerance is stated")
+    if not met and value <= limit * (1 - 1e-6):
+        raise fail(f"{name} says not met, but {value:g} is within {limit:g}")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

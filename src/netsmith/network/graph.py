@@ -1,0 +1,132 @@
+"""Any network as an ATen graph: traced by torch.export, cleaned, batch norm folded, read as a layer table.
+
+torch.export runs the network's own Python, so control flow that symbolic tracing cannot follow is no obstacle. The
+graph keeps the user's parameter names; every later step (sensitivity, quantization, ONNX) works on it.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass, field
+
+import torch
+from torch import fx, nn
+
+from netsmith.errors import InputError
+from netsmith.network.layers import LayerTable
+from netsmith.network.passes import clean, fold_batch_norm
+from netsmith.network.rows import read_rows
+
+
+@dataclass
+class Graph:
+    """A traced network.
+
+    Attributes:
+        module: ATen graph in inference form, callable like the network; parameters under the user's names.
+        input_shape: ``(C, H, W)`` of one sample.
+        layers: compute layers and glue in execution order.
+        node_of: row name -> name of its node in ``module.graph``.
+        dynamic_batch: False if the network only runs at the batch size it was traced with.
+    """
+
+    module: fx.GraphModule
+    input_shape: tuple[int, ...]
+    layers: LayerTable
+    node_of: dict[str, str]
+    dynamic_batch: bool = True
+    example_batch: int = 2
+    node_names: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.node_names = {node: row for row, node in self.node_of.items()}
+
+    def node(self, row: str) -> fx.Node:
+        """The node of a row of ``layers``."""
+        return self.nodes[self.node_of[row]]
+
+    @property
+    def nodes(self) -> dict[str, fx.Node]:
+        return {n.name: n for n in self.module.graph.nodes}
+
+    def copy(self) -> Graph:
+        """A graph that shares nothing with this one."""
+        return Graph(
+            copy_module(self.module),
+            self.input_shape,
+            self.layers,
+            self.node_of,
+            self.dynamic_batch,
+            self.example_batch,
+        )
+
+
+def copy_module(module: nn.Module) -> fx.GraphModule:
+    """A deep copy of a graph module, without the warning about torch's own tree specifications that copying causes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        out = copy.deepcopy(module)
+    assert isinstance(out, fx.GraphModule)
+    return out
+
+
+def export_program(
+    model: nn.Module, input_shape: tuple[int, ...], batch: int = 2
+) -> tuple[torch.export.ExportedProgram, bool]:
+    """Export ``model`` in eval mode with a free batch axis, or a fixed one where the network pins it.
+
+    Raises:
+        InputError: the network cannot run on this input, or its control flow depends on data.
+    """
+    model = model.eval()
+    x = torch.zeros(batch, *input_shape).normal_(generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            model(x)
+    except Exception as error:
+        raise InputError(
+            f"the network does not run on an input of shape {tuple(input_shape)}: {_first_line(error)}; "
+            "give the shape it expects with --input C,H,W"
+        ) from error
+    shapes = ({0: torch.export.Dim.AUTO},)
+    reason: Exception | None = None
+    for dynamic in (shapes, None):
+        try:
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore")
+                program = torch.export.export(model, (x,), dynamic_shapes=dynamic, strict=False)
+                program = program.run_decompositions({})  # makes in-place operators functional, decomposes nothing
+            free = bool(program.range_constraints)
+            return program, free
+        except Exception as error:
+            reason = error
+    raise InputError(
+        f"the network cannot be traced: {_first_line(reason)}; its forward must not branch on the values of tensors"
+    ) from reason
+
+
+def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) -> Graph:
+    """Trace ``model`` for samples of ``input_shape`` (``(C, H, W)``).
+
+    The model is left as it was. ``fold=True`` merges batch norm into the convolution or linear layer before it.
+
+    Raises:
+        InputError: the network does not run on that shape or cannot be traced.
+    """
+    batch = 2
+    program, dynamic = export_program(model, tuple(input_shape), batch)
+    # export() lifts parameters by reference; passes write new tensors, so the caller's network must not share them
+    module = copy_module(program.module(check_guards=False))
+    clean(module)
+    if fold:
+        fold_batch_norm(module)
+    rows, node_of = read_rows(module)
+    if not rows:
+        raise InputError("the network has no layer that could be priced: no operator was found in its trace")
+    return Graph(module, tuple(input_shape), LayerTable.from_rows(rows), node_of, dynamic, batch)
+
+
+def _first_line(error: BaseException | None) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

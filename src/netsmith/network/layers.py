@@ -1,0 +1,131 @@
+"""The layer table: a network as a struct of arrays, one row a layer, populations as leading axes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+
+#: Row kinds. The first three do multiply-accumulates; the rest are the glue between them, which costs time too.
+KINDS = (
+    "conv", "linear", "matmul",
+    "add", "mul", "activation", "maxpool", "avgpool", "concat", "norm", "softmax", "reshape", "pad",
+    "quantize", "dequantize", "other",
+)  # fmt: skip
+KIND = {name: code for code, name in enumerate(KINDS)}
+COMPUTE_KINDS = 3
+
+#: Where a row's tensors live: PLAIN (tokens, vectors), MAPS (image maps between convolutions, which runtimes keep in a
+#: blocked layout), MIXED (an addition one of whose operands left that layout, such as a padded shortcut).
+PLAIN, MAPS, MIXED = 0, 1, 2
+
+#: Activations that a runtime may fuse into the row before them.
+ACTIVATIONS = ("none", "relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu", "gelu", "tanh", "other")
+ACTIVATION = {name: code for code, name in enumerate(ACTIVATIONS)}
+
+_COLUMNS = (
+    "kind", "c_in", "c_out", "kernel_h", "kernel_w", "stride", "groups",
+    "h_in", "w_in", "h_out", "w_out", "bias", "activation", "w_bits", "a_bits", "layout",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """Layers as integer arrays of shape ``(..., L)``; leading axes are populations of designs.
+
+    Multiply-accumulates of a row are ``c_in * c_out / groups * kernel_h * kernel_w * h_out * w_out`` for every compute
+    kind: a linear layer over T tokens has ``h_out = T``; a matrix product of H heads, ``(M, K) x (K, N)``, has
+    ``groups = H``, ``c_in = K * H``, ``c_out = N * H``, ``h_out = M``. Glue rows (kind >= ``COMPUTE_KINDS``) move
+    ``c_in * h_in * w_in`` elements in and ``c_out * h_out * w_out`` out.
+
+    Attributes:
+        names: module paths, ``L`` strings; functional products are ``module/op``, a module's second call ``module#2``.
+        kind: index into ``KINDS``.
+        activation: index into ``ACTIVATIONS`` of what is fused behind the row.
+        w_bits, a_bits: 32 means floating point.
+        layout: PLAIN, MAPS or MIXED.
+    """
+
+    names: tuple[str, ...]
+    kind: IntArray
+    c_in: IntArray
+    c_out: IntArray
+    kernel_h: IntArray
+    kernel_w: IntArray
+    stride: IntArray
+    groups: IntArray
+    h_in: IntArray
+    w_in: IntArray
+    h_out: IntArray
+    w_out: IntArray
+    bias: IntArray
+    activation: IntArray
+    w_bits: IntArray
+    a_bits: IntArray
+    layout: IntArray
+    frozen: dict[str, str] = field(default_factory=dict)  #: layer name -> why it cannot be pruned or quantized
+
+    @classmethod
+    def from_rows(cls, rows: list[dict[str, Any]]) -> LayerTable:
+        """Build a table of shape ``(L,)`` from one mapping a layer; absent columns are 1, bits 32, flags 0."""
+        default = dict.fromkeys(_COLUMNS, 1) | {"bias": 0, "activation": 0, "w_bits": 32, "a_bits": 32, "layout": PLAIN}
+        columns: dict[str, Any] = {
+            c: np.array([row.get(c, default[c]) for row in rows], dtype=np.int64) for c in _COLUMNS
+        }
+        frozen = {row["name"]: row["frozen"] for row in rows if row.get("frozen")}
+        return cls(names=tuple(row["name"] for row in rows), frozen=frozen, **columns)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def columns(self) -> dict[str, IntArray]:
+        return {c: getattr(self, c) for c in _COLUMNS}
+
+    @property
+    def is_compute(self) -> NDArray[np.bool_]:
+        return np.asarray(self.kind < COMPUTE_KINDS)
+
+    @property
+    def is_depthwise(self) -> NDArray[np.bool_]:
+        return np.asarray((self.kind == KIND["conv"]) & (self.groups > 1) & (self.groups == self.c_in))
+
+    @property
+    def macs(self) -> IntArray:
+        """Multiply-accumulates of one sample, ``(..., L)``; 0 for glue."""
+        macs = self.c_in * self.c_out // self.groups * self.kernel_h * self.kernel_w * self.h_out * self.w_out
+        return np.where(self.is_compute, macs, 0)
+
+    @property
+    def weights(self) -> IntArray:
+        """Weights without bias, ``(..., L)``; 0 for products of two activations and for glue."""
+        stored = (self.kind == KIND["conv"]) | (self.kind == KIND["linear"])
+        return np.where(stored, self.c_in * self.c_out // self.groups * self.kernel_h * self.kernel_w, 0)
+
+    @property
+    def params(self) -> IntArray:
+        """Weights and biases, ``(..., L)``."""
+        return self.weights + np.where(self.weights > 0, self.bias * self.c_out, 0)
+
+    def replace(self, **columns: Any) -> LayerTable:
+        """Return a table with some columns replaced; shapes broadcast, so ``(N, L)`` columns make a population."""
+        arrays = {k: np.asarray(v, dtype=np.int64) if k in _COLUMNS else v for k, v in columns.items()}
+        shape = np.broadcast_shapes(self.kind.shape, *(v.shape for k, v in arrays.items() if k in _COLUMNS))
+        merged: dict[str, Any] = self.columns | arrays
+        full: dict[str, Any] = {k: np.broadcast_to(v, shape) if k in _COLUMNS else v for k, v in merged.items()}
+        return dataclasses.replace(self, **full)
+
+    def take(self, index: Any) -> LayerTable:
+        """Return the rows at ``index`` (integers or a mask over L); rows may repeat."""
+        index = np.arange(len(self))[index]
+        columns: dict[str, Any] = {k: v[..., index] for k, v in self.columns.items()}
+        return dataclasses.replace(self, names=tuple(self.names[i] for i in index), **columns)
+
+    def row(self, i: int) -> dict[str, Any]:
+        """Row ``i`` of a table of shape ``(L,)`` as plain values."""
+        return {"name": self.names[i]} | {k: int(v[i]) for k, v in self.columns.items()}

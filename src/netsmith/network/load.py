@@ -1,0 +1,111 @@
+"""From the words of a user (``zoo:NAME``, ``file.py:callable``, ...) to a network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netsmith.errors import InputError
+from netsmith.network.sources import Source, find_source
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network and how to get it again.
+
+    Attributes:
+        model: the network in eval mode, on the CPU, with its weights.
+        spec: the words that named it.
+        factory: builds the same network with fresh weights, in eval mode; replaying a recipe starts from it. For a
+            network that was handed over as a module, a copy of it as it was.
+        metadata: header of the weights file.
+        num_classes: number of logits, where known.
+        input_shape: ``(C, H, W)`` that it was made for, where known.
+    """
+
+    model: nn.Module
+    spec: str
+    factory: Callable[[], nn.Module]
+    metadata: dict[str, str] = field(default_factory=dict)
+    num_classes: int | None = None
+    input_shape: tuple[int, ...] | None = None
+
+
+def load_model(
+    spec: str | nn.Module | Callable[[], nn.Module],
+    *,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    seed: int = 0,
+) -> LoadedModel:
+    """Load a network.
+
+    Args:
+        spec: ``file.py:callable``, ``package.module:callable``, ``timm:NAME``, ``torchvision:NAME`` or ``zoo:NAME``,
+            each with options behind a question mark (``zoo:mobilenet_v2?width=0.5``); or, in Python, a module (which
+            is copied and left as it is) or a function without arguments that returns one.
+        weights: ``.safetensors`` or ``.pth`` file.
+        num_classes: logits wanted; passed on to libraries, the zoo and callables with a parameter of that name.
+        input_shape: ``(C, H, W)`` wanted; its channels are passed on in the same way (``in_channels``, ``in_chans``).
+        seed: of the fresh weights.
+
+    Raises:
+        InputError: anything about ``spec`` or ``weights`` that cannot be used, in one sentence.
+    """
+    source = find_source(spec) if isinstance(spec, str) else _python_source(spec)
+    options = source.bind(num_classes=num_classes, in_channels=input_shape[0] if input_shape else None)
+
+    def factory() -> nn.Module:
+        return _build(lambda: source.call(**options), source.spec, seed)
+
+    model = factory()
+    metadata: dict[str, str] = {}
+    if weights is not None:
+        from netsmith.network.weights import load_weights
+
+        metadata = load_weights(model, weights)
+    hints = source.hint(model, options)
+    return LoadedModel(
+        model=model,
+        spec=source.spec,
+        factory=factory,
+        metadata=metadata,
+        num_classes=hints.num_classes,
+        input_shape=tuple(input_shape) if input_shape else hints.input_shape,
+    )
+
+
+def _python_source(thing: nn.Module | Callable[[], nn.Module]) -> Source:
+    from torch import nn
+
+    if isinstance(thing, nn.Module):
+        snapshot = copy.deepcopy(thing)  # what happens to the caller's network later must not change the factory
+        return Source(type(thing).__qualname__, lambda: copy.deepcopy(snapshot))
+    if callable(thing):
+        return Source(getattr(thing, "__qualname__", repr(thing)), thing)
+    raise InputError(f"a network is expected as text, torch.nn.Module or callable, not as {type(thing).__name__}")
+
+
+def _build(build: Callable[[], Any], spec: str, seed: int) -> nn.Module:
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model = build()
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:
+            text = (str(error).strip() or "no message").splitlines()[0][:200]
+            raise InputError(f"{spec} failed while it built the network: {type(error).__name__}: {text}") from error
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{spec} returned {type(model).__name__}, not a torch.nn.Module")
+    return model.cpu().eval()

@@ -1,0 +1,160 @@
+"""Rewrites of an ATen graph: drop what does nothing, fold batch norm."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+aten = torch.ops.aten
+
+CONVS = (aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding, aten.conv3d.default)
+BATCH_NORMS = (aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default)
+_IDENTITIES = (
+    aten.clone.default, aten.alias.default, aten.detach.default, aten.dropout.default, aten.contiguous.default,
+    aten.lift_fresh_copy.default,
+)  # fmt: skip
+_RELUS = (aten.relu.default,)
+_ZEROS = (aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)
+# what these make of zeros is zeros; the layer scale and the layout changes behind a dropped branch
+_KEEP_ZERO = (
+    aten.permute.default, aten.transpose.int, aten.view.default, aten.reshape.default, aten._unsafe_view.default,
+    aten.flatten.using_ints, aten.unsqueeze.default, aten.squeeze.dim, aten.expand.default, aten.slice.Tensor,
+    aten.relu.default, aten.neg.default, aten.mul.Scalar, aten.div.Tensor, aten.avg_pool2d.default,
+    aten.adaptive_avg_pool2d.default, aten.roll.default,
+)  # fmt: skip
+
+
+def get_parameter(module: nn.Module, name: str) -> torch.Tensor:
+    """The parameter, buffer or constant at a dotted path."""
+    value: Any = module
+    for part in name.split("."):
+        value = getattr(value, part)
+    assert isinstance(value, torch.Tensor)
+    return value
+
+
+def set_parameter(module: nn.Module, name: str, value: torch.Tensor) -> None:
+    """Write a parameter at a dotted path, replacing whatever is there."""
+    path, _, leaf = name.rpartition(".")
+    owner: nn.Module = module
+    for part in path.split(".") if path else []:
+        if not hasattr(owner, part):
+            owner.add_module(part, nn.Module())
+        owner = getattr(owner, part)
+    if leaf in owner._buffers:
+        owner._buffers[leaf] = value.detach()
+        return
+    if hasattr(owner, leaf):
+        delattr(owner, leaf)
+    owner.register_parameter(leaf, nn.Parameter(value.detach(), requires_grad=value.is_floating_point()))
+
+
+def clean(module: fx.GraphModule) -> None:
+    """Remove identities, additions of zero (dropped branches) and repeated rectifiers, then dead code."""
+    graph = module.graph
+    zero: set[Any] = set()  # nodes whose values are all zero
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        if node.target in _IDENTITIES:
+            _replace(node, node.args[0])
+        elif node.target is aten.add.Tensor:
+            a, b = node.args[0], node.args[1]
+            if a in zero and _same_shape(node, b):
+                _replace(node, b)
+            elif b in zero and _same_shape(node, a):
+                _replace(node, a)
+        elif (
+            node.target in _ZEROS
+            or (node.target is aten.full.default and node.args[1] == 0)
+            or (node.target in _KEEP_ZERO and node.args[0] in zero)
+            or (node.target is aten.mul.Tensor and any(a in zero for a in node.args))
+        ):
+            zero.add(node)
+    for node in list(graph.nodes):
+        if node.target in _RELUS and isinstance(node.args[0], fx.Node) and node.args[0].target in _RELUS:
+            _replace(node, node.args[0])
+    _finish(module)
+
+
+def fold_batch_norm(module: fx.GraphModule) -> None:
+    """Merge every batch norm that follows a convolution or linear layer (alone) into that layer's weight and bias."""
+    graph = module.graph
+    for node in list(graph.nodes):
+        if node.op != "call_function" or node.target not in BATCH_NORMS:
+            continue
+        layer = node.args[0]
+        foldable = (
+            isinstance(layer, fx.Node)
+            and layer.target in (*CONVS, aten.linear.default)
+            and len(layer.users) == 1
+            and all(isinstance(a, fx.Node) and a.op == "get_attr" for a in layer.args[1:2])
+            and not (node.target is aten.batch_norm.default and node.args[5])
+            and (layer.target is not aten.linear.default or layer.meta["val"].dim() == 2)
+        )
+        if foldable:
+            _fold(module, layer, node)
+    _finish(module)
+
+
+def _fold(module: fx.GraphModule, layer: fx.Node, norm: fx.Node) -> None:
+    def value(arg: Any) -> torch.Tensor | None:
+        return get_parameter(module, str(arg.target)).detach() if isinstance(arg, fx.Node) else None
+
+    native = norm.target is aten._native_batch_norm_legit_no_training.default
+    gamma, beta, mean, var = (value(a) for a in norm.args[1:5])
+    eps = float(norm.args[6] if native else norm.args[7])  # type: ignore[arg-type]
+    weight = value(layer.args[1])
+    bias = value(layer.args[2]) if len(layer.args) > 2 else None
+    assert weight is not None and mean is not None and var is not None
+    scale = (gamma if gamma is not None else torch.ones_like(mean)).double() / torch.sqrt(var.double() + eps)
+    shift = (beta.double() if beta is not None else 0) - mean.double() * scale
+    if bias is not None:
+        shift = shift + bias.double() * scale
+    weight_node = layer.args[1]
+    assert isinstance(weight_node, fx.Node)
+    name = str(weight_node.target)
+    if len(weight_node.users) > 1:  # a shared weight keeps its value for the other users
+        name = name.removesuffix("weight") + f"weight_{layer.name}"
+    stem = name.rpartition(".")[0]
+    bias_name = f"{stem}.bias" if stem else "bias"
+    if hasattr(module.get_submodule(stem), "bias") and (bias is None or len(weight_node.users) > 1):
+        bias_name = f"{stem}.bias_{layer.name}" if stem else f"bias_{layer.name}"
+    set_parameter(module, name, (weight.double() * scale.reshape(-1, *[1] * (weight.dim() - 1))).to(weight.dtype))
+    set_parameter(module, bias_name, shift.to(weight.dtype))
+    with module.graph.inserting_before(layer):
+        new_weight = module.graph.get_attr(name)
+        new_bias = module.graph.get_attr(bias_name)
+    new_weight.meta, new_bias.meta = dict(weight_node.meta), {"val": norm.args[3].meta.get("val")}  # type: ignore[union-attr]
+    rest = tuple(layer.args[3:])
+    layer.args = (layer.args[0], new_weight, new_bias, *rest)
+    if native:
+        for user in list(norm.users):
+            if user.target is operator.getitem and user.args[1] == 0:
+                _replace(user, layer)
+    else:
+        _replace(norm, layer)
+
+
+def _replace(node: fx.Node, by: Any) -> None:
+    node.replace_all_uses_with(by)
+    node.graph.erase_node(node)
+
+
+def _same_shape(node: fx.Node, arg: Any) -> bool:
+    return isinstance(arg, fx.Node) and tuple(node.meta["val"].shape[1:]) == tuple(arg.meta["val"].shape[1:])
+
+
+def _finish(module: fx.GraphModule) -> None:
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    used = {str(n.target) for n in module.graph.nodes if n.op == "get_attr"}
+    for name, _ in list(module.named_parameters(remove_duplicate=False)) + list(
+        module.named_buffers(remove_duplicate=False)
+    ):
+        if name not in used:
+            path, _, leaf = name.rpartition(".")
+            delattr(module.get_submodule(path), leaf)

@@ -1,0 +1,27 @@
+"""What people read: tables in a terminal, and a finished run as one HTML page."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netsmith.report.console import (
+        show_comparison,
+        show_mapping,
+        show_profile,
+        show_summary,
+        show_targets,
+        show_training,
+    )
+    from netsmith.report.page import write_report
+
+__all__ = [
+    "show_comparison", "show_mapping", "show_profile", "show_summary", "show_targets", "show_training", "write_report",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{'page' if name == 'write_report' else 'console'}"), name)

@@ -1,0 +1,149 @@
+"""Scatter plots as SVG text: no script, no network, colours from the page's style sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup, escape
+
+_W, _H = 520.0, 340.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 78.0, 16.0, 14.0, 50.0
+MAX_POINTS = 3000  #: of one series; more would only make the page slow
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mark with the text that a pointer at rest shows."""
+
+    x: float
+    y: float
+    text: str
+    hollow: bool = False
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one colour; ``colour`` is a number of the page's palette."""
+
+    name: str
+    points: list[Point] = field(default_factory=list)
+    colour: int = 0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A mapping of ``low``..``high`` to 0..1, and where its ticks are."""
+
+    place: Callable[[float], float]
+    ticks: list[float]
+    low: float
+    high: float
+
+
+def linear(low: float, high: float, count: int = 5) -> Scale:
+    """An even scale; its ends are ``low`` and ``high``."""
+    if not high > low:
+        pad = abs(low) * 0.1 or 1.0
+        low, high = low - pad, high + pad
+    step = _nice((high - low) / count)
+    first = math.ceil(low / step - 1e-9)
+    ticks = [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+    return Scale(lambda v: (v - low) / (high - low), ticks, low, high)
+
+
+def wide(values: Sequence[float]) -> Scale:
+    """An even scale, or one that is logarithmic away from 0 if the values span several powers of ten."""
+    low, high = min(values), max(values)
+    sizes = sorted(abs(v) for v in values if v)
+    middle = sizes[len(sizes) // 2] if sizes else 0.0
+    if not sizes or max(abs(low), abs(high)) < 30 * middle:
+        pad = (high - low) * 0.06
+        return linear(low - pad, high + pad)
+    unit = max(sizes[len(sizes) // 10], middle / 1000)
+
+    def bend(v: float) -> float:
+        return math.asinh(v / unit)
+
+    a, b = bend(low), bend(high)
+    a, b = a - (b - a) * 0.06, b + (b - a) * 0.06
+    powers = range(math.ceil(math.log10(unit)), math.floor(math.log10(sizes[-1])) + 1)
+    candidates = [0.0] + [s * 10.0**p for p in powers for s in (-1, 1)]
+    ticks = [t for t in sorted(candidates) if a <= bend(t) <= b]
+    return Scale(lambda v: (bend(v) - a) / (b - a), ticks, low, high)
+
+
+def scatter(
+    series: Sequence[Series], x: Scale, y: Scale, *, x_label: str, y_label: str, title: str, diagonal: bool = False,
+    limit: tuple[float, str] | None = None,
+) -> Markup:  # fmt: skip
+    """A scatter plot.
+
+    Args:
+        title: for those who cannot see it.
+        diagonal: draw where both axes are equal.
+        limit: a vertical line at this x, and its name.
+    """
+
+    def at(px: float, py: float) -> tuple[float, float]:
+        sx = _LEFT + x.place(px) * (_W - _LEFT - _RIGHT)
+        return round(sx, 1), round(_H - _BOTTOM - y.place(py) * (_H - _TOP - _BOTTOM), 1)
+
+    bottom, right = _H - _BOTTOM, _W - _RIGHT
+    out = [f'<svg viewBox="0 0 {_W:.0f} {_H:.0f}" role="img" aria-label="{escape(title)}" class="plot">']
+    for t in x.ticks:
+        sx = at(t, 0)[0]
+        out.append(f'<line class="grid" x1="{sx}" x2="{sx}" y1="{_TOP}" y2="{bottom}"/>')
+        out.append(f'<text class="tick" x="{sx}" y="{bottom + 17}" text-anchor="middle">{_number(t)}</text>')
+    for t in y.ticks:
+        sy = at(0, t)[1]
+        out.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{sy}" y2="{sy}"/>')
+        out.append(f'<text class="tick" x="{_LEFT - 7}" y="{sy + 4}" text-anchor="end">{_number(t)}</text>')
+    middle = (_TOP + bottom) / 2
+    out.append(
+        f'<text class="axis" x="{(_LEFT + right) / 2}" y="{_H - 8}" text-anchor="middle">{escape(x_label)}</text>'
+    )
+    out.append(
+        f'<text class="axis" transform="rotate(-90 15 {middle})" x="15" y="{middle}" text-anchor="middle">'
+        f"{escape(y_label)}</text>"
+    )
+    if diagonal:
+        ends = max(x.low, y.low), min(x.high, y.high)
+        (x1, y1), (x2, y2) = at(ends[0], ends[0]), at(ends[1], ends[1])
+        out.append(f'<line class="diagonal" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
+    if limit is not None and 0 <= x.place(limit[0]) <= 1:
+        sx = at(limit[0], 0)[0]
+        side, dx = ("end", -6) if x.place(limit[0]) > 0.5 else ("start", 6)
+        out.append(f'<line class="limit" x1="{sx}" x2="{sx}" y1="{_TOP}" y2="{bottom}"/>')
+        out.append(
+            f'<text class="limit-name" x="{sx + dx}" y="{_TOP + 11}" text-anchor="{side}">{escape(limit[1])}</text>'
+        )
+    for s in series:
+        out.append(f'<g class="c{s.colour}">')
+        for p in _thin(s.points):
+            px, py = at(p.x, p.y)
+            kind = "hollow" if p.hollow else "dot"
+            out.append(f'<circle class="{kind}" cx="{px}" cy="{py}" r="4"><title>{escape(p.text)}</title></circle>')
+        out.append("</g>")
+    for s in series:  # on top of all others
+        for p in (p for p in s.points if p.chosen):
+            px, py = at(p.x, p.y)
+            out.append(f'<circle class="chosen" cx="{px}" cy="{py}" r="9"><title>{escape(p.text)}</title></circle>')
+    return Markup("".join(out) + "</svg>")  # every text in it went through escape()
+
+
+def _thin(points: list[Point]) -> list[Point]:
+    step = math.ceil(len(points) / MAX_POINTS) or 1
+    return points[::step]
+
+
+def _nice(step: float) -> float:
+    """The next of 1, 2, 2.5, 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return float(next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= step * (1 - 1e-9)))
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−") if value else "0"

@@ -1,0 +1,173 @@
+"""Results as tables in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from netsmith.report.figures import before_after, budget_rows, headline, verdict
+from netsmith.units import format_bytes, format_cost, format_count, format_seconds
+
+_FILES = {
+    "model.onnx": "the network for ONNX Runtime", "model.pt2": "the network for torch.export",
+    "model.safetensors": "its weights", "recipe.json": "what was removed, to replay",
+    "summary.json": "these figures", "report.html": "the report, open it in a browser",
+}  # fmt: skip
+
+
+def show_summary(summary: Mapping[str, Any]) -> None:
+    """Before and after, the budgets, and where the files are."""
+    console = _console()
+    console.print(_before_after(summary))
+    good, sentence = verdict(summary)
+    if summary["budgets"]:
+        console.print(_budgets(summary))
+    console.print(f"[{'green' if good else 'bold red'}]{escape(sentence)}[/]: {escape(headline(summary))}.")
+    folder = Path(summary["run"])
+    for name, what in _FILES.items():
+        if (folder / name).exists():
+            console.print(f"  {escape(str(folder / name))}  [dim]{what}[/]", soft_wrap=True)
+
+
+def show_profile(result: Mapping[str, Any]) -> None:
+    """Every layer, the totals, and what is frozen and why."""
+    console = _console()
+    rows = result["layers"]
+    optional = [k for k in ("energy_j", "bound") if any(row.get(k) is not None for row in rows)]
+    table = Table(title=f"{result['model']} on {result['target']}", title_justify="left", box=None, pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    for name, justify in (("kind", "left"), ("in", "left"), ("out", "left"), ("MACs", "right"), ("params", "right"),
+                          ("latency", "right"), ("share", "right")):  # fmt: skip
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for key in optional:
+        table.add_column({"energy_j": "energy", "bound": "bound by"}[key], no_wrap=True)
+    frozen = {row["name"]: row["frozen"] for row in rows if row.get("frozen")}
+    for row in rows:
+        extra = [_optional(row, key) for key in optional]
+        mark = " [yellow]*[/]" if row["name"] in frozen else ""
+        table.add_row(
+            escape(row["name"]) + mark, row["kind"], _shape(row["in_shape"]), _shape(row["out_shape"]),
+            format_count(row["macs"]), format_count(row["params"]), format_seconds(row["latency_s"]),
+            f"{row['share']:.1%}", *extra,
+        )  # fmt: skip
+    glue = result.get("glue")
+    if glue:
+        share = glue["latency_s"] / result["totals"]["latency_s"] if result["totals"]["latency_s"] else 0.0
+        table.add_row(
+            f"[dim]{glue['operators']} operators between[/]", "", "", "", "", "", format_seconds(glue["latency_s"]),
+            f"{share:.1%}",
+        )  # fmt: skip
+    totals = result["totals"]
+    table.add_section()
+    energy = totals.get("energy_j")
+    table.add_row(
+        "[bold]all[/]", "", "", "", format_count(totals["macs"]), format_count(totals["params"]),
+        format_seconds(totals["latency_s"]), "", *([format_cost("energy", energy)] if energy is not None else []),
+    )  # fmt: skip
+    console.print(table)
+    if totals.get("simulated"):
+        console.print(f"[dim]latencies come from a model of {escape(result['target'])}, none was measured[/]")
+    for name, reason in frozen.items():
+        console.print(f"[yellow]*[/] {escape(name)}: {escape(reason)}", soft_wrap=True)
+
+
+def show_targets(result: Mapping[str, Any]) -> None:
+    """The hardware there is."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("target", "costs", "bits (weights x activations)", "channels in multiples of"):
+        table.add_column(name)
+    for row in result["targets"]:
+        if "needs" in row:
+            table.add_row(escape(row["name"]), escape(row["needs"]))
+        else:
+            costs = "measured here" if row["measured"] else "modelled"
+            table.add_row(escape(row["name"]), costs, ", ".join(row["bits"]), str(row["channels"]))
+    _console().print(table)
+
+
+def show_training(result: Mapping[str, Any]) -> None:
+    """Accuracy before and after, and where the weights are."""
+    console = _console()
+    before, after = result["accuracy"]["before"] or {}, result["accuracy"]["after"]
+    table = Table(box=None, pad_edge=False)
+    for name in ("accuracy", "before", "after"):
+        table.add_column(name, justify="left" if name == "accuracy" else "right")
+    for split, value in after.items():
+        table.add_row(split, f"{before[split]:.2%}" if split in before else "–", f"{value:.2%}")
+    console.print(table)
+    console.print(f"{result['epochs']} epochs in {result['seconds']:.0f} s; weights: {escape(str(result['out']))}")
+
+
+def show_comparison(result: Mapping[str, Any]) -> None:
+    """One line a run, as ``netsmith.jobs.compare`` has them in ``result["rows"]``."""
+    table = Table(box=None, pad_edge=False)
+    names = ("run", "target", "accuracy", "was", "latency", "was", "ratio", "MACs", "parameters", "size", "budgets")
+    for name in names:
+        table.add_column(name, justify="left" if name in ("run", "target", "budgets") else "right", overflow="fold")
+    writers = {
+        "accuracy_after": _percent, "accuracy_before": _percent, "latency_after_s": format_seconds,
+        "latency_before_s": format_seconds, "ratio": lambda v: f"{v:.2f}×", "macs": format_count,
+        "params": format_count, "size_bytes": format_bytes,
+    }  # fmt: skip
+    for row in result["rows"]:
+        cells = [write(row[key]) if row.get(key) is not None else "–" for key, write in writers.items()]
+        missed = [b["cost"] for b in row["budgets"] if not b["met"]]
+        budgets = f"[red]{', '.join(missed)} not met[/]" if missed else "[green]met[/]" if row["budgets"] else "none"
+        table.add_row(escape(row["run"]), escape(str(row.get("target") or "–")), *cells, budgets)
+    _console().print(table)
+
+
+def show_mapping(result: Mapping[str, Any]) -> None:
+    """A small result, one line a key."""
+    console = _console()
+    for key, value in result.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in value.items())
+        console.print(f"[dim]{escape(key)}[/] {escape(str(value))}", soft_wrap=True)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width: do not cut columns to 80 characters
+        console = Console(highlight=False, width=160)
+    return console
+
+
+def _before_after(summary: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    for name in ("", "before", "after", "change"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    for row in before_after(summary):
+        style = "" if row.good is None else "[green]" if row.good else "[yellow]"
+        table.add_row(row.name, row.before, row.after, f"{style}{row.change}")
+    return table
+
+
+def _budgets(summary: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("budget", "limit", "reached", "", ""):
+        table.add_column(name, justify="right" if name in ("limit", "reached") else "left")
+    for row in budget_rows(summary):
+        mark = "[green]met[/]" if row.met else "[bold red]not met[/]"
+        table.add_row(row.name, row.limit, row.value, mark, f"[dim]{row.note}[/]")
+    return table
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}"
+
+
+def _optional(row: Mapping[str, Any], key: str) -> str:
+    value = row.get(key)
+    if value is None:
+        return ""
+    return format_cost("energy", value) if key == "energy_j" else str(value)
+
+
+def _shape(shape: Any) -> str:
+    return "×".join(str(n) for n in shape)

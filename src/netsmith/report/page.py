@@ -1,0 +1,209 @@
+"""A finished run as one HTML file that needs nothing else: no network, no script, no other file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from netsmith.files import write_atomic
+from netsmith.jobs.run import Run
+from netsmith.report.charts import MAX_POINTS, Point, Series, linear, scatter, wide
+from netsmith.report.figures import before_after, budget_rows, command, headline, verdict
+from netsmith.units import format_count, format_seconds
+
+#: further keys of a summary that say how it was come by, and what they are called
+_NOTES = {
+    "parity": "export against torch", "fusion": "fused by the runtime", "loss": "estimated loss",
+    "bound": "proven lower bound of that loss",
+}  # fmt: skip
+
+
+def write_report(run_path: str | Path) -> Path:
+    """Write ``report.html`` of a finished run and return its path.
+
+    Raises:
+        InputError: no run folder, or the run is not finished.
+    """
+    run = Run.open(run_path)
+    target = run.folder / "report.html"
+    write_atomic(target, render(run.summary(), run.config))
+    return target
+
+
+def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The page of a summary; every text in it is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string(files("netsmith.report").joinpath("page.html").read_text(encoding="utf-8"))
+    good, sentence = verdict(summary)
+    return template.render(
+        title=_title(summary, config), good=good, verdict=sentence, headline=headline(summary),
+        rows=before_after(summary), budgets=budget_rows(summary), trade_off=_trade_off(summary),
+        fidelity=_fidelity(summary), layers=_layers(summary), frozen=_frozen(summary), facts=_facts(summary, config),
+        versions=summary["versions"], command=command(summary, config), run=summary["run"],
+    )  # fmt: skip
+
+
+def _title(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    model = summary.get("model") or config.get("model") or Path(summary["run"]).name
+    target = summary.get("target") or config.get("target")
+    return f"{model} on {target}" if target else str(model)
+
+
+def _trade_off(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """All trials: latency against accuracy where every trial has one, else against loss."""
+    trials = summary.get("trials") or []
+    if not trials:
+        return None
+    by_accuracy = all(isinstance(t.get("accuracy"), (int, float)) for t in trials)
+    unit, scale = _time_unit([t["latency_s"] for t in trials])
+    names = list(dict.fromkeys(str(t.get("strategy", "search")) for t in trials))
+    series = []
+    for colour, name in enumerate(names):
+        points = []
+        for t in (t for t in trials if str(t.get("strategy", "search")) == name):
+            y = t["accuracy"] * 100 if by_accuracy else t["loss"]
+            how = "predicted" if t.get("measured") is False else "measured" if t.get("measured") else ""
+            what = f"accuracy {y:.2f} %" if by_accuracy else f"loss {y:.4g}"
+            text = f"{name}: {what}, {format_seconds(t['latency_s'])} {how}".strip()
+            points.append(Point(t["latency_s"] * scale, y, text, t.get("measured") is False, bool(t.get("chosen"))))
+        series.append(Series(name, points, colour % 6))
+    every = [p for s in series for p in s.points]
+    limit = next((b["limit"] for b in summary["budgets"] if b["cost"] == "latency"), None)
+    xs = [p.x for p in every] + ([limit * scale] if limit is not None else [])
+    pad = (max(xs) - min(xs)) * 0.05
+    plot = scatter(
+        series, linear(min(xs) - pad, max(xs) + pad), wide([p.y for p in every]),
+        x_label=f"latency, {unit}", y_label="accuracy, %" if by_accuracy else "estimated loss (less is better)",
+        title="Latency and accuracy of every trial", limit=None if limit is None else (limit * scale, "budget"),
+    )  # fmt: skip
+    thinned = max(len(s.points) for s in series) > MAX_POINTS
+    return {
+        "plot": plot, "legend": [(s.name, s.colour, len(s.points)) for s in series], "count": len(trials),
+        "chosen": any(p.chosen for p in every), "hollow": any(p.hollow for p in every), "thinned": thinned,
+    }  # fmt: skip
+
+
+def _fidelity(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Predicted against measured latency."""
+    pairs = [(f["predicted_s"], f["measured_s"]) for f in summary.get("fidelity") or [] if f["measured_s"] > 0]
+    if not pairs:
+        return None
+    unit, scale = _time_unit([v for pair in pairs for v in pair])
+    points = []
+    for predicted, measured in pairs:
+        off = predicted / measured - 1
+        text = f"predicted {format_seconds(predicted)}, measured {format_seconds(measured)} ({off:+.1%})"
+        points.append(Point(measured * scale, predicted * scale, text))
+    values = [v for p in points for v in (p.x, p.y)]
+    pad = max(values) * 0.1  # a few per cent of error look like it, however close together the designs are
+    axis = linear(min(values) - pad, max(values) + pad)
+    plot = scatter(
+        [Series("designs", points, 0)], axis, axis, x_label=f"measured, {unit}", y_label=f"predicted, {unit}",
+        title="Predicted and measured latency", diagonal=True,
+    )  # fmt: skip
+    errors = [abs(p / m - 1) for p, m in pairs]
+    return {"plot": plot, "count": len(pairs), "median": f"{median(errors):.1%}", "worst": f"{max(errors):.1%}"}
+
+
+def _layers(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the layer list: shares in percent for the bars, texts for the rest."""
+    rows = summary.get("layers") or []
+    slowest = max((v for r in rows for v in _pair(r, "latency_s") if v), default=0.0)
+    found = []
+    for row in rows:
+        choice = row.get("choice") or {}
+        width, of, bits = choice.get("width"), choice.get("of"), choice.get("bits")
+        before, after = _pair(row, "latency_s")
+        m0, m1 = _pair(row, "macs")
+        found.append({
+            "name": row["name"], "kind": row.get("kind", ""), "width": width, "of": of, "bits": bits,
+            "removed": width == 0, "kept": 100 * width / of if width is not None and of else None,
+            "before": None if before is None else format_seconds(before),
+            "after": None if after is None else format_seconds(after),
+            "before_bar": 100 * (before or 0) / slowest if slowest else 0,
+            "after_bar": 100 * (after or 0) / slowest if slowest else 0,
+            "macs": f"{format_count(m0)} → {format_count(m1)} MACs" if m0 is not None and m1 is not None else "",
+        })  # fmt: skip
+    return found
+
+
+def _frozen(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Reasons and the layers that they keep."""
+    by_reason: dict[str, list[str]] = {}
+    for layer, reason in summary["frozen"].items():
+        by_reason.setdefault(reason, []).append(layer)
+    return sorted(by_reason.items(), key=lambda item: -len(item[1]))
+
+
+def _facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How it was measured, as far as the run says."""
+    facts: list[tuple[str, str]] = []
+    device = summary.get("device") or {}
+    if device:
+        facts += [(k, _plain(v)) for k, v in device.items() if v not in (None, "", [])]
+    target = summary.get("target") or config.get("target")
+    if target and summary.get("simulated"):
+        facts.append(("latency", f"from a model of {target}; none was measured"))
+    elif target:
+        facts.append(("target", str(target)))
+    threads = config.get("threads")
+    if threads is not None and "threads" not in device:
+        facts.append(("threads", str(threads)))
+    facts += _timing(summary.get("timing") or {})
+    data = summary.get("data")
+    if isinstance(data, Mapping):
+        facts.append(("data", " – ".join(str(v) for v in data.values() if v)))
+    elif data or config.get("data"):
+        facts.append(("data", str(data or config["data"])))
+    if summary.get("accuracy_split"):
+        facts.append(("accuracy on", _plain(summary["accuracy_split"])))
+    given = summary["baseline"].get("as_given")
+    if given:
+        facts.append(("network as given", _plain(given)))
+    for name, what in _NOTES.items():
+        if summary.get(name) not in (None, {}):
+            facts.append((what, _plain(summary[name])))
+    facts.append(("seed", str(summary["seed"])))
+    return facts
+
+
+def _timing(timing: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The spread of the measurement; keys that end in ``_s`` are seconds, other lists intervals."""
+    facts = []
+    for key, value in timing.items():
+        name = key.removesuffix("_s").replace("_", " ").replace("iqr", "interquartile range")
+        name = re.sub(r"\bci\b", "95 % interval", name)
+        if isinstance(value, Mapping):
+            facts += [(f"{name} {inner}", text) for inner, text in _timing(value)]
+        elif isinstance(value, list) and len(value) > 4:
+            continue  # single samples
+        else:
+            facts.append((name, _plain(value, seconds=key.endswith("_s"))))
+    return facts
+
+
+def _plain(value: Any, seconds: bool = False) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_plain(v, str(k).endswith('_s'))}" for k, v in value.items() if v is not None)
+    if isinstance(value, (list, tuple)):
+        interval = len(value) == 2 and all(isinstance(v, float) for v in value)
+        return (" to " if interval else ", ").join(_plain(v, seconds) for v in value)
+    if isinstance(value, float):
+        return format_seconds(value) if seconds else f"{value:.4g}"
+    return str(value)
+
+
+def _pair(row: Mapping[str, Any], key: str) -> tuple[float | None, float | None]:
+    pair = row.get(key) or {}
+    return pair.get("before"), pair.get("after")
+
+
+def _time_unit(seconds: list[float]) -> tuple[str, float]:
+    most = max(seconds)
+    return next((u, f) for u, f, least in (("s", 1.0, 1.0), ("ms", 1e3, 1e-3), ("µs", 1e6, 0.0)) if most >= least)

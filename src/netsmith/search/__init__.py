@@ -1,0 +1,43 @@
+"""Strategies and the exact solver; ``strategy.py`` is the contract. Names load on first use, as some need scipy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netsmith.search.exact import Solution, minimise_cost, solve, solve_k_best
+    from netsmith.search.loop import History, minimize
+    from netsmith.search.registry import get_strategy, register_strategy, strategy_names
+    from netsmith.search.strategy import Problem, Results, Strategy
+
+__all__ = [
+    "History", "Problem", "Results", "Solution", "Strategy", "get_strategy", "minimise_cost", "minimize",
+    "register_strategy", "solve", "solve_k_best", "strategy_names",
+]  # fmt: skip
+
+_HOME = {
+    "Solution": "exact",
+    "minimise_cost": "exact",
+    "solve": "exact",
+    "solve_k_best": "exact",
+    "History": "loop",
+    "minimize": "loop",
+    "get_strategy": "registry",
+    "register_strategy": "registry",
+    "strategy_names": "registry",
+    "Problem": "strategy",
+    "Results": "strategy",
+    "Strategy": "strategy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'netsmith.search' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"netsmith.search.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,192 @@
+"""The exact optimum of a problem by integer programming, the next-best designs, and the least of one cost.
+
+Source of the one-hot program: HAWQ-V3 (Yao et al., ICML 2021), here with costs that couple decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from netsmith.errors import InfeasibleError, InputError, NetsmithError
+from netsmith.hardware.target import CostTable
+from netsmith.search.milp import Answer, solve_model
+from netsmith.search.moves import Moves, descend
+from netsmith.search.reduced import Reduced, reduce
+from netsmith.search.strategy import Designs, Problem
+
+__all__ = ["Solution", "minimise_cost", "solve", "solve_k_best"]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A design and how good it is proven to be.
+
+    Attributes:
+        choice: ``(D,)`` choice indices.
+        loss: its summed loss.
+        bound: proven lower bound on the loss of any design (of any design not returned before, for the next-best).
+        costs: every cost of the design, priced anew from the problem's tables.
+        gap: ``(loss - bound) / |loss|``; 0 up to rounding when ``status`` is "optimal".
+        seconds: time spent on it.
+        status: "optimal", or "time limit" when the search ended with the gap still open.
+    """
+
+    choice: Designs
+    loss: float
+    bound: float
+    costs: Mapping[str, float]
+    gap: float
+    seconds: float
+    status: str
+
+
+def solve(problem: Problem, time_limit: float | None = None) -> Solution:
+    """Find the design of least loss within every budget.
+
+    Args:
+        problem: what to choose; costs may couple decisions through factors.
+        time_limit: seconds; the best design so far is returned with its honest gap when they are over.
+
+    Raises:
+        InputError: tables that do not fit together.
+        InfeasibleError: no design keeps the budgets; ``reachable`` has the least of each budgeted cost.
+        NetsmithError: the time was over before any design was found.
+    """
+    return solve_k_best(problem, 1, time_limit)[0]
+
+
+def solve_k_best(
+    problem: Problem, k: int, time_limit: float | None = None, exclude: Designs | None = None
+) -> list[Solution]:
+    """Find the k best designs, best first, each proven as in ``solve``; fewer if there are no more.
+
+    Args:
+        k: how many.
+        time_limit: seconds for each of them.
+        exclude: designs ``(N, D)`` that must not be returned.
+    """
+    reduced = reduce(problem)
+    objective = CostTable(0.0, reduced.loss)
+    budgets = [(reduced.costs[name], limit) for name, limit in reduced.limits.items()]
+    cuts: list[Designs] = []
+    if exclude is not None and len(exclude):
+        cuts = [x for x in reduced.contract(exclude) if (x >= 0).all()]
+    moves, found = Moves(reduced), list[Solution]()
+    while len(found) < k:
+        start = perf_counter()
+        known = _known(moves, cuts)
+        if known is not None and not problem.feasible(reduced.expand(known[None]))[0]:
+            known = None
+        answer = _attempt(objective, budgets, reduced, cuts, known, time_limit)
+        if answer.status == "infeasible":
+            if not cuts:
+                raise _infeasible(problem, time_limit)
+            break
+        if answer.x is None:
+            raise NetsmithError(f"no design was found within {time_limit} s; allow more time or loosen a budget")
+        design = reduced.expand(answer.x[None])[0]
+        cuts.append(answer.x)
+        if not problem.feasible(design)[0]:  # within HiGHS' tolerance of a limit, but not within ours
+            continue
+        gap = (answer.value - answer.bound) / max(abs(answer.value), 1e-12)
+        costs = {name: float(price[0]) for name, price in problem.price(design).items()}
+        seconds = perf_counter() - start
+        found.append(Solution(design, answer.value, answer.bound, costs, gap, seconds, answer.status))
+    if not found and exclude is None:
+        raise _infeasible(problem, time_limit)
+    return found
+
+
+def _attempt(
+    objective: CostTable,
+    budgets: list[tuple[CostTable, float]],
+    reduced: Reduced,
+    cuts: list[Designs],
+    known: Designs | None,
+    time_limit: float | None,
+) -> Answer:
+    """Solve, helped by a known design, which also is the answer if the solver runs out of time without a better one."""
+    if known is None:
+        return solve_model(objective, budgets, reduced.sizes, cuts, None, time_limit)
+    value = float(objective.price(known)[0])
+    floor = float(reduced.loss.min(axis=1).sum())
+    if value <= floor:
+        return Answer(known, value, value, "optimal")
+    answer = solve_model(objective, budgets, reduced.sizes, cuts, value, time_limit)
+    if answer.x is None and answer.status == "infeasible":  # the known design itself fell to rounding
+        return solve_model(objective, budgets, reduced.sizes, cuts, None, time_limit)
+    if answer.x is None or (answer.status != "optimal" and answer.value > value):
+        return Answer(known, value, min(answer.bound, value), answer.status)
+    return answer
+
+
+def _known(moves: Moves, cuts: list[Designs]) -> Designs | None:
+    """A good feasible design outside ``cuts``: the greedy one, or the best single move away from a cut."""
+    if not cuts:
+        return descend(moves, moves.loss)
+    x = np.array(cuts[-8:])
+    cost = (moves.loss[np.arange(x.shape[1]), x].sum(axis=1))[:, None, None] + moves.loss
+    cost = cost - np.take_along_axis(moves.loss[None], x[:, :, None], axis=2)
+    cost = np.where(moves.over(moves.after(x)) <= 0, cost, np.inf) if len(moves.tables) else cost
+    taken = {tuple(c) for c in cuts}
+    for flat in np.argsort(cost, axis=None, kind="stable")[: len(cuts) * x.shape[1] + 1]:
+        n, v, k = np.unravel_index(flat, cost.shape)
+        if not np.isfinite(cost[n, v, k]):
+            return None
+        near = x[n].copy()
+        near[v] = k
+        if tuple(near) not in taken:
+            return near
+    return None
+
+
+def minimise_cost(
+    problem: Problem, name: str, within: Collection[str] = (), time_limit: float | None = None
+) -> tuple[float, Designs]:
+    """The smallest reachable value of a cost and a design ``(D,)`` that has it.
+
+    Args:
+        name: the cost to minimise.
+        within: names of budgets to keep meanwhile; by default none.
+        time_limit: seconds; afterwards the best found so far counts.
+
+    Raises:
+        InputError: no such cost.
+        InfeasibleError: no design keeps the budgets ``within``.
+        NetsmithError: the time was over before any design was found.
+    """
+    if name not in problem.costs:
+        raise InputError(f"no cost {name!r}; there are {sorted(problem.costs)}")
+    reduced = reduce(problem)
+    budgets = [(reduced.costs[n], problem.budgets[n]) for n in within]
+    answer = solve_model(reduced.costs[name], budgets, reduced.sizes, time_limit=time_limit)
+    if answer.status == "infeasible":
+        raise InfeasibleError(f"no design keeps the budgets {sorted(within)} together")
+    if answer.x is None:
+        raise NetsmithError(f"the least {name} was not found within {time_limit} s; allow more time")
+    design = reduced.expand(answer.x[None])[0]
+    return float(problem.costs[name].price(design)[0]), design
+
+
+def _infeasible(problem: Problem, time_limit: float | None) -> InfeasibleError:
+    """Say which budget cannot be met and what can; if each can alone, what each needs beside the others."""
+    # No time limit here: the smallest reachable value is quick to find, and it is reported as such.
+    reachable = {name: minimise_cost(problem, name)[0] for name in problem.budgets}
+    short = [n for n, limit in problem.budgets.items() if reachable[n] > limit * (1 + 1e-9)]
+    if short:
+        parts = [f"{n} <= {problem.budgets[n]:.6g} (the smallest reachable is {reachable[n]:.6g})" for n in short]
+        return InfeasibleError(f"no design meets {' and '.join(parts)}; loosen the budget", reachable)
+    hints = []
+    for name in problem.budgets:
+        others = [n for n in problem.budgets if n != name]
+        try:
+            hints.append(f"{name} >= {minimise_cost(problem, name, others, time_limit)[0]:.6g}")
+        except NetsmithError:
+            continue
+    remedy = f"with the others as they are it takes {' or '.join(hints)}" if hints else "loosen more than one of them"
+    names = ", ".join(f"{n} <= {limit:.6g}" for n, limit in problem.budgets.items())
+    return InfeasibleError(f"no design meets all of {names} together; {remedy}", reachable)

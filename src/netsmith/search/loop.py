@@ -1,0 +1,58 @@
+"""The loop that a caller of ask and tell would write, as one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from netsmith.search.registry import get_strategy
+from netsmith.search.strategy import Designs, FloatArray, Problem, Results, Strategy
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything that was evaluated, in order: ``designs (T, D)`` and ``loss (T,)``."""
+
+    designs: Designs
+    loss: FloatArray
+
+    @property
+    def best(self) -> Designs:
+        """The design of least loss, ``(D,)``; the earliest of equals."""
+        return np.asarray(self.designs[int(self.loss.argmin())])
+
+
+def minimize(
+    problem: Problem,
+    strategy: Strategy | str,
+    evaluate: Callable[[Designs], Results | FloatArray],
+    n: int,
+    batch: int = 8,
+    seed: int = 0,
+) -> History:
+    """Evaluate up to ``n`` designs that a strategy proposes.
+
+    Args:
+        strategy: an instance, or a name for ``get_strategy``.
+        evaluate: designs ``(b, D)`` to their loss ``(b,)`` or ``Results``.
+        batch: designs asked for at a time.
+        seed: for a strategy given by name.
+
+    Raises:
+        InfeasibleError: no design keeps the budgets.
+    """
+    chosen = get_strategy(strategy, problem, seed=seed) if isinstance(strategy, str) else strategy
+    designs, losses, done = [np.empty((0, len(problem.loss)), dtype=np.int64)], [np.empty(0)], 0
+    while done < n:
+        asked = chosen.ask(min(batch, n - done))
+        if not len(asked):
+            break
+        told = evaluate(asked)
+        results = told if isinstance(told, Results) else Results(np.asarray(told), problem.price(asked))
+        chosen.tell(asked, results)
+        designs.append(asked)
+        losses.append(np.asarray(results.loss, dtype=np.float64))
+        done += len(asked)
+    return History(np.concatenate(designs), np.concatenate(losses))

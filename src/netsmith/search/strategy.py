@@ -1,0 +1,69 @@
+"""The strategy contract (ask, tell) and the problem that strategies solve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsmith.hardware.target import CostTable
+
+Designs = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Choose one value for every decision: least loss within every budget.
+
+    Attributes:
+        loss: ``(D, K)`` estimated loss of each choice taken alone (0 for the choice that changes nothing); decisions
+            with fewer than K choices are padded with ``inf``, and a choice with infinite loss is never taken.
+        costs: name to ``CostTable`` over the same decisions, SI units.
+        budgets: name to upper bound; every name is in ``costs``.
+        tied: groups of decisions that share one choice index.
+    """
+
+    loss: FloatArray
+    costs: Mapping[str, CostTable]
+    budgets: Mapping[str, float]
+    tied: Sequence[Sequence[int]] = ()
+
+    def price(self, designs: Designs) -> dict[str, FloatArray]:
+        """Every cost of each design, ``(N, D)`` to name -> ``(N,)``."""
+        return {name: table.price(designs) for name, table in self.costs.items()}
+
+    def feasible(self, designs: Designs) -> NDArray[np.bool_]:
+        """Which designs keep every budget, ``(N,)``."""
+        prices = self.price(designs)
+        ok = np.ones(len(np.atleast_2d(designs)), dtype=bool)
+        for name, limit in self.budgets.items():
+            ok &= prices[name] <= limit * (1 + 1e-9)
+        return ok
+
+
+@dataclass(frozen=True)
+class Results:
+    """What became of asked designs: ``loss (N,)`` (lower is better), measured or estimated costs name -> ``(N,)``."""
+
+    loss: FloatArray
+    costs: Mapping[str, FloatArray] = field(default_factory=dict)
+
+
+class Strategy(Protocol):
+    """Proposes designs and learns from their results. The caller owns the loop."""
+
+    def ask(self, n: int) -> Designs:
+        """Return up to n designs, ``(n, D)``, that keep the problem's budgets (fewer only if it has no more)."""
+        ...
+
+    def tell(self, designs: Designs, results: Results) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-serialisable state; a strategy restored from it asks what the original would have asked."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...

@@ -1,0 +1,52 @@
+"""Re-estimation of batch-norm statistics after weights or channels have changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from netsmith.data.normalise import Normalisation
+from netsmith.data.types import Split
+from netsmith.training.modes import set_mode
+
+
+def reestimate_batch_norm(
+    model: nn.Module,
+    split: Split,
+    n_images: int = 2000,
+    *,
+    batch_size: int = 250,
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]],
+    rng: np.random.Generator | None = None,
+) -> int:
+    """Set running mean and variance to their averages over ``n_images`` images; weights stay as they are.
+
+    The images are the first rows, or random rows with ``rng``.
+
+    Returns:
+        The number of batch-norm layers; 0 for networks whose batch norm is folded or traced away.
+    """
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not layers or not len(split):
+        return 0
+    n = min(n_images, len(split))
+    index = np.arange(n) if rng is None else np.sort(rng.choice(len(split), n, replace=False))
+    part = split.take(index)
+    was_training, momenta = model.training, [m.momentum for m in layers]
+    set_mode(model, False)
+    try:
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # a plain average instead of a moving one
+            layer.train()
+        with torch.no_grad():
+            # a short last batch would weigh as much as a full one
+            for images, _ in part.batches(min(batch_size, n), normalise=Normalisation(*normalisation), drop_last=True):
+                model(images)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        set_mode(model, was_training)
+    return len(layers)

@@ -1,0 +1,55 @@
+"""Checkpoints: one safetensors file, replaced atomically, so that a kill at any moment leaves a good one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from netsmith.errors import InputError
+from netsmith.files import write_atomic
+
+_KEY = "netsmith"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, and everything else as JSON values."""
+
+    tensors: dict[str, torch.Tensor]
+    meta: dict[str, Any]
+
+
+def save(path: Path, checkpoint: Checkpoint, extra: dict[str, str] | None = None) -> None:
+    """Write ``path`` so that it is either the old file or the complete new one.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written; the old file is untouched.
+    """
+    from safetensors.torch import save as to_bytes
+
+    header = (extra or {}) | {_KEY: json.dumps(checkpoint.meta)}
+    content = to_bytes({k: v.detach().contiguous() for k, v in checkpoint.tensors.items()}, header)
+    write_atomic(path, content)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        InputError: the file is not one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as stored:
+            meta = json.loads((stored.metadata() or {})[_KEY])
+            # clones: the mapped file may be replaced while training goes on
+            return Checkpoint({name: stored.get_tensor(name).clone() for name in stored.keys()}, meta)  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a training checkpoint of netsmith; delete it or train without resuming"
+        ) from error

@@ -1,0 +1,53 @@
+"""Train and eval mode for any module, and whether bfloat16 pays on this CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+
+def set_mode(model: nn.Module, training: bool) -> None:
+    """``model.train(training)``; networks from torch.export are frozen in one mode and stay in it."""
+    with contextlib.suppress(NotImplementedError):
+        model.train(training)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 natively (AVX512-BF16 or AMX); elsewhere it is emulated and slow."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    return bool({"avx512_bf16", "amx_bf16"} & set(flags))
+
+
+def choose_bf16(step: Callable[[bool], None], bf16: str | bool) -> bool:
+    """Decide on bfloat16: as asked, or for ``"auto"`` by timing two steps of each kind.
+
+    Args:
+        step: does the work of a training step without changing anything; its argument switches bfloat16 on.
+        bf16: True, False or ``"auto"``.
+    """
+    if isinstance(bf16, bool):
+        return bf16
+    if not cpu_has_bf16():
+        return False
+    seconds = {}
+    for on in (False, True):
+        try:
+            step(on)  # the first call compiles kernels
+            took = []
+            for _ in range(2):
+                start = time.perf_counter()
+                step(on)
+                took.append(time.perf_counter() - start)
+            seconds[on] = min(took)
+        except RuntimeError:
+            if not on:
+                raise
+            return False  # an operator of this network has no bfloat16 kernel
+    return seconds[True] < 0.9 * seconds[False]

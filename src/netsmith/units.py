@@ -1,0 +1,191 @@
+"""Text to numbers and back: budgets, shapes, and figures for tables. Inside netsmith everything is in SI units."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from netsmith.errors import InputError
+
+Quantity = Literal["latency", "energy", "size", "macs"]
+
+_UNITS = MappingProxyType(
+    {
+        "latency": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9},
+        "energy": {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "nJ": 1e-9},
+        "size": {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
+        "macs": {"K": 1e3, "M": 1e6, "G": 1e9, "KMACs": 1e3, "MMACs": 1e6, "GMACs": 1e9, "MACs": 1.0},
+    }
+)
+#: what the messages propose
+_EXAMPLE = MappingProxyType({"latency": "ms", "energy": "mJ", "size": "MB", "macs": "M"})
+_NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)$")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An upper bound on a cost.
+
+    Attributes:
+        cost: which cost.
+        value: seconds, joules, bytes or multiply-accumulates; if relative, the share of the network as given.
+        relative: whether ``value`` is such a share.
+    """
+
+    cost: Quantity
+    value: float
+    relative: bool = False
+
+    def limit(self, original: float) -> float:
+        """The bound in SI units for a network that costs ``original``."""
+        return self.value * original if self.relative else self.value
+
+    def __str__(self) -> str:
+        if self.relative:
+            return f"{self.value:g}x"
+        return format_cost(self.cost, self.value)
+
+
+def parse_budget(text: str, quantity: Quantity) -> Budget:
+    """Read a budget such as ``3ms``, ``2mJ``, ``300KB``, ``30M`` or ``0.5x``.
+
+    Args:
+        text: number and unit; ``x`` is relative to the network as given. KB, MB, GB are powers of 1000, KiB etc. of
+            1024. Upper and lower case matter only where they differ in meaning.
+        quantity: ``latency``, ``energy``, ``size`` or ``macs``.
+
+    Raises:
+        InputError: no number, no unit, a unit of something else, not above 0, or a share of 1 or more.
+    """
+    if quantity not in get_args(Quantity):
+        raise InputError(f"there is no budget of {quantity!r}: choose {', '.join(get_args(Quantity))}")
+    text = str(text).strip()
+    unit = _EXAMPLE[quantity]
+    if not text:
+        raise InputError(f"the {quantity} budget is empty: write for instance 0.5x or 3{unit}")
+    match = _NUMBER.match(text)
+    if match is None:
+        raise InputError(f"the {quantity} budget {text!r} is no number with a unit: write for instance 0.5x or 3{unit}")
+    number, suffix = match.groups()
+    value = float(number)
+    if not math.isfinite(value) or value <= 0:
+        raise InputError(
+            f"the {quantity} budget {text!r} must be a finite number above 0, for instance 0.5x or 3{unit}"
+        )
+    if not suffix:
+        share = f"{text}x or " if value < 1 else ""
+        raise InputError(f"{text} has no unit: write {share}{text}{unit}")
+    if suffix in ("x", "X"):
+        if value >= 1:
+            raise InputError(
+                f"the {quantity} budget {text!r} asks for no saving: a relative budget is below 1x, for instance 0.5x"
+            )
+        return Budget(quantity, value, relative=True)
+    if suffix == "%":
+        raise InputError(f"the {quantity} budget {text!r} is a percentage: write {value / 100:g}x")
+    budget = Budget(quantity, value * _factor(text, suffix, quantity))
+    if not (math.isfinite(budget.value) and budget.value > 0):
+        raise InputError(f"the {quantity} budget {text!r} is out of range: write for instance 0.5x or 3{unit}")
+    return budget
+
+
+def _factor(text: str, suffix: str, quantity: Quantity) -> float:
+    units = _UNITS[quantity]
+    suffix = suffix.replace("µ", "u").replace("μ", "u")
+    if quantity == "macs" and suffix.lower().endswith("mac"):
+        suffix += "s"
+    if suffix in units:
+        return units[suffix]
+    near = [u for u in units if u.lower() == suffix.lower()]
+    # mJ and MJ differ by a billion: a guess is only safe if the case cannot carry meaning
+    if len(near) == 1 and not (quantity == "energy" and suffix[0] == "M"):
+        return units[near[0]]
+    owner = next((q for q, known in _UNITS.items() if q != quantity and suffix in known), None)
+    what = f"is a unit of {owner}, not of {quantity}" if owner else f"is no unit of {quantity}"
+    raise InputError(f"{suffix} in {text!r} {what}: write x, {', '.join(units)}")
+
+
+def check_budgets(budgets: Iterable[Budget]) -> dict[Quantity, Budget]:
+    """Budgets by cost.
+
+    Raises:
+        InputError: none at all, or two of the same cost.
+    """
+    found: dict[Quantity, Budget] = {}
+    for budget in budgets:
+        if budget.cost in found:
+            raise InputError(
+                f"there are two budgets of {budget.cost}, {found[budget.cost]} and {budget}: keep the one that is meant"
+            )
+        found[budget.cost] = budget
+    if not found:
+        raise InputError("there is no budget: give one of --latency, --energy, --size or --macs, for instance 0.5x")
+    return found
+
+
+def parse_input_shape(text: str) -> tuple[int, ...]:
+    """Read the shape of one sample, ``3,224,224`` (or ``3x224x224``), without the batch axis.
+
+    Raises:
+        InputError: not whole numbers above 0.
+    """
+    parts = [p.strip() for p in re.split(r"[,xX]", str(text).strip().strip("()[]"))]
+    if parts and parts[-1] == "":
+        parts.pop()  # "(64,)" is how Python writes a single axis
+    if not parts or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
+        raise InputError(
+            f"the input shape {text!r} cannot be read: write channels, height, width, for instance 3,224,224"
+        )
+    if len(parts) > 4:
+        raise InputError(
+            f"the input shape {text!r} has {len(parts)} axes: leave out the batch axis, for instance 3,224,224"
+        )
+    return tuple(int(p) for p in parts)
+
+
+def format_seconds(value: float) -> str:
+    """``0.00312`` -> ``3.12 ms``."""
+    return _format(value, (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)))
+
+
+def format_joules(value: float) -> str:
+    """``0.002`` -> ``2.00 mJ``."""
+    return _format(value, (("J", 1.0), ("mJ", 1e-3), ("uJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12)))
+
+
+def format_bytes(value: float) -> str:
+    """``300000`` -> ``300 KB`` (powers of 1000)."""
+    if abs(value) < 1000:
+        return f"{value:.0f} B"
+    return _format(value, (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)))
+
+
+def format_count(value: float) -> str:
+    """``30100000`` -> ``30.1 M``; below 1000 in full."""
+    if abs(value) < 1000:
+        return f"{value:g}"
+    return _format(value, (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3)))
+
+
+def format_cost(cost: Quantity, value: float) -> str:
+    """A cost in SI units for a table."""
+    write = {"latency": format_seconds, "energy": format_joules, "size": format_bytes, "macs": format_count}
+    return write[cost](value)
+
+
+def _format(value: float, scales: tuple[tuple[str, float], ...]) -> str:
+    """Three significant digits in the largest unit that leaves a number of 1 or more."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return f"0 {scales[0][0]}"
+    # 999.7 us rounds to 1000 us, so the unit is chosen after rounding
+    rounded = float(f"{abs(value):.3g}")
+    unit, scale = next(((u, s) for u, s in scales if rounded >= s * (1 - 1e-12)), scales[-1])
+    scaled = float(f"{abs(value):.3g}") / scale
+    digits = max(0, 2 - math.floor(math.log10(scaled))) if scaled >= 0.01 else 4
+    return f"{'-' if value < 0 else ''}{scaled:.{min(digits, 4)}f} {unit}"

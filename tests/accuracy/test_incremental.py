@@ -1,0 +1,93 @@
+"""Recomputing only what a candidate changes gives what running the changed network from the start gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
+from netsmith.accuracy.sensitivity import branch_candidate, measure_sensitivity, width_candidate
+from netsmith.compression.branches import drop_branches, find_branches
+from netsmith.compression.calibrate import collect
+from netsmith.compression.choices import Choices
+from netsmith.compression.groups import find_groups
+from netsmith.compression.importance import channel_importance, keep_indices
+from netsmith.compression.placement import place
+from netsmith.compression.prune import prune
+from netsmith.compression.quantize import Calibration
+from netsmith.network.graph import trace
+from netsmith.network.load import load_model
+
+
+@pytest.fixture(scope="module")
+def case():  # type: ignore[no-untyped-def]
+    model = load_model("zoo:digits").model
+    torch.manual_seed(0)
+    model.train()
+    with torch.no_grad():
+        for _ in range(4):
+            model(torch.randn(32, 1, 8, 8))
+    model.eval()
+    x = torch.randn(2, 1, 8, 8)
+    graph = trace(model, (1, 8, 8))
+    report = find_groups(model, x)
+    choices = Choices.of(graph, report, find_branches(model, x), multiple=8)
+    images, labels = torch.randn(96, 1, 8, 8), torch.randint(0, 10, (96,))
+    return model, graph, report, choices, images, labels
+
+
+def from_start(want: torch.Tensor, got: torch.Tensor) -> float:
+    reference = F.log_softmax(want, 1)
+    return float((reference.exp() * (reference - F.log_softmax(got, 1))).sum(1).mean())
+
+
+def test_widths_and_branches_match_physical_surgery(case) -> None:  # type: ignore[no-untyped-def]
+    import copy
+
+    model, graph, report, choices, images, labels = case
+    scores = channel_importance(model, report)
+    candidates, networks = [], []
+    for group in choices.groups[:3]:
+        keep = keep_indices(scores[group.name], group.channels // 2, group.unit)
+        candidates.append(width_candidate(choices, group, keep))
+        smaller = copy.deepcopy(model)
+        prune(smaller, report, {group.name: keep})
+        networks.append(smaller)
+    for branch in choices.branches[:3]:
+        candidates.append(branch_candidate(choices, branch))
+        networks.append(drop_branches(copy.deepcopy(model), [branch]))
+    scores_ = IncrementalEvaluator(graph, images, labels, batch_size=40).evaluate(candidates)
+    with torch.no_grad():
+        want = model(images)
+        for i, network in enumerate(networks):
+            got = network(images)
+            assert scores_.divergence[i] == pytest.approx(from_start(want, got), rel=1e-3, abs=1e-7)
+            assert scores_.accuracy[i] == pytest.approx(float((got.argmax(1) == labels).float().mean()))
+    assert scores_.divergence.min() > 0
+
+
+def test_unchanged_network_has_no_divergence_and_late_changes_are_cheap(case) -> None:  # type: ignore[no-untyped-def]
+    _, graph, _, _, images, labels = case
+    evaluator = IncrementalEvaluator(graph, images, labels)
+    assert evaluator.evaluate([Candidate()]).divergence[0] == pytest.approx(0, abs=1e-9)
+    last = [n.name for n in graph.module.graph.nodes if n.op == "call_function"][-1]
+    late = evaluator.evaluate([Candidate(zeros=frozenset({last}))])
+    assert late.recomputed < 0.1
+    assert late.cross_entropy[0] == pytest.approx(np.log(10), rel=1e-5)
+
+
+def test_sensitivity_is_zero_for_original_and_grows_with_pruning(case) -> None:  # type: ignore[no-untyped-def]
+    model, graph, report, choices, images, labels = case
+    names = set().union(*(place(graph, [n]).scaled for n in choices.layers))
+    calibration = Calibration(collect(graph, [images], names))
+    evaluator = IncrementalEvaluator(graph, images, labels)
+    s = measure_sensitivity(choices, evaluator, calibration, channel_importance(model, report))
+    rows = np.arange(len(choices.space))
+    assert (s.loss[rows, choices.original] == 0).all()
+    for d, n in enumerate(choices.space.sizes):
+        assert np.isinf(s.loss[d, n:]).all() and np.isfinite(s.loss[d, :n]).all()
+    first = s.loss[0, : choices.space.sizes[0]]
+    assert (np.diff(first) <= 0).all() and first[0] > 0
+    assert type(s).from_dict(s.to_dict()).loss.tolist() == s.loss.tolist()

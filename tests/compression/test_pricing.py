@@ -1,0 +1,108 @@
+"""Cost tables say what predicting each design says; prediction says what the surgery does."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from netsmith.compression.branches import find_branches
+from netsmith.compression.build import slim
+from netsmith.compression.choices import Choices
+from netsmith.compression.groups import find_groups
+from netsmith.compression.importance import channel_importance
+from netsmith.compression.pricing import Pricing
+from netsmith.hardware.target import Capabilities, Cost
+from netsmith.network.graph import trace
+from netsmith.network.layers import LayerTable
+from netsmith.network.load import load_model
+
+
+class Toy:
+    """Priced by arithmetic: integers are 3x faster a multiply, every operator has an overhead, conversions cost."""
+
+    name = "toy"
+    capabilities = Capabilities()
+
+    def cost(self, table: LayerTable, batch: int = 1) -> Cost:
+        moved = table.c_out * table.h_out * table.w_out
+        work = table.macs * np.where(table.a_bits < 32, 1e-11, 3e-11)
+        return Cost(work + moved * 1e-10 + np.where(table.is_compute, 3e-6, 1e-6))
+
+
+def case(spec: str, shape: tuple[int, ...]):  # type: ignore[no-untyped-def]
+    model = load_model(spec).model
+    x = torch.randn(2, *shape)
+    report = find_groups(model, x)
+    choices = Choices.of(trace(model, shape), report, find_branches(model, x), multiple=8)
+    return model, report, choices, Pricing(choices, Toy())
+
+
+@pytest.fixture(scope="module", params=["zoo:digits", "zoo:cifar_resnet20", "zoo:mobilenet_v2?width=0.5"])
+def subject(request):  # type: ignore[no-untyped-def]
+    return case(request.param, (1, 8, 8) if request.param == "zoo:digits" else (3, 32, 32))
+
+
+def random_designs(choices: Choices, n: int, rate: float, around: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    x = choices.space.sample(rng, n)
+    return np.array([choices.canonical(d) for d in np.where(rng.random(x.shape) < rate, x, around)])
+
+
+@pytest.mark.parametrize("name", ["macs", "size"])
+def test_additive_costs_are_exact_everywhere(subject, name: str) -> None:  # type: ignore[no-untyped-def]
+    _, _, choices, pricing = subject
+    designs = random_designs(choices, 50, 0.5, choices.original)
+    table = pricing.table(name, choices.original)
+    np.testing.assert_allclose(table.price(designs), pricing.predict(designs, name), rtol=1e-9)
+
+
+def test_latency_is_exact_at_the_expansion_point_and_near_it(subject) -> None:  # type: ignore[no-untyped-def]
+    _, _, choices, pricing = subject
+    start = choices.original.copy()
+    start[len(choices.groups) + len(choices.branches) :] = 0
+    table = pricing.table("latency", start)
+    np.testing.assert_allclose(table.price(start), pricing.predict(start), rtol=1e-9)
+    near = random_designs(choices, 50, 0.05, start)
+    np.testing.assert_allclose(table.price(near), pricing.predict(near), rtol=0.05)
+
+
+def test_prediction_describes_the_network_that_surgery_makes(subject) -> None:  # type: ignore[no-untyped-def]
+    model, report, choices, pricing = subject
+    scores = channel_importance(model, report)
+    shape = choices.graph.input_shape
+    for design in random_designs(choices, 3, 0.3, choices.original):
+        slimmed = slim(copy.deepcopy(model), choices, report, design, scores)
+        table = trace(slimmed.model, shape).layers
+        assert int(table.macs.sum()) == int(pricing.predict(design, "macs")[0])
+        rows, present = choices.columns(design)
+        want = int(np.where(present, rows.params, 0).sum())
+        assert int(table.params.sum()) == want
+
+
+def test_equal_networks_are_equal_designs(subject) -> None:  # type: ignore[no-untyped-def]
+    _, _, choices, _ = subject
+    if not choices.branches:
+        pytest.skip("no branches")
+    a = choices.original.copy()
+    a[len(choices.groups)] = 0
+    b = a.copy()
+    inner = [
+        i for i, g in enumerate(choices.groups) if all(m.layer in choices.branches[0].layers for m in g.outputs[:1])
+    ]
+    b[inner] = 0
+    np.testing.assert_array_equal(choices.canonical(a), choices.canonical(b))
+
+
+def test_integers_are_cheaper_and_conversions_are_counted() -> None:
+    _, _, choices, pricing = case("zoo:digits", (1, 8, 8))
+    all_int8 = choices.original.copy()
+    all_int8[len(choices.groups) + len(choices.branches) :] = 0
+    one = choices.original.copy()
+    one[-2] = 0
+    costs = pricing.predict(np.array([choices.original, all_int8, one]))
+    assert costs[1] < costs[0]
+    alone = pricing.per_row(one).sum() - pricing.per_row(choices.original).sum()
+    assert costs[2] - costs[0] > alone  # the lone integer layer pays for its conversions

@@ -1,0 +1,89 @@
+"""ONNX models compute what the network computes, and the runtime fuses every integer layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from netsmith.compression.calibrate import collect
+from netsmith.compression.placement import place, quantizable
+from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
+from netsmith.export.fusion import check_fusion
+from netsmith.export.onnx import to_onnx
+from netsmith.export.parity import check_parity
+from netsmith.export.pt2 import save_pt2
+from netsmith.network.graph import Graph, trace
+from netsmith.network.load import load_model
+
+
+def prepared(spec: str, shape: tuple[int, ...]) -> tuple[Graph, QuantizedGraph, torch.Tensor]:
+    model = load_model(spec).model
+    torch.manual_seed(0)
+    x = torch.randn(16, *shape)
+    model.train()
+    with torch.no_grad():
+        for _ in range(4):
+            model(x)
+    graph = trace(model.eval(), shape)
+    layers = list(quantizable(graph))
+    histograms = collect(graph, [x], place(graph, layers).scaled)
+    return graph, quantize(graph, layers, Calibration(histograms, "minmax")), x
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape"),
+    [("zoo:digits", (1, 8, 8)), ("zoo:cifar_resnet20", (3, 32, 32)), ("zoo:mobilenet_v2?width=0.25", (3, 64, 64))],
+)
+def test_parity_and_fusion(spec: str, shape: tuple[int, ...]) -> None:
+    graph, quantized, x = prepared(spec, shape)
+    plain = to_onnx(graph).SerializeToString()
+    assert check_parity(graph.module, plain, x, tolerance=1e-4).ok
+    integer = to_onnx(quantized.graph, quantized.weight_scales)
+    assert check_parity(quantized.graph.module, integer.SerializeToString(), x, tolerance=0.1).ok
+    fusion = check_fusion(integer, len(quantized.weight_scales))
+    assert fusion.complete, fusion
+    assert "Conv" not in fusion.operators and fusion.operators.get("QuantizeLinear", 0) <= 4
+    assert len(integer.SerializeToString()) < 0.5 * len(plain)
+
+
+def test_unquantized_layers_show_as_unfused() -> None:
+    graph, _, _ = prepared("zoo:digits", (1, 8, 8))
+    assert not check_fusion(to_onnx(graph), 1).complete
+
+
+def test_parity_notices_another_network() -> None:
+    graph, _, x = prepared("zoo:digits", (1, 8, 8))
+    other = trace(load_model("zoo:digits", seed=5).model, (1, 8, 8))
+    assert not check_parity(other.module, to_onnx(graph).SerializeToString(), x, tolerance=0.1).ok
+
+
+def test_tokens_use_integer_products() -> None:
+    class Mixer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.head = nn.Linear(12, 40), nn.Linear(40, 12), nn.Linear(12, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.flatten(2).transpose(1, 2)
+            return self.head((x + self.second(nn.functional.gelu(self.first(x)))).mean(1))
+
+    torch.manual_seed(0)
+    graph = trace(Mixer().eval(), (12, 4, 4))
+    layers = list(quantizable(graph))
+    x = torch.randn(8, 12, 4, 4)
+    quantized = quantize(graph, layers, Calibration(collect(graph, [x], place(graph, layers).scaled)))
+    model = to_onnx(quantized.graph, quantized.weight_scales)
+    assert check_fusion(model, 3).complete
+    assert check_parity(quantized.graph.module, model.SerializeToString(), x, tolerance=0.1).ok
+
+
+def test_pt2_loads_without_the_class(tmp_path: Path) -> None:
+    _, quantized, x = prepared("zoo:digits", (1, 8, 8))
+    save_pt2(quantized.graph, tmp_path / "model.pt2")
+    program = torch.export.load(tmp_path / "model.pt2")
+    assert "netsmith" not in str(program.graph)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(x), quantized.graph.module(x), rtol=0.05, atol=0.05)

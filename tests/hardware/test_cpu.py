@@ -1,0 +1,174 @@
+"""Target ``cpu``: registered, lazy, cached, vectorised; its sums are what networks take."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netsmith.errors import InputError
+from netsmith.hardware import get_target, target_names
+from netsmith.hardware.calibrate import chain, chain_keys
+from netsmith.hardware.cpu import CpuTarget
+from netsmith.hardware.keys import Key, keys_of, unique_keys
+from netsmith.hardware.microbench import Entry
+from netsmith.hardware.table import Calibration
+from netsmith.hardware.timing import time_models
+from netsmith.network.layers import KIND, MAPS, LayerTable
+from netsmith.testing.targets import check_target
+
+CALIBRATION = Calibration((1.0, 1.0), 5e-6, 0.0)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> CpuTarget:
+    target = CpuTarget(path=tmp_path / "table.json", seconds_per_key=0.002)
+    target.table.calibration = CALIBRATION
+    return target
+
+
+def small_table() -> LayerTable:
+    image = {"h_in": 16, "w_in": 16, "h_out": 16, "w_out": 16, "kernel_h": 3, "kernel_w": 3}
+    rows = [
+        {"name": "stem", "kind": KIND["conv"], "c_in": 3, "c_out": 16, "activation": 1, **image},
+        {"name": "a", "kind": KIND["conv"], "c_in": 16, "c_out": 32, "activation": 1, **image},
+        {"name": "b", "kind": KIND["conv"], "c_in": 32, "c_out": 16, **image},
+        {"name": "add", "kind": KIND["add"], "c_in": 16, "c_out": 16, "activation": 1, "layout": MAPS, **image},
+        {"name": "fc", "kind": KIND["linear"], "c_in": 16, "c_out": 10, "bias": 1},
+    ]
+    return LayerTable.from_rows(rows)
+
+
+def fill(target: CpuTarget, table: LayerTable) -> None:
+    """Entries from a formula, so that nothing needs measuring."""
+    keys, _ = unique_keys(keys_of(table))
+    for row in keys.tolist():
+        k = Key(*row)
+        target.table.entries[k] = Entry(1e-6 * (1 + k.c_in * k.c_out / k.bits), 1e-7, 10, 1)
+
+
+def test_conformance(target: CpuTarget) -> None:
+    check_target(target)
+
+
+def test_import_is_light_and_registers() -> None:
+    code = (
+        "import sys; sys.path[:] = sys.argv[1:]; import netsmith.hardware as h; "
+        "assert {'cpu', 'table'} <= set(h.target_names()); "
+        "assert not {'onnxruntime', 'onnx', 'torch', 'scipy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, *sys.path], check=True, timeout=60)
+    assert "cpu" in target_names()
+
+
+def test_sum_is_the_manual_sum_and_pricing_is_vectorised(target: CpuTarget) -> None:
+    table = small_table()
+    population = table.replace(
+        c_out=table.c_out + 16 * np.random.default_rng(0).integers(0, 4, (10_000, 1)) * (table.kind == 0)
+    )
+    fill(target, population)
+    start = time.perf_counter()
+    cost = target.cost(population)
+    assert time.perf_counter() - start < 1
+    assert cost.latency_s.shape == (10_000, 5) and cost.bound is not None and cost.bound.shape == (10_000, 5)
+    keys = keys_of(population)[17]
+    manual = [target.table.seconds(Key(*k)) for k in keys.tolist()]
+    assert cost.latency_s[17] == pytest.approx(manual)
+    assert cost.fixed_s == CALIBRATION.beta_s
+
+
+def test_expected_cost_is_exact_and_its_gradient_is_a_difference(target: CpuTarget) -> None:
+    from netsmith.hardware import CostTable
+
+    table = small_table()
+    choices = [table.replace(w_bits=np.where(table.kind < 3, b, 32), a_bits=b) for b in (32, 8)]
+    for choice in choices:
+        fill(target, choice)
+    unary = np.stack([target.cost(c).latency_s for c in choices], axis=-1)  # (L, 2)
+    prices = CostTable(target.cost(table).fixed_s, unary)
+    design = np.array([[0, 1, 0, 1, 1]])
+    one_hot = np.eye(2)[design[0]]
+    assert prices.expected(one_hot) == pytest.approx(float(prices.price(design)[0]))
+    step = one_hot.copy()
+    step[2] = [1 - 1e-3, 1e-3]
+    gradient = (prices.expected(step) - prices.expected(one_hot)) / 1e-3
+    assert gradient == pytest.approx(unary[2, 1] - unary[2, 0])
+
+
+def test_measures_once_and_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETSMITH_CACHE", str(tmp_path))
+    seen: list[tuple[int, int]] = []
+    target = CpuTarget(seconds_per_key=0.001)
+    target.table.calibration = CALIBRATION
+    table = small_table()
+    assert target.missing(table) == 5
+    assert target.prepare(table, progress=lambda done, n: seen.append((done, n))) == 5
+    assert seen[-1] == (5, 5)
+    assert target.prepare(table) == 0
+    first = target.cost(table)
+    assert len(list(tmp_path.rglob("*.json"))) == 1
+    again = CpuTarget(measure_missing=False)
+    assert (again.cost(table).latency_s == first.latency_s).all()
+    assert again.table.campaigns[0]["keys"] == 5
+    with pytest.raises(InputError, match="the latency table has no"):
+        again.cost(table.replace(c_out=48))
+    by_file = get_target(f"table:{target.path}")
+    assert by_file.name == "table" and (by_file.cost(table).latency_s == first.latency_s).all()
+
+
+def test_concurrent_processes_keep_each_others_rows(tmp_path: Path) -> None:
+    targets = [CpuTarget(path=tmp_path / "t.json", seconds_per_key=0.001) for _ in range(2)]
+    for t in targets:
+        t.table.calibration = CALIBRATION
+    table = small_table()
+    targets[0].cost(table.take([0, 1]))
+    targets[1].cost(table.take([2, 4]))
+    assert CpuTarget(path=tmp_path / "t.json").missing(table.take([0, 1, 2, 4])) == 0
+
+
+def test_interpolation_measures_multiples_only(tmp_path: Path) -> None:
+    target = CpuTarget(path=tmp_path / "t.json", interpolate=16, seconds_per_key=0.001)
+    target.table.calibration = CALIBRATION
+    table = small_table().take([1])
+    widths = np.arange(16, 49)[:, None]
+    cost = target.cost(table.replace(c_out=widths)).latency_s[:, 0]
+    assert {k.c_out for k in target.table.entries} == {16, 32, 48}
+    assert cost[8] == pytest.approx((cost[0] + cost[16]) / 2)
+    target.cost(table.replace(c_out=8))  # a small width is measured, not extrapolated
+    assert 8 in {k.c_out for k in target.table.entries}
+
+
+def test_options_and_their_errors(tmp_path: Path) -> None:
+    target = get_target("cpu:threads=2,interpolate=16", path=tmp_path / "t.json")
+    assert isinstance(target, CpuTarget) and (target.threads, target.interpolate) == (2, 16)
+    assert target.capabilities.measured and target.capabilities.bits == ((32, 32), (8, 8))
+    for spec, message in [
+        ("cpu:thread=2", "no option 'thread=2'.*did you mean 'threads'"), ("cpu:threads=two", "whole number"),
+        ("cpu:threads=0", "at least 1"), ("table", "needs a file"), ("table:nowhere.json", "does not exist"),
+    ]:  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            get_target(spec)
+    with pytest.raises(InputError, match="batch 1"):
+        target.cost(small_table(), batch=4)
+
+
+@pytest.mark.slow
+def test_sums_are_what_networks_take(tmp_path: Path) -> None:
+    """A depth that calibration has not seen; a shared machine is allowed 20 %."""
+    target = CpuTarget(path=tmp_path / "t.json")
+    rows = {bits: [k._asdict() for k in chain_keys(bits, 3)] for bits in (32, 8)}
+    names = [c for c in Key._fields if c not in ("bits", "context")]
+    for bits, records in rows.items():
+        table = LayerTable.from_rows(
+            [
+                {"name": str(i), "w_bits": bits, "a_bits": bits, "layout": MAPS} | {c: r[c] for c in names}
+                for i, r in enumerate(records)
+            ]
+        )
+        cost = target.cost(table)
+        measured = time_models({"chain": chain(bits, 3)}, seconds=2)["chain"].quiet_s
+        assert cost.fixed_s + cost.latency_s.sum() == pytest.approx(measured, rel=0.2)

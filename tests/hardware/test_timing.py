@@ -1,0 +1,100 @@
+"""Timing: known durations are found, pairs are paired, profiles name fused operators."""
+
+from __future__ import annotations
+
+import gc
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netsmith.errors import InputError
+from netsmith.hardware.calibrate import chain
+from netsmith.hardware.profiling import optimised_model, profile_nodes
+from netsmith.hardware.timing import Timing, ratio, time_callables, time_models
+
+
+def test_a_sleep_of_known_length_is_measured_within_five_percent() -> None:
+    timings = time_callables(
+        {"short": lambda: time.sleep(0.01), "long": lambda: time.sleep(0.02)}, seconds=0.1, min_rounds=12, warmup=3
+    )
+    assert timings["short"].median_s == pytest.approx(0.01, rel=0.05)
+    assert timings["long"].median_s == pytest.approx(0.02, rel=0.05)
+    assert timings["long"].ratio == pytest.approx(2.0, rel=0.05)
+    low, high = timings["long"].ratio_ci
+    assert low <= timings["long"].ratio <= high
+    assert ratio(timings["short"], timings["long"]).value == pytest.approx(0.5, rel=0.05)
+    assert timings["short"].n == len(timings["short"].samples) >= 12
+
+
+def test_short_functions_are_averaged_over_inner_runs() -> None:
+    timing = time_callables({"tiny": lambda: sum(range(100))}, seconds=0.05)["tiny"]
+    assert timing.inner > 10
+    assert 0 < timing.quiet_s <= timing.median_s * 1.5
+
+
+def test_order_is_random_but_rounds_are_complete_and_the_collector_comes_back() -> None:
+    calls: list[str] = []
+    enabled = []
+
+    def record(name: str) -> None:
+        enabled.append(gc.isenabled())
+        calls.append(name)
+        time.sleep(0.001)
+
+    time_callables({n: partial(record, n) for n in "abc"}, seconds=0, min_rounds=30, warmup=3)
+    runs = calls[9:]
+    assert {runs.count(n) for n in "abc"} and max(runs.count(n) for n in "abc") >= 60  # one untimed run a sample
+    firsts = {runs[i] for i in range(0, len(runs), 6)}
+    assert firsts == set("abc")
+    assert not any(enabled[9:]) and gc.isenabled()
+
+
+def test_deeper_network_takes_longer_and_integer_kernels_are_seen() -> None:
+    timings = time_models({"one": chain(32, 1), "six": chain(32, 6)}, seconds=0.3, min_rounds=24)
+    assert timings["one"].ratio == 1
+    assert timings["six"].quiet_s > 2 * timings["one"].quiet_s  # about five times
+    profile = profile_nodes(chain(8, 1), runs=10, warmup=2)
+    assert profile.op_counts["QLinearConv"] == 9 and profile.op_counts["QLinearAdd"] == 3
+    assert sum(n.share for n in profile.nodes) == pytest.approx(1)
+    assert all(n.n == 10 and n.provider == "CPUExecutionProvider" for n in profile.nodes)
+
+
+def test_optimised_model_has_the_fusions() -> None:
+    ops = [n.op_type for n in optimised_model(chain(32, 1)).graph.node]
+    assert "Relu" not in ops and "Add" not in ops and ops.count("Conv") == 9
+
+
+def test_free_batch_becomes_one(tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load_from_string(chain(32, 1))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    path = tmp_path / "free.onnx"
+    onnx.save(model, path)
+    assert time_models({"free": path}, seconds=0, min_rounds=2)["free"].n == 2
+
+
+def test_errors_are_one_sentence(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"bad\.onnx cannot be run by ONNX Runtime"):
+        time_models({"bad": bad})
+    with pytest.raises(InputError, match="no model to time"):
+        time_models({})
+    with pytest.raises(InputError, match="threads must be at least 1"):
+        time_models({"a": chain(32, 1)}, threads=0)
+    a = Timing(1, 0, (1, 1), 1, 1, (1, 1), 2, 1, (1.0, 1.0))
+    b = Timing(1, 0, (1, 1), 1, 1, (1, 1), 3, 1, (1.0, 1.0, 1.0))
+    with pytest.raises(InputError, match="cannot be paired"):
+        ratio(a, b)
+
+
+def test_pairing_by_round_removes_drift() -> None:
+    drift = np.linspace(1, 3, 40)
+    a = Timing(2, 0, (2, 2), 1, 1, (1, 1), 40, 1, tuple(drift))
+    b = Timing(4, 0, (4, 4), 2, 1, (1, 1), 40, 1, tuple(2 * drift))
+    r = ratio(b, a)
+    assert (r.value, r.low, r.high) == pytest.approx((2, 2, 2))

@@ -1,0 +1,205 @@
+"""The main job end to end on the digits: budgets, files, resuming, and what cannot be done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from netsmith.compression.recipe import Recipe, apply_recipe
+from netsmith.errors import InfeasibleError, InputError
+from netsmith.hardware import target as targets
+from netsmith.hardware.target import Capabilities, Cost
+from netsmith.jobs import stages
+from netsmith.jobs.compare import compare
+from netsmith.jobs.compress import compress
+from netsmith.jobs.export import export
+from netsmith.jobs.profile import profile
+from netsmith.jobs.train import train
+from netsmith.network.layers import LayerTable
+from netsmith.network.load import load_model
+from netsmith.network.weights import read_weights
+
+MODEL = "zoo:digits?channels=16&blocks=1"
+
+
+class Simulated:
+    """Arithmetic in place of a device, so that equal runs are equal."""
+
+    name = "simulated"
+    capabilities = Capabilities(bits=((32, 32), (8, 8)), channel_multiple=4)
+
+    def cost(self, table: LayerTable, batch: int = 1) -> Cost:
+        work = table.macs * np.where(table.a_bits < 32, 1e-11, 3e-11)
+        energy = table.macs * np.where(table.a_bits < 32, 1e-12, 4e-12) + table.weights * 1e-12
+        return Cost(work + np.where(table.is_compute, 1e-7, 5e-8), energy_j=energy)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(stages, "SEARCH_TIMING_S", 0.2)
+    monkeypatch.setattr(stages, "FINAL_TIMING_S", 0.4)
+    monkeypatch.setitem(targets._REGISTRY, "simulated", Simulated)
+    yield
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("baseline") / "digits.safetensors"
+    torch.set_num_threads(1)
+    train(MODEL, "digits", epochs=6, out=path, seed=0)
+    return path
+
+
+def run(weights: Path, out: Path, /, **options: Any) -> dict[str, Any]:
+    settings: dict[str, Any] = {"target": "simulated", "latency": "0.5x", "epochs": 1, "weights": str(weights)}
+    return compress(MODEL, "digits", out=out, **(settings | options))
+
+
+@pytest.fixture(scope="module")
+def finished(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    out = tmp_path_factory.mktemp("runs") / "half"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(targets._REGISTRY, "simulated", Simulated)
+        return run(weights, out, latency="0.3x", epochs=8), out
+
+
+def test_budget_is_met_and_accuracy_survives(finished: tuple[dict[str, Any], Path]) -> None:
+    summary, _ = finished
+    assert summary["budgets"][0]["met"] and summary["simulated"]
+    assert summary["result"]["macs"] < summary["baseline"]["macs"]
+    assert summary["result"]["accuracy"] > summary["baseline"]["accuracy"] - 0.1
+    assert summary["bound"] is not None and summary["bound"] <= summary["loss"] + 1e-9
+    assert summary["fusion"]["fused"] >= summary["fusion"]["expected"]
+
+
+def test_files_of_a_run_stand_on_their_own(finished: tuple[dict[str, Any], Path]) -> None:
+    summary, out = finished
+    assert json.loads((out / "summary.json").read_text())["design"] == summary["design"]
+    x = torch.randn(4, 1, 8, 8)
+    recipe = Recipe.from_json((out / "recipe.json").read_text())
+    model = apply_recipe(load_model(MODEL).factory(), recipe)
+    state, _ = read_weights(out / "model.safetensors")
+    model.load_state_dict(state, strict=True)
+    program = torch.export.load(out / "model.pt2").module()
+    with torch.no_grad():
+        replayed, loaded = model.eval()(x), program(x)
+    assert float((replayed - loaded).norm() / replayed.norm()) < 0.1  # the program is quantized, the module is not
+
+
+def test_killed_anywhere_and_resumed_is_the_same(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want = run(weights, tmp_path / "whole", latency="0.2x")
+    from netsmith.jobs.run import Run
+
+    real, stopped = Run.stage, []
+
+    def fragile(self: Run, name: str, compute: Any, inputs: Any = None) -> Any:
+        value = real(self, name, compute, inputs)
+        if name in ("sensitivity", "build-0") and name not in stopped:
+            stopped.append(name)
+            raise KeyboardInterrupt
+        return value
+
+    monkeypatch.setattr(Run, "stage", fragile)
+    got = None
+    for attempt in range(5):
+        try:
+            got = run(weights, tmp_path / "killed", latency="0.2x", resume=attempt > 0)
+            break
+        except KeyboardInterrupt:
+            continue
+    assert got is not None and len(stopped) == 2
+    assert got["design"] == want["design"]
+    assert got["result"] == want["result"]
+
+
+def test_energy_and_size_budgets_together(weights: Path, tmp_path: Path) -> None:
+    summary = run(weights, tmp_path / "two", latency=None, energy="0.5x", size="0.3x", epochs=0)
+    assert {b["cost"] for b in summary["budgets"]} == {"energy", "size"}
+    assert all(b["met"] for b in summary["budgets"])
+
+
+def test_impossible_budget_says_what_is_possible(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(InfeasibleError, match="smallest") as caught:
+        run(weights, tmp_path / "no", latency="1ns")
+    assert caught.value.exit_code == 3 and caught.value.reachable["latency"] > 1e-9
+
+
+def test_measured_on_this_machine(weights: Path, tmp_path: Path) -> None:
+    try:
+        summary = run(weights, tmp_path / "cpu", target="cpu", latency="0.9x", epochs=1)
+    except InfeasibleError as error:  # a tiny network may have nothing to give on some machine, but then it says so
+        assert error.reachable["latency"] > 0
+        return
+    assert summary["result"]["latency_measured_s"] > 0 and not summary["simulated"]
+    assert summary["fidelity"] and summary["timing"]["rounds"] >= 20
+    assert summary["budgets"][0]["met"] == (summary["budgets"][0]["value"] <= summary["budgets"][0]["limit"])
+    row = compare([tmp_path / "cpu"])["rows"][0]
+    assert row["ratio"] == pytest.approx(summary["timing"]["ratio"])
+    copied = export(tmp_path / "cpu", format="onnx", out=tmp_path / "deep" / "net.onnx")
+    assert Path(copied["file"]).stat().st_size == copied["bytes"] > 1000
+
+
+def test_profile_of_a_network(tmp_path: Path) -> None:
+    report = profile(MODEL, target="cpu", input_shape=(1, 8, 8))
+    assert sum(row["macs"] for row in report["layers"]) == report["totals"]["macs"]
+    assert all(row["latency_s"] > 0 for row in report["layers"])
+    assert sum(row["share"] for row in report["layers"]) <= 1 + 1e-9
+    assert report["layers"][-1]["frozen"] is not None  # the classifier's outputs are the classes
+
+
+class Unlabelled(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"latency": None}, "budget"),
+        ({"latency": "0.5"}, "unit"),
+        ({"latency": "-1ms"}, "latency"),
+        ({"target": "cpuu"}, "did you mean 'cpu'"),
+        ({"strategy": "exakt"}, "did you mean 'exact'"),
+        ({"methods": "prune,quantise"}, "did you mean 'quantize'"),
+        ({"methods": ""}, "methods"),
+        ({"calibration": "entropie"}, "did you mean 'entropy'"),
+        ({"importance": "l3"}, "l1, l2 or taylor"),
+        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
+        ({"latency": None, "energy": "0.5x", "target": "cpu"}, "energy"),
+    ],
+)
+def test_bad_input_is_one_sentence(weights: Path, tmp_path: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        run(weights, tmp_path / "bad", **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_classes_and_used_folder(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="classes"):
+        compress(
+            nn.Sequential(nn.Flatten(), nn.Linear(64, 7)),
+            "digits",
+            target="simulated",
+            latency="0.5x",
+            out=tmp_path / "a",
+        )
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "file").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        run(weights, tmp_path / "b")
+    run(weights, tmp_path / "c", epochs=0)
+    with pytest.raises(InputError, match="--latency"):
+        run(weights, tmp_path / "c", epochs=0, latency="0.6x", resume=True)
+    (tmp_path / "c" / "stages" / "sensitivity.json").write_text("{broken")
+    with pytest.raises(InputError, match=r"sensitivity\.json"):
+        run(weights, tmp_path / "c", epochs=0, resume=True)

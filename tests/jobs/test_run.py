@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netsmith import files
+from netsmith.errors import InputError
+from netsmith.jobs.run import Run, default_folder
+
+CONFIG = {"job": "compress", "model": "zoo:digits", "budgets": {"latency": "0.5x", "size": None}, "seed": 0}
+
+# a job of three stages with trials between them; kills itself in the middle of the second if told to
+JOB = """
+import os, signal, sys
+from netsmith.jobs.run import Run
+folder, kill, resume = sys.argv[1], sys.argv[2] == "kill", sys.argv[3] == "resume"
+with Run.start(folder, {"seed": 5}, resume=resume) as run:
+    first = run.stage("first", lambda: {"x": [0.1 + 0.2, 1e-17], "b": 1, "a": 2})
+    def second():
+        total = 0.0
+        for i in range(6):
+            if kill and i == 4:
+                os.kill(os.getpid(), signal.SIGKILL)
+            loss = first["x"][0] * i / 7
+            run.log_trial([i, i + 1], {"loss": loss}, {"latency_s": 1.0 / (i + 1)}, kind="exact")
+            total += loss
+        return total
+    run.write_json("result.json", {"first": first, "second": run.stage("second", second), "trials": run.trials()})
+"""
+
+
+def job(folder: Path, kill: bool = False, resume: bool = False) -> int:
+    words = [sys.executable, "-c", JOB, str(folder), "kill" if kill else "run", "resume" if resume else "fresh"]
+    return subprocess.run(words, env=os.environ | {"PYTHONPATH": "src"}, cwd=Path(__file__).parents[2]).returncode
+
+
+def test_a_run_killed_and_resumed_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    assert job(tmp_path / "whole") == 0
+    assert job(tmp_path / "killed", kill=True) == -signal.SIGKILL
+    with Run.resume(tmp_path / "killed", {"seed": 5}) as run:
+        assert run.done("first") and not run.done("second")
+        assert [t["design"] for t in run.trials()] == [[0, 1], [1, 2], [2, 3], [3, 4]]  # none is lost
+    assert job(tmp_path / "killed", resume=True) == 0
+    results = [(tmp_path / name / "result.json").read_bytes() for name in ("whole", "killed")]
+    assert results[0] == results[1]
+    assert len(json.loads(results[0])["trials"]) == 6
+
+
+def test_a_stage_is_computed_once(tmp_path: Path) -> None:
+    calls = []
+
+    def compute() -> dict[str, Any]:
+        calls.append(1)
+        return {"scores": np.array([0.1, 0.2], dtype=np.float64), "n": np.int64(3), "shape": (1, 2)}
+
+    with Run.create(tmp_path, CONFIG) as run:
+        fresh = run.stage("scores", compute)
+    with Run.resume(tmp_path, CONFIG) as run:
+        again = run.stage("scores", compute)
+    assert fresh == again == {"scores": [0.1, 0.2], "n": 3, "shape": [1, 2]}
+    assert len(calls) == 1
+
+
+def test_a_stage_keeps_the_order_of_mappings(tmp_path: Path) -> None:
+    with Run.create(tmp_path, CONFIG) as run:
+        assert list(run.stage("s", lambda: {"layer10": 1, "layer2": 2})) == ["layer10", "layer2"]
+        assert list(run.stage("s", dict)) == ["layer10", "layer2"]
+
+
+def test_other_inputs_are_another_result(tmp_path: Path) -> None:
+    with Run.create(tmp_path, CONFIG) as run:
+        assert run.stage("s", lambda: "a", inputs=[1]) == "a"
+        assert run.stage("s", lambda: "b", inputs=[2]) == "b"
+        assert run.stage("s", lambda: "c", inputs=[2]) == "b"
+        assert run.digest("measure", [1, 2]) == run.digest("measure", (1, 2)) != run.digest("measure", [2, 1])
+
+
+def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with Run.create(tmp_path, CONFIG) as run:
+        with pytest.raises(KeyboardInterrupt):
+            run.stage("s", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert not run.done("s")
+        assert run.stage("s", lambda: 1) == 1
+
+
+@pytest.mark.parametrize("content", ["", '{"digest": "x"', "[1]", '{"digest": "x", "value": 1}'])
+def test_a_damaged_stage_is_named(tmp_path: Path, content: str) -> None:
+    with Run.create(tmp_path, CONFIG) as run:
+        run.stage("baseline", lambda: 1)
+        (tmp_path / "stages" / "baseline.json").write_text(content)
+        with pytest.raises(InputError, match=r"stages/baseline\.json is damaged.*delete it and use --resume"):
+            run.stage("baseline", lambda: 1)
+
+
+def test_an_edited_stage_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "stages" / "baseline.json"
+    with Run.create(tmp_path, CONFIG) as run:
+        run.stage("baseline", lambda: {"accuracy": 0.5})
+        path.write_text(path.read_text().replace("0.5", "0.9"))
+        with pytest.raises(InputError, match="damaged or was edited"):
+            run.stage("baseline", lambda: {"accuracy": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 1}, "--seed 0, not 1"),
+        ({"model": "zoo:resnet20"}, "MODEL zoo:digits, not zoo:resnet20"),
+        ({"budgets": {"latency": "0.7x", "size": None}}, "--latency 0.5x, not 0.7x"),
+        ({"budgets": {"latency": "0.5x", "size": "0.5x"}}, "--size unset, not 0.5x"),
+        ({"search_size": 10}, "--search-size unset, not 10"),
+    ],
+)
+def test_resuming_with_another_option_names_it(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    Run.create(tmp_path, CONFIG).close()
+    with pytest.raises(InputError, match=words):
+        Run.resume(tmp_path, CONFIG | change)
+    Run.resume(tmp_path, CONFIG).close()  # and nothing stays locked
+
+
+def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("all of it")
+    with pytest.raises(InputError, match=r"not empty \(it has thesis\.txt\); choose another --out"):
+        Run.create(tmp_path, CONFIG)
+
+
+def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    Run.create(tmp_path, CONFIG).close()
+    with pytest.raises(InputError, match="go on with it by --resume"):
+        Run.create(tmp_path, CONFIG)
+
+
+def test_a_run_killed_before_its_config_can_be_started_again(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("1")
+    (tmp_path / ".config.json.77.tmp").write_text("{")
+    Run.create(tmp_path, CONFIG).close()
+    with Run.resume(tmp_path, CONFIG):
+        assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_start_creates_what_is_not_there_to_resume(tmp_path: Path) -> None:
+    Run.start(tmp_path / "new", CONFIG, resume=True).close()
+    Run.start(tmp_path / "new", CONFIG, resume=True).close()
+    with pytest.raises(InputError, match="not empty"):
+        Run.start(tmp_path / "new", CONFIG)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"options": 3}', '{"format": 99, "options": {}}'])
+def test_a_damaged_config_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match=r"config\.json"):
+        Run.resume(tmp_path, CONFIG)
+
+
+def test_what_is_no_run_folder(tmp_path: Path) -> None:
+    for open_it in (Run.open, lambda path: Run.resume(path, CONFIG)):
+        with pytest.raises(InputError, match=r"no run folder, it has no config\.json"):
+            open_it(tmp_path / "absent")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"run folder .*file/run cannot be made .*choose another --out"):
+        Run.create(tmp_path / "file" / "run", CONFIG)
+    with pytest.raises(InputError, match="cannot be made"):
+        Run.create(tmp_path / "file", CONFIG)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match=r"cannot be written .*choose another --out"):
+        Run.create(tmp_path, CONFIG)
+
+
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Run.create(tmp_path, CONFIG) as run:
+        run.write_text("recipe.json", "old")
+
+        def full(handle: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(files.os, "fsync", full)
+        with pytest.raises(InputError, match=r"recipe\.json could not be written \(No space left on device\)"):
+            run.write_text("recipe.json", "new")
+    assert (tmp_path / "recipe.json").read_text() == "old"
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
+    with Run.create(tmp_path, CONFIG) as run:
+        with pytest.raises(InputError, match=rf"in use by another netsmith \(process {os.getpid()}\)"):
+            Run.resume(tmp_path, CONFIG)
+        Run.open(tmp_path)  # to read is allowed
+        assert run.config == CONFIG
+    Run.resume(tmp_path, CONFIG).close()
+
+
+def test_damaged_trials_are_named(tmp_path: Path) -> None:
+    with Run.create(tmp_path, CONFIG) as run:
+        for i in range(50):
+            run.log_trial([i], {"loss": i / 3}, {}, kind="random")
+    base = tmp_path / "trials.sqlite"
+    whole = base.read_bytes()
+    for broken in (b"nonsense" * 100, whole[:4096] + os.urandom(len(whole) - 4096)):
+        base.write_bytes(broken)
+        with pytest.raises(InputError, match=r"trials\.sqlite is damaged .*delete it and go on with --resume"):
+            Run.resume(tmp_path, CONFIG)
+    base.unlink()
+    with Run.resume(tmp_path, CONFIG) as run:
+        assert run.trials() == []
+
+
+def test_trials_of_a_design_are_one_a_kind(tmp_path: Path) -> None:
+    with Run.create(tmp_path, CONFIG) as run:
+        run.log_trial(np.array([1, 2]), {"loss": 0.5}, {"latency_s": 1e-3}, kind="exact")
+        run.log_trial([1, 2], {"loss": 0.1 + 0.2}, {"latency_s": 2e-3}, kind="exact")
+        run.log_trial([1, 2], {"loss": np.float64(0.7)}, {}, kind="random")
+        assert [(t["kind"], t["design"], t["losses"], t["costs"]) for t in run.trials()] == [
+            ("exact", [1, 2], {"loss": 0.1 + 0.2}, {"latency_s": 2e-3}),
+            ("random", [1, 2], {"loss": 0.7}, {}),
+        ]
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", ""])
+def test_files_stay_in_the_folder(tmp_path: Path, name: str) -> None:
+    with Run.create(tmp_path, CONFIG) as run, pytest.raises(InputError, match="no file of a run"):
+        run.path(name)
+
+
+@pytest.mark.parametrize(
+    ("model", "folder"),
+    [("zoo:resnet20", "runs/zoo-resnet20"), ("nets/a.py:make?n=3", "runs/nets-a.py-make-n-3"), ("..", "runs/run")],
+)
+def test_default_folder(model: str, folder: str) -> None:
+    assert default_folder(model).as_posix() == folder

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from example_summary import example_summary
+
+from netsmith.errors import InputError
+from netsmith.jobs import all_met, check_summary
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    summary = example_summary()
+    *parents, last = path.split(".")
+    place: Any = summary
+    for key in parents:
+        place = place[int(key) if key.isdigit() else key]
+    if value is KeyError:
+        del place[last]
+    else:
+        place[last] = value
+    return summary
+
+
+def test_the_example_keeps_the_schema() -> None:
+    check_summary(example_summary())
+    assert all_met(example_summary())
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("result", KeyError, "'result' is missing"),
+        ("seed", "0", "'seed' has the wrong type, str"),
+        ("seed", True, "'seed' has the wrong type, bool"),
+        ("result.macs", None, r"result\.macs is None"),
+        ("result.accuracy", 97.3, r"result\.accuracy is 97\.3, not a share"),
+        ("baseline.latency_measured_s", KeyError, r"baseline\.latency_measured_s is 'absent'"),
+        ("baseline.latency_predicted_s", float("nan"), r"baseline\.latency_predicted_s is nan"),
+        ("budgets.0.value", 0.97e-3, r"budgets\[0\] says met, but 0\.00097 is above 0\.00096"),
+        ("budgets.0.met", False, r"budgets\[0\] says not met"),
+        ("budgets.0.cost", "speed", r"budgets\[0\]\.cost is 'speed'"),
+        ("budgets.1.tolerance", 0.5, r"budgets\[1\]\.tolerance is 0\.5"),
+        ("frozen.fc", "", r"frozen\['fc'\] gives no reason"),
+        ("layers.3.latency_s", [1, 2], r"layers\[3\]\.latency_s must have"),
+        ("fidelity.0.measured_s", None, r"fidelity\[0\] needs the numbers"),
+        ("trials.2.loss", KeyError, r"trials\[2\] needs the number 'accuracy' or 'loss'"),
+    ],
+)
+def test_what_is_wrong_is_named(path: str, value: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        check_summary(changed(path, value), "runs/x/summary.json")
+
+
+def test_a_budget_within_its_stated_tolerance_is_met() -> None:
+    summary = changed("budgets.0.value", 0.97e-3)
+    summary["budgets"][0]["tolerance"] = 0.03
+    check_summary(summary)
+    summary["budgets"][0]["value"] = 1.0e-3
+    with pytest.raises(InputError, match="says met"):
+        check_summary(summary)
+
+
+def test_nothing_measured_is_null() -> None:
+    check_summary(changed("result.latency_measured_s", None))

@@ -1,0 +1,138 @@
+"""Tracing: the graph computes what the network computes, and its table counts what the network does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from netsmith.errors import InputError
+from netsmith.network.graph import trace
+from netsmith.network.layers import KIND, MAPS, MIXED
+from netsmith.network.load import load_model
+
+
+class Control(nn.Module):
+    """Python control flow on shapes and attributes, which symbolic tracing cannot follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(3 if i == 0 else 8, 8, 3, padding=1) for i in range(3))
+        self.norm = nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for i, layer in enumerate(self.layers):
+            y = layer(x)
+            y = self.norm(y) if i == 0 else y
+            x = y.relu_() if x.shape[1] != y.shape[1] or i % 2 else x + y
+        return self.head(x.mean((2, 3)))
+
+
+class Attention(nn.Module):
+    def __init__(self, heads: int = 2, width: int = 16) -> None:
+        super().__init__()
+        self.heads, self.qkv, self.out = heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(2).transpose(1, 2)
+        b, t, c = x.shape
+        q, k, v = self.qkv(x).reshape(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        y = nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.out(y.transpose(1, 2).reshape(b, t, c)).mean(1)
+
+
+def same(model: nn.Module, shape: tuple[int, ...]) -> None:
+    graph = trace(model, shape)
+    x = torch.randn(5, *shape)
+    with torch.no_grad():
+        torch.testing.assert_close(graph.module(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 9, 7)])
+def test_control_flow(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    same(Control().eval(), shape)
+
+
+@pytest.mark.parametrize("spec", ["zoo:cifar_resnet20", "zoo:plain20", "zoo:digits", "zoo:mobilenet_v2?width=0.25"])
+def test_folding_keeps_the_function(spec: str) -> None:
+    model = load_model(spec).model
+    torch.manual_seed(1)
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.running_mean.normal_()
+            m.running_var.uniform_(0.5, 2.0)
+            m.weight.data.uniform_(0.5, 1.5)
+            m.bias.data.normal_()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    same(model, (1, 8, 8) if spec == "zoo:digits" else (3, 32, 32))
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_table_counts() -> None:
+    table = trace(load_model("zoo:cifar_resnet20").model, (3, 32, 32)).layers
+    assert table.macs.sum() == 40_551_040
+    assert table.names[0] == "conv1" and "layer1.0.conv1" in table.names and "linear" in table.names
+    # 269,722 parameters without those of the batch norms, 2 * (7 * 16 + 6 * 32 + 6 * 64), and the last bias, 10
+    assert int(table.weights.sum()) == 269_722 - 2 * 688 - 10
+    first = table.row(0)
+    assert (first["c_in"], first["c_out"], first["h_out"], first["bias"]) == (3, 16, 32, 1)
+
+
+def test_attention_rows() -> None:
+    table = trace(Attention().eval(), (16, 4, 4)).layers
+    row = table.row(list(table.kind).index(KIND["matmul"]))
+    assert row["groups"] == 2
+    macs = int(table.macs[list(table.kind).index(KIND["matmul"])])
+    assert macs == 2 * 16 * 16 * 16  # two products of 16 tokens with 16 tokens over 16 channels
+    assert table.macs[table.names.index("qkv")] == 16 * 16 * 48
+
+
+def test_grouped_and_depthwise() -> None:
+    model = nn.Sequential(nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 16, 1, groups=2), nn.Flatten(), nn.Linear(64, 3))
+    table = trace(model.eval(), (8, 4, 4)).layers
+    assert table.macs[0] == 8 * 9 * 4 and table.is_depthwise[0]
+    assert table.macs[1] == 8 * 16 // 2 * 4 and not table.is_depthwise[1]
+
+
+def test_shared_weight_is_frozen() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norms = nn.Conv2d(4, 4, 1), nn.ModuleList(nn.BatchNorm2d(4) for _ in range(2))
+            torch.nn.init.uniform_(self.norms[0].weight)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norms[1](self.conv(self.norms[0](self.conv(x)))).mean((2, 3))
+
+    model = Twice().eval()
+    same(model, (4, 5, 5))
+    assert trace(nn.Sequential(model), (4, 5, 5), fold=False).layers.frozen
+
+
+def test_layout_follows_convolutions() -> None:
+    table = trace(load_model("zoo:cifar_resnet20").model, (3, 32, 32)).layers
+    adds = {n: int(table.layout[i]) for i, n in enumerate(table.names) if n.endswith("/add")}
+    assert adds["layer1.1/add"] == MAPS and adds["layer2.0/add"] == MIXED
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "words"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3)), (1, 8, 8), "--input"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(10, 2)), (3, 8, 8), "--input"),
+    ],
+)
+def test_wrong_shape_is_one_sentence(model: nn.Module, shape: tuple[int, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        trace(model, shape)
+
+
+def test_data_dependent_control_flow_is_one_sentence() -> None:
+    class Branchy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 2 if x.sum() > 0 else x.flatten(1)
+
+    with pytest.raises(InputError, match="values of tensors"):
+        trace(Branchy(), (3, 4, 4))

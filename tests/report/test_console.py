@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from example_summary import example_summary
+
+from netsmith.jobs.compare import compare
+from netsmith.jobs.run import Run
+from netsmith.report import show_comparison, show_mapping, show_profile, show_summary, show_targets
+
+
+def test_summary_ends_with_the_verdict_and_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"")
+    show_summary(example_summary(str(tmp_path)))
+    out = capsys.readouterr().out
+    for part in ("accuracy (test)", "97.83%", "97.31%", "-0.52 points", "latency, measured", "0.48×", "960 us", "met"):
+        assert part in out
+    assert out.index("before") < out.index("budget") < out.index("Every budget is met")
+    assert out.index("Every budget is met") < out.index("model.onnx")
+    assert "model.pt2" not in out  # the run has none
+
+
+def test_square_brackets_of_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    show_mapping({"file": "runs/[red]x[/red]", "parity": {"relative_error": 0.0123456}})
+    out = capsys.readouterr().out
+    assert "runs/[red]x[/red]" in out
+    assert "relative_error 0.01235" in out
+
+
+def test_profile_shows_layers_totals_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    layer = {
+        "name": "conv1", "kind": "conv", "in_shape": [3, 32, 32], "out_shape": [16, 32, 32], "macs": 442368,
+        "params": 432, "latency_s": 1e-5, "share": 0.5, "energy_j": None, "bound": "memory",
+        "frozen": "not pruned: it is the stem",
+    }  # fmt: skip
+    show_profile({
+        "model": "zoo:resnet20", "target": "cpu", "layers": [layer], "glue": {"latency_s": 1e-5, "operators": 9},
+        "totals": {"macs": 442368, "params": 432, "latency_s": 2e-5, "energy_j": None, "simulated": True},
+    })  # fmt: skip
+    out = capsys.readouterr().out
+    for part in (
+        "3×32×32", "442 K", "10.0 us", "50.0%", "memory", "9 operators between", "20.0 us", "none was measured",
+        "* conv1: not pruned: it is the stem",
+    ):  # fmt: skip
+        assert part in out
+    assert "energy" not in out
+
+
+def test_comparison_of_finished_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, met in (("good", True), ("bad", False)):
+        summary = example_summary(str(tmp_path / name))
+        if not met:
+            summary["budgets"][1] |= {"value": 400_000, "met": False}
+        with Run.create(tmp_path / name, {}) as run:
+            run.finish(summary)
+    show_comparison(compare([tmp_path / "good", tmp_path / "bad"]))
+    good, bad = (line for line in capsys.readouterr().out.splitlines() if str(tmp_path)[:20] in line)
+    for part in ("97.31%", "97.83%", "930 us", "1.92 ms", "0.48×", "18.1 M", "121 K", "131 KB"):
+        assert part in good and part in bad
+    assert "not met" not in good
+    assert "size not met" in bad
+
+
+def test_targets(capsys: pytest.CaptureFixture[str]) -> None:
+    show_targets({
+        "targets": [
+            {"name": "cpu", "bits": ["8x8", "32x32"], "channels": 8, "measured": True},
+            {"name": "roofline", "needs": "give peak and bandwidth"},
+        ]
+    })  # fmt: skip
+    out = capsys.readouterr().out
+    assert "measured here" in out
+    assert "8x8, 32x32" in out
+    assert "give peak and bandwidth" in out

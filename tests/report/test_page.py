@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_summary import HOSTILE, example_config, example_summary
+
+from netsmith.errors import InputError
+from netsmith.jobs.run import Run
+from netsmith.report import write_report
+from netsmith.report.page import render
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Checker(HTMLParser):
+    """Collects tags and text, and complains of tags that do not nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data + " "
+
+
+def page(summary: dict[str, Any] | None = None) -> Checker:
+    checker = Checker()
+    checker.feed(render(summary or example_summary(), example_config()))
+    checker.close()
+    assert not checker.open
+    checker.text = re.sub(r"\s+", " ", checker.text)
+    return checker
+
+
+def test_says_all_there_is_to_say() -> None:
+    text = page().text
+    for part in (
+        "97.83%", "97.31%", "−0.52 points".replace("−", "-"), "1.92 ms", "930 us", "40.8 M", "Every budget is met",
+        "2.06 times as fast, as measured", "latency: 930 us of 960 us", "layer1.0.conv1", "removed", "8 bits",
+        "its outputs are the classes", "82 designs", "error 4.5% in the median, 6.9% at worst", "Example CPU",
+        "avx512_vnni", "torch 2.13.0", "95 % interval 0.481 to 0.489", "1.92 ms", "relative_error 0.021",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+def test_command_can_be_pasted_into_a_shell() -> None:
+    text = page().text
+    assert (
+        "netsmith compress 'nets/my net.py:make' --data digits --target cpu --latency 0.5x --size 0.3x "
+        "--methods prune,quantize --strategy exact --weights digits.safetensors --lr 0.03 --seed 3 --mean 0.5,0.4 "
+        "--threads 1"
+    ) in text
+
+
+def test_one_mark_a_trial_and_one_ring_around_the_chosen_one() -> None:
+    summary = example_summary()
+    circles = [a["class"] for tag, a in page(summary).seen if tag == "circle"]
+    assert circles.count("chosen") == 1
+    assert circles.count("hollow") == 80
+    assert circles.count("dot") == 2 + len(summary["fidelity"])
+
+
+def test_trials_with_accuracies_are_drawn_by_accuracy() -> None:
+    summary = example_summary()
+    for trial in summary["trials"]:
+        trial["accuracy"] = 0.9
+    assert "accuracy, %" in page(summary).text
+
+
+def test_needs_no_network_and_no_script() -> None:
+    seen = page().seen
+    assert not [tag for tag, _ in seen if tag in ("script", "link", "img", "iframe")]
+    assert not [a for _, attributes in seen for a in attributes if a in ("src", "href") or a.startswith("on")]
+    assert "url(" not in render(example_summary(), example_config())
+
+
+def test_escapes_what_it_is_given() -> None:
+    summary = example_summary(run=f"runs/{HOSTILE}")
+    summary["trials"][0]["strategy"] = HOSTILE
+    summary["layers"][0]["name"] = HOSTILE
+    html = render(summary, example_config() | {"model": HOSTILE})
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") >= 4
+
+
+def test_does_not_praise_a_network_that_missed_its_budget_or_got_slower() -> None:
+    summary = example_summary()
+    summary["result"]["latency_measured_s"] = 2.4e-3
+    summary["budgets"][0] |= {"value": 2.4e-3, "met": False}
+    text = page(summary).text
+    assert "Not met: the budget of latency" in text
+    assert "not faster (0.80 times, as measured)" in text
+    assert "budget is met" not in text
+
+
+def test_a_modelled_latency_is_not_called_measured() -> None:
+    summary = example_summary() | {"simulated": True, "target": "bitfusion", "timing": {}, "fidelity": []}
+    for side in ("baseline", "result"):
+        summary[side]["latency_measured_s"] = None
+    text = page(summary).text
+    assert "as predicted, not measured" in text
+    assert "latency, measured not measured not measured" in text
+    assert "from a model of bitfusion; none was measured" in text
+
+
+def test_a_tolerance_is_stated() -> None:
+    summary = example_summary()
+    summary["budgets"][0] |= {"value": 0.97e-3, "met": True, "tolerance": 0.03}
+    assert "within the 3% by which repeated measurements differ" in page(summary).text
+
+
+def test_shows_what_there_is_of_a_bare_summary() -> None:
+    keep = ("baseline", "result", "budgets", "design", "frozen", "seed", "versions", "run")
+    summary = {k: v for k, v in example_summary().items() if k in keep} | {"frozen": {}}
+    checker = page(summary)
+    assert "Nothing: every layer could change." in checker.text
+    assert "svg" not in [tag for tag, _ in checker.seen]
+
+
+@pytest.mark.parametrize("losses", [[0.0, 0.0], [1e-9, 5.0, 300.0, 0.0, -0.001, 1e-8, 1e-7], [0.3]])
+def test_plots_any_spread_of_losses(losses: list[float]) -> None:
+    summary = example_summary()
+    summary["trials"] = [{"strategy": "exact", "loss": v, "latency_s": 1e-3, "measured": True} for v in losses]
+    circles = [a for tag, a in page(summary).seen if tag == "circle"]
+    for circle in circles:
+        assert 0 <= float(circle["cx"] or "nan") <= 520
+        assert 0 <= float(circle["cy"] or "nan") <= 340
+    assert len(circles) == len(losses) + len(summary["fidelity"])
+
+
+def test_written_into_the_run_folder_and_small(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with Run.create(folder, example_config()) as run:
+        run.finish(example_summary(str(folder)))
+    path = write_report(folder)
+    assert path == folder / "report.html"
+    assert path.stat().st_size < 200_000
+
+
+def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
+    Run.create(tmp_path / "run", {}).close()
+    with pytest.raises(InputError, match=r"not finished, it has no summary\.json; .*--resume"):
+        write_report(tmp_path / "run")

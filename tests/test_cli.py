@@ -1,0 +1,260 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_summary import example_config, example_summary
+
+from netsmith import cli
+from netsmith.errors import InfeasibleError, InputError
+from netsmith.jobs.run import Run
+
+COMMANDS = ("train", "profile", "compress", "targets", "compare", "report", "export", "demo")
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(words))
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, re.sub(r"\s+", " ", err).strip()
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Puts a function in the place of a job, so that no test of the options has to wait for torch."""
+
+    def put(name: str, function: Any) -> None:
+        module = types.ModuleType(f"netsmith.jobs.{name}")
+        setattr(module, name, function)
+        monkeypatch.setitem(sys.modules, f"netsmith.jobs.{name}", module)
+
+    return put
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> dict[str, Any]:
+    folder = tmp_path / "run"
+    summary = example_summary(str(folder))
+    with Run.create(folder, example_config()) as run:
+        run.finish(summary)
+    return summary
+
+
+def test_help_comes_at_once_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom netsmith.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'onnx', 'onnxruntime', 'scipy', 'datasets', 'sklearn', 'jinja2', 'sqlite3'}\n"
+        "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        took.append(time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
+    assert min(took) < 1.0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example_and_json(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, command, "--help")
+    assert code == 0
+    assert "--json" in out
+    assert f"netsmith {command}" in out.partition("Example:")[2]
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "compress" in call(capsys)[1]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    from netsmith import __version__
+
+    assert call(capsys, "--version") == (0, f"netsmith {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compress", "m", "--data", "d", "--latencyy", "1ms"], "error: no such option: --latencyy"),
+        (["comprss"], "error: no such command 'comprss'"),
+        (["compress", "--data", "d"], "error: missing argument 'MODEL'"),
+        (["profile", "zoo:x", "--batch", "0"], "error: invalid value for '--batch'"),
+        (
+            ["export", "r", "--format", "tflite"],
+            "error: invalid value for '--format': 'tflite' is not one of 'onnx', 'pt2'",
+        ),
+        (["compress", "m", "--data", "d"], "error: there is no budget: give one of --latency"),
+        (["compress", "m", "--data", "d", "--latency", "3"], "error: 3 has no unit: write 3ms"),
+        (["compress", "m", "--data", "d", "--macs", "0.5x", "--mean", "a,b"], "error: --mean 'a,b' cannot be read"),
+        (["profile", "zoo:x", "--input", "3,a"], "error: the input shape '3,a' cannot be read"),
+        (["report", "nowhere"], "error: nowhere is no run folder"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = call(capsys, *words)
+    assert code == 2
+    assert out == ""
+    assert err.startswith(message)
+    assert "Traceback" not in err
+    code, out, err = call(capsys, *words, "--json")
+    answer = json.loads(out)
+    assert code == answer["exit_code"] == 2
+    assert f"error: {answer['error']}".startswith(message)
+
+
+def test_usage_errors_say_which_help_to_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "profile", "zoo:x", "--nope")[2].endswith("see `netsmith profile --help`")
+
+
+def test_an_infeasible_budget_exits_3_with_what_is_reachable(job: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def compress(*_: Any, **__: Any) -> None:
+        raise InfeasibleError("the latency budget of 1 us cannot be met; raise --latency", {"latency": 2e-5})
+
+    job("compress", compress)
+    words = ["compress", "zoo:x", "--data", "digits", "--latency", "1us"]
+    code, out, err = call(capsys, *words)
+    assert (code, out) == (3, "")
+    assert "error: the latency budget of 1 us cannot be met; raise --latency" in err
+    code, out, _ = call(capsys, *words, "--json")
+    assert json.loads(out) == {
+        "error": "the latency budget of 1 us cannot be met; raise --latency", "exit_code": 3,
+        "reachable": {"latency": 2e-5},
+    }  # fmt: skip
+
+
+def test_ctrl_c_says_how_to_go_on(job: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def compress(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    job("compress", compress)
+    code, _, err = call(capsys, "compress", "zoo:x", "--data", "digits", "--latency", "0.5x")
+    assert code == 130
+    assert err.endswith("interrupted; continue with --resume")
+    assert "Traceback" not in err
+
+
+def test_a_defect_of_netsmith_is_not_dressed_up_as_a_user_error(job: Any) -> None:
+    def compress(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    job("compress", compress)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["compress", "zoo:x", "--data", "digits", "--latency", "0.5x"])
+
+
+def test_compress_hands_on_what_was_said(
+    job: Any, finished: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def compress(*words: Any, **options: Any) -> dict[str, Any]:
+        seen.update(options, words=words)
+        options["progress"].note("frozen: fc")
+        return finished
+
+    job("compress", compress)
+    words = "compress zoo:r20 --data digits --latency 0.5x --macs 30M --weights w.pth --mean 0.5,0.25 --seed 7"
+    code, out, err = call(capsys, *words.split())
+    assert code == 0
+    assert seen["words"] == ("zoo:r20", "digits")
+    assert (seen["latency"], seen["macs"], seen["size"], seen["energy"]) == ("0.5x", "30M", None, None)
+    assert (seen["weights"], seen["mean"], seen["seed"], seen["resume"]) == ("w.pth", (0.5, 0.25), 7, False)
+    assert seen["out"].as_posix() == "runs/zoo-r20"
+    assert "Every budget is met" in out
+    assert "frozen: fc" in err  # progress is no part of the result
+    assert (Path(finished["run"]) / "report.html").exists()
+
+
+def test_json_is_the_summary_and_nothing_else(
+    job: Any, finished: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    job("compress", lambda *_, **__: finished)
+    code, out, err = call(capsys, "compress", "zoo:x", "--data", "digits", "--latency", "0.5x", "--json")
+    assert code == 0
+    assert json.loads(out) == json.loads((Path(finished["run"]) / "summary.json").read_text())
+    assert err == ""
+
+
+def test_a_missed_budget_exits_3(job: Any, finished: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    finished["budgets"][0] |= {"value": 1e-3, "met": False}
+    job("compress", lambda *_, **__: finished)
+    code, out, _ = call(capsys, "compress", "zoo:x", "--data", "digits", "--latency", "0.5x")
+    assert code == 3
+    assert "Not met: the budget of latency" in out
+
+
+def test_report_of_a_finished_run(finished: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "report", finished["run"])
+    assert code == 0
+    assert Path(out.strip()).read_text().startswith("<!doctype html>")
+
+
+def test_targets_in_both_forms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NETSMITH_CACHE", str(tmp_path))  # what this machine measured before is not under test
+    code, out, _ = call(capsys, "targets")
+    assert code == 0
+    assert "measured here" in next(line for line in out.splitlines() if line.startswith("cpu"))
+    rows = {row["name"]: row for row in json.loads(call(capsys, "targets", "--json")[1])["targets"]}
+    assert rows["cpu"]["measured"] is True
+    assert {"8x8", "32x32"} <= set(rows["cpu"]["bits"])
+
+
+def test_the_command_of_a_report_is_one_that_is_understood(job: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    import shlex
+
+    from netsmith.report.figures import command
+
+    seen: dict[str, Any] = {}
+
+    def compress(*words: Any, **options: Any) -> None:
+        seen.update(options)
+        raise InputError("far enough")
+
+    job("compress", compress)
+    line = command({}, example_config() | {"image_size": 32, "label_column": "fine", "train_limit": 9, "search_size": 4,
+                                           "importance": "l1", "calibration": "mse", "std": [1.0, 2.0]})  # fmt: skip
+    assert line is not None
+    assert call(capsys, *shlex.split(line)[1:])[2].endswith("error: far enough")
+    assert (seen["methods"], seen["latency"], seen["std"], seen["lr"]) == ("prune,quantize", "0.5x", (1.0, 2.0), 0.03)
+
+
+@pytest.mark.parametrize("name", ["train", "profile", "compress", "compare", "export", "demo"])
+def test_jobs_take_what_the_commands_give(name: str, job: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Binds the arguments of each command to the signature of the real job."""
+    module = importlib.import_module(f"netsmith.jobs.{name}")
+    signature = inspect.signature(getattr(module, name))
+    bound: list[inspect.BoundArguments] = []
+
+    def stand_in(*words: Any, **options: Any) -> None:
+        bound.append(signature.bind(*words, **options))
+        raise InputError("far enough")
+
+    job(name, stand_in)
+    words = {
+        "train": "zoo:x --data digits --out x.safetensors", "profile": "zoo:x", "compare": "a b", "export": "a",
+        "compress": "zoo:x --data digits --latency 0.5x", "demo": "",
+    }  # fmt: skip
+    code, _, err = call(capsys, name, *words[name].split())
+    assert bound, err
+    assert code == 2

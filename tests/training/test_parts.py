@@ -1,0 +1,106 @@
+"""Evaluation, batch-norm re-estimation, loss, schedule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from netsmith.data import Data, load_data
+from netsmith.data.types import Split
+from netsmith.errors import InputError
+from netsmith.training import evaluate, fit, learning_rate, reestimate_batch_norm
+from netsmith.training.loss import Distillation, training_loss
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return load_data("digits")
+
+
+def test_evaluate_equals_the_whole_split_at_once(data: Data) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Dropout(0.5)).train()
+    accuracy, loss = evaluate(model, data.test, batch_size=100, normalisation=data.normalisation)
+    assert model.training
+    with torch.no_grad():
+        logits = model.eval()(data.normalisation(data.test.images))
+    assert accuracy == pytest.approx(float((logits.argmax(1) == data.test.labels).float().mean()), abs=1e-6)
+    assert loss == pytest.approx(float(F.cross_entropy(logits, data.test.labels)), rel=1e-5)
+
+
+def test_evaluate_refuses_an_empty_split(data: Data) -> None:
+    empty = data.test.take(slice(0, 0))
+    with pytest.raises(InputError, match="no images"):
+        evaluate(nn.Flatten(), empty, normalisation=data.normalisation)
+
+
+def test_reestimated_statistics_are_those_of_the_data(data: Data) -> None:
+    norm, train = data.normalisation, data.need_train()
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 10))
+    weights = [p.clone() for p in model.parameters()]
+    assert reestimate_batch_norm(model, train, 400, batch_size=100, normalisation=norm) == 1
+    x = norm(train.images[:400]).view(4, -1)
+    layer = model[0]
+    assert isinstance(layer, nn.BatchNorm2d) and layer.momentum == 0.1 and model.training
+    assert layer.running_mean is not None and layer.running_var is not None
+    assert torch.allclose(layer.running_mean, x.mean(), atol=1e-5)
+    assert torch.allclose(layer.running_var, x.var(1).mean(), rtol=1e-4)
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
+    assert reestimate_batch_norm(nn.Flatten(), train, 100, normalisation=norm) == 0
+
+
+def test_reestimation_repairs_spoilt_statistics(data: Data) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+    good = fit(model, data, epochs=2, lr=0.1, bf16=False).best_search_accuracy
+    layer = model[1]
+    assert isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None
+    layer.running_mean += 5
+    layer.running_var *= 30
+    spoilt = evaluate(model, data.search, normalisation=data.normalisation)[0]
+    rng = np.random.default_rng(0)
+    reestimate_batch_norm(model, data.need_train(), 500, normalisation=data.normalisation, rng=rng)
+    repaired = evaluate(model, data.search, normalisation=data.normalisation)[0]
+    assert good is not None and spoilt < good - 0.2 and repaired > good - 0.05
+
+
+def test_distillation_loss_is_the_formula() -> None:
+    torch.manual_seed(0)
+    student, teacher, labels = torch.randn(5, 4), torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
+    p, q = F.softmax(teacher / 3, 1), F.softmax(student / 3, 1)
+    expected = 0.3 * F.cross_entropy(student, labels) + 0.7 * 9 * (p * (p / q).log()).sum(1).mean()
+    got = training_loss(student, labels, teacher_logits=teacher, distillation=Distillation(0.7, 3.0))
+    assert torch.allclose(got, expected, atol=1e-6)
+    same = training_loss(student, labels, teacher_logits=student, distillation=Distillation(1.0, 3.0))
+    assert float(same) == pytest.approx(0, abs=1e-6)
+
+
+def test_student_learns_from_a_teacher_alone(data: Data) -> None:
+    """With alpha 1 and useless labels everything that is learned comes from the teacher."""
+    import dataclasses
+
+    torch.manual_seed(0)
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    fit(teacher, data, epochs=6, lr=0.1, batch_size=64, bf16=False, augment=None)
+    kept = [p.clone() for p in teacher.parameters()]
+    train = data.need_train()
+    blind = dataclasses.replace(data, train=Split(train.images, torch.zeros_like(train.labels)))
+    student = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    options = {"epochs": 4, "lr": 0.05, "batch_size": 64, "bf16": False, "augment": None}
+    without = fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), blind, **options)  # type: ignore[arg-type]
+    result = fit(student, blind, teacher=teacher, alpha=1.0, **options)  # type: ignore[arg-type]
+    assert result.best_search_accuracy is not None and result.best_search_accuracy > 0.85
+    assert without.history[-1]["search_accuracy"] < 0.2
+    assert all(torch.equal(a, b) for a, b in zip(kept, teacher.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])
+def test_schedule_warms_up_peaks_and_ends(schedule: str) -> None:
+    rates = [learning_rate(s, 200, 0.4, schedule) for s in range(200)]
+    peak = rates.index(max(rates))
+    assert max(rates) == pytest.approx(0.4) and min(rates) > 0
+    assert rates[: peak + 1] == sorted(rates[: peak + 1]) and rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert (rates[-1] == 0.4) if schedule == "constant" else (rates[-1] < 0.001)

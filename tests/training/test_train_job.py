@@ -1,0 +1,95 @@
+"""The train job, end to end on the embedded digits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from netsmith.errors import InputError
+
+NETWORK = """
+import torch
+from torch import nn
+
+def small(num_classes=10):
+    first = nn.Conv2d(1, 8, 3, padding=1)
+    return nn.Sequential(first, nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(512, num_classes))
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> str:
+    (tmp_path / "net.py").write_text(NETWORK)
+    return f"{tmp_path / 'net.py'}:small"
+
+
+def test_from_scratch_then_fine_tuned(spec: str, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    from netsmith.data import load_data
+    from netsmith.jobs.train import train
+    from netsmith.network.load import load_model
+    from netsmith.training import evaluate
+
+    out = tmp_path / "w.safetensors"
+    said: list[str] = []
+    first = train(
+        spec, "digits", epochs=3, out=out, bf16=False, batch_size=64, mean=[0.5], std=[0.5], report=said.append
+    )
+    after = first["accuracy"]["after"]
+    assert first["accuracy"]["before"] is None and after["test"] > 0.8 and "1223 train" in said[0]
+    json.dumps(first)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["net.py", "w.safetensors"]
+    with safe_open(out, framework="pt") as stored:
+        metadata = stored.metadata()
+    assert json.loads(metadata["mean"]) == [0.5] and json.loads(metadata["classes"]) == [str(i) for i in range(10)]
+    assert json.loads(metadata["made_by"])["recipe"]["epochs"] == 3 and json.loads(metadata["input_shape"]) == [1, 8, 8]
+
+    data = load_data("digits", mean=[0.5], std=[0.5])
+    model = load_model(spec, num_classes=10, weights=out).model
+    assert evaluate(model, data.test, normalisation=data.normalisation)[0] == after["test"]
+
+    # fine-tuning takes the normalisation from the weights, so it starts where the first training ended
+    second = train(spec, "digits", weights=out, epochs=1, out=tmp_path / "w2.safetensors", bf16=False)
+    assert second["accuracy"]["before"] == after and second["recipe"]["lr"] < first["recipe"]["lr"]
+
+
+def test_unwritable_place_keeps_the_checkpoint_and_resumes(
+    spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from netsmith import files
+    from netsmith.jobs.train import train
+
+    out, real = tmp_path / "w.safetensors", files.write_atomic
+
+    def fail(path: Path, content: bytes) -> None:
+        if path == out:
+            raise InputError(f"{path} could not be written (No space left on device)")
+        real(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_atomic", fail)
+        with pytest.raises(InputError, match="No space left"):
+            train(spec, "digits", epochs=2, out=out, bf16=False)
+    kept = tmp_path / "w.checkpoint.safetensors"
+    assert kept.is_file() and not out.exists()
+    stamp = kept.stat().st_mtime_ns
+    result = train(spec, "digits", epochs=2, out=out, bf16=False)
+    assert stamp > 0 and out.is_file() and not kept.exists() and result["epochs"] == 2
+
+
+def test_wrong_input_is_one_sentence(spec: str, tmp_path: Path) -> None:
+    from netsmith.jobs.train import train
+
+    with pytest.raises(InputError, match=r"must end in \.safetensors"):
+        train(spec, "digits", epochs=1, out=tmp_path / "w.bin")
+    with pytest.raises(InputError, match="does not run on 'digits' images of shape"):
+        train(spec, "digits", epochs=1, out=tmp_path / "w.safetensors", image_size=9)
+    wide = tmp_path / "wide.py"
+    wide.write_text("from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 12))\n")
+    with pytest.raises(InputError, match="10 classes but the network has 12 outputs"):
+        train(f"{wide}:net", "digits", epochs=1, out=tmp_path / "w.safetensors")
+    assert not torch.is_inference_mode_enabled()
