@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -50,6 +51,7 @@ BUDGET = 0.7  # of the multiply-accumulates
 FLOAT_TOLERANCE, INT8_TOLERANCE = 1e-3, 0.1
 STEPS = ("trace", "groups", "prune", "onnx", "int8", "replay")
 BATCH = 4
+HANGS = 20  # times its limit of processor time, in real time: then a network sleeps for ever
 
 
 # --- the worker: one network ----------------------------------------------------------------------------------------
@@ -201,7 +203,8 @@ class Worker:
             quantized.graph.module, model.SerializeToString(), self.images, tolerance=INT8_TOLERANCE, batch=batch
         )
         self.record |= {
-            "int8": len(layers), "fused": fusion.fused, "operators": fusion.operators, "int8_error": parity.relative_error,
+            "int8": len(layers), "fused": fusion.fused, "operators": fusion.operators,
+            "int8_error": parity.relative_error,
         }  # fmt: skip
         _require(fusion.complete, f"{fusion.fused} of {len(layers)} int8 layers run on integers")
         _require(parity.ok, f"int8 ONNX differs from the fake-quantized network by {parity.relative_error:.2g}")
@@ -252,9 +255,9 @@ def _designs(choices: Any) -> Iterator[Any]:
             yield thinner
 
 
-def work(spec: str) -> dict[str, Any]:
+def work(spec: str, limit_s: float) -> dict[str, Any]:
     """All steps of one network. An exception that is no InputError is noted as a traceback: there must be none."""
-    from time import perf_counter
+    from time import process_time
 
     from netsmith.errors import InputError
 
@@ -262,10 +265,12 @@ def work(spec: str) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     tracebacks = []
     _say({"network": spec, "step": "build"})
+    # processor time, so that a busy machine fails nobody; the signal ends the process, which the parent notices
+    signal.setitimer(signal.ITIMER_PROF, limit_s)
     worker = Worker(spec, NETWORKS[spec])
     for step in STEPS:
         _say({"network": spec, "step": step})
-        start = perf_counter()
+        start = process_time()
         try:
             getattr(worker, step)()
         except InputError as error:
@@ -275,7 +280,7 @@ def work(spec: str) -> dict[str, Any]:
 
             failures[step] = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
             tracebacks.append("".join(traceback.format_exception(error)[-6:]))
-        seconds[step] = round(perf_counter() - start, 2)
+        seconds[step] = round(process_time() - start, 2)
         if step in ("trace", "groups") and step in failures:
             break
     return worker.record | {"failures": failures, "seconds": seconds, "tracebacks": tracebacks, "done": True}
@@ -286,7 +291,7 @@ def _say(message: dict[str, Any]) -> None:
     sys.__stdout__.flush()  # type: ignore[union-attr]
 
 
-def serve(specs: Sequence[str]) -> None:
+def serve(specs: Sequence[str], limit_s: float) -> None:
     """A worker process: one line of JSON a step and a network."""
     import torch
 
@@ -295,7 +300,7 @@ def serve(specs: Sequence[str]) -> None:
 
     torchvision_works()  # timm imports it too
     for spec in specs:
-        _say(work(spec))
+        _say(work(spec, limit_s))
 
 
 # --- the parent: processes, time limits, results ----------------------------------------------------------------------
@@ -305,7 +310,7 @@ def run_batch(specs: list[str], limit_s: float) -> Iterator[dict[str, Any]]:
     """Yield the record of each network; one that hangs or kills its process becomes a failed record."""
     left = list(specs)
     while left:
-        command = [sys.executable, str(Path(__file__).resolve()), "--worker", *left]
+        command = [sys.executable, str(Path(__file__).resolve()), "--timeout", str(limit_s), "--worker", *left]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         step, late = "start", threading.Event()
 
@@ -313,7 +318,7 @@ def run_batch(specs: list[str], limit_s: float) -> Iterator[dict[str, Any]]:
             late.set()
             process.kill()
 
-        timer = threading.Timer(limit_s, stop)
+        timer = threading.Timer(HANGS * limit_s, stop)
         timer.start()
         assert process.stdout is not None
         for line in process.stdout:
@@ -325,12 +330,13 @@ def run_batch(specs: list[str], limit_s: float) -> Iterator[dict[str, Any]]:
                 timer.cancel()
                 left.remove(message["network"])
                 yield message
-                timer = threading.Timer(limit_s, stop)
+                timer = threading.Timer(HANGS * limit_s, stop)
                 timer.start()
         timer.cancel()
         code = process.wait()
         if left and (late.is_set() or code != 0):
-            reason = f"took longer than {limit_s:.0f} s" if late.is_set() else f"its process ended with code {code}"
+            slow = late.is_set() or code == -signal.SIGPROF
+            reason = f"took longer than {limit_s:.0f} s" if slow else f"its process ended with code {code}"
             spec = left.pop(0)
             yield {
                 "network": spec,
@@ -363,13 +369,15 @@ def markdown(records: Sequence[dict[str, Any]], versions: dict[str, str]) -> str
             return f"**{text}**" if step in f else text
 
         cells = [
-            r["network"], str(r["input"]), str(r.get("layers", "")), f"{macs / 1e6:.0f}" if macs else mark("trace", "failed"),
+            r["network"], str(r["input"]), str(r.get("layers", "")),
+            f"{macs / 1e6:.0f}" if macs else mark("trace", "failed"),
             f"{small / macs:.2f}x" if small else "**failed**", str(r.get("groups", "")),
             f"{r['frozen']}/{r['weighty']}" if "frozen" in r else "", str(r.get("dropped", "")),
             mark("onnx", f"{r['float_error']:.0e}" if "float_error" in r else "failed"),
             mark("int8", f"{r['fused']}/{r['int8']}" if "fused" in r else "failed"),
             mark("int8", f"{r['int8_error']:.3f}" if "int8_error" in r else "failed"),
-            "equal" if "replay" in r["seconds"] and "replay" not in f else "**failed**", f"{sum(r['seconds'].values()):.0f}",
+            "equal" if "replay" in r["seconds"] and "replay" not in f else "**failed**",
+            f"{sum(r['seconds'].values()):.0f}",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     n = len(records)
@@ -380,7 +388,8 @@ def markdown(records: Sequence[dict[str, Any]], versions: dict[str, str]) -> str
         "",
         f"{passed} of {n} networks pass every step ({per_step}); {fused} of {int8} int8 layers are fused; "
         f"{sum(len(r['tracebacks']) for r in records)} unexpected exceptions; "
-        f"{sum(sum(r['seconds'].values()) for r in records):.0f} s on one thread. Pruning: at most {BUDGET} of the MACs. "
+        f"{sum(sum(r['seconds'].values()) for r in records):.0f} s of processor time on one thread. "
+        f"Pruning: at most {BUDGET} of the MACs. "
         f"Float parity: {FLOAT_TOLERANCE:g}; int8 parity with the fake-quantized network: {INT8_TOLERANCE:g} "
         "(root mean square, relative). Random weights. " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
     ]
@@ -398,12 +407,12 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="networks whose name contains NAME")
     parser.add_argument("--limit", type=int, help="the first N of the networks")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
-    parser.add_argument("--timeout", type=float, default=600, help="seconds a network may take")
+    parser.add_argument("--timeout", type=float, default=600, help="processor seconds a network may take")
     parser.add_argument("--redo", action="store_true", help="run networks again that failed")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        serve(args.worker)
+        serve(args.worker, args.timeout)
         return 0
     results: dict[str, Any] = {}
     if args.json and args.json.exists():

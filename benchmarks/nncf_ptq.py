@@ -5,21 +5,24 @@ A script of its own, so that NNCF may live in another environment; needs only nn
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import numpy as np
 import onnx
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("source", "images", "out"):
+        parser.add_argument(name)
+    args = parser.parse_args()
     import nncf
 
-    source, images, out = sys.argv[1:4]
-    model = onnx.load(source)
+    model = onnx.load(args.source)
     name = model.graph.input[0].name
-    samples = [row[None] for row in np.load(images)]
+    samples = [row[None] for row in np.load(args.images)]
     dataset = nncf.Dataset(samples, lambda row: {name: row})
-    onnx.save(nncf.quantize(model, dataset, subset_size=len(samples), target_device=nncf.TargetDevice.CPU), out)
+    onnx.save(nncf.quantize(model, dataset, subset_size=len(samples), target_device=nncf.TargetDevice.CPU), args.out)
     print(f"nncf {nncf.__version__}")
 
 

@@ -57,8 +57,8 @@ def main() -> None:
             rows.append([
                 name, budget, c["outcome"], f"{c['baseline_ms']:.3f}",
                 f"{c['ratio']:.3f} ({c['ci'][0]:.3f} to {c['ci'][1]:.3f})",
-                f"{c['ratio'] / float(budget.rstrip('x')):.3f}", f"{100 * c['error']:.1f} %", f"{100 * c['first_error']:.1f} %",
-                f"{c['seconds'] / 60:.1f}",
+                f"{c['ratio'] / float(budget.rstrip('x')):.3f}", f"{100 * c['error']:.1f} %",
+                f"{100 * c['first_error']:.1f} %", f"{c['seconds'] / 60:.1f}",
             ])  # fmt: skip
     lines = table(
         ["network", "budget", "outcome", "baseline, ms", "measured / baseline", "measured / budget", "prediction error",

@@ -27,7 +27,7 @@ INTEGER_GLUE = (
 )  # fmt: skip
 PASS_THROUGH = (
     aten.max_pool2d.default, aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten.permute.default,
-    aten.transpose.int, aten.squeeze.dim, aten.unsqueeze.default,
+    aten.transpose.int, aten.squeeze.dim, aten.unsqueeze.default, aten._unsafe_view.default,
 )  # fmt: skip
 
 

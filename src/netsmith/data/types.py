@@ -100,6 +100,11 @@ class Data:
     note: str
     classes_named: bool = True
 
+    @property
+    def known_classes(self) -> int | None:
+        """Number of classes; None where bare integers are all that is known, which may miss the largest ones."""
+        return len(self.classes) if self.classes_named else None
+
     def need_train(self) -> Split:
         """The train split.
 

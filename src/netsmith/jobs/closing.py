@@ -16,7 +16,7 @@ from netsmith.search.registry import get_strategy
 from netsmith.search.strategy import Problem
 
 ROUNDS = 8
-GOOD_ENOUGH = 0.95  #: a design this close to the budget is not improved further
+GOOD_ENOUGH = 0.92  #: a design this close to the budget is not improved further
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Loop:
     strategy: str = "exact"
     seed: int = 0
     on_attempt: Callable[[Attempt], None] = lambda attempt: None
-    aim: float = 0.985
+    aim: float = 0.97
 
     def run(self) -> tuple[Attempt, list[Attempt]]:
         """Return the chosen attempt and all attempts.

@@ -17,7 +17,7 @@ from netsmith.units import Budget, check_budgets, parse_budget
 
 METHODS = ("prune", "quantize")
 #: Share of the latency budget to aim at; the rest absorbs the noise of measuring the finished network again.
-AIMS = (0.985, 0.95)
+AIMS = (0.97, 0.93)
 
 
 def compress(
@@ -68,10 +68,14 @@ def compress(
     }  # fmt: skip
     with Run.start(out, config, resume=resume) as run:
         progress.stage("load")
-        subject = load_subject(
-            model, data, device, weights=weights, methods=wanted, seed=seed, search_size=search_size, mean=mean,
-            std=std, image_size=image_size, label_column=label_column, train_limit=train_limit,
-        )  # fmt: skip
+        try:
+            subject = load_subject(
+                model, data, device, weights=weights, methods=wanted, seed=seed, search_size=search_size, mean=mean,
+                std=std, image_size=image_size, label_column=label_column, train_limit=train_limit,
+            )  # fmt: skip
+        except InputError:
+            run.discard()  # nothing was done yet: the corrected command may use the folder
+            raise
         summary = _stages(Stages(run, subject, device, config, progress), budgets)
         run.finish(summary)
         progress.close()

@@ -46,7 +46,7 @@ def summarise(
         "layers": _layers(job, design), "timing": result["timing"], "parity": result["parity"],
         "fusion": result["fusion"],
         "fidelity": [{k: a[k] for k in ("predicted_s", "measured_s")} for a in found["attempts"]] if timed else [],
-        "trials": _trials(job, sensitivity, found), "recovery": result["history"],
+        "trials": _trials(job, sensitivity, found, before), "recovery": result["history"],
         "sensitivity": {
             "candidates": sensitivity.candidates, "seconds": sensitivity.seconds, "recomputed": sensitivity.recomputed,
         },
@@ -84,8 +84,14 @@ def _layers(job: Stages, design: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def _trials(job: Stages, sensitivity: Sensitivity, found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Designs that were measured, and every choice taken alone with its predicted latency."""
+def _trials(
+    job: Stages, sensitivity: Sensitivity, found: dict[str, Any], before: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Designs that were measured, and every choice taken alone with its predicted latency.
+
+    The latter is scaled as the network as given was measured, so that both kinds stand on one axis.
+    """
+    scale = (before["latency_measured_s"] or before["latency_predicted_s"]) / before["latency_predicted_s"]
     trials = [
         {"strategy": job.config["strategy"], "loss": a["loss"], "latency_s": a["measured_s"], "measured": True,
          "chosen": a["design"] == found["best"]["design"]}
@@ -103,5 +109,7 @@ def _trials(job: Stages, sensitivity: Sensitivity, found: dict[str, Any]) -> lis
             kinds.append(names[decision.kind])
     if singles:
         for kind, loss, t in zip(kinds, losses, job.pricing.predict(np.array(singles)), strict=True):
-            trials.append({"strategy": kind, "loss": loss, "latency_s": float(t), "measured": False, "chosen": False})
+            trials.append(
+                {"strategy": kind, "loss": loss, "latency_s": float(t) * scale, "measured": False, "chosen": False}
+            )
     return trials

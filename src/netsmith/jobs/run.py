@@ -215,6 +215,11 @@ class Run:
         check_summary(summary, str(target))
         return dict(summary)
 
+    def discard(self) -> None:
+        """Forget a run that never finished a stage, so that its folder can be used again; any other run stays."""
+        if not (self.folder / "stages").exists():
+            (self.folder / "config.json").unlink(missing_ok=True)
+
     def close(self) -> None:
         """Let other processes use the folder."""
         if self._lock is not None:

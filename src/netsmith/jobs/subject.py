@@ -59,7 +59,7 @@ def load_subject(
         InputError: anything that cannot be used, in one sentence.
     """
     images = data if isinstance(data, Data) else load_data(str(data), **data_options)
-    loaded = load_model(model, weights=weights, num_classes=len(images.classes), input_shape=images.input_shape)
+    loaded = load_model(model, weights=weights, num_classes=images.known_classes, input_shape=images.input_shape)
     if data_options.get("mean") is None:
         images = images.with_normalisation(normalisation_from_metadata(loaded.metadata))
     shape = tuple(images.input_shape)

@@ -87,7 +87,10 @@ def train(
     )  # fmt: skip
     data.need_train()
     say(f"data {data.name}: {len(data.need_train())} train, {len(data.search)} search, {len(data.test)} test images")
-    loaded = load_model(model_spec, num_classes=len(data.classes), weights=weights, input_shape=data.input_shape)
+    loaded = load_model(
+        model_spec, num_classes=data.known_classes if weights else len(data.classes), weights=weights,
+        input_shape=data.input_shape,
+    )  # fmt: skip
     if mean is None:
         data = data.with_normalisation(normalisation_from_metadata(loaded.metadata))
     norm = data.normalisation
@@ -106,7 +109,7 @@ def train(
     taught = None
     if teacher is not None:
         taught = load_model(
-            teacher, num_classes=len(data.classes), weights=teacher_weights, input_shape=data.input_shape
+            teacher, num_classes=data.known_classes, weights=teacher_weights, input_shape=data.input_shape
         ).model
         check_classes(data, _outputs(taught, data))
     peak = lr if lr is not None else (0.02 if weights is not None else 0.1)

@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from netsmith.errors import InputError
 from netsmith.network.layers import LayerTable
-from netsmith.network.passes import clean, fold_batch_norm
+from netsmith.network.passes import clean, fold_batch_norm, make_functional
 from netsmith.network.rows import read_rows
 
 
@@ -96,7 +96,6 @@ def export_program(
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")
                 program = torch.export.export(model, (x,), dynamic_shapes=dynamic, strict=False)
-                program = program.run_decompositions({})  # makes in-place operators functional, decomposes nothing
             free = bool(program.range_constraints)
             return program, free
         except Exception as error:
@@ -118,6 +117,13 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) 
     program, dynamic = export_program(model, tuple(input_shape), batch)
     # export() lifts parameters by reference; passes write new tensors, so the caller's network must not share them
     module = copy_module(program.module(check_guards=False))
+    if not make_functional(module):
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = program.run_decompositions(
+                {}
+            )  # knows every in-place operator and view; takes several times longer
+        module = copy_module(program.module(check_guards=False))
     clean(module)
     if fold:
         fold_batch_norm(module)

@@ -13,8 +13,18 @@ aten = torch.ops.aten
 CONVS = (aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding, aten.conv3d.default)
 BATCH_NORMS = (aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default)
 _IDENTITIES = (
-    aten.clone.default, aten.alias.default, aten.detach.default, aten.dropout.default, aten.contiguous.default,
-    aten.lift_fresh_copy.default,
+    aten.clone.default, aten.alias.default, aten.detach.default, aten.dropout.default, aten.feature_dropout.default,
+    aten.contiguous.default, aten.lift_fresh_copy.default,
+)  # fmt: skip
+_CASTS = (aten.to.device, aten.to.dtype, aten._to_copy.default, aten.type_as.default)
+# operators whose result shares no memory with an argument
+_FRESH = (
+    *CONVS, *BATCH_NORMS, aten.linear.default, aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor,
+    aten.cat.default, aten.layer_norm.default, aten.group_norm.default, aten.max_pool2d.default,
+    aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim, aten.matmul.default,
+    aten.relu.default, aten.hardswish.default, aten.hardsigmoid.default, aten.sigmoid.default, aten.silu.default,
+    aten.gelu.default, aten.tanh.default, aten.hardtanh.default, aten.relu6.default, aten.leaky_relu.default,
+    aten.elu.default, aten.mish.default, aten.clamp.default, aten.clone.default, aten.softmax.int,
 )  # fmt: skip
 _RELUS = (aten.relu.default,)
 _ZEROS = (aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)
@@ -52,6 +62,38 @@ def set_parameter(module: nn.Module, name: str, value: torch.Tensor) -> None:
     owner.register_parameter(leaf, nn.Parameter(value.detach(), requires_grad=value.is_floating_point()))
 
 
+def make_functional(module: fx.GraphModule) -> bool:
+    """Replace in-place operators by their functional forms; later readers of the tensor then read the new one.
+
+    Returns:
+        False, with the graph half done, where that is not plainly right: a tensor that is or may have a view, an input.
+    """
+    graph = module.graph
+    order = {n: i for i, n in enumerate(graph.nodes)}
+    for node in list(graph.nodes):
+        schema = getattr(node.target, "_schema", None)
+        if node.op != "call_function" or schema is None or not schema.is_mutable:
+            continue
+        written = [i for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write]
+        packet, _, overload = str(node.target).removeprefix("aten.").rpartition(".")
+        functional = getattr(getattr(aten, packet.removesuffix("_"), None), overload, None)
+        x = node.args[0] if node.args else None
+        if written != [0] or functional is None or not isinstance(x, fx.Node) or x.target not in _FRESH:
+            return False
+        if any(u.target not in _FRESH for u in x.users if order[u] < order[node]):
+            return False
+        with graph.inserting_before(node):
+            new = graph.call_function(functional, node.args, node.kwargs)
+        new.meta, order[new] = dict(node.meta), order[node]
+        node.replace_all_uses_with(new)
+        for user in list(x.users):
+            if order[user] > order[node]:
+                user.replace_input_with(x, new)
+        graph.erase_node(node)
+    module.recompile()
+    return True
+
+
 def clean(module: fx.GraphModule) -> None:
     """Remove identities, additions of zero (dropped branches) and repeated rectifiers, then dead code."""
     graph = module.graph
@@ -59,7 +101,9 @@ def clean(module: fx.GraphModule) -> None:
     for node in list(graph.nodes):
         if node.op != "call_function":
             continue
-        if node.target in _IDENTITIES:
+        if node.target in (aten.view.default, aten._unsafe_view.default):
+            node.target = aten.reshape.default  # a view may need the copy that is about to go as an identity
+        if node.target in _IDENTITIES or (node.target in _CASTS and _same_type(node)):
             _replace(node, node.args[0])
         elif node.target is aten.add.Tensor:
             a, b = node.args[0], node.args[1]
@@ -142,6 +186,11 @@ def _fold(module: fx.GraphModule, layer: fx.Node, norm: fx.Node) -> None:
 def _replace(node: fx.Node, by: Any) -> None:
     node.replace_all_uses_with(by)
     node.graph.erase_node(node)
+
+
+def _same_type(node: fx.Node) -> bool:
+    x, y = (n.meta["val"] for n in (node.args[0], node))  # type: ignore[union-attr]
+    return bool(x.dtype == y.dtype and x.device == y.device)
 
 
 def _same_shape(node: fx.Node, arg: Any) -> bool:

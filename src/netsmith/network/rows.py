@@ -35,7 +35,9 @@ _GLUE = {
     aten.select.int: "reshape", aten.expand.default: "reshape", aten.unsqueeze.default: "reshape",
     aten.squeeze.dim: "reshape", aten.squeeze.dims: "reshape", aten.split.Tensor: "reshape",
     aten.chunk.default: "reshape",
-    aten.unbind.int: "reshape", aten.split_with_sizes.default: "reshape",
+    aten.unbind.int: "reshape", aten.split_with_sizes.default: "reshape", aten._unsafe_view.default: "reshape",
+    aten.unflatten.int: "reshape", aten.expand_as.default: "reshape", aten.movedim.int: "reshape",
+    aten.channel_shuffle.default: "reshape", aten.pixel_shuffle.default: "reshape", aten.roll.default: "reshape",
 }  # fmt: skip
 _PRODUCTS = (aten.matmul.default, aten.bmm.default, aten.mm.default)
 _ATTENTION = (aten.scaled_dot_product_attention.default,)

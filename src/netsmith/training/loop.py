@@ -73,8 +73,8 @@ def fit(
         augment: random crop and flip; ``"auto"`` fits them to the image size; None for none.
         grad_clip: largest norm of the gradient.
         seed: of order, augmentation and dropout.
-        bf16: run convolutions and products in bfloat16; weights, norms and the loss stay float32. ``"auto"`` times
-            both and picks the faster.
+        bf16: run convolutions and products in bfloat16; weights, norms and the loss stay float32. ``"auto"``
+            does so on CPUs that multiply it natively.
         patience: stop after this many scored epochs without a better accuracy.
         eval_every: epochs between scores on the search split; the last epoch is always scored.
         checkpoint: file to write after every epoch and ``checkpoint_steps`` steps.
