@@ -62,6 +62,15 @@ NETWORKS: Mapping[str, Network] = {
 }
 
 
+def allow_torchvision() -> None:
+    """Let the torchvision of PyPI import beside a CPU build of torch; timm needs it. The tests do the same."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from torchvision_shim import torchvision_works
+
+    if not torchvision_works():
+        sys.exit("timm needs torchvision: pip install --no-deps timm torchvision")
+
+
 def parser(doc: str) -> argparse.ArgumentParser:
     """Options that every benchmark has."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.ArgumentDefaultsHelpFormatter)

@@ -112,6 +112,8 @@ def main() -> None:
     options.add_argument("--models", nargs="+", default=DEFAULT, choices=list(NETWORKS))
     options.add_argument("--runs", type=Path, default=common.ROOT / "runs")
     args = options.parse_args()
+    if any(NETWORKS[name].spec.startswith("timm:") for name in args.models):
+        common.allow_torchvision()
     store, rows = Store(args.results, "imagenet_ptq"), []
     for name in args.models:
         found, about = bench(name, store, args)
