@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
 from netsmith.compression.branches import Branch
+from netsmith.compression.channels import ChannelGroup
 from netsmith.compression.choices import DEPTH, WIDTH, Choices
-from netsmith.compression.groups import ChannelGroup
 from netsmith.compression.importance import keep_indices
 from netsmith.compression.placement import place
 from netsmith.compression.quantize import Calibration, input_grid, layer_scale, quantize_weight

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netsmith.compression.branches import Branch, PassThrough, ZeroBranch, drop_branches, find_branches
-    from netsmith.compression.groups import ChannelGroup, GroupReport, Member, find_groups
+    from netsmith.compression.channels import ChannelGroup, GroupReport, Member
+    from netsmith.compression.groups import find_groups
     from netsmith.compression.importance import channel_importance, keep_indices, widths
     from netsmith.compression.prune import channel_counts, masked, plan
     from netsmith.compression.recipe import DropStep, LayerKeep, PruneStep, Recipe, apply_recipe
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 # torch is loaded when a name is first used, not when the package is imported
 _HOME = {
     "branches": ("Branch", "PassThrough", "ZeroBranch", "drop_branches", "find_branches"),
-    "groups": ("ChannelGroup", "GroupReport", "Member", "find_groups"),
+    "channels": ("ChannelGroup", "GroupReport", "Member"),
+    "groups": ("find_groups",),
     "importance": ("channel_importance", "keep_indices", "widths"),
     "prune": ("channel_counts", "masked", "plan"),
     "recipe": ("DropStep", "LayerKeep", "PruneStep", "Recipe", "apply_recipe"),

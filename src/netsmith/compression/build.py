@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from netsmith.compression.calibrate import collect
+from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices, Designs
-from netsmith.compression.groups import GroupReport
 from netsmith.compression.importance import keep_indices
 from netsmith.compression.placement import place
 from netsmith.compression.prune import plan

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import fx
 
 from netsmith.compression.branches import Branch
-from netsmith.compression.groups import ChannelGroup, GroupReport
+from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.importance import widths
 from netsmith.compression.placement import quantizable
 from netsmith.network.graph import Graph

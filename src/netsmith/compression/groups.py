@@ -23,67 +23,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from netsmith.compression.branches import Inputs, ZeroBranch, faulty, randomized, same, shell
-
-IntArray = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One side of a layer, and which of its channels follow which channel of the group.
-
-    Attributes:
-        layer: module path, or path of a bare parameter.
-        size: channels of this side today, whether or not they belong to the group.
-        index, root: ``(n,)`` each; channel ``index[j]`` of the layer stays while channel ``root[j]`` of the group does.
-        dim: dimension of a bare parameter; ``None`` for a module.
-    """
-
-    layer: str
-    size: int
-    index: IntArray
-    root: IntArray
-    dim: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelGroup:
-    """Channels that leave the network together.
-
-    Attributes:
-        name: path of the layer that produces them (the first one).
-        channels: their number; kept channels are indices into ``range(channels)``.
-        unit: so many consecutive channels stay or go together (an attention head, a convolution group).
-        outputs: layers whose outputs shrink; norms and depthwise convolutions, which have one side, are here.
-        inputs: layers whose inputs shrink.
-        attributes: ``(module path, attribute, value)`` of counts that shrink in proportion (``num_heads``).
-    """
-
-    name: str
-    channels: int
-    unit: int
-    outputs: tuple[Member, ...]
-    inputs: tuple[Member, ...]
-    attributes: tuple[tuple[str, str, int], ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class GroupReport:
-    """What of a network can be pruned.
-
-    Attributes:
-        groups: in the order of the network's modules.
-        frozen: path of each convolution and linear layer none of whose outputs can be pruned -> the reason.
-        counts: path of each convolution and linear layer -> ``(c_in, c_out)`` today.
-        through: depthwise convolutions, whose input and output channels are one.
-    """
-
-    groups: list[ChannelGroup]
-    frozen: dict[str, str]
-    counts: dict[str, tuple[int, int]]
-    through: frozenset[str] = frozenset()
-
-    def __getitem__(self, name: str) -> ChannelGroup:
-        return next(g for g in self.groups if g.name == name)
+from netsmith.compression.channels import ChannelGroup, GroupReport, Member
 
 
 def find_groups(model: nn.Module, example_input: torch.Tensor | Inputs) -> GroupReport:

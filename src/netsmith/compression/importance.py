@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from netsmith.compression.groups import ChannelGroup, GroupReport, Member
+from netsmith.compression.channels import ChannelGroup, GroupReport, Member
 from netsmith.errors import InputError
 
 FloatArray = NDArray[np.float64]

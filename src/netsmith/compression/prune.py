@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from netsmith.compression.branches import shell
-from netsmith.compression.groups import ChannelGroup, GroupReport
+from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.recipe import LayerKeep, PruneStep, apply_prune, slice_layer
 from netsmith.errors import InputError, did_you_mean
 

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from netsmith.compression.branches import find_branches
+from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices
-from netsmith.compression.groups import GroupReport, find_groups
+from netsmith.compression.groups import find_groups
 from netsmith.data import Data, check_classes, load_data, normalisation_from_metadata
 from netsmith.errors import InputError
 from netsmith.hardware.target import Target
