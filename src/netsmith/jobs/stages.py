@@ -34,8 +34,8 @@ from netsmith.units import Budget
 
 SENSITIVITY_IMAGES = 512
 CALIBRATION_IMAGES = 256
-SESSION_S = 0.7
-SEARCH_SESSIONS, FINAL_SESSIONS = 3, 9
+SESSION_S = 0.5
+SEARCH_SESSIONS, FINAL_SESSIONS = 3, 7
 NEAR = 0.06  #: designs this close to the budget are worth a final measurement before they are trained
 
 
