@@ -82,6 +82,30 @@ def test_prediction_describes_the_network_that_surgery_makes(subject) -> None:  
         assert int(table.params.sum()) == want
 
 
+class Grouped(torch.nn.Module):
+    """Grouped convolutions between plain ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = torch.nn.Conv2d(3, 32, 1), torch.nn.Conv2d(32, 32, 3, padding=1, groups=4)
+        self.c, self.d = torch.nn.Conv2d(32, 16, 1), torch.nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.d(self.c(self.b(self.a(x).relu()).relu()).relu().mean((2, 3)))
+
+
+def test_grouped_convolutions_lose_whole_groups() -> None:
+    torch.manual_seed(0)
+    model = Grouped().eval()
+    x = torch.randn(2, 3, 8, 8)
+    report = find_groups(model, x)
+    choices = Choices.of(trace(model, (3, 8, 8)), report, [], multiple=8)
+    pricing, scores = Pricing(choices, Toy()), channel_importance(model, report)
+    for design in random_designs(choices, 4, 0.7, choices.original):
+        table = trace(slim(model, choices, report, design, scores).model, (3, 8, 8)).layers
+        assert int(table.macs.sum()) == int(pricing.predict(design, "macs")[0])
+
+
 def test_equal_networks_are_equal_designs(subject) -> None:  # type: ignore[no-untyped-def]
     _, _, choices, _ = subject
     if not choices.branches:

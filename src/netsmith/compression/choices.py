@@ -116,7 +116,7 @@ class Choices:
 
     @cached_property
     def _sources(self) -> dict[int, list[int]]:
-        """Glue row -> compute rows whose output channels it has (several behind a concatenation)."""
+        """Row without weights -> compute rows whose output channels it has (several behind a concatenation)."""
         nodes, row_of = self.graph.nodes, self.graph.node_names
         found: dict[str, list[int]] = {}
 
@@ -134,7 +134,10 @@ class Choices:
             inputs = [s for s in (sources(n) for n in node.all_input_nodes) if s]
             concat = row >= 0 and self.table.kind[row] == KIND["concat"]
             found[node.name] = [s for i in inputs for s in i] if concat else (inputs[0] if inputs else [])
-            if row >= 0 and not self.table.is_compute[row] and found[node.name]:
+            product = row >= 0 and self.table.kind[row] == KIND["matmul"]
+            if product and inputs:
+                out[row] = inputs[0]
+            elif row >= 0 and not self.table.is_compute[row] and found[node.name]:
                 out[row] = found[node.name]
         return out
 
@@ -189,7 +192,9 @@ class Choices:
         into, out_of = self.coupling
         c_in = np.maximum(1, self.table.c_in - np.rint(removed @ into)).astype(np.int64)
         c_out = np.maximum(1, self.table.c_out - np.rint(removed @ out_of)).astype(np.int64)
-        groups = np.where(self.table.is_depthwise, c_in, self.table.groups)
+        # grouped convolutions lose whole groups, products of activations whole heads
+        share = c_in / np.maximum(self.table.c_in, 1)
+        groups = np.where(self.table.groups > 1, np.maximum(1, np.rint(self.table.groups * share)), 1).astype(np.int64)
         one = np.ones((len(designs), 1))
         bits = np.concatenate([value, one * 32], axis=1)[:, self.precision].astype(np.int64)
         present = np.concatenate([value, one], axis=1)[:, self.presence] > 0
