@@ -8,7 +8,8 @@ from tempfile import gettempdir
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    "demo_check", "promise", "cifar_curve-cifar_resnet56", "cifar_curve-cifar_resnet20", "peers_cifar-cifar_resnet56",
+    "demo_check", "promise", "cifar_curve-cifar_resnet56", "cifar_curve-cifar_resnet56-5-epochs",
+    "cifar_curve-cifar_resnet20", "peers_cifar-cifar_resnet56",
     "peers_cifar-cifar_resnet20", "imagenet_ptq", "any_network", "evaluation_throughput",
 )  # fmt: skip
 #: for fragments that are a bare table
