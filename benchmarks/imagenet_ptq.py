@@ -79,12 +79,7 @@ def bench(name: str, store: Store, args: Any) -> tuple[list[list[Any]], dict[str
     if "summary" in outcome:
         files["netsmith"] = Path(outcome["summary"]["run"]) / "model.onnx"
     data = load_data(network.data, seed=args.seed)
-    loaded = load_model(
-        network.spec,
-        weights=weights,
-        num_classes=len(data.classes) if data.classes_named else None,
-        input_shape=data.input_shape,
-    )
+    loaded = load_model(network.spec, weights=weights, num_classes=data.known_classes, input_shape=data.input_shape)
     norm = data.with_normalisation(normalisation_from_metadata(loaded.metadata)).normalisation
     digests = {k: common.digest(v) for k, v in files.items()}
     timed = store.cell(f"{name} timing", digests, lambda: common.time_interleaved(files, args.threads, args.seconds))

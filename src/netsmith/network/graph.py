@@ -120,9 +120,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) 
     if not make_functional(module):
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            program = program.run_decompositions(
-                {}
-            )  # knows every in-place operator and view; takes several times longer
+            program = program.run_decompositions({})  # knows every in-place operator and view, but takes much longer
         module = copy_module(program.module(check_guards=False))
     clean(module)
     if fold:
