@@ -10,9 +10,12 @@ from netsmith.hardware.target import (
     Cost,
     CostTable,
     Factor,
+    Roof,
     Target,
     get_target,
     register_target,
+    roof_of,
+    settings_of,
     target_names,
 )
 
@@ -23,7 +26,8 @@ _LAZY = {
 }  # fmt: skip
 
 __all__ = [
-    "Capabilities", "Cost", "CostTable", "Factor", "Target", "get_target", "register_target", "target_names", *_LAZY,
+    "Capabilities", "Cost", "CostTable", "Factor", "Roof", "Target", "get_target", "register_target", "roof_of",
+    "settings_of", "target_names", *_LAZY,
 ]  # fmt: skip
 
 

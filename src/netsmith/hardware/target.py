@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,13 +17,37 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cost:
-    """Costs of a table, each of shape ``(..., L)`` in SI units; ``None`` where the target has no model of it."""
+    """Costs of a table for the whole batch, each of shape ``(..., L)`` in SI units; ``None`` where there is no model.
+
+    Attributes:
+        traffic_bytes: to and from main memory.
+        bound: what limits a row: "compute", "memory" or "overhead".
+        fixed_s: latency of a run that belongs to no row.
+        cycles: of the target's clock.
+        energy_parts: "compute", "buffers", "dram", "static", as far as the target tells them apart; they sum to
+            ``energy_j``.
+    """
 
     latency_s: FloatArray
     energy_j: FloatArray | None = None
     traffic_bytes: FloatArray | None = None
-    bound: NDArray[np.str_] | None = None  #: what limits a row: "compute", "memory" or "overhead"
-    fixed_s: float = 0.0  #: latency of a run that belongs to no row
+    bound: NDArray[np.str_] | None = None
+    fixed_s: float = 0.0
+    cycles: FloatArray | None = None
+    energy_parts: Mapping[str, FloatArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Roof:
+    """The two roofs of a target at one pair of bit-widths."""
+
+    macs_per_s: float
+    bytes_per_s: float
+
+    @property
+    def ridge(self) -> float:
+        """Multiply-accumulates a byte from which a layer can be bound by compute."""
+        return self.macs_per_s / self.bytes_per_s
 
 
 @dataclass(frozen=True)
@@ -31,9 +55,11 @@ class Capabilities:
     """What a target executes.
 
     Attributes:
-        bits: widths with a kernel of their own, as (weight, activation) pairs; others are *simulated*.
+        bits: widths with a kernel of their own, as (weight, activation) pairs; others are *simulated*. The first is
+            what a network as given runs at.
         channel_multiple: preferred granularity of channel counts.
         measured: True if costs were measured on the device, False if they come from a model.
+        monotone: more channels or a larger batch never cost less.
     """
 
     bits: tuple[tuple[int, int], ...] = ((32, 32), (8, 8))
@@ -43,7 +69,11 @@ class Capabilities:
 
 
 class Target(Protocol):
-    """A piece of hardware with a cost model. ``cost`` has no state that a caller can see: equal tables, equal costs."""
+    """A piece of hardware with a cost model. ``cost`` has no state that a caller can see: equal tables, equal costs.
+
+    A target may also have ``prepare(table, progress)`` (it measures what it lacks), ``settings`` and ``roof``; see
+    :func:`settings_of` and :func:`roof_of`.
+    """
 
     name: str
     capabilities: Capabilities
@@ -51,6 +81,17 @@ class Target(Protocol):
     def cost(self, table: LayerTable, batch: int = 1) -> Cost:
         """Price every row of ``table`` (``(..., L)``); glue that the target does not model costs 0."""
         ...
+
+
+def settings_of(target: Target) -> Mapping[str, Any]:
+    """``target.settings``: configuration and rules that its results are to be read with, as JSON values."""
+    return getattr(target, "settings", {})
+
+
+def roof_of(target: Target, w_bits: int, a_bits: int) -> Roof | None:
+    """``target.roof(w_bits, a_bits)``: peak rate and memory bandwidth; None where the target does not know them."""
+    roof = getattr(target, "roof", None)
+    return None if roof is None else roof(w_bits, a_bits)
 
 
 @dataclass(frozen=True)
