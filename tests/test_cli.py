@@ -258,3 +258,20 @@ def test_jobs_take_what_the_commands_give(name: str, job: Any, capsys: pytest.Ca
     code, _, err = call(capsys, name, *words[name].split())
     assert bound, err
     assert code == 2
+
+
+def test_targets_takes_several_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    from netsmith.jobs import compare
+
+    seen: list[Any] = []
+
+    def job(runs: list[str], **options: Any) -> dict[str, Any]:
+        seen.append((runs, options["targets"]))
+        return {"rows": []}
+
+    monkeypatch.setattr(compare, "compare", job)
+    for words in (["a", "b", "--targets", "x", "y", "z", "--json"], ["--targets", "x", "--json", "a"], ["a", "--json"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["compare", *words])
+        assert stopped.value.code == 0
+    assert seen == [(["a", "b"], ["x", "y", "z"]), (["a"], ["x"]), (["a"], [])]

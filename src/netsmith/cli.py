@@ -218,15 +218,19 @@ def targets(as_json: AsJson = False) -> None:
     _finish({"targets": rows}, as_json, show_targets)
 
 
-@app.command(epilog="Example:  netsmith compare runs/exact runs/uniform")
+@app.command(epilog="Example:  netsmith compare runs/exact runs/uniform --targets bitfusion bismo-edge")
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders")], as_json: AsJson = False
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders")],
+    targets: Annotated[
+        list[str] | None, typer.Option(metavar="T...", help="hardware to price the networks of the runs on")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Runs side by side."""
-    with _progress(as_json):
+    """Runs side by side, and what their networks cost on other hardware."""
+    with _progress(as_json) as progress:
         from netsmith.jobs.compare import compare as job
 
-        result = job([str(run) for run in runs])
+        result = job([str(run) for run in runs], targets=targets or [], progress=progress)
     from netsmith.report import show_comparison
 
     _finish(result, as_json, show_comparison)
@@ -321,7 +325,7 @@ def _text(path: Path | None) -> str | None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 well, 2 bad input, 3 infeasible or unmet budget, 130 interrupted."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = _spread(sys.argv[1:] if arguments is None else arguments, "--targets")
     as_json = "--json" in arguments
     if not sys.warnoptions:  # what libraries tell their developers is not for users; python -W brings it back
         for category in (FutureWarning, DeprecationWarning):
@@ -341,6 +345,19 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code
         _fail("interrupted; continue with --resume", INTERRUPTED, as_json, prefix="")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _spread(arguments: list[str], option: str) -> list[str]:
+    """Let an option take several words, ``--targets a b``: the option is written before each of them."""
+    found: list[str] = []
+    open_ = False
+    for word in arguments:
+        if open_ and not word.startswith("-") and found[-1] != option:
+            found.append(option)
+        elif word.startswith("-"):
+            open_ = word == option
+        found.append(word)
+    return found
 
 
 def _fail(

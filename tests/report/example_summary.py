@@ -61,5 +61,17 @@ def example_summary(run: str = "runs/example") -> dict[str, Any]:
         "device": {"processor": "Example CPU (6/85/7)", "flags": ["avx2", "avx512_vnni"], "cores": 2, "threads": 1},
         "parity": {"relative_error": 0.021, "agreement": 0.99, "ok": True},
         "data": {"name": "digits", "note": "1797 images"},
+        "roofline": {
+            "roofs": [{"bits": [32, 32], "macs_per_s": 6e10, "bytes_per_s": 2e10},
+                      {"bits": [8, 8], "macs_per_s": 2e11, "bytes_per_s": 2e10}],
+            "layers": [
+                {"network": "before", "name": f"conv1 {HOSTILE}", "kind": "conv", "bits": [32, 32], "intensity": 9.0,
+                 "macs_per_s": 5e10},
+                {"network": "after", "name": "conv1", "kind": "conv", "bits": [8, 8], "intensity": 30.0,
+                 "macs_per_s": 1.5e11},
+                {"network": "after", "name": "dw", "kind": "depthwise", "bits": [8, 8], "intensity": 2.0,
+                 "macs_per_s": 3e10},
+            ],
+        },
         "loss": 0.26, "bound": 0.26, "accuracy_split": "test", "config": example_config(),
     })  # fmt: skip

@@ -57,6 +57,7 @@ def test_says_all_there_is_to_say() -> None:
         "2.06 times as fast, as measured", "latency: 930 us of 960 us", "layer1.0.conv1", "removed", "8 bits",
         "its outputs are the classes", "82 designs", "error 4.5% in the median, 6.9% at worst", "Example CPU",
         "avx512_vnni", "torch 2.13.0", "95 % interval 0.481 to 0.489", "1.92 ms", "relative_error 0.021",
+        "dw, after, 8-bit: 2 MACs/byte, 30 GMAC/s", "depthwise (1)",
     ):  # fmt: skip
         assert part in text, part
 
@@ -74,8 +75,8 @@ def test_one_mark_a_trial_and_one_ring_around_the_chosen_one() -> None:
     summary = example_summary()
     circles = [a["class"] for tag, a in page(summary).seen if tag == "circle"]
     assert circles.count("chosen") == 1
-    assert circles.count("hollow") == 80
-    assert circles.count("dot") == 2 + len(summary["fidelity"])
+    assert circles.count("hollow") == 80 + 1  # of the roofline
+    assert circles.count("dot") == 2 + len(summary["fidelity"]) + 2
 
 
 def test_trials_with_accuracies_are_drawn_by_accuracy() -> None:
@@ -143,7 +144,7 @@ def test_plots_any_spread_of_losses(losses: list[float]) -> None:
     for circle in circles:
         assert 0 <= float(circle["cx"] or "nan") <= 520
         assert 0 <= float(circle["cy"] or "nan") <= 340
-    assert len(circles) == len(losses) + len(summary["fidelity"])
+    assert len(circles) == len(losses) + len(summary["fidelity"]) + len(summary["roofline"]["layers"])
 
 
 def test_written_into_the_run_folder_and_small(tmp_path: Path) -> None:

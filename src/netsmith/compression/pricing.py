@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from netsmith.compression.choices import BITS, Choices, Designs, FloatArray
 from netsmith.compression.placement import Placement, place
-from netsmith.hardware.target import Cost, CostTable, Factor, Target
+from netsmith.hardware.target import Cost, CostTable, Factor, Target, as_run
 from netsmith.network.layers import KIND, LayerTable
 
 _CELLS = 600  #: a factor over more cells than this is expanded around the current design instead
@@ -41,8 +41,12 @@ class Pricing:
         if name == "size":
             return _size
         if name == "energy":
-            return lambda t: np.asarray(self.target.cost(t).energy_j, dtype=float)
-        return lambda t: np.asarray(self.target.cost(t).latency_s)
+            return lambda t: np.asarray(self.cost(t).energy_j, dtype=float)
+        return lambda t: np.asarray(self.cost(t).latency_s)
+
+    def cost(self, table: LayerTable) -> Cost:
+        """What the target says of a table, each row at widths that it has."""
+        return self.target.cost(as_run(table, self.target.capabilities))
 
     def between(self, name: str) -> bool:
         """Whether glue and conversions have this cost."""
@@ -63,6 +67,18 @@ class Pricing:
         table, present = self.choices.columns(design)
         table = self._with_glue_bits(table, self._placement(design))
         return np.where(present[0], self.row_cost(name)(table)[0], 0.0)
+
+    def rows(self, design: Designs) -> LayerTable:
+        """One design as it runs, ``(R,)``: layers that are present, glue at its placement's bits, conversions."""
+        tables, present = self.choices.columns(design)
+        one = LayerTable(names=tables.names, **{k: v[0] for k, v in tables.columns.items()})
+        placement = self._placement(np.asarray(design))
+        one = self._with_glue_bits(one, placement)
+        conversions = self._conversions(one, placement, present[0])
+        kept = one.take(present[0])
+        columns: dict[str, Any] = {k: np.concatenate([v, conversions[k]]) for k, v in kept.columns.items()}
+        names = (*kept.names, *("conversion",) * len(conversions["kind"]))
+        return LayerTable(names=names, **columns)
 
     def table(self, name: str, around: Designs) -> CostTable:
         """The cost table of one cost, exact for layers, expanded around the design ``around`` for what lies between."""

@@ -12,6 +12,7 @@ from netsmith.hardware.target import (
     Factor,
     Roof,
     Target,
+    as_run,
     get_target,
     register_target,
     roof_of,
@@ -26,8 +27,8 @@ _LAZY = {
 }  # fmt: skip
 
 __all__ = [
-    "Capabilities", "Cost", "CostTable", "Factor", "Roof", "Target", "get_target", "register_target", "roof_of",
-    "settings_of", "target_names", *_LAZY,
+    "Capabilities", "Cost", "CostTable", "Factor", "Roof", "Target", "as_run", "get_target", "register_target",
+    "roof_of", "settings_of", "target_names", *_LAZY,
 ]  # fmt: skip
 
 

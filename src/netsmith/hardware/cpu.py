@@ -13,7 +13,7 @@ import numpy as np
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.keys import ENTRY, IntArray, Key, keys_of, unique_keys
-from netsmith.hardware.target import Capabilities, Cost, FloatArray, register_target
+from netsmith.hardware.target import Capabilities, Cost, FloatArray, Roof, register_target
 from netsmith.network.layers import KIND, LayerTable
 
 if TYPE_CHECKING:
@@ -169,6 +169,15 @@ class CpuTarget:
                 self.table = self.table.merged(LatencyTable.load(self.path, self.table.fingerprint))
         self.table.save(self.path)
 
+    def roof(self, w_bits: int, a_bits: int) -> Roof | None:
+        """The best rates that the table has seen: of integer or floating-point layers, and of operators that move."""
+        peaks = self._peaks()
+        peak = peaks[1] if max(w_bits, a_bits) <= 8 else peaks[0]
+        moved = [  # what takes less is mostly the clock
+            _moved(k) / e.seconds for k, e in self.table.entries.items() if k.kind >= 3 and e.seconds > 2e-6
+        ]
+        return Roof(peak, max(moved)) if peak and moved else None
+
     def _peaks(self) -> tuple[float, float]:
         """Fastest multiply-accumulates a second that the table has seen, floating point and integer."""
         peaks = [0.0, 0.0]
@@ -209,6 +218,12 @@ def _traffic(table: LayerTable) -> FloatArray:
     two = np.where(np.isin(table.kind, [KIND["add"], KIND["mul"]]), 2, 1)
     moved = two * table.c_in * table.h_in * table.w_in + table.c_out * table.h_out * table.w_out
     return np.asarray(moved * a_bytes + table.weights * w_bytes, dtype=np.float64)
+
+
+def _moved(key: Key) -> float:
+    """Bytes of the input and the output of an operator without weights."""
+    width = 1.0 if key.bits == 8 else 4.0
+    return width * (key.c_in * key.h_in * key.w_in + key.c_out * key.h_out * key.w_out)
 
 
 def _bound(table: LayerTable, latency: FloatArray, peaks: tuple[float, float]) -> Any:

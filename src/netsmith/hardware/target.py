@@ -94,6 +94,17 @@ def roof_of(target: Target, w_bits: int, a_bits: int) -> Roof | None:
     return None if roof is None else roof(w_bits, a_bits)
 
 
+def as_run(table: LayerTable, capabilities: Capabilities) -> LayerTable:
+    """The table as a target runs it: on a machine without floating point, such rows take its first bit-widths."""
+    if (32, 32) in capabilities.bits:
+        return table
+    w_bits, a_bits = capabilities.bits[0]
+    return table.replace(
+        w_bits=np.where(table.w_bits >= 32, w_bits, table.w_bits),
+        a_bits=np.where(table.a_bits >= 32, a_bits, table.a_bits),
+    )
+
+
 @dataclass(frozen=True)
 class Factor:
     """A cost that depends on a few decisions together: ``values[k_i, k_j, ...]`` for decisions ``rows``."""

@@ -1,4 +1,4 @@
-"""Finished runs side by side."""
+"""Finished runs side by side, and their networks priced on other hardware."""
 
 from __future__ import annotations
 
@@ -7,21 +7,33 @@ from pathlib import Path
 from typing import Any
 
 from netsmith.errors import InputError
+from netsmith.files import read_json
+from netsmith.hardware.target import Target, as_run, get_target
 from netsmith.jobs.run import Run
+from netsmith.network.layers import LayerTable
+from netsmith.progress import Progress, Silent
 
 
-def compare(runs: Sequence[str | Path]) -> dict[str, Any]:
+def compare(
+    runs: Sequence[str | Path], *, targets: Sequence[str] = (), progress: Progress | None = None
+) -> dict[str, Any]:
     """Collect the figures of finished runs.
+
+    Args:
+        targets: hardware to price every run's network on; a measured one measures the layers that it lacks.
 
     Returns:
         ``rows``, one a run: accuracy before and after, latency measured, its ratio to the run's own baseline, MACs,
-        parameters, bytes, and whether every budget is met.
+        parameters, bytes, and whether every budget is met. With targets also ``costs``: run -> target -> predicted
+        ``latency_s``, ``energy_j`` (null where the target has none) and the same of the run's ``baseline``.
 
     Raises:
-        InputError: no run, or one that is not finished.
+        InputError: no run, one that is not finished, or a target that cannot be used.
     """
     if not runs:
         raise InputError("no run to compare; name at least one run folder")
+    progress = progress or Silent()
+    devices = {spec: get_target(spec) for spec in targets}
     rows = []
     for folder in runs:
         summary = Run.open(folder).summary()
@@ -36,4 +48,31 @@ def compare(runs: Sequence[str | Path]) -> dict[str, Any]:
             "met": all(b["met"] for b in summary["budgets"]),
             "budgets": summary["budgets"],
         })  # fmt: skip
-    return {"rows": rows}
+    if not devices:
+        return {"rows": rows}
+    progress.stage("pricing")
+    costs = {
+        str(folder): {spec: _costs(Run.open(folder), device, progress) for spec, device in devices.items()}
+        for folder in runs
+    }
+    simulated = [spec for spec, device in devices.items() if not device.capabilities.measured]
+    return {"rows": rows, "costs": costs, "simulated": simulated}
+
+
+def _costs(run: Run, device: Target, progress: Progress) -> dict[str, Any]:
+    record = read_json(run.path("layers.json"), "repeat the run with this netsmith, older ones did not write it")
+    try:
+        before, after = (LayerTable.from_dict(record[side]) for side in ("baseline", "result"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{run.path('layers.json')} is damaged ({error}); repeat the run") from error
+    return _priced(after, device, progress) | {"baseline": _priced(before, device, progress)}
+
+
+def _priced(table: LayerTable, device: Target, progress: Progress) -> dict[str, float | None]:
+    table = as_run(table, device.capabilities)
+    prepare = getattr(device, "prepare", None)
+    if prepare is not None:
+        prepare(table, progress=progress.update)
+    cost = device.cost(table)
+    energy = None if cost.energy_j is None else float(cost.energy_j.sum())
+    return {"latency_s": float(cost.latency_s.sum() + cost.fixed_s), "energy_j": energy}

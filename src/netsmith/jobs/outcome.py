@@ -9,6 +9,7 @@ import numpy as np
 from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.compression.choices import BITS, DEPTH, WIDTH
 from netsmith.jobs.profile import kind_of
+from netsmith.jobs.roofline import roofline
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.versions import versions
 
@@ -19,31 +20,36 @@ def summarise(
 ) -> dict[str, Any]:  # fmt: skip
     """The summary of a finished compression, in the schema of ``netsmith.jobs.summary``."""
     design = np.array(found["best"]["design"])
-    original = job.choices.original
     timed = "latency" in limits and not job.simulated
 
-    def side(x: Any, of: dict[str, Any], predicted: float) -> dict[str, Any]:
+    energy = job.pricing.cost(job.graph.layers).energy_j is not None
+
+    def side(of: dict[str, Any], predicted: float, size: float, joules: float | None) -> dict[str, Any]:
         keys = ("accuracy", "search_accuracy", "latency_measured_s", "macs", "params")
-        size = float(job.pricing.predict(x, "size")[0])
-        return {k: of[k] for k in keys} | {"latency_predicted_s": predicted, "size_bytes": round(size)}
+        costs = {"latency_predicted_s": predicted, "size_bytes": round(size), "energy_j": joules}
+        return {k: of[k] for k in keys} | costs
 
     before = side(
-        original, baseline | {"accuracy": result["baseline_accuracy"]}, float(job.pricing.predict(original)[0])
-    )
-    after = side(design, result, float(found["best"]["predicted_s"]))
+        baseline | {"accuracy": result["baseline_accuracy"]}, job.given("latency"), job.given("size"),
+        job.given("energy") if energy else None,
+    )  # fmt: skip
+    after = side(
+        result, float(found["best"]["predicted_s"]), float(job.pricing.predict(design, "size")[0]),
+        float(job.pricing.predict(design, "energy")[0]) if energy else None,
+    )  # fmt: skip
     values = {
         "latency": after["latency_predicted_s"] if job.simulated else after["latency_measured_s"],
-        "macs": after["macs"], "size": after["size_bytes"],
+        "macs": after["macs"], "size": after["size_bytes"], "energy": after["energy_j"],
     }  # fmt: skip
-    if "energy" in limits:
-        values["energy"] = float(job.pricing.predict(design, "energy")[0])
     budgets = [{"cost": n, "limit": v, "value": values[n], "met": bool(values[n] <= v)} for n, v in limits.items()]
     return {
         "schema": 1, "baseline": before, "result": after, "budgets": budgets,
         "design": job.choices.space.describe(design), "frozen": job.subject.frozen, "seed": job.config["seed"],
         "versions": versions(), "run": str(job.run.folder), "target": job.config["target"],
         "simulated": job.simulated, "bound": found["best"]["bound"], "loss": found["best"]["loss"],
-        "layers": _layers(job, design), "timing": result["timing"], "parity": result["parity"],
+        "layers": _layers(job, design),
+        "roofline": roofline(job.target, before=job.graph.layers, after=job.pricing.rows(design)),
+        "timing": result["timing"], "parity": result["parity"],
         "fusion": result["fusion"],
         "fidelity": [{k: a[k] for k in ("predicted_s", "measured_s")} for a in found["attempts"]] if timed else [],
         "trials": _trials(job, sensitivity, found, before), "recovery": result["history"],

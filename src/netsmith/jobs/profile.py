@@ -10,7 +10,7 @@ import torch
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import place, quantizable
 from netsmith.errors import InputError
-from netsmith.hardware.target import get_target
+from netsmith.hardware.target import Cost, as_run, get_target, settings_of
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import KIND, KINDS, LayerTable
 from netsmith.network.load import load_model
@@ -27,11 +27,13 @@ def profile(
         model: MODEL or a module.
         target: the hardware.
         input_shape: ``(C, H, W)``; needed where the network does not say it.
-        bits: width of weights and activations to price at; layers that cannot be quantized stay at 32.
+        bits: width of weights and activations to price at; layers that cannot be quantized stay at 32. A target
+            without floating point prices those at the first widths it has.
 
     Returns:
-        ``layers`` (name, kind, in_shape, out_shape, macs, params, latency_s, share, energy_j, bound, frozen),
-        ``glue`` (what lies between them, together) and ``totals``.
+        ``layers`` (name, kind, in_shape, out_shape, macs, params, bits, latency_s, share, energy_j, energy_parts,
+        cycles, traffic_bytes, intensity in MACs a byte, bound, frozen), ``glue`` (what lies between them, together),
+        ``totals`` and ``settings`` of the target.
 
     Raises:
         InputError: the model, shape or target cannot be used.
@@ -46,7 +48,7 @@ def profile(
     graph = trace(loaded.model, tuple(shape))
     progress.stage("groups")
     report = find_groups(loaded.model, torch.zeros(2, *shape).normal_(generator=torch.Generator().manual_seed(0)))
-    table = with_bits(graph, bits)
+    table = as_run(with_bits(graph, bits), device.capabilities)
     prepare = getattr(device, "prepare", None)
     if prepare is not None:
         progress.stage("latency table")
@@ -63,8 +65,7 @@ def profile(
             "out_shape": _shape(row, "out"),
             "macs": int(table.macs[i]) * batch, "params": int(table.params[i]), "bits": row["w_bits"],
             "latency_s": float(cost.latency_s[i]), "share": float(cost.latency_s[i]) / total if total else 0.0,
-            "energy_j": None if cost.energy_j is None else float(cost.energy_j[i]),
-            "bound": None if cost.bound is None else str(cost.bound[i]), "frozen": "; ".join(reasons) or None,
+            **_details(cost, int(i), int(table.macs[i]) * batch), "frozen": "; ".join(reasons) or None,
         })  # fmt: skip
     energy = None if cost.energy_j is None else float(np.sum(cost.energy_j))
     return {
@@ -74,6 +75,21 @@ def profile(
             "macs": int(table.macs.sum()) * batch, "params": int(table.params.sum()), "latency_s": total,
             "energy_j": energy, "simulated": not device.capabilities.measured,
         },
+        "settings": dict(settings_of(device)),
+    }  # fmt: skip
+
+
+def _details(cost: Cost, i: int, macs: int) -> dict[str, Any]:
+    """What a target says of a row beside its latency; null where it has no model."""
+
+    def at(values: Any) -> float | None:
+        return None if values is None else float(values[i])
+
+    traffic = at(cost.traffic_bytes)
+    return {
+        "energy_j": at(cost.energy_j), "energy_parts": {k: float(v[i]) for k, v in cost.energy_parts.items()} or None,
+        "cycles": at(cost.cycles), "traffic_bytes": traffic, "intensity": macs / traffic if traffic else None,
+        "bound": None if cost.bound is None else str(cost.bound[i]),
     }  # fmt: skip
 
 

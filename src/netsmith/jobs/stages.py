@@ -60,6 +60,13 @@ class Stages:
             f"can change: {len(self.choices.groups)} channel groups, {len(self.choices.branches)} residual branches, "
             f"bits of {len(self.choices.layers)} layers; frozen: {len(s.frozen)}"
         )
+        bits = self.target.capabilities.bits
+        if (32, 32) not in bits:
+            w, a = bits[0]
+            self.progress.note(
+                f"{self.config['target']} has no floating point: every layer becomes an integer layer, and the network "
+                f"as given is priced at {w}-bit weights and {a}-bit activations"
+            )
         for layer, reason in list(s.frozen.items())[:6]:
             self.progress.note(f"  {layer}: {reason}")
 
@@ -188,6 +195,8 @@ class Stages:
         save_pt2(final, self.run.path("model.pt2"))
         save_weights(self.run.path("model.safetensors"), slimmed.model.state_dict())
         self.run.write_text("recipe.json", slimmed.recipe.to_json())
+        tables = {"baseline": self.graph.layers, "result": self.pricing.rows(design)}
+        self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
         timing = self._final_timing(path)
         table = graph.layers
         return {
@@ -284,11 +293,17 @@ class Stages:
         """A budget in SI units; relative ones refer to the network as given."""
         if budget.cost == "latency" and not self.simulated:
             return float(budget.limit(baseline["latency_measured_s"]))
-        if budget.cost == "energy" and self.target.cost(self.graph.layers).energy_j is None:
+        if budget.cost == "energy" and self.pricing.cost(self.graph.layers).energy_j is None:
             raise InputError(
                 f"target {self.config['target']!r} has no energy model; drop --energy or choose a target that has one"
             )
-        return float(budget.limit(float(self.pricing.predict(self.choices.original, budget.cost)[0])))
+        return float(budget.limit(self.given(budget.cost)))
+
+    def given(self, cost: str) -> float:
+        """A predicted cost of the network as given; latency and energy at widths that the target runs."""
+        if self.pricing.between(cost):
+            return float(self.pricing.predict(self.choices.original, cost)[0])
+        return float(self.pricing.row_cost(cost)(self.graph.layers).sum())
 
 
 def _key(design: Any) -> str:

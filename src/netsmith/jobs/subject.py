@@ -72,7 +72,7 @@ def load_subject(
     branches = find_branches(loaded.model, example) if prune else []
     choices = Choices.of(
         graph, report, branches, prune=prune, quantize=quantize, multiple=target.capabilities.channel_multiple,
-        bits=sorted({w for w, a in target.capabilities.bits if w == a} | {32}),
+        bits=(8, 32) if (32, 32) in target.capabilities.bits else (8,),
     )  # fmt: skip
     frozen = {n: f"not pruned: {r}" for n, r in report.frozen.items()} if prune else {}
     frozen |= {n: f"not quantized: {r}" for n, r in graph.layers.frozen.items()}

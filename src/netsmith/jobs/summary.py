@@ -19,6 +19,7 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
 _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "model": str, "data": (dict, str), "config": dict, "target": str, "strategy": str, "methods": (list, str),
     "command": str, "files": dict, "layers": list, "fidelity": list, "trials": list, "timing": dict, "device": dict,
+    "roofline": dict,
 }  # fmt: skip
 
 

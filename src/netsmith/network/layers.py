@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,6 +126,23 @@ class LayerTable:
         index = np.arange(len(self))[index]
         columns: dict[str, Any] = {k: v[..., index] for k, v in self.columns.items()}
         return dataclasses.replace(self, names=tuple(self.names[i] for i in index), **columns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Names and columns of a table of shape ``(L,)`` as JSON values; :meth:`from_dict` reads them."""
+        return {"names": list(self.names)} | {c: v.tolist() for c, v in self.columns.items()}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> LayerTable:
+        """The table that :meth:`to_dict` wrote.
+
+        Raises:
+            KeyError: a column is missing.
+            ValueError: columns differ in length, or hold no numbers.
+        """
+        columns: dict[str, Any] = {c: np.array(record[c], dtype=np.int64) for c in _COLUMNS}
+        if any(v.shape != (len(record["names"]),) for v in columns.values()):
+            raise ValueError("its columns differ in length")
+        return cls(names=tuple(record["names"]), **columns)
 
     def row(self, i: int) -> dict[str, Any]:
         """Row ``i`` of a table of shape ``(L,)`` as plain values."""

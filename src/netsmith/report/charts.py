@@ -54,6 +54,16 @@ def linear(low: float, high: float, count: int = 5) -> Scale:
     return Scale(lambda v: (v - low) / (high - low), ticks, low, high)
 
 
+def log(values: Sequence[float]) -> Scale:
+    """A logarithmic scale over positive values, with a tick at every power of ten (or every other, ...)."""
+    low, high = (math.log10(v) for v in (min(values), max(values)))
+    pad = max((high - low) * 0.05, 0.05)
+    low, high = low - pad, high + pad
+    step = math.ceil((high - low) / 6)
+    ticks = [10.0**p for p in range(math.ceil(low), math.floor(high) + 1, step)]
+    return Scale(lambda v: (math.log10(max(v, 1e-300)) - low) / (high - low), ticks, 10.0**low, 10.0**high)
+
+
 def wide(values: Sequence[float]) -> Scale:
     """An even scale, or one that is logarithmic away from 0 if the values span several powers of ten."""
     low, high = min(values), max(values)
@@ -77,7 +87,7 @@ def wide(values: Sequence[float]) -> Scale:
 
 def scatter(
     series: Sequence[Series], x: Scale, y: Scale, *, x_label: str, y_label: str, title: str, diagonal: bool = False,
-    limit: tuple[float, str] | None = None,
+    limit: tuple[float, str] | None = None, lines: Sequence[tuple[str, Sequence[tuple[float, float]]]] = (),
 ) -> Markup:  # fmt: skip
     """A scatter plot.
 
@@ -85,6 +95,7 @@ def scatter(
         title: for those who cannot see it.
         diagonal: draw where both axes are equal.
         limit: a vertical line at this x, and its name.
+        lines: names and points of polygonal lines; the name stands at the last point.
     """
 
     def at(px: float, py: float) -> tuple[float, float]:
@@ -94,11 +105,11 @@ def scatter(
     bottom, right = _H - _BOTTOM, _W - _RIGHT
     out = [f'<svg viewBox="0 0 {_W:.0f} {_H:.0f}" role="img" aria-label="{escape(title)}" class="plot">']
     for t in x.ticks:
-        sx = at(t, 0)[0]
+        sx = at(t, y.low)[0]
         out.append(f'<line class="grid" x1="{sx}" x2="{sx}" y1="{_TOP}" y2="{bottom}"/>')
         out.append(f'<text class="tick" x="{sx}" y="{bottom + 17}" text-anchor="middle">{_number(t)}</text>')
     for t in y.ticks:
-        sy = at(0, t)[1]
+        sy = at(x.low, t)[1]
         out.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{sy}" y2="{sy}"/>')
         out.append(f'<text class="tick" x="{_LEFT - 7}" y="{sy + 4}" text-anchor="end">{_number(t)}</text>')
     middle = (_TOP + bottom) / 2
@@ -114,12 +125,17 @@ def scatter(
         (x1, y1), (x2, y2) = at(ends[0], ends[0]), at(ends[1], ends[1])
         out.append(f'<line class="diagonal" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
     if limit is not None and 0 <= x.place(limit[0]) <= 1:
-        sx = at(limit[0], 0)[0]
+        sx = at(limit[0], y.low)[0]
         side, dx = ("end", -6) if x.place(limit[0]) > 0.5 else ("start", 6)
         out.append(f'<line class="limit" x1="{sx}" x2="{sx}" y1="{_TOP}" y2="{bottom}"/>')
         out.append(
             f'<text class="limit-name" x="{sx + dx}" y="{_TOP + 11}" text-anchor="{side}">{escape(limit[1])}</text>'
         )
+    for name, points in lines:
+        path = " ".join(f"{px},{py}" for px, py in (at(*p) for p in points))
+        px, py = at(*points[-1])
+        out.append(f'<polyline class="roof" points="{path}"/>')
+        out.append(f'<text class="roof-name" x="{px - 4}" y="{py - 5}" text-anchor="end">{escape(name)}</text>')
     for s in series:
         out.append(f'<g class="c{s.colour}">')
         for p in _thin(s.points):
@@ -146,4 +162,4 @@ def _nice(step: float) -> float:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−") if value else "0"
+    return f"{value:.4g}".replace("e+0", "e").replace("e+", "e").replace("-", "−") if value else "0"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from netsmith.report.figures import before_after, budget_rows, headline, verdict
-from netsmith.units import format_bytes, format_cost, format_count, format_seconds
+from netsmith.units import format_bytes, format_count, format_joules, format_seconds
 
 _FILES = {
     "model.onnx": "the network for ONNX Runtime", "model.pt2": "the network for torch.export",
     "model.safetensors": "its weights", "recipe.json": "what was removed, to replay",
     "summary.json": "these figures", "report.html": "the report, open it in a browser",
+}  # fmt: skip
+
+#: columns of a profile, and those that only some targets fill
+_PLAIN = {
+    "kind": "kind", "in_shape": "in", "out_shape": "out", "macs": "MACs", "params": "params", "latency_s": "latency",
+    "share": "share",
+}  # fmt: skip
+_OPTIONAL = {
+    "cycles": "cycles", "energy_j": "energy", "energy_parts": "energy goes to", "intensity": "MACs/byte",
+    "bound": "bound by",
 }  # fmt: skip
 
 
@@ -37,38 +47,28 @@ def show_summary(summary: Mapping[str, Any]) -> None:
 def show_profile(result: Mapping[str, Any]) -> None:
     """Every layer, the totals, and what is frozen and why."""
     console = _console()
-    rows = result["layers"]
-    optional = [k for k in ("energy_j", "bound") if any(row.get(k) is not None for row in rows)]
+    rows, totals = result["layers"], result["totals"]
+    optional = [k for k in _OPTIONAL if any(row.get(k) is not None for row in rows)]
+    plain = [k for k in _PLAIN if "energy_j" not in optional or k not in ("in_shape", "params")]  # screens are narrow
+    columns = plain + optional
     table = Table(title=f"{result['model']} on {result['target']}", title_justify="left", box=None, pad_edge=False)
     table.add_column("layer", overflow="fold")
-    for name, justify in (("kind", "left"), ("in", "left"), ("out", "left"), ("MACs", "right"), ("params", "right"),
-                          ("latency", "right"), ("share", "right")):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for key in optional:
-        table.add_column({"energy_j": "energy", "bound": "bound by"}[key], no_wrap=True)
+    for key in columns:
+        left = key in ("kind", "in_shape", "out_shape", "bound")
+        table.add_column((_PLAIN | _OPTIONAL)[key], no_wrap=True, justify="left" if left else "right")
     frozen = {row["name"]: row["frozen"] for row in rows if row.get("frozen")}
     for row in rows:
-        extra = [_optional(row, key) for key in optional]
         mark = " [yellow]*[/]" if row["name"] in frozen else ""
-        table.add_row(
-            escape(row["name"]) + mark, row["kind"], _shape(row["in_shape"]), _shape(row["out_shape"]),
-            format_count(row["macs"]), format_count(row["params"]), format_seconds(row["latency_s"]),
-            f"{row['share']:.1%}", *extra,
-        )  # fmt: skip
+        table.add_row(escape(row["name"]) + mark, *(_cell(row, key) for key in columns))
     glue = result.get("glue")
-    if glue:
-        share = glue["latency_s"] / result["totals"]["latency_s"] if result["totals"]["latency_s"] else 0.0
-        table.add_row(
-            f"[dim]{glue['operators']} operators between[/]", "", "", "", "", "", format_seconds(glue["latency_s"]),
-            f"{share:.1%}",
-        )  # fmt: skip
-    totals = result["totals"]
+    if glue and glue["latency_s"]:
+        share = glue["latency_s"] / totals["latency_s"] if totals["latency_s"] else 0.0
+        between = {"latency_s": glue["latency_s"], "share": share}
+        table.add_row(f"[dim]{glue['operators']} operators between[/]", *(_cell(between, key) for key in columns))
     table.add_section()
-    energy = totals.get("energy_j")
-    table.add_row(
-        "[bold]all[/]", "", "", "", format_count(totals["macs"]), format_count(totals["params"]),
-        format_seconds(totals["latency_s"]), "", *([format_cost("energy", energy)] if energy is not None else []),
-    )  # fmt: skip
+    sums = {k: totals.get(k) for k in ("macs", "params", "latency_s", "energy_j")}
+    sums |= {"energy_parts": _summed(rows), "cycles": _sum(rows, "cycles")}
+    table.add_row("[bold]all[/]", *(_cell(sums, key) for key in columns))
     console.print(table)
     if totals.get("simulated"):
         console.print(f"[dim]latencies come from a model of {escape(result['target'])}, none was measured[/]")
@@ -119,7 +119,25 @@ def show_comparison(result: Mapping[str, Any]) -> None:
         missed = [b["cost"] for b in row["budgets"] if not b["met"]]
         budgets = f"[red]{', '.join(missed)} not met[/]" if missed else "[green]met[/]" if row["budgets"] else "none"
         table.add_row(escape(row["run"]), escape(str(row.get("target") or "–")), *cells, budgets)
-    _console().print(table)
+    console = _console()
+    console.print(table)
+    if result.get("costs"):
+        console.print(_costs(result["costs"], result.get("simulated", [])))
+
+
+def _costs(costs: Mapping[str, Mapping[str, Any]], simulated: list[str]) -> Table:
+    """What each run's network is predicted to cost on each target, beside the network as given."""
+    table = Table(title="\npredicted on other hardware", title_justify="left", box=None, pad_edge=False)
+    for name in ("run", "target", "latency", "was", "ratio", "energy", "was", "ratio", ""):
+        table.add_column(name, justify="left" if name in ("run", "target", "") else "right", overflow="fold")
+    for run, by_target in costs.items():
+        for target, after in by_target.items():
+            cells = []
+            for key, write in (("latency_s", format_seconds), ("energy_j", format_joules)):
+                now, was = after[key], after["baseline"][key]
+                cells += [write(now), write(was), f"{now / was:.2f}×"] if now is not None and was else ["–"] * 3
+            table.add_row(escape(run), escape(target), *cells, "[dim]modelled[/]" if target in simulated else "")
+    return table
 
 
 def show_mapping(result: Mapping[str, Any]) -> None:
@@ -162,11 +180,33 @@ def _percent(share: float) -> str:
     return f"{share:.2%}"
 
 
-def _optional(row: Mapping[str, Any], key: str) -> str:
+def _cell(row: Mapping[str, Any], key: str) -> str:
+    """One figure of a profiled layer; empty where there is none."""
     value = row.get(key)
     if value is None:
         return ""
-    return format_cost("energy", value) if key == "energy_j" else str(value)
+    if key == "energy_parts":
+        total = sum(value.values()) or 1.0
+        return ", ".join(f"{name} {part / total:.0%}" for name, part in value.items() if part >= 0.005 * total)
+    writers: dict[str, Callable[[Any], str]] = {
+        "in_shape": _shape, "out_shape": _shape, "macs": format_count, "params": format_count,
+        "latency_s": format_seconds, "share": "{:.1%}".format, "energy_j": format_joules,
+        "cycles": format_count, "intensity": "{:.1f}".format,
+    }  # fmt: skip
+    return writers[key](value) if key in writers else str(value)
+
+
+def _sum(rows: list[Mapping[str, Any]], key: str) -> float | None:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return sum(values) if values else None
+
+
+def _summed(rows: list[Mapping[str, Any]]) -> dict[str, float] | None:
+    total: dict[str, float] = {}
+    for row in rows:
+        for name, part in (row.get("energy_parts") or {}).items():
+            total[name] = total.get(name, 0.0) + part
+    return total or None
 
 
 def _shape(shape: Any) -> str:

@@ -13,6 +13,7 @@ from netsmith.files import write_atomic
 from netsmith.jobs.run import Run
 from netsmith.report.charts import MAX_POINTS, Point, Series, linear, scatter, wide
 from netsmith.report.figures import before_after, budget_rows, command, headline, verdict
+from netsmith.report.roofline import roofline_plot
 from netsmith.units import format_count, format_seconds
 
 #: further keys of a summary that say how it was come by, and what they are called
@@ -44,7 +45,8 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     return template.render(
         title=_title(summary, config), good=good, verdict=sentence, headline=headline(summary),
         rows=before_after(summary), budgets=budget_rows(summary), trade_off=_trade_off(summary),
-        fidelity=_fidelity(summary), layers=_layers(summary), frozen=_frozen(summary), facts=_facts(summary, config),
+        fidelity=_fidelity(summary), roofline=roofline_plot(summary.get("roofline")),
+        layers=_layers(summary), frozen=_frozen(summary), facts=_facts(summary, config),
         versions=summary["versions"], command=command(summary, config), run=summary["run"],
     )  # fmt: skip
 
