@@ -14,7 +14,7 @@ from common import NETWORKS, Store, run_compress, table
 
 
 def cell(name: str, budget: str, args: Any) -> dict[str, Any]:
-    from netsmith.jobs import compress as module
+    from netsmith.jobs import stages as module
 
     # the sensitivities steer accuracy, which does not count here; the rest is what a user runs
     module.SENSITIVITY_IMAGES = args.images

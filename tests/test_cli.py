@@ -214,7 +214,7 @@ def test_targets_in_both_forms(
     monkeypatch.setenv("NETSMITH_CACHE", str(tmp_path))  # what this machine measured before is not under test
     code, out, _ = call(capsys, "targets")
     assert code == 0
-    assert "measured here" in next(line for line in out.splitlines() if line.startswith("cpu"))
+    assert "latency, measured" in next(line for line in out.splitlines() if line.startswith("cpu"))
     rows = {row["name"]: row for row in json.loads(call(capsys, "targets", "--json")[1])["targets"]}
     assert rows["cpu"]["measured"] is True
     assert {"8x8", "32x32"} <= set(rows["cpu"]["bits"])

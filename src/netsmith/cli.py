@@ -201,21 +201,11 @@ def compress(
 
 @app.command(epilog="Example:  netsmith targets --json")
 def targets(as_json: AsJson = False) -> None:
-    """What hardware there is: bit-widths with kernels, channel granularity, measured or modelled."""
-    from netsmith.hardware import get_target, target_names
-
-    rows: list[dict[str, Any]] = []
-    for name in target_names():
-        try:
-            can = get_target(name).capabilities
-        except InputError as error:  # a target that needs an argument says so itself
-            rows.append({"name": name, "needs": str(error)})
-            continue
-        bits = sorted({f"{w}x{a}" for w, a in can.bits}, key=lambda b: [int(i) for i in b.split("x")])
-        rows.append({"name": name, "bits": bits, "channels": can.channel_multiple, "measured": can.measured})
+    """What hardware there is: bit-widths with kernels, channel granularity, peak, bandwidth, measured or modelled."""
+    from netsmith.jobs.targets import list_targets
     from netsmith.report import show_targets
 
-    _finish({"targets": rows}, as_json, show_targets)
+    _finish(list_targets(), as_json, show_targets)
 
 
 @app.command(epilog="Example:  netsmith compare runs/exact runs/uniform --targets bitfusion bismo-edge")

@@ -65,11 +65,16 @@ def test_comparison_of_finished_runs(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_targets(capsys: pytest.CaptureFixture[str]) -> None:
     show_targets({
         "targets": [
-            {"name": "cpu", "bits": ["8x8", "32x32"], "channels": 8, "measured": True},
+            {"name": "cpu", "bits": ["8x8", "32x32"], "channels": 8, "measured": True, "energy": False, "roof": None,
+             "native": [32, 32]},
+            {"name": "array", "bits": [f"{w}x{a}" for w in range(1, 9) for a in range(1, 9)], "channels": 16,
+             "measured": False, "energy": True, "roof": {"macs_per_s": 2.56e11, "bytes_per_s": 1.2e10},
+             "native": [8, 8]},
             {"name": "roofline", "needs": "give peak and bandwidth"},
         ]
     })  # fmt: skip
     out = capsys.readouterr().out
-    assert "measured here" in out
-    assert "8x8, 32x32" in out
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert "latency, measured" in lines["cpu"] and "8×8, 32×32" in lines["cpu"] and "fp32" in lines["cpu"]
+    assert "1..8 × 1..8" in lines["array"] and "256 GMAC/s" in lines["array"] and "12 GB/s" in lines["array"]
     assert "give peak and bandwidth" in out

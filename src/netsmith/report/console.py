@@ -79,15 +79,38 @@ def show_profile(result: Mapping[str, Any]) -> None:
 def show_targets(result: Mapping[str, Any]) -> None:
     """The hardware there is."""
     table = Table(box=None, pad_edge=False)
-    for name in ("target", "costs", "bits (weights x activations)", "channels in multiples of"):
-        table.add_column(name)
+    names = ("target", "costs", "bits (weights × activations)", "channels", "peak", "memory", "as given")
+    for name in names:
+        table.add_column(name, justify="right" if name in ("channels", "peak", "memory") else "left", overflow="fold")
     for row in result["targets"]:
         if "needs" in row:
             table.add_row(escape(row["name"]), escape(row["needs"]))
-        else:
-            costs = "measured here" if row["measured"] else "modelled"
-            table.add_row(escape(row["name"]), costs, ", ".join(row["bits"]), str(row["channels"]))
+            continue
+        costs = "latency, measured" if row["measured"] else "latency, energy" if row["energy"] else "latency"
+        roof = row["roof"]
+        peak = (
+            [f"{format_count(roof['macs_per_s'])}MAC/s", f"{roof['bytes_per_s'] / 1e9:.3g} GB/s"] if roof else ["–"] * 2
+        )
+        table.add_row(
+            escape(row["name"]), costs, _widths(row["bits"]), f"× {row['channels']}", *peak,
+            "fp32" if row["native"] == [32, 32] else "{}×{} bits".format(*row["native"]),
+        )  # fmt: skip
     _console().print(table)
+
+
+def _widths(pairs: list[str]) -> str:
+    """Pairs of bit-widths in words: a full grid is written as two ranges."""
+    both = [tuple(int(n) for n in pair.split("x")) for pair in pairs]
+    w, a = ({pair[i] for pair in both} for i in (0, 1))
+    if len(both) > 4 and len(both) == len(w) * len(a):
+        return f"{_range(w)} × {_range(a)}"
+    shown = ", ".join(f"{p}×{q}" for p, q in both[:6])
+    return shown if len(both) <= 6 else f"{shown}, … ({len(both)} pairs)"
+
+
+def _range(values: set[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low}..{high}" if len(values) == high - low + 1 else ",".join(map(str, sorted(values)))
 
 
 def show_training(result: Mapping[str, Any]) -> None:
