@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from netsmith.compression import Branch, ZeroBranch, drop_branches, find_branches, find_groups, masked
-from netsmith.compression.branches import randomized, same
 from netsmith.compression.prune import prune
+from netsmith.compression.trial import randomized, same
 from netsmith.network.zoo.cifar_resnet import cifar_resnet
 
 IMAGE = torch.randn(2, 3, 16, 16)

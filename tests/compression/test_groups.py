@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from netsmith.compression import GroupReport, find_groups, masked
-from netsmith.compression.branches import randomized
 from netsmith.compression.groups import _trial
 from netsmith.compression.prune import prune
+from netsmith.compression.trial import randomized
 
 
 class OptionA(nn.Module):

@@ -19,8 +19,8 @@ from netsmith.compression import (
     masked,
     widths,
 )
-from netsmith.compression.branches import randomized
 from netsmith.compression.prune import prune
+from netsmith.compression.trial import randomized
 from netsmith.errors import InputError
 from netsmith.network.zoo.cifar_resnet import cifar_resnet
 

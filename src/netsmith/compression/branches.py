@@ -7,9 +7,8 @@ A branch is what lies between a tensor ``t`` and one operand of an addition whos
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
@@ -17,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from netsmith.compression.trial import Inputs, faulty, randomized, same, shell
 from netsmith.errors import InputError
 
-Inputs = tuple[Any, ...]
 _WEIGHTY = (nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention)
 
 
@@ -325,124 +324,3 @@ def _named(branches: list[Branch]) -> list[Branch]:
 def _shared_path(paths: Sequence[str]) -> str:
     columns = zip(*(p.split(".") for p in paths), strict=False)
     return ".".join(names[0] for names in takewhile(lambda names: len(set(names)) == 1, columns))
-
-
-# --- trials: shared by branches and groups ---------------------------------------------------------------------------
-
-
-def randomized(model: nn.Module, example_input: torch.Tensor | Inputs, seed: int = 0) -> tuple[nn.Module, Inputs]:
-    """Return a copy in eval mode with random weights, in double precision, and random inputs for it.
-
-    Trials run on such a copy: initial weights hide mistakes (a batch norm with gamma 0, a layer scale of 1e-6), and
-    double precision separates rounding from a wrong channel.
-    """
-    rng = torch.Generator().manual_seed(seed)
-    probe = copy.deepcopy(model).cpu().eval()
-    inputs = example_input if isinstance(example_input, tuple) else (example_input,)
-    inputs = tuple(_random_like(x, rng) if isinstance(x, torch.Tensor) else x for x in inputs)
-    with torch.no_grad():
-        for name, p in probe.named_parameters():
-            p.requires_grad_(True)
-            if not p.is_floating_point():
-                continue
-            noise = torch.randn(p.shape, generator=rng).to(p.dtype)
-            if p.dim() >= 2:
-                p.copy_(noise * (2.0 / max(1, p[0].numel())) ** 0.5)
-            else:
-                p.copy_(noise * 0.1 if name.endswith("bias") else 1.0 + 0.3 * noise.clamp(-2, 2))
-    double = copy.deepcopy(probe).double()  # kept only if its forward works
-    wide = tuple(x.double() if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in inputs)
-    try:
-        with torch.no_grad():
-            double(*wide)
-            probe, inputs = double, wide
-    except Exception:  # a forward that insists on its own dtype stays in single precision
-        pass
-    _calibrate(probe, inputs)
-    return probe, inputs
-
-
-def shell(model: nn.Module) -> nn.Module:
-    """Return a copy whose modules are new and whose tensors are shared: cheap, as long as none is written to."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return copy.deepcopy(model, {id(t): t for t in tensors})
-
-
-def _random_like(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    return torch.randn(x.shape, generator=rng).to(x.dtype) if x.is_floating_point() else x.cpu()
-
-
-def _calibrate(probe: nn.Module, inputs: Inputs) -> None:
-    """Set batch-norm statistics from the inputs, so that activations neither vanish nor saturate."""
-    norms = [m for m in probe.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    momenta = [m.momentum for m in norms]
-    for m in norms:
-        m.train()
-        m.momentum = 0.9  # a little of the old variance stays, for channels that are constant over this batch
-    try:
-        with torch.no_grad():
-            probe(*inputs)
-    except Exception:  # one value a channel: statistics stay as they are
-        pass
-    for m, momentum in zip(norms, momenta, strict=True):
-        m.momentum = momentum
-        m.eval()
-
-
-def same(a: Any, b: Any) -> bool:
-    """True if two outputs (tensors, or nested sequences and mappings of them) agree to rounding."""
-    if isinstance(a, torch.Tensor):
-        if not isinstance(b, torch.Tensor) or a.shape != b.shape:
-            return False
-        tolerance = 1e-8 if a.dtype == torch.float64 else 1e-4
-        spread = (a - a.mean()).abs().max() if a.is_floating_point() and a.numel() > 1 else a.abs().max()
-        return bool((a - b).abs().max() <= tolerance * spread)  # False for NaN
-    if isinstance(a, Mapping):
-        return isinstance(b, Mapping) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return isinstance(b, (list, tuple)) and len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
-
-
-def faulty(items: Sequence[Any], trial: Callable[[list[Any]], str | None]) -> dict[int, str]:
-    """Find the items that fail a joint trial: all at once, then by bisection.
-
-    Args:
-        items: what is tried.
-        trial: returns ``None`` if a list of items passes together, else a reason.
-
-    Returns:
-        Index of each faulty item -> its reason. The others pass together.
-    """
-    bad: dict[int, str] = {}
-    if not items or trial(list(items)) is None:
-        return bad
-
-    def search(part: list[int]) -> None:
-        reason = trial([items[i] for i in part])
-        if reason is None:
-            return
-        if len(part) == 1:
-            bad[part[0]] = reason
-            return
-        split(part)
-
-    def split(part: list[int]) -> None:
-        search(part[: len(part) // 2])
-        search(part[len(part) // 2 :])
-
-    everything = list(range(len(items)))
-    if len(items) == 1:
-        search(everything)
-    else:
-        split(everything)
-    good = [i for i in everything if i not in bad]
-    if good and trial([items[i] for i in good]) is not None:  # fine apart, not together: add one by one
-        kept: list[int] = []
-        for i in good:
-            reason = trial([items[j] for j in [*kept, i]])
-            if reason is None:
-                kept.append(i)
-            else:
-                bad[i] = reason
-    return bad

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from netsmith.compression.branches import shell
 from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.recipe import LayerKeep, PruneStep, apply_prune, slice_layer
+from netsmith.compression.trial import shell
 from netsmith.errors import InputError, did_you_mean
 
 Keep = Mapping[str, Sequence[int]]
