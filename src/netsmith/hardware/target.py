@@ -105,6 +105,9 @@ def as_run(table: LayerTable, capabilities: Capabilities) -> LayerTable:
     )
 
 
+_BLOCK = 2048  #: designs that are priced together
+
+
 @dataclass(frozen=True)
 class Factor:
     """A cost that depends on a few decisions together: ``values[k_i, k_j, ...]`` for decisions ``rows``."""
@@ -130,14 +133,25 @@ class CostTable:
     factors: tuple[Factor, ...] = field(default=())
 
     def price(self, designs: NDArray[np.int64]) -> FloatArray:
-        """Cost of each design: ``(N, D)`` choices to ``(N,)``."""
+        """Cost of each design: ``(N, D)`` valid choices of any integer type to ``(N,)``.
+
+        Works on blocks that stay in the cache: what bounds it are the gathers, one a decision and design.
+        """
         designs = np.atleast_2d(designs)
-        d, k = self.unary.shape
-        flat = designs + np.arange(d) * k
-        total = self.fixed + np.take(self.unary.ravel(), flat).sum(axis=1)
-        for f in self.factors:
-            total += f.values[tuple(designs[:, r] for r in f.rows)]
-        return np.asarray(total)
+        (d, k), n = self.unary.shape, len(designs)
+        total = np.empty(n)
+        costs, start, ones = self.unary.ravel(), np.arange(d) * k, np.ones(d)
+        place, value = np.empty((min(n, _BLOCK), d), dtype=np.intp), np.empty((min(n, _BLOCK), d))
+        for i in range(0, n, _BLOCK):
+            block = designs[i : i + _BLOCK]
+            m = len(block)
+            np.add(block, start, out=place[:m], casting="unsafe")
+            np.take(costs, place[:m], out=value[:m], mode="clip")
+            out = total[i : i + m]
+            np.dot(value[:m], ones, out=out)
+            for f in self.factors:
+                out += f.values[tuple(block[:, r] for r in f.rows)]
+        return np.asarray(total + self.fixed)
 
     def expected(self, probabilities: FloatArray) -> float:
         """Expected cost under independent choice probabilities ``(D, K)``; exact, and linear in each decision."""
