@@ -126,7 +126,7 @@ class Bismo:
     def settings(self) -> dict[str, Any]:
         """Configuration and rules, as JSON values."""
         rules = "BISMO cycles; packing of groups, feeder and shared memory bandwidth are netsmith's rules"
-        return {"family": "bismo", "simulated": True, "rules": rules} | to_dict(self.config)
+        return {"family": "bismo", "simulated": True, "rules": rules, "config": to_dict(self.config)}
 
     def roof(self, w_bits: int, a_bits: int) -> Roof | None:
         """``Dm * Dk * Dn * f / (w * a)`` and the bandwidth of main memory; None above ``max_bits``."""

@@ -63,7 +63,7 @@ def family(name: str, source: str = "family") -> Family:
         InputError: there is none; names ``source`` and the nearest known one.
     """
     if name not in _FAMILIES:
-        hint = did_you_mean(str(name), family_names())
+        hint = did_you_mean(name, family_names())
         raise InputError(f"{source}: unknown family {name!r}{hint}; known families: {', '.join(family_names())}")
     return _FAMILIES[name]
 
@@ -76,6 +76,16 @@ def family_schema(name: str) -> tuple[Parameter, ...]:
 def family_table(name: str) -> str:
     """:func:`family_schema` as the Markdown table of ``docs/hardware.md``."""
     return markdown(family(name).classes()[0])
+
+
+def refresh_page(text: str) -> str:
+    """``docs/hardware.md`` with its tables of keys made anew from the code, between ``<!-- keys: FAMILY -->`` marks."""
+    import re
+
+    def table(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{family_table(match[2])}\n{match[3]}"
+
+    return re.sub(r"(<!-- keys: (\w+) -->)\n.*?(<!-- end of keys -->)", table, text, flags=re.DOTALL)
 
 
 def load_config(
@@ -99,7 +109,10 @@ def load_config(
         raise InputError(
             f"{where}: the key 'family' is missing; it is one of {', '.join(family_names())} (see docs/hardware.md)"
         )
-    kind = family(values.pop("family"), where)
+    named = values.pop("family")
+    if not isinstance(named, str):
+        raise InputError(f"{where}: the key 'family' must be a text, not {named!r}; {', '.join(family_names())}")
+    kind = family(named, where)
     config, target_class = kind.classes()
     target = target_class(read_mapping(config, values | dict(overrides or {}), where))
     target.name = name or (kind.name if given else Path(str(source)).stem)

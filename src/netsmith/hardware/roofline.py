@@ -114,7 +114,8 @@ class Roofline:
     @property
     def settings(self) -> dict[str, Any]:
         """Configuration and rules, as JSON values."""
-        return {"family": "roofline", "simulated": True} | to_dict(self.config)
+        rules = "roofline; an operand that does not fit on the chip makes the other one come again, cheaper order"
+        return {"family": "roofline", "simulated": True, "rules": rules, "config": to_dict(self.config)}
 
     def roof(self, w_bits: int, a_bits: int) -> Roof | None:
         """Peak and main memory bandwidth at one pair of widths, or None where no kernel holds them."""

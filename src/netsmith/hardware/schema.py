@@ -12,6 +12,7 @@ import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import cleandoc
 from types import NoneType, UnionType
 from typing import Any
 
@@ -214,25 +215,21 @@ def _default(f: dataclasses.Field[Any]) -> str | None:
         return "{}"
     if f.default is dataclasses.MISSING:
         return None
+    if f.default is None:
+        return "not given"
     if isinstance(f.default, bool):
         return str(f.default).lower()
-    return (
-        f"{f.default:g}"
-        if isinstance(f.default, float)
-        else f'"{f.default}"'
-        if isinstance(f.default, str)
-        else str(f.default)
-    )
+    return f'"{f.default}"' if isinstance(f.default, str) else repr(f.default)
 
 
 def _attribute_texts(config: type) -> dict[str, str]:
     """``name: text`` entries of the ``Attributes`` section of a class's docstring."""
-    _, _, section = (config.__doc__ or "").partition("Attributes:")
+    _, _, section = cleandoc(config.__doc__ or "").partition("Attributes:")
     texts: dict[str, str] = {}
     name = ""
     for line in section.splitlines():
-        entry = re.match(r"\s+(\w+(?:, \w+)*): (.*)", line)
-        if entry and not line.startswith(" " * 12):
+        entry = re.match(r" {4}(\w+(?:, \w+)*): (.*)", line)
+        if entry:
             name = entry[1]
             texts[name] = entry[2].strip()
         elif line.strip() and name:

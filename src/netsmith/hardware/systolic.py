@@ -87,7 +87,7 @@ class Systolic:
     def settings(self) -> dict[str, Any]:
         """Configuration and rules, as JSON values."""
         rules = "SCALE-Sim cycles; batch multiplies output positions, groups are sequential (netsmith's rules)"
-        return {"family": "systolic", "simulated": True, "rules": rules} | to_dict(self.config)
+        return {"family": "systolic", "simulated": True, "rules": rules, "config": to_dict(self.config)}
 
     def roof(self, w_bits: int, a_bits: int) -> Roof | None:
         """Every multiplier busy in every cycle, and the memory's bandwidth; None for widths above the word."""

@@ -177,7 +177,8 @@ def _roofs(target: Target, table: LayerTable, batch: int) -> None:
         if roof is None:
             continue
         where = f"{target.name}: at {w_bits}x{a_bits} bits"
-        assert np.isfinite(roof.ridge) and roof.ridge > 0, f"{where} its roof is not positive and finite"
+        ends = np.array([roof.macs_per_s, roof.bytes_per_s])
+        assert np.isfinite(ends).all() and (ends > 0).all(), f"{where} its roof is not positive and finite"
         cost = target.cost(_at_bits(table, w_bits, a_bits), batch=batch)
         limits = {"peak": table.macs * batch / roof.macs_per_s}
         if cost.traffic_bytes is not None:
