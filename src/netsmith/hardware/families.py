@@ -34,6 +34,16 @@ class Family:
     config: str
     target: str
 
+    @property
+    def installed(self) -> bool:
+        """Whether the module is there; a family may be a package of its own."""
+        from importlib.util import find_spec
+
+        try:
+            return find_spec(self.module) is not None
+        except ModuleNotFoundError:
+            return False
+
     def classes(self) -> tuple[type, Callable[[Any], Target]]:
         """Configuration class and target class."""
         from importlib import import_module
@@ -79,13 +89,18 @@ def family_table(name: str) -> str:
 
 
 def refresh_page(text: str) -> str:
-    """``docs/hardware.md`` with its tables of keys made anew from the code, between ``<!-- keys: FAMILY -->`` marks."""
+    """``docs/hardware.md`` with its tables of keys made anew from the code, between ``<!-- keys: FAMILY -->`` marks.
+
+    Tables of families that are not installed stay as they are.
+    """
     import re
 
     def table(match: re.Match[str]) -> str:
+        if not family(match[2]).installed:
+            return match[0]
         return f"{match[1]}\n{family_table(match[2])}\n{match[3]}"
 
-    return re.sub(r"(<!-- keys: (\w+) -->)\n.*?(<!-- end of keys -->)", table, text, flags=re.DOTALL)
+    return re.sub(r"(<!-- keys: (\w+) -->)\n(?:.*?\n)??(<!-- end of keys -->)", table, text, flags=re.DOTALL)
 
 
 def load_config(

@@ -186,7 +186,8 @@ def _scalar(name: str, kind: type, value: Any, limits: Limits, where: str) -> An
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value, fits = float(value), True
     if not fits:
-        raise InputError(f"{where}the key {name!r} must be a {_in_words(kind)}, not {value!r}")
+        article = "" if kind is bool else "a "
+        raise InputError(f"{where}the key {name!r} must be {article}{_in_words(kind)}, not {value!r}")
     problem = limits.problem(value)
     if problem is not None:
         raise InputError(f"{where}the key {name!r} {problem}, not {value!r}")
@@ -234,4 +235,5 @@ def _attribute_texts(config: type) -> dict[str, str]:
             texts[name] = entry[2].strip()
         elif line.strip() and name:
             texts[name] += " " + line.strip()
-    return {n: text for names, text in texts.items() for n in names.split(", ")}
+    plain = {names: text.replace("``", "`").rstrip(".") for names, text in texts.items()}
+    return {n: text for names, text in plain.items() for n in names.split(", ")}
