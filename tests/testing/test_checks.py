@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from netsmith.hardware.target import Capabilities, Cost
+from netsmith.hardware.target import Capabilities, Cost, Roof
 from netsmith.search import get_strategy
 from netsmith.space import Decision, Space
 from netsmith.testing import check_space, check_strategy, check_target, example_table
@@ -17,11 +19,16 @@ class Roofline:
     name = "test-roofline"
     capabilities = Capabilities()
 
+    def roof(self, w_bits, a_bits):
+        return Roof(1e9, 1e8)
+
     def cost(self, table, batch=1):
         traffic = 4.0 * (table.c_in * table.h_in * table.w_in + table.c_out * table.h_out * table.w_out) * batch
         traffic = traffic + 4.0 * table.weights
         seconds = np.maximum(table.macs * batch / 1e9, traffic / 1e8)
-        return Cost(latency_s=seconds, energy_j=table.macs * batch * 1e-12 + traffic * 1e-11, traffic_bytes=traffic)
+        parts = {"compute": table.macs * batch * 1e-12, "dram": traffic * 1e-11}
+        bound = np.where(table.macs * batch / 1e9 > traffic / 1e8, "compute", "memory")
+        return Cost(seconds, sum(parts.values()), traffic_bytes=traffic, bound=bound, energy_parts=parts)
 
 
 def broken(change):
@@ -37,6 +44,16 @@ def broken(change):
 
 def latency(function):
     return broken(lambda self, table, batch, cost: Cost(function(self, table, batch, cost.latency_s)))
+
+
+def parts(change):
+    return broken(lambda self, table, batch, cost: replace(cost, energy_parts=change(dict(cost.energy_parts))))
+
+
+def roofed(roof):
+    target = Roofline()
+    target.roof = lambda w_bits, a_bits: roof
+    return target
 
 
 def spoil(self, table, batch, cost):
@@ -56,11 +73,21 @@ TARGETS = {
     "falls with more output channels": latency(lambda self, t, b, s: s / t.c_out.astype(float) ** 2),
     "falls with a larger batch": latency(lambda self, t, b, s: s / b**2),
     "is energy in joules": broken(lambda self, t, b, c: Cost(c.latency_s, c.energy_j * 1e12)),
+    "energy_parts do not sum to energy_j": parts(lambda p: p | {"dram": p["dram"] * 1.01}),
+    "energy_parts has .'wires'.": parts(lambda p: {"compute": p["compute"], "wires": p["dram"]}),
+    r"energy_parts\['dram'\] has shape": parts(lambda p: p | {"dram": p["dram"].sum()}),
+    "energy_j is not": broken(lambda self, t, b, c: replace(c, energy_j=None)),
+    "traffic_bytes has a value": broken(lambda self, t, b, c: replace(c, traffic_bytes=c.traffic_bytes * np.inf)),
+    "bound says .'cpu'.": broken(lambda self, t, b, c: replace(c, bound=np.where(t.macs > 0, "cpu", "memory"))),
+    "faster than the peak of its roof": roofed(Roof(9e8, 1e8)),
+    "faster than the bandwidth of its roof": roofed(Roof(1e9, 9e7)),
+    "roof is not positive and finite": roofed(Roof(1e9, 0.0)),
 }
 
 
 def test_a_sound_target_passes():
     check_target(Roofline())
+    check_target(Roofline(), batch=5)
     check_target(Roofline(), example_table((8, 8)))
 
 
@@ -68,6 +95,12 @@ def test_a_sound_target_passes():
 def test_a_broken_target_is_caught(message):
     with pytest.raises(AssertionError, match=message):
         check_target(TARGETS[message])
+
+
+def test_a_measured_target_is_not_held_to_a_roof():
+    target = roofed(Roof(9e8, 1e8))
+    target.capabilities = Capabilities(measured=True)
+    check_target(target)
 
 
 def test_a_target_that_does_not_claim_to_be_monotone_need_not_be():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netsmith.hardware import cpu as _cpu  # noqa: F401  registers
+from netsmith.hardware import families as _families  # noqa: F401  registers
 from netsmith.hardware.target import (
     Capabilities,
     Cost,
@@ -24,6 +25,10 @@ _LAZY = {
     "CpuTarget": "cpu", "LatencyTable": "table", "Calibration": "table", "Fingerprint": "fingerprint",
     "fingerprint": "fingerprint", "Timing": "timing", "Ratio": "timing", "ratio": "timing", "time_models": "timing",
     "NodeTime": "profiling", "Profile": "profiling", "profile_nodes": "profiling", "optimised_model": "profiling",
+    "load_config": "families", "register_family": "families", "family_names": "families", "family_schema": "families",
+    "Roofline": "roofline", "RooflineConfig": "roofline", "Systolic": "systolic", "SystolicConfig": "systolic",
+    "Bismo": "bismo", "BismoConfig": "bismo", "bit_planes": "bitplanes", "bit_serial_matmul": "bitplanes",
+    "fit_three_terms": "bismo_fit", "ThreeTermFit": "bismo_fit",
 }  # fmt: skip
 
 __all__ = [

@@ -184,11 +184,15 @@ def target_names() -> list[str]:
 
 
 def get_target(spec: str, **options: Any) -> Target:
-    """Return the target ``NAME`` or ``NAME:ARGUMENT``.
+    """Return the target ``NAME``, ``NAME:ARGUMENT``, or that of a hardware file, ``FILE.toml``.
 
     Raises:
-        InputError: unknown name; the nearest known one is proposed.
+        InputError: unknown name; the nearest known one is proposed. Or the file cannot be used.
     """
+    if spec.endswith(".toml"):
+        from netsmith.hardware.families import load_config
+
+        return load_config(spec, overrides=options)
     name, _, argument = spec.partition(":")
     if name not in _REGISTRY:
         hint = did_you_mean(name, target_names())

@@ -1,0 +1,239 @@
+"""Configurations of hardware families: flat frozen dataclasses whose fields say their unit, range and meaning.
+
+A family's configuration is read from a mapping (a TOML file) by :func:`read_mapping`, which names every wrong key, and
+described as data by :func:`describe`, from which the tables of ``docs/hardware.md`` are made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from inspect import cleandoc
+from types import NoneType, UnionType
+from typing import Any
+
+from netsmith.errors import InputError, did_you_mean
+
+_META = "netsmith.parameter"
+_WORDS = {float: "number", int: "whole number", bool: "true or false", str: "text"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Allowed values of a field, or of each value of a table."""
+
+    low: float | None = None
+    above: float | None = None  #: excluded lower end
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, as the end of a sentence, or None."""
+        if self.choices and value not in self.choices:
+            return f"must be one of {', '.join(self.choices)}{did_you_mean(str(value), list(self.choices))}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if not math.isfinite(value):
+            return "must be finite"
+        if self.above is not None and not value > self.above:
+            return f"must be above {self.above:g}"
+        if self.low is not None and value < self.low:
+            return f"must be at least {self.low:g}"
+        if self.high is not None and value > self.high:
+            return f"must be at most {self.high:g}"
+        return None
+
+    def __str__(self) -> str:
+        parts = [", ".join(self.choices)] if self.choices else []
+        parts += [f"> {self.above:g}"] if self.above is not None else []
+        parts += [f">= {self.low:g}"] if self.low is not None else []
+        parts += [f"<= {self.high:g}"] if self.high is not None else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key of a family's configuration.
+
+    Attributes:
+        name: key in the file.
+        type: "number", "whole number", "true or false", "text" or "table of numbers".
+        unit: unit of the value, "" for pure numbers and texts.
+        default: as written in a file; None where the key must be given.
+        doc: what it means.
+        limits: allowed values in words.
+    """
+
+    name: str
+    type: str
+    unit: str
+    default: str | None
+    doc: str
+    limits: str
+
+
+def parameter(
+    doc: str,
+    unit: str = "",
+    *,
+    default: Any = dataclasses.MISSING,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A dataclass field that carries its meaning, unit and range; tables (mappings) default to empty ones."""
+    meta = {_META: (doc, unit, Limits(low, above, high, choices))}
+    if isinstance(default, Mapping):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=meta)
+    return dataclasses.field(default=default, metadata=meta)
+
+
+def describe(config: type) -> tuple[Parameter, ...]:
+    """Every key of a configuration class, in order.
+
+    Fields made by :func:`parameter` describe themselves; of others, the class's ``Attributes`` text is taken.
+    """
+    hints, texts = typing.get_type_hints(config), _attribute_texts(config)
+    rows = []
+    for f in dataclasses.fields(config):
+        doc, unit, limits = f.metadata.get(_META, (texts.get(f.name, ""), "", Limits()))
+        kind = _kind(hints[f.name])[0]
+        rows.append(Parameter(f.name, _in_words(kind), unit, _default(f), doc, str(limits)))
+    return tuple(rows)
+
+
+def markdown(config: type) -> str:
+    """The keys of a configuration class as a Markdown table."""
+    lines = ["| key | type | unit | default | meaning |", "| --- | --- | --- | --- | --- |"]
+    for p in describe(config):
+        default = "required" if p.default is None else f"`{p.default}`"
+        limits = f" ({p.limits})" if p.limits else ""
+        lines.append(f"| `{p.name}` | {p.type} | {p.unit} | {default} | {p.doc}{limits} |")
+    return "\n".join(lines)
+
+
+def validate(config: Any) -> None:
+    """Check types and ranges of a configuration made in Python; for its ``__post_init__``.
+
+    Raises:
+        InputError: the first field that is wrong.
+    """
+    hints = typing.get_type_hints(type(config))
+    for f in dataclasses.fields(config):
+        value = _checked(f, hints[f.name], getattr(config, f.name), "")
+        object.__setattr__(config, f.name, value)
+
+
+def read_mapping(config: type, values: Mapping[str, Any], source: str) -> Any:
+    """Build a configuration from the keys of a file.
+
+    Args:
+        config: frozen dataclass.
+        values: keys and values, as TOML gives them.
+        source: file or target name for messages.
+
+    Raises:
+        InputError: an unknown key, a missing one, a wrong type or a value out of range; names ``source`` and the key.
+    """
+    fields = {f.name: f for f in dataclasses.fields(config)}
+    for key in values:
+        if key not in fields:
+            raise InputError(
+                f"{source}: unknown key {key!r}{did_you_mean(key, list(fields))}; known keys: {', '.join(fields)}"
+            )
+    hints = typing.get_type_hints(config)
+    for name, f in fields.items():
+        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            unit = f.metadata.get(_META, ("", "", None))[1]
+            what = _in_words(_kind(hints[name])[0]) + (f", in {unit}" if unit else "")
+            raise InputError(f"{source}: the key {name!r} is missing; it is a {what} (see docs/hardware.md)")
+    checked = {key: _checked(fields[key], hints[key], value, f"{source}: ") for key, value in values.items()}
+    try:
+        return config(**checked)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as JSON values, for ``Target.settings``."""
+    values = dataclasses.asdict(config)
+    return {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+
+
+def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str) -> Any:
+    """The value in the type of its field."""
+    kind, optional = _kind(hint)
+    if value is None and optional:
+        return None
+    if kind is None:  # a type that no file can hold; the class itself must check it
+        return value
+    limits = f.metadata.get(_META, ("", "", Limits()))[2]
+    if kind is Mapping:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where}the key {f.name!r} must be a table of numbers, not {value!r}")
+        items = {f"{f.name}.{k}": (k, v) for k, v in value.items()}
+        return {k: _scalar(name, float, v, limits, where) for name, (k, v) in items.items()}
+    return _scalar(f.name, kind, value, limits, where)
+
+
+def _scalar(name: str, kind: type, value: Any, limits: Limits, where: str) -> Any:
+    fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value, fits = float(value), True
+    if not fits:
+        article = "" if kind is bool else "a "
+        raise InputError(f"{where}the key {name!r} must be {article}{_in_words(kind)}, not {value!r}")
+    problem = limits.problem(value)
+    if problem is not None:
+        raise InputError(f"{where}the key {name!r} {problem}, not {value!r}")
+    return value
+
+
+def _kind(hint: Any) -> tuple[Any, bool]:
+    """The type that a file must hold for a hint, None where it cannot be checked, and whether it may be left open."""
+    if typing.get_origin(hint) in (typing.Union, UnionType):
+        arguments = [a for a in typing.get_args(hint) if a is not NoneType]
+        return (_kind(arguments[0])[0] if len(arguments) == 1 else None), NoneType in typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return str, False
+    origin = typing.get_origin(hint) or hint
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return Mapping, False
+    return (hint if hint in _WORDS else None), False
+
+
+def _in_words(kind: Any) -> str:
+    return "table of numbers" if kind is Mapping else _WORDS.get(kind, "value")
+
+
+def _default(f: dataclasses.Field[Any]) -> str | None:
+    if f.default_factory is not dataclasses.MISSING:
+        return "{}"
+    if f.default is dataclasses.MISSING:
+        return None
+    if f.default is None:
+        return "not given"
+    if isinstance(f.default, bool):
+        return str(f.default).lower()
+    return f'"{f.default}"' if isinstance(f.default, str) else repr(f.default)
+
+
+def _attribute_texts(config: type) -> dict[str, str]:
+    """``name: text`` entries of the ``Attributes`` section of a class's docstring."""
+    _, _, section = cleandoc(config.__doc__ or "").partition("Attributes:")
+    texts: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        entry = re.match(r" {4}(\w+(?:, \w+)*): (.*)", line)
+        if entry:
+            name = entry[1]
+            texts[name] = entry[2].strip()
+        elif line.strip() and name:
+            texts[name] += " " + line.strip()
+    plain = {names: text.replace("``", "`").rstrip(".") for names, text in texts.items()}
+    return {n: text for names, text in plain.items() for n in names.split(", ")}
