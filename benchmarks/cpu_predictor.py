@@ -1,0 +1,142 @@
+"""How true are latencies predicted for this CPU, on networks that were never measured whole? A minute a network.
+
+Architectures of ``any_network.py`` with random weights, fp32 and with every quantizable layer in int8. Predicted twice:
+from the table of measured layers, added up with the conversions between them; and by a predictor that was trained on
+the measured layers of the *other* networks only, so that it never saw a layer of the one it is asked about.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import common
+import numpy as np
+from any_network import BATCH, NETWORKS, build, warm
+from common import Store, table
+
+CHOSEN = (
+    "timm:resnet18", "timm:resnet26d", "timm:seresnet18", "timm:vgg11_bn", "timm:mobilenetv1_100",
+    "timm:mobilenetv2_100", "timm:mobilenetv3_small_100", "timm:mobilenetv3_large_100", "timm:efficientnet_b0",
+    "timm:mnasnet_100", "timm:ghostnet_100", "torchvision:squeezenet1_1", "timm:regnetx_002", "timm:regnety_002",
+    "timm:convnext_atto", "timm:vit_tiny_patch16_224", "timm:repvgg_a0", "timm:fbnetc_100", "timm:lcnet_050",
+    "timm:tinynet_e", "timm:ese_vovnet19b_dw", "timm:selecsls42b", "timm:dla34", "timm:densenet121",
+)  # fmt: skip
+
+
+def measure(spec: str, args: Any) -> dict[str, Any]:
+    """Both forms of a network: measured whole, predicted from the table, and the keys of their rows."""
+    import torch
+
+    from netsmith.compression.build import integerise
+    from netsmith.compression.channels import GroupReport
+    from netsmith.compression.choices import Choices
+    from netsmith.compression.pricing import Pricing
+    from netsmith.export.onnx import to_onnx
+    from netsmith.hardware.keys import keys_of
+    from netsmith.hardware.target import get_target
+    from netsmith.network.graph import trace
+
+    side = NETWORKS[spec]
+    images = torch.randn(2 * BATCH, 3, side, side, generator=torch.Generator().manual_seed(1))
+    model = build(spec, args.seed)
+    warm(model, images)
+    graph = trace(model, (3, side, side))
+    folder = args.results / "cpu_predictor"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = get_target("cpu", threads=args.threads)
+    choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False)
+    pricing = Pricing(choices, target)
+    pricing.prepare(target.prepare)  # type: ignore[attr-defined]
+    _, quantized = integerise(model, (3, side, side), choices.layers, images, "minmax", batch=BATCH)
+    assert quantized is not None
+    contents = {"fp32": to_onnx(graph), "int8": to_onnx(quantized.graph, quantized.weight_scales)}
+    files = {}
+    for form, content in contents.items():
+        files[form] = folder / f"{spec.replace(':', '-')}-{form}.onnx"
+        files[form].write_bytes(content.SerializeToString())
+    timed = [common.time_interleaved(files, args.threads, args.seconds / 3, seed=i) for i in range(3)]
+    designs = {"fp32": choices.original, "int8": np.zeros_like(choices.original)}
+    found: dict[str, Any] = {"int8_layers": len(choices.layers), "layers": int(graph.layers.is_compute.sum())}
+    for form, design in designs.items():
+        rows = pricing.rows(design)
+        found[form] = {
+            "measured_s": float(np.median([t[form]["ms"] for t in timed])) / 1e3,
+            "sessions_s": [t[form]["ms"] / 1e3 for t in timed],
+            "predicted_s": float(pricing.predict(design)[0]) + target.cost(rows).fixed_s,
+            "rows": rows.to_dict(), "keys": keys_of(rows).tolist(),
+        }  # fmt: skip
+        files[form].unlink()
+    return found
+
+
+def main() -> None:
+    options = common.parser(__doc__ or "")
+    options.set_defaults(seconds=3.0)
+    options.add_argument("--networks", nargs="+", default=list(CHOSEN), choices=list(NETWORKS))
+    args = options.parse_args()
+    common.allow_torchvision()
+    store = Store(args.results, "cpu_predictor")
+    settings = {"threads": args.threads, "seed": args.seed}
+    found = {spec: store.cell(spec, settings, lambda s=spec: measure(s, args)) for spec in args.networks}
+    unseen = {
+        spec: store.cell(f"unseen {spec}", sorted(found), lambda s=spec: held_out(s, found, args)) for spec in found
+    }
+    report(store, args, found, unseen)
+
+
+def held_out(spec: str, found: dict[str, Any], args: Any) -> dict[str, float]:
+    """Latency of both forms of ``spec`` by a predictor trained on measured layers that it does not have."""
+    from netsmith.hardware.predictor import fit_layer_predictor
+
+    from netsmith.hardware.target import get_target
+    from netsmith.network.layers import LayerTable
+
+    target = get_target("cpu", threads=args.threads)
+    own = {tuple(k) for form in ("fp32", "int8") for k in found[spec][form]["keys"]}
+    others = {tuple(k) for s in found if s != spec for form in ("fp32", "int8") for k in found[s][form]["keys"]}
+    predictor = fit_layer_predictor(target.table, keys=sorted(others - own), seed=args.seed)  # type: ignore[attr-defined]
+    return {
+        form: float(predictor.cost(LayerTable.from_dict(found[spec][form]["rows"])).latency_s.sum())
+        for form in ("fp32", "int8")
+    }
+
+
+def report(store: Store, args: Any, found: dict[str, Any], unseen: dict[str, Any]) -> None:
+    from scipy.stats import kendalltau
+
+    rows, lines = [], []
+    for spec, f in found.items():
+        cells = [spec, f"{f['int8_layers']} of {f['layers']}"]
+        for form in ("fp32", "int8"):
+            m = f[form]["measured_s"]
+            cells += [
+                f"{m * 1e3:.3f}",
+                *(f"{100 * (p / m - 1):+.1f} %" for p in (f[form]["predicted_s"], unseen[spec][form])),
+            ]
+        rows.append(cells)
+    head = ["network", "int8 layers", "fp32, ms", "table", "unseen layers", "int8, ms", "table", "unseen layers"]
+    lines = [*table(head, rows), ""]
+    scores = []
+    for form in ("fp32", "int8"):
+        m = np.array([f[form]["measured_s"] for f in found.values()])
+        for name, p in (
+            ("table of measured layers", np.array([f[form]["predicted_s"] for f in found.values()])),
+            ("predictor, layers of other networks only", np.array([u[form] for u in unseen.values()])),
+        ):
+            error = np.abs(p / m - 1)
+            scores.append([
+                form, name, *(f"{100 * v:.1f} %" for v in (error.mean(), np.median(error), error.max())),
+                f"{100 * (error <= 0.1).mean():.0f} %", f"{kendalltau(p, m).statistic:.3f}",
+            ])  # fmt: skip
+    lines += table(["form", "predicted by", "MAPE", "median", "worst", "within 10 %", "Kendall tau"], scores)
+    notes = [
+        f"{len(found)} architectures with random weights at the side lengths of any_network.py, batch 1; measured: "
+        "median of three sessions.",
+        "table: every layer of the network measured alone, added up, with conversions and glue; the whole network was "
+        "never timed before. unseen layers: no layer with equal shape, bits and surroundings was in the training set.",
+    ]
+    store.fragment("Latency predicted for this CPU", lines, args.threads, notes)
+
+
+if __name__ == "__main__":
+    main()
