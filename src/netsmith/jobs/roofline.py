@@ -11,10 +11,11 @@ from netsmith.jobs.profile import kind_of
 from netsmith.network.layers import LayerTable
 
 
-def roofline(target: Target, **networks: LayerTable) -> dict[str, Any] | None:
+def roofline(target: Target, *, batch: int = 1, **networks: LayerTable) -> dict[str, Any] | None:
     """Roofs of a target and the layers of networks under them (Williams, Waterman, Patterson 2009).
 
     Args:
+        batch: samples at once.
         networks: name -> table of shape ``(L,)``.
 
     Returns:
@@ -26,7 +27,7 @@ def roofline(target: Target, **networks: LayerTable) -> dict[str, Any] | None:
     layers = []
     for network, given in networks.items():
         table = as_run(given, target.capabilities)
-        cost = target.cost(table)
+        cost = target.cost(table, batch)
         if cost.traffic_bytes is None:
             return None
         shown = np.flatnonzero(table.is_compute & (cost.latency_s > 0) & (cost.traffic_bytes > 0))
@@ -37,7 +38,7 @@ def roofline(target: Target, **networks: LayerTable) -> dict[str, Any] | None:
                 if roof is None:
                     return None
                 roofs[bits] = {"bits": list(bits), "macs_per_s": roof.macs_per_s, "bytes_per_s": roof.bytes_per_s}
-            macs = float(table.macs[i])
+            macs = float(table.macs[i]) * batch
             layers.append({
                 "network": network, "name": table.names[i], "kind": kind_of(table, int(i)), "bits": list(bits),
                 "intensity": macs / float(cost.traffic_bytes[i]), "macs_per_s": macs / float(cost.latency_s[i]),

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from markupsafe import escape
+
 from netsmith.report.charts import Point, Series, log, scatter
 
+_PALETTE = ("#1f62c9", "#d97706", "#0f766e", "#a21caf", "#64748b", "#b91c1c")
+_STYLE = (
+    "text{font:13px system-ui,sans-serif;fill:#5b6474}.axis{fill:#1b2230}.grid{stroke:#e3e6ec}"
+    ".roof{fill:none;stroke:#5b6474;stroke-width:1.5}.hollow{fill:none;stroke-width:1.3}.dot{fill-opacity:.75;stroke:none}"
+)
 _COLOURS = {"conv": 0, "depthwise": 1, "grouped conv": 2, "linear": 3, "matmul": 4}
 
 
@@ -43,6 +50,24 @@ def roofline_plot(roofline: Mapping[str, Any] | None) -> dict[str, Any] | None:
         title="Layers under the roofs of the target", lines=lines,
     )  # fmt: skip
     return {"plot": plot, "legend": [(s.name, s.colour, len(s.points)) for s in series]}
+
+
+def roofline_picture(roofline: Mapping[str, Any], title: str) -> str:
+    """The plot as an SVG file that needs nothing else."""
+    drawn = roofline_plot(roofline)
+    assert drawn is not None
+    style = _STYLE + "".join(f".c{n}{{fill:{c};stroke:{c}}}" for n, c in enumerate(_PALETTE))
+    names = "".join(
+        f'<tspan class="c{colour}" stroke="none" dx="12">● {escape(name)}</tspan>'
+        for name, colour, _ in drawn["legend"]
+    )
+    head = f'<text class="axis" x="8" y="-26">{escape(title)}</text><text x="-4" y="-8">{names}</text>'
+    svg = str(drawn["plot"]).replace('viewBox="0 0 520 340"', 'viewBox="0 -44 520 384" width="780"', 1)
+    svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    start = svg.index(">") + 1
+    return (
+        f'{svg[:start]}<style>{style}</style><rect y="-44" width="520" height="384" fill="#fff"/>{head}{svg[start:]}\n'
+    )
 
 
 def _bits(w: int, a: int) -> str:
