@@ -65,8 +65,9 @@ def check_target(target: Target, table: LayerTable | None = None) -> None:
 
 
 def _arrays(cost: Cost) -> dict[str, FloatArray]:
-    numeric = [f.name for f in fields(cost) if f.name not in ("bound", "fixed_s")]
-    return {name: getattr(cost, name) for name in numeric if getattr(cost, name) is not None}
+    numeric = [f.name for f in fields(cost) if f.name not in ("bound", "fixed_s", "energy_parts")]
+    arrays = {name: getattr(cost, name) for name in numeric if getattr(cost, name) is not None}
+    return arrays | {f"energy_parts[{name!r}]": values for name, values in cost.energy_parts.items()}
 
 
 def _plausible(target: Target, table: LayerTable, cost: Cost) -> None:
