@@ -117,4 +117,5 @@ def _calibration(record: Any) -> Calibration | None:
     if record is None:
         return None
     gamma = (float(record["gamma"][0]), float(record["gamma"][1]))
-    return Calibration(gamma, float(record["beta_s"]), float(record["residual"]))
+    rank = record.get("rank")
+    return Calibration(gamma, float(record["beta_s"]), float(record["residual"]), None if rank is None else float(rank))
