@@ -42,6 +42,9 @@ Model = Annotated[
 ]
 Data = Annotated[str, typer.Option(help="digits, a Hugging Face name, or a folder of images or parquet files")]
 TargetName = Annotated[str, typer.Option(help="hardware; `netsmith targets` lists it")]
+Input = Annotated[
+    str | None, typer.Option("--input", metavar="C,H,W", help="shape of one sample, if the network does not say it")
+]
 Weights = Annotated[Path | None, typer.Option(help=".safetensors or .pth file")]
 Seed = Annotated[int, typer.Option(help="equal seeds, equal results")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with what was interrupted")]
@@ -120,9 +123,7 @@ def train(
 def profile(
     model: Model,
     target: TargetName = "cpu",
-    input_shape: Annotated[
-        str | None, typer.Option("--input", metavar="C,H,W", help="shape of one sample, if the network does not say it")
-    ] = None,
+    input_shape: Input = None,
     weights: Weights = None,
     num_classes: Annotated[int | None, typer.Option(min=1)] = None,
     bits: Annotated[int, typer.Option(help="width to price weights and activations at")] = 32,
@@ -199,13 +200,58 @@ def compress(
     _finish_run(result, as_json)
 
 
-@app.command(epilog="Example:  netsmith targets --json")
-def targets(as_json: AsJson = False) -> None:
+targets_app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+app.add_typer(targets_app, name="targets", epilog="Example:  netsmith targets --json")
+
+
+@targets_app.callback(invoke_without_command=True)
+def targets(context: typer.Context, as_json: AsJson = False) -> None:
     """What hardware there is: bit-widths with kernels, channel granularity, peak, bandwidth, measured or modelled."""
+    if context.invoked_subcommand is not None:
+        return
     from netsmith.jobs.targets import list_targets
     from netsmith.report import show_targets
 
     _finish(list_targets(), as_json, show_targets)
+
+
+@targets_app.command(epilog="Example:  netsmith targets measure zoo:cifar_resnet20 --write layers-for-phone")
+def measure(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="the network whose layers are wanted")] = None,
+    input_shape: Input = None,
+    space: Annotated[
+        bool, typer.Option("--space", help="also every width and bit-width that compress may try, not just the network")
+    ] = False,
+    write: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="measure nothing; write the layers as ONNX files to time elsewhere"),
+    ] = None,
+    read: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="make a table of the times that such a folder came back with")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="table file; default for this machine is its cache")] = None,
+    weights: Weights = None,
+    num_classes: Annotated[int | None, typer.Option(min=1)] = None,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Build a latency table: of this machine, or of a device that cannot run Python.
+
+    For another device: --write a folder of single layers, time them there with any runtime as its README says, --read
+    the folder, and use the table with --target table:FILE.
+    """
+    with _progress(as_json) as progress:
+        from netsmith.jobs.measure import measure as job
+        from netsmith.units import parse_input_shape
+
+        shape = parse_input_shape(input_shape) if input_shape is not None else None
+        result = job(
+            model, input_shape=shape, space=space, write=write, read=read, out=out, weights=_text(weights),
+            num_classes=num_classes, threads=threads, progress=progress,
+        )  # fmt: skip
+    from netsmith.report import show_mapping
+
+    _finish(result, as_json, show_mapping)
 
 
 @app.command(epilog="Example:  netsmith compare runs/exact runs/uniform --targets bitfusion bismo-edge")

@@ -6,6 +6,7 @@ from typing import Any
 
 from netsmith.hardware import cpu as _cpu  # noqa: F401  registers
 from netsmith.hardware import families as _families  # noqa: F401  registers
+from netsmith.hardware import table_target as _table_target  # noqa: F401  registers
 from netsmith.hardware.target import (
     Capabilities,
     Cost,

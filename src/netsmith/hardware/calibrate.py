@@ -15,8 +15,8 @@ from netsmith.network.layers import ACTIVATION, KIND
 
 #: (channels, size) of each stage: maps and weights from a few to hundreds of KB.
 _STAGES = ((16, 32), (32, 16), (64, 8))
-_LENGTHS = (1, 6)
-_WIDTHS = (1.0, 0.5)
+LENGTHS = (1, 6)
+WIDTHS = (1.0, 0.5)
 
 
 def calibrate(threads: int = 1, seconds: float = 2.0, seed: int = 0, repeats: int = 4) -> Calibration:
@@ -29,7 +29,7 @@ def calibrate(threads: int = 1, seconds: float = 2.0, seed: int = 0, repeats: in
         seconds: time for the whole networks; the layers take about as long.
         repeats: campaigns; the least disturbed time of each network and each layer counts.
     """
-    cases = [(bits, n, width) for bits in (32, 8) for n in _LENGTHS for width in _WIDTHS]
+    cases = [(bits, n, width) for bits in (32, 8) for n in LENGTHS for width in WIDTHS]
     models = {str(case): chain(*case, seed=seed) for case in cases}
     distinct = list(dict.fromkeys(k for bits, _, width in cases for k in chain_keys(bits, 1, width)))
     whole = dict.fromkeys(cases, np.inf)
@@ -49,20 +49,25 @@ def calibrate(threads: int = 1, seconds: float = 2.0, seed: int = 0, repeats: in
     return fit(np.array(rows), np.array([whole[case] for case in cases]))
 
 
-def fit(rows: FloatArray, whole: FloatArray) -> Calibration:
-    """Least squares of relative errors, with gamma within a quarter of 1 and no negative beta.
+def fit(rows: FloatArray, whole: FloatArray, gammas: tuple[float, float] = (0.8, 1.25)) -> Calibration:
+    """Least squares of relative errors, with gamma within bounds and no negative beta.
 
     Args:
         rows: ``(M, 3)`` of each network: seconds of its floating point layers, of its integer layers, 1.
         whole: ``(M,)`` its measured latency, seconds.
+        gammas: bounds; a precision that no network has gets 1.
     """
     from scipy.optimize import lsq_linear
+    from scipy.stats import kendalltau
 
     unit = np.array([1.0, 1.0, 1e-6])  # of like size, for the solver's sake
-    bounds = ([0.8, 0.8, 0.0], [1.25, 1.25, np.inf])
+    bounds = ([gammas[0], gammas[0], 0.0], [gammas[1], gammas[1], np.inf])
     solution = lsq_linear(rows * unit / whole[:, None], np.ones(len(whole)), bounds=bounds, tol=1e-12).x * unit
-    residual = float(np.abs(rows @ solution / whole - 1).max())
-    return Calibration((float(solution[0]), float(solution[1])), float(solution[2]), residual)
+    predicted = rows @ solution
+    residual = float(np.abs(predicted / whole - 1).max())
+    gamma = [float(g) if used else 1.0 for g, used in zip(solution[:2], rows[:, :2].sum(axis=0) > 0, strict=True)]
+    tau = float(kendalltau(predicted, whole).statistic)
+    return Calibration((gamma[0], gamma[1]), float(solution[2]), residual, tau if np.isfinite(tau) else None)
 
 
 def chain_keys(bits: int, blocks: int, factor: float = 1.0) -> list[Key]:

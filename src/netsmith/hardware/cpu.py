@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.keys import ENTRY, IntArray, Key, keys_of, unique_keys
-from netsmith.hardware.target import Capabilities, Cost, FloatArray, Roof, register_target
+from netsmith.hardware.limits import bound_of, least_traffic, roof_seen
+from netsmith.hardware.target import Capabilities, Cost, Roof, register_target
 from netsmith.network.layers import KIND, LayerTable
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ class CpuTarget:
         progress: called with (done, all) while layers are measured.
         seconds_per_key: measuring time aimed at for a layer.
         measure_missing: False raises on rows that the table lacks.
-        any_device: accept a table of another device; implies not to measure.
 
     Raises:
         InputError: the file is of another device, or damaged.
@@ -55,7 +53,6 @@ class CpuTarget:
         progress: Progress | None = None,
         seconds_per_key: float = 0.02,
         measure_missing: bool = True,
-        any_device: bool = False,
     ) -> None:
         from netsmith.hardware.fingerprint import fingerprint
         from netsmith.hardware.table import LatencyTable, cached_path
@@ -70,22 +67,21 @@ class CpuTarget:
         self.progress = progress
         self.path = path or cached_path(self.name, threads, device.hash)
         self.seconds_per_key = seconds_per_key
-        self.measure_missing = measure_missing and not any_device
+        self.measure_missing = measure_missing
         self.capabilities = Capabilities(
             # blocked floating point kernels pad channels to this; integer kernels pay in steps of 4, but all of them
             # are fastest at multiples of 16
-            bits=((32, 32), (8, 8)), channel_multiple=_block(device.flags), measured=True, monotone=False,
+            bits=((32, 32), (8, 8)), channel_multiple=_block(device.flags), measured=True, runs_here=True,
+            monotone=False,
         )  # fmt: skip
         self._lock = threading.Lock()
-        if self.path.exists() and (stored := self._stored(path is None, None if any_device else device.hash)):
+        if self.path.exists() and (stored := self._stored(path is None, device.hash)):
             self.table = stored
-        elif any_device:
-            raise InputError(f"latency table {self.path} does not exist; make one with target cpu on its device")
         else:
             self.table = LatencyTable(self.name, threads, device.hash, device.to_dict())
         self.table.interpolate = bool(interpolate)
 
-    def _stored(self, ours: bool, device: str | None) -> LatencyTable | None:
+    def _stored(self, ours: bool, device: str) -> LatencyTable | None:
         """The table on disk; one in the cache that cannot be read (another version wrote it) is measured again."""
         from netsmith.hardware.table import LatencyTable
 
@@ -110,8 +106,8 @@ class CpuTarget:
         calibration = self.table.calibration
         return Cost(
             latency_s=latency,
-            bound=_bound(table, latency, self._peaks()),
-            traffic_bytes=_traffic(table),
+            bound=bound_of(table, latency, self.table),
+            traffic_bytes=least_traffic(table),
             fixed_s=0.0 if calibration is None else calibration.beta_s,
         )
 
@@ -170,23 +166,8 @@ class CpuTarget:
         self.table.save(self.path)
 
     def roof(self, w_bits: int, a_bits: int) -> Roof | None:
-        """The best rates that the table has seen: of integer or floating-point layers, and of operators that move."""
-        peaks = self._peaks()
-        peak = peaks[1] if max(w_bits, a_bits) <= 8 else peaks[0]
-        moved = [  # what takes less is mostly the clock
-            _moved(k) / e.seconds for k, e in self.table.entries.items() if k.kind >= 3 and e.seconds > 2e-6
-        ]
-        return Roof(peak, max(moved)) if peak and moved else None
-
-    def _peaks(self) -> tuple[float, float]:
-        """Fastest multiply-accumulates a second that the table has seen, floating point and integer."""
-        peaks = [0.0, 0.0]
-        for key, entry in self.table.entries.items():
-            if key.kind < 3 and entry.seconds > 0:
-                macs = key.c_in * key.c_out // key.groups * key.kernel_h * key.kernel_w * key.h_out * key.w_out
-                i = int(key.bits == 8)
-                peaks[i] = max(peaks[i], macs / entry.seconds)
-        return peaks[0], peaks[1]
+        """The best rates that the table has seen."""
+        return roof_seen(self.table, max(w_bits, a_bits))
 
 
 def _block(flags: tuple[str, ...]) -> int:
@@ -211,30 +192,6 @@ def _grid(key: Key, multiple: int) -> list[Key]:
     return [key._replace(c_in=a, c_out=b) for a in around(key.c_in) for b in around(key.c_out)]
 
 
-def _traffic(table: LayerTable) -> FloatArray:
-    """Bytes that a row must read and write at least: inputs, weights, output."""
-    a_bytes = np.where(table.a_bits <= 8, 1.0, 4.0)
-    w_bytes = np.where(table.w_bits <= 8, 1.0, 4.0)
-    two = np.where(np.isin(table.kind, [KIND["add"], KIND["mul"]]), 2, 1)
-    moved = two * table.c_in * table.h_in * table.w_in + table.c_out * table.h_out * table.w_out
-    return np.asarray(moved * a_bytes + table.weights * w_bytes, dtype=np.float64)
-
-
-def _moved(key: Key) -> float:
-    """Bytes of the input and the output of an operator without weights."""
-    width = 1.0 if key.bits == 8 else 4.0
-    return width * (key.c_in * key.h_in * key.w_in + key.c_out * key.h_out * key.w_out)
-
-
-def _bound(table: LayerTable, latency: FloatArray, peaks: tuple[float, float]) -> Any:
-    """A row that runs at a third of the machine's best rate is bound by compute, a tiny one by overhead."""
-    integer = (table.a_bits <= 8) & (table.w_bits <= 8)
-    peak = np.where(integer, peaks[1], peaks[0])
-    share = table.macs / np.maximum(latency * np.maximum(peak, 1.0), 1e-30)
-    bound = np.where(share >= 1 / 3, "compute", "memory")
-    return np.where((latency < 3e-6) & (share < 1 / 3), "overhead", bound)
-
-
 @register_target("cpu")
 def cpu(argument: str = "", **options: Any) -> CpuTarget:
     """``cpu``, ``cpu:threads=2``, ``cpu:threads=1,interpolate=16``, ``cpu:table=FILE``."""
@@ -253,13 +210,3 @@ def cpu(argument: str = "", **options: Any) -> CpuTarget:
         else:
             settings[name] = int(value)
     return CpuTarget(**settings)
-
-
-@register_target("table")
-def table(argument: str = "", **options: Any) -> CpuTarget:
-    """``table:FILE``: a latency table that ``cpu`` measured, here or on another device; measures nothing."""
-    if not argument and "path" not in options:
-        raise InputError("target table needs a file: write table:FILE")
-    target = CpuTarget(**({"path": Path(argument)} | options), any_device=True)
-    target.name = "table"
-    return target

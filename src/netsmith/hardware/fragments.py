@@ -8,7 +8,7 @@ fusions and reorders as inside a network.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ class Fragments:
     sinks: list[str] = field(default_factory=list)
     producers: list[int] = field(default_factory=list)
     consumes: list[bool] = field(default_factory=list)
+
+    closes: ClassVar[bool] = True  #: whether glue between convolutions ends in a `cons` convolution
+    behind: ClassVar[tuple[str, ...]] = ("maxpool", "avgpool")  #: kinds whose integer variants stand behind a `prod`
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
@@ -119,31 +122,10 @@ class Fragments:
     def add(self, key: Key) -> None:
         """Append the fragment of ``key``."""
         kind, integer = KINDS[key.kind], key.bits == 8
-        blocked = key.context in (BLOCKED, MIXED) and not integer
-        shape = self._input_shape(key)
-        entry = key.context == ENTRY
-        two = kind in ("add", "mul", "matmul", "concat")
-        produced = 0
-        shapes = self._input_shapes(key, shape)
-        xs: list[str] = []
-        for i, s in enumerate(shapes):
-            raw = kind == "dequantize" or (integer and not entry and kind != "quantize")
-            x = self.source(s, raw)
-            if blocked and (i == 0 or (kind in ("add", "concat") and key.context == BLOCKED)):
-                x = self.depthwise(x, s[1])
-                produced += 1
-            if entry and integer:
-                x = self.quantize(x)
-            if integer and kind not in ("quantize", "dequantize"):
-                x = self.dequantize(x)
-            if integer and kind in ("maxpool", "avgpool"):  # behind a convolution they run channels last
-                x = self.dequantize(self.quantize(self.integer_depthwise(x, s[1])))
-                produced += 1
-            xs.append(x)
-        assert len(xs) == (2 if two else 1)
+        xs, produced = self.prepared(key)
         y, rank = self._layer(kind, key, xs, integer)
         y = self._activation(ACTIVATIONS[key.activation], y) if kind != "activation" else y
-        consumes = blocked and kind != "conv" and key.h_out > 1
+        consumes = self.closes and key.context in (BLOCKED, MIXED) and not integer and kind != "conv" and key.h_out > 1
         if consumes:
             y = self.depthwise(y, key.c_out)
         out_integer = kind == "quantize" or (integer and kind != "dequantize")
@@ -154,6 +136,30 @@ class Fragments:
         self.sink(y, rank, out_integer, whole=kind == "dequantize")
         self.producers.append(produced)
         self.consumes.append(consumes)
+
+    def prepared(self, key: Key) -> tuple[list[str], int]:
+        """The inputs of ``key``'s layer as it reads them in a network, and how many `prod` convolutions they have."""
+        kind, integer = KINDS[key.kind], key.bits == 8
+        blocked = key.context in (BLOCKED, MIXED) and not integer
+        entry = key.context == ENTRY
+        produced = 0
+        xs: list[str] = []
+        for i, s in enumerate(self._input_shapes(key, self._input_shape(key))):
+            raw = kind == "dequantize" or (integer and not entry and kind != "quantize")
+            x = self.source(s, raw)
+            if blocked and (i == 0 or (kind in ("add", "concat") and key.context == BLOCKED)):
+                x = self.depthwise(x, s[1])
+                produced += 1
+            if entry and integer:
+                x = self.quantize(x)
+            if integer and kind not in ("quantize", "dequantize"):
+                x = self.dequantize(x)
+            if integer and not entry and kind in self.behind and len(s) == 4:  # there they run channels last
+                x = self.dequantize(self.quantize(self.integer_depthwise(x, s[1])))
+                produced += 1
+            xs.append(x)
+        assert len(xs) == (2 if kind in ("add", "mul", "matmul", "concat") else 1)
+        return xs, produced
 
     def _input_shape(self, key: Key) -> tuple[int, ...]:
         if KINDS[key.kind] == "linear":

@@ -53,10 +53,17 @@ def keys_of(table: LayerTable) -> IntArray:
     A row runs in an integer kernel if its activations, and its weights where it has any, have at most 8 bits; every
     other width runs in floating point. Widths below 8 are held in 8 bits.
     """
-    c = table.columns
-    compute = table.is_compute
     weighted = (table.kind == KIND["conv"]) | (table.kind == KIND["linear"])
     bits = np.where((table.a_bits <= 8) & (~weighted | (table.w_bits <= 8)), 8, 32)
+    columns = layer_columns(table)
+    out = np.stack([*(columns[n] for n in Key._fields[:12]), bits, _context(table, bits)], axis=-1)
+    return out.astype(np.int64)
+
+
+def layer_columns(table: LayerTable) -> dict[str, IntArray]:
+    """Columns of a layer table, with what does not matter for the time of a row's kind at its neutral value."""
+    c = table.columns
+    compute = table.is_compute
     is_conv = table.kind == KIND["conv"]
     pool = (table.kind == KIND["maxpool"]) | (table.kind == KIND["avgpool"])
     plain = np.isin(table.kind, _ELEMENTWISE)
@@ -72,9 +79,7 @@ def keys_of(table: LayerTable) -> IntArray:
     columns["c_in"] = np.where(channelwise, c["c_out"], c["c_in"])
     columns["h_in"] = np.where(plain, c["h_out"], c["h_in"])
     columns["w_in"] = np.where(plain, c["w_out"], c["w_in"])
-    context = _context(table, bits)
-    out = np.stack([*(columns[n] for n in Key._fields[:12]), bits, context], axis=-1)
-    return out.astype(np.int64)
+    return columns
 
 
 def _context(table: LayerTable, bits: IntArray) -> IntArray:

@@ -42,15 +42,17 @@ class Entry:
 
     Attributes:
         seconds: the undisturbed time (see :func:`quiet`).
-        iqr_s: interquartile range over all runs.
-        n: runs.
+        iqr_s: interquartile range over all runs; NaN where a user's table does not say.
+        n: runs; 0 where a user's table does not say.
         nodes: executed operators behind it; a fused layer may have none of its own.
+        energy_j: where a user's table has it.
     """
 
     seconds: float
     iqr_s: float
     n: int
     nodes: float
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,24 @@
-"""Latency tables: measured times of layers with their spread, unit, device and date; a JSON file, no pickles."""
+"""Latency tables: times of layers with their spread, unit, device and date, measured here or brought by the user."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.errors import InputError
-from netsmith.hardware.keys import Key, describe
+from netsmith.hardware.interpolation import Interpolation, Row
+from netsmith.hardware.keys import IntArray, Key, describe, keys_of
 from netsmith.hardware.microbench import Entry
-from netsmith.network.layers import COMPUTE_KINDS
+from netsmith.hardware.table_keys import FREE, Schema, describe_row
+from netsmith.network.layers import LayerTable
 
-FORMAT = "netsmith-latency-table/1"
-_FIELDS = (
-    "format", "unit", "target", "threads", "batch", "fingerprint", "device", "date", "campaigns", "calibration",
-    "columns", "rows", "seconds", "iqr_s", "n", "nodes",
-)  # fmt: skip
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -35,11 +29,13 @@ class Calibration:
         gamma: what a layer takes in a network over what it takes among copies of itself; (floating point, integer).
         beta_s: each run, for the call and its feeds.
         residual: largest relative error on the networks that were fitted.
+        rank: Kendall's tau of predicted and measured latency of these networks; None where it was not noted.
     """
 
     gamma: tuple[float, float]
     beta_s: float
     residual: float
+    rank: float | None = None
 
 
 @dataclass
@@ -50,6 +46,9 @@ class LatencyTable:
         device: the readable record of the device; ``fingerprint`` is its hash.
         campaigns: date, number of keys and control drift of every campaign that went into the table.
         interpolate: price missing channel counts between measured ones, linearly; off by default.
+        columns: of the keys; those of :class:`Key`, or those that a user's table has.
+        names: layer names of a table that has the column "name".
+        batch: samples in a run.
     """
 
     target: str
@@ -60,60 +59,93 @@ class LatencyTable:
     calibration: Calibration | None = None
     campaigns: list[dict[str, object]] = field(default_factory=list)
     interpolate: bool = False
+    columns: tuple[str, ...] = Key._fields
+    names: tuple[str, ...] = ()
+    batch: int = 1
+    _made: tuple[int, Schema, Interpolation] | None = field(default=None, init=False, repr=False, compare=False)
 
-    def missing(self, keys: list[Key]) -> list[Key]:
+    @property
+    def measured_here(self) -> bool:
+        """Whether the keys are those that netsmith itself measures; otherwise the table is a user's."""
+        return self.columns == Key._fields
+
+    @property
+    def schema(self) -> Schema:
+        """What the table tells layers apart by."""
+        return self._derived()[0]
+
+    def _derived(self) -> tuple[Schema, Interpolation]:
+        if self._made is None or self._made[0] != len(self.entries):
+            schema = Schema.of(self.columns, self.names, self.entries)
+            self._made = (len(self.entries), schema, Interpolation(self.entries, self.columns))
+        return self._made[1:]
+
+    def keys(self, table: LayerTable) -> IntArray:
+        """Keys of the rows of a layer table, ``(..., L)`` to ``(..., L, K)``."""
+        return keys_of(table) if self.measured_here else self.schema.keys(table)
+
+    def missing(self, keys: Iterable[Row]) -> list[Key]:
         """Keys that the table cannot price."""
-        return [k for k in keys if k not in self.entries and not (self.interpolate and self._corners(k))]
+        return [as_key(k) for k in keys if not self._known(k)]
 
-    def seconds(self, key: Key) -> float:
+    def _known(self, key: Row) -> bool:
+        return key in self.entries or key[0] == FREE or (self.interpolate and bool(self._corners(key)))
+
+    def seconds(self, key: Row) -> float:
         """Time of a layer inside a network, never negative.
 
         Raises:
             InputError: the key was not measured and cannot be interpolated.
         """
-        entry = self.entries.get(key)
-        if entry is not None:
-            return self._corrected(entry, key.bits)
+        return sum(weight * self._corrected(k) for k, weight in self._parts(key))
+
+    def price(self, keys: IntArray) -> FloatArray:
+        """Times of distinct keys, ``(U, K)`` to ``(U,)``."""
+        return np.array([self.seconds(as_key(row)) for row in keys.tolist()], dtype=np.float64)
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether every row has an energy."""
+        return bool(self.entries) and all(e.energy_j is not None for e in self.entries.values())
+
+    def energy(self, keys: IntArray) -> FloatArray:
+        """Energies of distinct keys, ``(U, K)`` to ``(U,)``, joules; for a table that has them."""
+        parts = (self._parts(as_key(row)) for row in keys.tolist())
+        return np.array([sum(w * (self.entries[k].energy_j or 0.0) for k, w in p) for p in parts], dtype=np.float64)
+
+    def describe(self, key: Row) -> str:
+        """A key in words, for messages."""
+        return describe(as_key(key)) if self.measured_here else describe_row(key, self.columns, self.names)
+
+    def _parts(self, key: Row) -> list[tuple[Key, float]]:
+        """Measured keys whose weighted sum is the price of ``key``."""
+        if key in self.entries:
+            return [(as_key(key), 1.0)]
+        if key[0] == FREE:
+            return []
         corners = self._corners(key) if self.interpolate else []
         if not corners:
             raise InputError(
-                f"the latency table has no {describe(key)}; measure it first (targets measure), or allow interpolation "
-                "between measured channel counts"
+                f"the latency table has no {self.describe(key)}; measure it first (targets measure), or allow "
+                "interpolation between measured channel counts"
             )
-        return sum(w * self._corrected(self.entries[k], key.bits) for k, w in corners)
+        return corners
 
-    def price(self, keys: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Times of distinct keys, ``(U, 14)`` to ``(U,)``."""
-        return np.array([self.seconds(Key(*row)) for row in keys.tolist()], dtype=np.float64)
+    def _corrected(self, key: Key) -> float:
+        gamma = 1.0 if self.calibration is None else self.calibration.gamma[int(self.is_integer(key))]
+        return self.entries[key].seconds * gamma
 
-    def _corrected(self, entry: Entry, bits: int) -> float:
-        return entry.seconds * (1.0 if self.calibration is None else self.calibration.gamma[int(bits == 8)])
+    def is_integer(self, key: Row) -> bool:
+        """Whether a key is of an integer kernel; a table without bits is taken for floating point."""
+        if self.measured_here:
+            return as_key(key).bits == 8
+        return "a_bits" in self.columns and 0 < key[self.columns.index("a_bits")] <= 8
 
-    def _corners(self, key: Key) -> list[tuple[Key, float]]:
-        """Measured keys around ``key`` in its channel counts, with weights that sum to 1; empty if outside of them."""
-        tied = key.groups > 1 and key.groups == key.c_in
-        same = [
-            k for k in self.entries
-            if (k[0], *k[3:6], *k[7:]) == (key[0], *key[3:6], *key[7:])
-            and (k.groups == k.c_in if tied else k.groups == key.groups)
-        ]  # fmt: skip
-        if tied or (key.kind >= COMPUTE_KINDS and key.c_in == key.c_out):
-            line = {k.c_in: k for k in same if k.c_in == k.c_out}
-            around = _around(key.c_in, line)
-            if around or tied:
-                return [(line[c], w) for c, w in around]
-        grid = {(k.c_in, k.c_out): k for k in same}
-        ins = _around(key.c_in, {k.c_in: k for k in same})
-        outs = _around(key.c_out, {k.c_out: k for k in same})
-        corners = [((a, b), u * v) for a, u in ins for b, v in outs]
-        if not corners or any(c not in grid for c, _ in corners):
-            return []
-        return [(grid[c], w) for c, w in corners]
-
-    # ---- file -------------------------------------------------------------------------------------------------------
+    def _corners(self, key: Row) -> list[tuple[Key, float]]:
+        return [(as_key(k), w) for k, w in self._derived()[1].corners(key)]
 
     def merged(self, other: LatencyTable) -> LatencyTable:
-        """This table with the entries of ``other`` that it lacks."""
+        """This table with the entries of ``other`` that it lacks; both have the same columns."""
         return replace(
             self,
             entries={**other.entries, **self.entries},
@@ -123,25 +155,9 @@ class LatencyTable:
 
     def save(self, path: Path) -> None:
         """Write atomically; a reader sees the old file or the new one."""
-        keys = list(self.entries)
-        record: dict[str, Any] = {
-            "format": FORMAT, "unit": "seconds", "target": self.target, "threads": self.threads, "batch": 1,
-            "fingerprint": self.fingerprint, "device": dict(self.device),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "campaigns": self.campaigns,
-            "calibration": None if self.calibration is None else vars(self.calibration),
-            "columns": list(Key._fields), "rows": [list(k) for k in keys],
-            "seconds": [self.entries[k].seconds for k in keys], "iqr_s": [self.entries[k].iqr_s for k in keys],
-            "n": [self.entries[k].n for k in keys], "nodes": [self.entries[k].nodes for k in keys],
-        }  # fmt: skip
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(record, file)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        from netsmith.hardware.table_file import save
+
+        save(self, path)
 
     @classmethod
     def load(cls, path: Path, fingerprint: str | None = None) -> LatencyTable:
@@ -154,66 +170,15 @@ class LatencyTable:
         Raises:
             InputError: the file is no table, is incomplete, or is of another device.
         """
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{path} cannot be read as a latency table ({error}); delete it or measure again"
-            ) from error
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise InputError(f"{path} is not a latency table of format {FORMAT}; measure again")
-        lacking = [f for f in _FIELDS if f not in record]
-        if lacking:
-            raise InputError(f"{path} is an incomplete latency table: it lacks {', '.join(lacking)}; measure again")
-        if record["unit"] != "seconds":
-            raise InputError(f"{path} is in {record['unit']!r}, not in seconds; convert it or measure again")
-        if fingerprint is not None and record["fingerprint"] != fingerprint:
-            device = record["device"].get("processor", "unknown") if isinstance(record["device"], dict) else "unknown"
-            raise InputError(
-                f"{path} was measured on another device or runtime ({device}, {record['fingerprint']}), not on this "
-                f"one ({fingerprint}); measure again here"
-            )
-        try:
-            return cls(
-                target=record["target"], threads=int(record["threads"]), fingerprint=record["fingerprint"],
-                device=record["device"], entries=_entries(record), calibration=_calibration(record["calibration"]),
-                campaigns=list(record["campaigns"]),
-            )  # fmt: skip
-        except (TypeError, ValueError, KeyError) as error:
-            raise InputError(f"{path} is a damaged latency table: {error}; measure again") from error
+        from netsmith.hardware.table_file import load
+
+        return load(path, fingerprint)
 
 
-def _entries(record: dict[str, Any]) -> dict[Key, Entry]:
-    if tuple(record["columns"]) != Key._fields:
-        raise ValueError(f"columns {record['columns']} are not {list(Key._fields)}")
-    columns = [record[k] for k in ("seconds", "iqr_s", "n", "nodes")]
-    if any(len(c) != len(record["rows"]) for c in columns):
-        raise ValueError("its columns differ in length")
-    entries = {}
-    for row, seconds, iqr, n, nodes in zip(record["rows"], *columns, strict=True):
-        if not (math.isfinite(seconds) and seconds >= 0 and n > 0):
-            raise ValueError(f"row {row} has {n} runs of {seconds} s")
-        entries[Key(*(int(v) for v in row))] = Entry(float(seconds), float(iqr), int(n), float(nodes))
-    return entries
-
-
-def _calibration(record: Any) -> Calibration | None:
-    if record is None:
-        return None
-    gamma = (float(record["gamma"][0]), float(record["gamma"][1]))
-    return Calibration(gamma, float(record["beta_s"]), float(record["residual"]))
-
-
-def _around(value: int, known: Mapping[int, object]) -> list[tuple[int, float]]:
-    """The nearest measured counts at or around ``value`` with linear weights; empty outside the measured range."""
-    if value in known:
-        return [(value, 1.0)]
-    low = [k for k in known if k < value]
-    high = [k for k in known if k > value]
-    if not low or not high:
-        return []
-    a, b = max(low), min(high)
-    return [(a, (b - value) / (b - a)), (b, (value - a) / (b - a))]
+def as_key(row: Iterable[int]) -> Key:
+    """A row as a dictionary key; a user's columns have no names of their own."""
+    values = tuple(row)
+    return Key(*values) if len(values) == len(Key._fields) else cast(Key, values)
 
 
 def cache_folder() -> Path:

@@ -59,12 +59,14 @@ class Capabilities:
             what a network as given runs at.
         channel_multiple: preferred granularity of channel counts.
         measured: True if costs were measured on the device, False if they come from a model.
+        runs_here: whole networks can be timed on it from here; otherwise they are predicted only.
         monotone: more channels or a larger batch never cost less.
     """
 
     bits: tuple[tuple[int, int], ...] = ((32, 32), (8, 8))
     channel_multiple: int = 1
     measured: bool = False
+    runs_here: bool = False
     monotone: bool = True
 
 

@@ -48,7 +48,7 @@ class Stages:
         self.graph, self.choices = subject.graph, subject.choices
         self.pricing = Pricing(self.choices, target)
         self.norm = subject.data.normalisation
-        self.simulated = not target.capabilities.measured
+        self.simulated = not target.capabilities.runs_here
 
     def first_screen(self) -> None:
         table, s = self.graph.layers, self.subject

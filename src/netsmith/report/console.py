@@ -71,7 +71,7 @@ def show_profile(result: Mapping[str, Any]) -> None:
     table.add_row("[bold]all[/]", *(_cell(sums, key) for key in columns))
     console.print(table)
     if totals.get("simulated"):
-        console.print(f"[dim]latencies come from a model of {escape(result['target'])}, none was measured[/]")
+        console.print(f"[dim]simulated: latencies come from a model of {escape(result['target'])}[/]")
     for name, reason in frozen.items():
         console.print(f"[yellow]*[/] {escape(name)}: {escape(reason)}", soft_wrap=True)
 

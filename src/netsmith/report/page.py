@@ -151,7 +151,7 @@ def _facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> list[tuple[
         facts += [(k, _plain(v)) for k, v in device.items() if v not in (None, "", [])]
     target = summary.get("target") or config.get("target")
     if target and summary.get("simulated"):
-        facts.append(("latency", f"from a model of {target}; none was measured"))
+        facts.append(("latency", f"predicted by target {target}; the network itself was not measured"))
     elif target:
         facts.append(("target", str(target)))
     threads = config.get("threads")

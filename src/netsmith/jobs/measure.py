@@ -1,0 +1,98 @@
+"""The latency table of a device: measured here, or on a device that cannot run Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from netsmith.compression.branches import find_branches
+from netsmith.compression.channels import GroupReport
+from netsmith.compression.choices import Choices
+from netsmith.compression.groups import find_groups
+from netsmith.compression.pricing import Pricing
+from netsmith.errors import InputError
+from netsmith.hardware.exchange import measure_here, read_timings, write_layers
+from netsmith.hardware.target import get_target
+from netsmith.network.graph import trace
+from netsmith.network.layers import LayerTable
+from netsmith.network.load import load_model
+from netsmith.progress import Progress, Silent
+
+
+def measure(
+    model: Any = None, *, input_shape: tuple[int, ...] | None = None, space: bool = False,
+    write: str | Path | None = None, read: str | Path | None = None, out: str | Path | None = None,
+    weights: str | None = None, num_classes: int | None = None, threads: int = 1, progress: Progress | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Build a latency table for the layers of a network.
+
+    Args:
+        model: MODEL or a module; not needed with ``read``.
+        input_shape: ``(C, H, W)``; needed where the network does not say it.
+        space: price every width, branch and bit-width that ``compress`` may try, not just the network in fp32 and int8.
+        write: new folder for the layers as ONNX files, to be timed on another device; nothing is measured.
+        read: folder that ``write`` made, with its ``timings.csv`` filled in.
+        out: table file to write; for this machine its cache by default.
+        threads: threads that a layer runs on, on this machine.
+
+    Returns:
+        ``layers``, how many distinct ones; ``table`` (a file) and ``target``, the words for ``--target``; or ``folder``.
+
+    Raises:
+        InputError: options that contradict each other, or input that cannot be used.
+    """
+    progress = progress or Silent()
+    if read is not None:
+        if model is not None or write is not None:
+            raise InputError("--read takes the times of a folder as they are; drop the network and --write")
+        if out is None:
+            raise InputError("say where the table is to go: --out device.json")
+        progress.stage("reading times")
+        table = read_timings(Path(read))
+        table.save(Path(out))
+        return {"layers": len(table.entries), "table": str(out), "target": f"table:{out}"}
+    if model is None:
+        raise InputError("name the network whose layers are to be measured, or --read a folder of times")
+    progress.stage("load")
+    rows = _rows(model, input_shape, space, weights, num_classes)
+    if write is not None:
+        if out is not None:
+            raise InputError("--out is the table of --read; drop it here")
+        progress.stage("writing layers")
+        count = write_layers(rows, Path(write), progress=progress.update)
+        return {"layers": count, "folder": str(write), "next": f"time the files as {Path(write) / 'README.md'} says"}
+    progress.stage("latency table")
+    path = Path(out) if out is not None else None
+    table = measure_here(rows, threads=threads, path=path, progress=progress.update)
+    target = f"table:{out}" if out is not None else "cpu" if threads == 1 else f"cpu:threads={threads}"
+    where = str(out) if out is not None else str(get_target("cpu", threads=threads).path)  # type: ignore[attr-defined]
+    return {"layers": len(table.entries), "table": where, "target": target}
+
+
+def _rows(
+    model: Any, input_shape: tuple[int, ...] | None, space: bool, weights: str | None, num_classes: int | None
+) -> LayerTable:
+    """Every distinct row of a network in fp32 and in int8, or of all that a search may make of it."""
+    loaded = load_model(model, weights=weights, num_classes=num_classes, input_shape=input_shape)
+    shape = input_shape or loaded.input_shape
+    if shape is None:
+        raise InputError(f"{loaded.spec} does not say what input it takes; give it with --input C,H,W")
+    graph = trace(loaded.model, tuple(shape))
+    target = get_target("cpu")
+    if space:
+        example = torch.zeros(2, *shape).normal_(generator=torch.Generator().manual_seed(0))
+        report, branches = find_groups(loaded.model, example), find_branches(loaded.model, example)
+        multiple = target.capabilities.channel_multiple
+        choices = Choices.of(graph, report, branches, multiple=multiple)
+    else:
+        choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False)
+    pricing = Pricing(choices, target)
+    found: list[LayerTable] = [pricing.rows(choices.original), pricing.rows(np.zeros_like(choices.original))]
+    pricing.prepare(lambda rows, progress: found.append(rows))
+    columns: dict[str, Any] = {k: np.concatenate([t.columns[k] for t in found]) for k in found[0].columns}
+    index = np.unique(np.stack(list(columns.values())), axis=1, return_index=True)[1]
+    distinct: dict[str, Any] = {k: v[index] for k, v in columns.items()}
+    return LayerTable(names=("row",) * len(index), **distinct)
