@@ -39,7 +39,7 @@ def measure(
         threads: threads that a layer runs on, on this machine.
 
     Returns:
-        ``layers``, how many distinct ones; ``table`` (a file) and ``target``, the words for ``--target``; or ``folder``.
+        ``layers``, how many distinct ones; ``table``, a file, and ``target``, words for ``--target``; or ``folder``.
 
     Raises:
         InputError: options that contradict each other, or input that cannot be used.

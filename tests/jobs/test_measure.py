@@ -1,0 +1,78 @@
+"""Tables of devices: the layers of a network go out, their times come back and price it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from netsmith.errors import InputError
+from netsmith.jobs.measure import measure
+from netsmith.jobs.profile import profile
+
+MODEL = "zoo:digits?channels=16&blocks=1"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def pretend(folder: Path) -> None:
+    """Fill in times as a device would: 1 us and 1 ns a multiply-accumulate for every copy of a layer."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    seconds = {network["file"]: 1e-3 for network in manifest["networks"]}
+    for layer in [manifest["control"], *manifest["layers"]]:
+        key = dict(zip(manifest["columns"], layer["key"], strict=True))
+        macs = key["c_in"] * key["c_out"] // key["groups"] * key["kernel_h"] * key["kernel_w"]
+        macs *= key["h_out"] * key["w_out"] if key["kind"] < 3 else 0
+        seconds[layer["without"]] = 1e-4
+        seconds[layer["file"]] = 1e-4 + layer["copies"] * (1e-6 + macs * 1e-9)
+    lines = []
+    for line in (folder / "timings.csv").read_text().splitlines():
+        if line.startswith(("# threads:", "file,")):
+            lines.append(line)
+        elif line.startswith("#"):
+            lines.append(f"{line} a pretended phone" if "date" not in line else f"{line} 2026-01-01")
+        elif not line.startswith("layers/network-"):
+            lines.append(f"{line.split(',')[0]},50,{seconds[line.split(',')[0]]!r},0")
+    (folder / "timings.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_layers_go_out_and_their_times_price_the_network(tmp_path: Path) -> None:
+    sent = measure(MODEL, write=tmp_path / "layers")
+    assert sent["layers"] > 5 and (tmp_path / "layers" / "README.md").is_file()
+    pretend(tmp_path / "layers")
+    back = measure(read=tmp_path / "layers", out=tmp_path / "phone.json")
+    assert back["target"] == f"table:{tmp_path / 'phone.json'}"
+    for bits in (32, 8):
+        found = profile(MODEL, target=back["target"], input_shape=(1, 8, 8), bits=bits)
+        for row in found["layers"]:
+            assert row["latency_s"] == pytest.approx(1e-6 + row["macs"] * 1e-9, rel=1e-6)
+
+
+def test_this_machine_into_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETSMITH_CACHE", str(tmp_path / "cache"))
+    found = measure(MODEL, out=tmp_path / "here.json")
+    whole = profile(MODEL, target=found["target"], input_shape=(1, 8, 8))
+    assert whole["totals"]["latency_s"] > 0 and found["layers"] >= len(whole["layers"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "name the network"),
+        ({"read": "x"}, "--out"),
+        ({"read": "x", "model": MODEL, "out": "y"}, "drop the network"),
+        ({"read": "nothing-there", "out": "y"}, "manifest.json is missing"),
+        ({"model": MODEL, "write": "x", "out": "y"}, "drop it here"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    options: dict[str, str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=words):
+        measure(**options)  # type: ignore[arg-type]
