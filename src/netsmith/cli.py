@@ -119,7 +119,7 @@ def train(
     _finish(result, as_json, show_training)
 
 
-@app.command(epilog="Example:  netsmith profile zoo:resnet20 --target cpu --input 3,32,32")
+@app.command(epilog="Example:  netsmith profile zoo:cifar_resnet20 --target cpu --input 3,32,32")
 def profile(
     model: Model,
     target: TargetName = "cpu",
