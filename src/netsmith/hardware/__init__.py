@@ -23,7 +23,7 @@ from netsmith.hardware.target import (
 )
 
 _LAZY = {
-    "CpuTarget": "cpu", "LatencyTable": "table", "Calibration": "table", "Fingerprint": "fingerprint",
+    "CpuTarget": "cpu", "LatencyTable": "table", "Calibration": "calibration", "Fingerprint": "fingerprint",
     "fingerprint": "fingerprint", "Timing": "timing", "Ratio": "timing", "ratio": "timing", "time_models": "timing",
     "NodeTime": "profiling", "Profile": "profiling", "profile_nodes": "profiling", "optimised_model": "profiling",
     "load_config": "families", "register_family": "families", "family_names": "families", "family_schema": "families",

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from netsmith.hardware.calibration import Calibration
 from netsmith.hardware.fragments import OPSET, Fragments
 from netsmith.hardware.keys import BLOCKED, ENTRY, PLAIN, Key
 from netsmith.hardware.microbench import FloatArray, measure
-from netsmith.hardware.table import Calibration
 from netsmith.hardware.timing import time_models
 from netsmith.network.layers import ACTIVATION, KIND
 

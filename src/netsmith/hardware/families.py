@@ -13,7 +13,7 @@ from typing import Any
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.schema import Parameter, describe, markdown, read_mapping
-from netsmith.hardware.target import Target, register_target
+from netsmith.hardware.target import Target, register_target, register_target_file
 
 CONFIGS = Path(__file__).parent / "configs"
 _ROOFLINE = "write roofline:peak=64e9,peak8=256e9,bandwidth=12e9 (peak in MAC/s, peakN at N bits, bandwidth in bytes/s)"
@@ -215,6 +215,7 @@ for _name, _config in (("roofline", "Roofline"), ("systolic", "Systolic"), ("bis
     register_family(_name, f"netsmith.hardware.{_name}", f"{_config}Config", _config)
 register_family("bitfusion", "netsmith.hardware.bitfusion", "BitFusionConfig", "BitFusion")
 
+register_target_file(".toml", lambda path, **options: load_config(path, overrides=options))
 register_target("roofline")(_roofline)
 for _name in packaged_names():
     register_target(_name)(_packaged(_name))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,3 +123,9 @@ def describe(key: Key) -> str:
         f"{KINDS[key.kind]}{act} {key.c_in}x{key.h_in}x{key.w_in} -> {key.c_out}x{key.h_out}x{key.w_out} "
         f"kernel {key.kernel_h}x{key.kernel_w} stride {key.stride} groups {key.groups} {key.bits} bits"
     )
+
+
+def as_key(row: Iterable[int]) -> Key:
+    """A row as a dictionary key; a user's columns have no names of their own."""
+    values = tuple(row)
+    return Key(*values) if len(values) == len(Key._fields) else cast(Key, values)

@@ -6,36 +6,20 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.errors import InputError
+from netsmith.hardware import table_file
+from netsmith.hardware.calibration import Calibration
 from netsmith.hardware.interpolation import Interpolation, Row
-from netsmith.hardware.keys import IntArray, Key, describe, keys_of
+from netsmith.hardware.keys import IntArray, Key, as_key, describe, keys_of
 from netsmith.hardware.microbench import Entry
 from netsmith.hardware.table_keys import FREE, Schema, describe_row
 from netsmith.network.layers import LayerTable
 
 FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """From single layers to a whole network: ``T = beta + gamma * sum_i t_i``, in seconds.
-
-    Attributes:
-        gamma: what a layer takes in a network over what it takes among copies of itself; (floating point, integer).
-        beta_s: each run, for the call and its feeds.
-        residual: largest relative error on the networks that were fitted.
-        rank: Kendall's tau of predicted and measured latency of these networks; None where it was not noted.
-    """
-
-    gamma: tuple[float, float]
-    beta_s: float
-    residual: float
-    rank: float | None = None
 
 
 @dataclass
@@ -155,9 +139,7 @@ class LatencyTable:
 
     def save(self, path: Path) -> None:
         """Write atomically; a reader sees the old file or the new one."""
-        from netsmith.hardware.table_file import save
-
-        save(self, path)
+        table_file.save(path, vars(self))
 
     @classmethod
     def load(cls, path: Path, fingerprint: str | None = None) -> LatencyTable:
@@ -170,15 +152,7 @@ class LatencyTable:
         Raises:
             InputError: the file is no table, is incomplete, or is of another device.
         """
-        from netsmith.hardware.table_file import load
-
-        return load(path, fingerprint)
-
-
-def as_key(row: Iterable[int]) -> Key:
-    """A row as a dictionary key; a user's columns have no names of their own."""
-    values = tuple(row)
-    return Key(*values) if len(values) == len(Key._fields) else cast(Key, values)
+        return cls(**table_file.load(path, fingerprint))
 
 
 def cache_folder() -> Path:

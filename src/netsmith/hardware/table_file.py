@@ -6,15 +6,16 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from netsmith.errors import InputError
+from netsmith.hardware.calibration import Calibration
 from netsmith.hardware.interpolation import Row
-from netsmith.hardware.keys import Key
+from netsmith.hardware.keys import Key, as_key
 from netsmith.hardware.microbench import Entry
-from netsmith.hardware.table import Calibration, LatencyTable, as_key
 from netsmith.hardware.table_keys import COLUMNS
 
 FORMAT = "netsmith-latency-table/1"
@@ -24,23 +25,23 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def save(table: LatencyTable, path: Path) -> None:
-    """Write atomically; a reader sees the old file or the new one."""
-    keys = list(table.entries)
-    entries = list(table.entries.values())
+def save(path: Path, fields: Mapping[str, Any]) -> None:
+    """Write the fields of a ``LatencyTable`` atomically; a reader sees the old file or the new one."""
+    entries: dict[Key, Entry] = fields["entries"]
+    calibration = fields["calibration"]
     record: dict[str, Any] = {
-        "format": FORMAT, "unit": "seconds", "target": table.target, "threads": table.threads, "batch": table.batch,
-        "fingerprint": table.fingerprint, "device": dict(table.device),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"), "campaigns": table.campaigns,
-        "calibration": None if table.calibration is None else vars(table.calibration),
-        "columns": list(table.columns), "rows": [list(k) for k in keys], "seconds": [e.seconds for e in entries],
-        "iqr_s": [None if math.isnan(e.iqr_s) else e.iqr_s for e in entries],
-        "n": [e.n for e in entries], "nodes": [e.nodes for e in entries],
+        "format": FORMAT, "unit": "seconds", "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **{k: fields[k] for k in ("target", "threads", "batch", "fingerprint", "campaigns")},
+        "device": dict(fields["device"]), "calibration": None if calibration is None else vars(calibration),
+        "columns": list(fields["columns"]), "rows": [list(k) for k in entries],
+        "seconds": [e.seconds for e in entries.values()],
+        "iqr_s": [None if math.isnan(e.iqr_s) else e.iqr_s for e in entries.values()],
+        "n": [e.n for e in entries.values()], "nodes": [e.nodes for e in entries.values()],
     }  # fmt: skip
-    if table.names:
-        record["names"] = list(table.names)
-    if any(e.energy_j is not None for e in entries):
-        record["energy_j"] = [e.energy_j for e in entries]
+    if fields["names"]:
+        record["names"] = list(fields["names"])
+    if any(e.energy_j is not None for e in entries.values()):
+        record["energy_j"] = [e.energy_j for e in entries.values()]
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
@@ -52,8 +53,8 @@ def save(table: LatencyTable, path: Path) -> None:
         raise
 
 
-def load(path: Path, fingerprint: str | None = None) -> LatencyTable:
-    """Read what :func:`save` wrote; see :meth:`LatencyTable.load`."""
+def load(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
+    """The fields that :func:`save` wrote; see :meth:`LatencyTable.load`."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -76,12 +77,12 @@ def load(path: Path, fingerprint: str | None = None) -> LatencyTable:
         columns = tuple(record["columns"])
         if columns != Key._fields and (not columns or not set(columns) <= set(COLUMNS)):
             raise ValueError(f"columns {list(columns)} are not {list(Key._fields)}")
-        return LatencyTable(
-            target=record["target"], threads=int(record["threads"]), fingerprint=record["fingerprint"],
-            device=record["device"], entries=_entries(record, columns, names),
-            calibration=_calibration(record["calibration"]), campaigns=list(record["campaigns"]),
-            columns=columns, names=names, batch=int(record["batch"]),
-        )  # fmt: skip
+        return {
+            "target": record["target"], "threads": int(record["threads"]), "fingerprint": record["fingerprint"],
+            "device": record["device"], "entries": _entries(record, columns, names),
+            "calibration": _calibration(record["calibration"]), "campaigns": list(record["campaigns"]),
+            "columns": columns, "names": names, "batch": int(record["batch"]),
+        }  # fmt: skip
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(f"{path} is a damaged latency table: {error}; measure again") from error
 

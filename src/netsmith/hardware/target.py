@@ -168,6 +168,7 @@ class CostTable:
 
 
 _REGISTRY: dict[str, Callable[..., Target]] = {}
+_FILES: dict[str, Callable[..., Target]] = {}
 
 
 def register_target(name: str) -> Callable[[Callable[..., Target]], Callable[..., Target]]:
@@ -178,6 +179,11 @@ def register_target(name: str) -> Callable[[Callable[..., Target]], Callable[...
         return factory
 
     return add
+
+
+def register_target_file(suffix: str, opened: Callable[..., Target]) -> None:
+    """Let a file whose name ends with ``suffix`` be a target; ``opened`` takes its path."""
+    _FILES[suffix] = opened
 
 
 def target_names() -> list[str]:
@@ -191,10 +197,9 @@ def get_target(spec: str, **options: Any) -> Target:
     Raises:
         InputError: unknown name; the nearest known one is proposed. Or the file cannot be used.
     """
-    if spec.endswith(".toml"):
-        from netsmith.hardware.families import load_config
-
-        return load_config(spec, overrides=options)
+    for suffix, opened in _FILES.items():
+        if spec.endswith(suffix):
+            return opened(spec, **options)
     name, _, argument = spec.partition(":")
     if name not in _REGISTRY:
         hint = did_you_mean(name, target_names())

@@ -13,10 +13,11 @@ import numpy as np
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.files import read_json
+from netsmith.hardware.calibration import Calibration
 from netsmith.hardware.exchange.write import FORMAT, quantizing
 from netsmith.hardware.keys import Key
 from netsmith.hardware.microbench import Entry
-from netsmith.hardware.table import Calibration, LatencyTable
+from netsmith.hardware.table import LatencyTable
 from netsmith.hardware.table_readers.assemble import Time
 from netsmith.hardware.table_readers.columns import columns_of, time_of
 from netsmith.hardware.table_readers.raw import Raw, read_raw

@@ -12,12 +12,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from netsmith.errors import InputError, did_you_mean
-
-if TYPE_CHECKING:
-    from netsmith.hardware.table import LatencyTable
+from netsmith.hardware.table import LatencyTable
 
 __all__ = ["read_table"]
 
@@ -35,7 +32,6 @@ def read_table(path: Path, *, unit: str | None = None, layout: str | None = None
     Raises:
         InputError: the file cannot be read or understood; names the file, the line and the column.
     """
-    from netsmith.hardware.table_file import load as load_own
     from netsmith.hardware.table_readers.blocks import is_blocks, read_blocks
     from netsmith.hardware.table_readers.named import read_named
     from netsmith.hardware.table_readers.raw import read_raw
@@ -48,7 +44,7 @@ def read_table(path: Path, *, unit: str | None = None, layout: str | None = None
         raise InputError(f"latency table {path} does not exist; make one with target cpu on its device, or name yours")
     raw = read_raw(path)
     if str(raw.meta.get("format")).startswith("netsmith-"):
-        return load_own(path)
+        return LatencyTable.load(path)
     raw = replace(raw, meta=raw.meta | {k: v for k, v in {"unit": unit, "layout": layout}.items() if v})
     if raw.rows is not None:
         return read_rows(raw)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from netsmith.errors import InputError
-from netsmith.hardware.keys import IntArray, Key
+from netsmith.hardware.keys import IntArray, Key, as_key
 from netsmith.hardware.microbench import Entry
-from netsmith.hardware.table import LatencyTable, as_key
+from netsmith.hardware.table import LatencyTable
 from netsmith.hardware.table_readers.raw import Raw
 
 
