@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netsmith.hardware import cpu as _cpu  # noqa: F401  registers
+from netsmith.hardware.bitfusion import register as _bitfusion  # noqa: F401  registers
 from netsmith.hardware.target import (
     Capabilities,
     Cost,
@@ -23,6 +24,7 @@ _LAZY = {
     "CpuTarget": "cpu", "LatencyTable": "table", "Calibration": "table", "Fingerprint": "fingerprint",
     "fingerprint": "fingerprint", "Timing": "timing", "Ratio": "timing", "ratio": "timing", "time_models": "timing",
     "NodeTime": "profiling", "Profile": "profiling", "profile_nodes": "profiling", "optimised_model": "profiling",
+    "BitFusion": "bitfusion", "BitFusionConfig": "bitfusion",
 }  # fmt: skip
 
 __all__ = [
