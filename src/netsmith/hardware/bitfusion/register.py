@@ -25,7 +25,10 @@ def _factory(name: str) -> Callable[..., Target]:
                 raise InputError(
                     f"target {name} has no parameter {key!r}{did_you_mean(key, known)}; known ones: {', '.join(known)}"
                 )
-        return BitFusion(dataclasses.replace(published(name), **changes), name)
+        try:
+            return BitFusion(dataclasses.replace(published(name), **changes), name)
+        except InputError as error:
+            raise InputError(f"target {name}: {error}") from error
 
     build.__doc__ = f"``{name}``, or ``{name}:dram_pj_per_bit=6,clock_hz=1e9`` with parameters of its file changed."
     return build

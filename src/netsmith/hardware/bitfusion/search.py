@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.hardware.bitfusion.config import BitFusionConfig
-from netsmith.hardware.bitfusion.orders import walks
+from netsmith.hardware.bitfusion.orders import full_orders, walks
 from netsmith.hardware.bitfusion.tiles import Candidates, candidates, ceil_div
 from netsmith.hardware.bitfusion.workload import ACCUMULATOR_BITS, Dense
 from netsmith.network.layers import IntArray
@@ -23,7 +23,6 @@ COUNTS = (
 #: How it is executed: tile sizes in the order of ``LOOPS``, and the code of the loop order.
 CHOICES = ("tile_b", "tile_ow", "tile_oh", "tile_ic", "tile_oc", "loop_order")
 COLUMNS = COUNTS + CHOICES
-_NEVER = np.iinfo(np.int64).max
 
 
 def energies_pj(counts: IntArray, config: BitFusionConfig) -> dict[str, NDArray[np.float64]]:
@@ -68,7 +67,7 @@ def _best(dense: Dense, found: Candidates, config: BitFusionConfig) -> IntArray:
 
 
 def _bound(found: Candidates, config: BitFusionConfig) -> IntArray:
-    """Cycles that no loop order can beat: every operand moved once, nothing resident but one tile."""
+    """Cycles that no loop order can beat: every operand is moved at least once, and at least one tile is resident."""
     b, ow, oh, ic, oc = found.trips
     pixels = b * ow * oh
     moved = found.inputs * (pixels * ic) + found.weights * (ic * oc) + 2 * found.outputs * (pixels * oc)
@@ -79,9 +78,9 @@ def _bound(found: Candidates, config: BitFusionConfig) -> IntArray:
 
 def _fewest_cycles(found: Candidates, config: BitFusionConfig) -> IntArray:
     """Cycles of each candidate in its fastest loop order."""
-    fewest = np.full(len(found.problem), _NEVER)
+    fewest = np.empty(len(found.problem), dtype=np.int64)
     for walk in walks(found, config):
-        fewest[walk.index] = np.minimum(fewest[walk.index], walk.cycles)
+        fewest[walk.index] = walk.cycles.min(axis=0)
     return fewest
 
 
@@ -89,14 +88,12 @@ def _least_energy(
     dense: Dense, found: Candidates, cycles: IntArray, config: BitFusionConfig
 ) -> tuple[IntArray, NDArray[np.float64]]:
     """Of the loop orders of each candidate that take ``cycles``, the one with least energy: rows and energies in pJ."""
-    rows = np.zeros((len(cycles), len(COLUMNS)), dtype=np.int64)
-    energy = np.full(len(cycles), np.inf)
+    rows = np.empty((len(cycles), len(COLUMNS)), dtype=np.int64)
+    energy = np.empty(len(cycles))
     for walk in walks(found, config):
-        fast = np.flatnonzero(walk.cycles == cycles[walk.index])
-        if not len(fast):
-            continue
-        at = walk.index[fast]
-        inputs, weights, outputs = walk.inputs[fast], walk.weights[fast], walk.outputs[fast]
+        order, column = np.nonzero(walk.cycles == cycles[walk.index])
+        at = walk.index[column]
+        inputs, weights, outputs = (moved[order, column] for moved in (walk.inputs, walk.weights, walk.outputs))
         d = Dense(*(c[found.problem[at]] for c in dense))
         products = found.visits[at] * found.tile[3, at] * d.kernel_h * d.kernel_w
         sums = found.visits[at] * ACCUMULATOR_BITS + outputs
@@ -104,12 +101,14 @@ def _least_energy(
             found.compute[at], cycles[at] - found.compute[at], inputs + weights + outputs, outputs,
             products * d.w_bits, weights, products * d.a_bits, inputs, sums, sums,
         ], axis=-1)  # fmt: skip
-        spent = np.sum(list(energies_pj(counts, config).values()), axis=0)
-        better = spent < energy[at]
-        energy[at[better]] = spent[better]
-        rows[at[better], : len(COUNTS)] = counts[better]
-        rows[at[better], len(COUNTS) : -1] = found.tile[:, at[better]].T
-        rows[at[better], -1] = walk.order
+        spent = np.full(walk.cycles.shape, np.inf)
+        spent[order, column] = np.sum(list(energies_pj(counts, config).values()), axis=0)
+        least = spent.argmin(axis=0)
+        chosen = least[column] == order
+        rows[at[chosen], : len(COUNTS)] = counts[chosen]
+        energy[walk.index] = spent[least, np.arange(len(least))]
+        rows[walk.index, len(COUNTS) : -1] = found.tile[:, walk.index].T
+        rows[walk.index, -1] = full_orders(walk.orders[least], found.trips[:, walk.index])
     return rows, energy
 
 

@@ -19,7 +19,7 @@ from netsmith.network.layers import IntArray
 LOOPS = ("B", "OW", "OH", "IC", "OC")
 INPUTS, WEIGHTS, OUTPUTS = (0, 1, 2, 3), (3, 4), (0, 1, 2, 4)
 #: Tiles that are held at once; about 30 numbers each.
-CHUNK = 2**17
+CHUNK = 2**16
 
 
 @dataclass(frozen=True)

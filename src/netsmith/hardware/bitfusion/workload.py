@@ -19,6 +19,7 @@ RULES = ("none", "direct", "im2col", "depthwise")
 RULE = {name: code for code, name in enumerate(RULES)}
 ACCUMULATOR_BITS = 32
 _FLOAT = 32
+_SIZES = ("c_in", "c_out", "kernel_h", "kernel_w", "h_out", "w_out")
 #: Counts stay below this, and so in 64-bit integers.
 _LARGEST = 2.0**62
 
@@ -99,7 +100,8 @@ def workload(table: LayerTable, batch: int, config: BitFusionConfig, target: str
     """
     if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
         raise InputError(f"the batch must be a whole number above 0, not {batch!r}")
-    work = table.is_compute & (table.macs > 0)
+    # not by the product of the sizes, which may be too large for an integer
+    work = table.is_compute & (np.minimum.reduce([getattr(table, name) for name in _SIZES]) > 0)
     convolution, product = table.kind == KIND["conv"], table.kind == KIND["matmul"]
     groups = np.maximum(table.groups, 1)
     image = convolution & (groups == 1) & (table.c_in <= config.im2col_channels)
