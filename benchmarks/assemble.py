@@ -11,6 +11,7 @@ ORDER = (
     "demo_check", "promise", "cifar_curve-cifar_resnet56", "cifar_curve-cifar_resnet56-5-epochs",
     "cifar_curve-cifar_resnet20", "peers_cifar-cifar_resnet56",
     "peers_cifar-cifar_resnet20", "imagenet_ptq", "any_network", "evaluation_throughput",
+    "bitfusion_speed",
 )  # fmt: skip
 #: for fragments that are a bare table
 HEADINGS = {

@@ -30,6 +30,7 @@ _LAZY = {
     "Roofline": "roofline", "RooflineConfig": "roofline", "Systolic": "systolic", "SystolicConfig": "systolic",
     "Bismo": "bismo", "BismoConfig": "bismo", "bit_planes": "bitplanes", "bit_serial_matmul": "bitplanes",
     "fit_three_terms": "bismo_fit", "ThreeTermFit": "bismo_fit",
+    "BitFusion": "bitfusion", "BitFusionConfig": "bitfusion",
 }  # fmt: skip
 
 __all__ = [
