@@ -1,7 +1,7 @@
 """Bit Fusion against 120 rows of the authors' simulator (configuration bf_e), and against an exhaustive transcription.
 
-The rows are per-layer results of the public simulator (hsharma35/bitfusion); the totals and the rows of its own sweep
-are those that its authors published with it.
+The rows are per-layer results of the public simulator (hsharma35/bitfusion) for AlexNet and ResNet-18, the totals are
+those of the whole networks, and the rows of the simulator's own sweep are published with it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def test_every_row_of_the_simulator_is_reproduced(bf_e, batch):
 
 
 @pytest.mark.parametrize("case", TOTALS, ids=lambda c: f"{c[0]}-a{c[1]}-w{c[2]}-batch{c[3]}")
-def test_networks_cost_what_was_published(bf_e, case):
+def test_whole_networks_cost_what_the_simulator_says(bf_e, case):
     network, a, w, batch = case
     keys = ("network", "a_bits", "w_bits", "batch")
     rows = [r for r in ROWS if tuple(r[k] for k in keys) == tuple(map(str, (network, a, w, batch)))]
@@ -124,7 +124,7 @@ def test_the_worked_row(bf_e):
 
 
 def test_rows_of_the_simulators_own_sweep(bf_e):
-    """Three rows that its authors published, 4 bits, batch 16: (cycles, stalls, DRAM read, DRAM write)."""
+    """Three layers of the published sweep, 4 bits, batch 16: (cycles, stalls, DRAM read, DRAM write)."""
     conv = {"kernel_h": 3, "kernel_w": 3, "h_in": 15, "w_in": 15, "h_out": 13, "w_out": 13}
     table = LayerTable.from_rows([
         {"name": "conv", "kind": KIND["conv"], "c_in": 384, "c_out": 384, "w_bits": 4, "a_bits": 4} | conv,
