@@ -145,9 +145,12 @@ class Stages:
             share = limits.get("latency", 0.0) / reference
             return float(self.run.stage(f"measure-{_key(design)}", lambda: self._measure(design, share)) * reference)
 
+        def measured(attempt: Attempt) -> str:
+            return "" if self.simulated else f"measured {attempt.measured_s * 1e3:.3f} ms, "
+
         def note(attempt: Attempt) -> None:
             self.progress.note(
-                f"  predicted {attempt.predicted_s * 1e3:.3f} ms, measured {attempt.measured_s * 1e3:.3f} ms, "
+                f"  predicted {attempt.predicted_s * 1e3:.3f} ms, {measured(attempt)}"
                 f"loss {attempt.loss:.4g}{'' if attempt.met else ' (over the budget)'}"
             )
             self.run.log_trial(
