@@ -180,7 +180,9 @@ def _roofs(target: Target, table: LayerTable, batch: int) -> None:
         ends = np.array([roof.macs_per_s, roof.bytes_per_s])
         assert np.isfinite(ends).all() and (ends > 0).all(), f"{where} its roof is not positive and finite"
         cost = target.cost(_at_bits(table, w_bits, a_bits), batch=batch)
-        limits = {"peak": table.macs * batch / roof.macs_per_s}
+        # both operands of a product of activations have the activation bits, so it has the roof of that pair
+        here = (table.kind != KIND["matmul"]) | (w_bits == a_bits)
+        limits = {"peak": np.where(here, table.macs, 0) * batch / roof.macs_per_s}
         if cost.traffic_bytes is not None:
             limits["bandwidth"] = cost.traffic_bytes / roof.bytes_per_s
         for what, least in limits.items():
