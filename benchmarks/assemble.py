@@ -8,10 +8,10 @@ from tempfile import gettempdir
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    "demo_check", "promise", "cifar_curve-cifar_resnet56", "cifar_curve-cifar_resnet56-5-epochs",
+    "demo_check", "promise", "cifar_curve-cifar_resnet56",
     "cifar_curve-cifar_resnet20", "peers_cifar-cifar_resnet56",
     "peers_cifar-cifar_resnet20", "imagenet_ptq", "any_network", "evaluation_throughput",
-    "bitfusion_speed",
+    "bitfusion_speed", "cost_table", "hat_predictor", "cpu_predictor", "roofline_figure",
 )  # fmt: skip
 #: for fragments that are a bare table
 HEADINGS = {
