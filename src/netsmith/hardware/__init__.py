@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netsmith.hardware import cpu as _cpu  # noqa: F401  registers
+from netsmith.hardware import predictor_target as _predictor_target  # noqa: F401  registers
 from netsmith.hardware import table_target as _table_target  # noqa: F401  registers
 from netsmith.hardware.target import (
     Capabilities,
@@ -23,6 +24,7 @@ from netsmith.hardware.target import (
 _LAZY = {
     "CpuTarget": "cpu", "LatencyTable": "table", "Calibration": "table", "Fingerprint": "fingerprint",
     "fingerprint": "fingerprint", "Timing": "timing", "Ratio": "timing", "ratio": "timing", "time_models": "timing",
+    "TableTarget": "table_target", "PredictorTarget": "predictor_target",
     "NodeTime": "profiling", "Profile": "profiling", "profile_nodes": "profiling", "optimised_model": "profiling",
 }  # fmt: skip
 
