@@ -87,7 +87,6 @@ def main() -> None:
 def held_out(spec: str, found: dict[str, Any], args: Any) -> dict[str, float]:
     """Latency of both forms of ``spec`` by a predictor trained on measured layers that it does not have."""
     from netsmith.hardware.predictor import fit_layer_predictor
-
     from netsmith.hardware.target import get_target
     from netsmith.network.layers import LayerTable
 

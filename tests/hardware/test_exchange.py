@@ -10,10 +10,11 @@ import pytest
 
 from netsmith.errors import InputError
 from netsmith.hardware import get_target
+from netsmith.hardware.calibration import Calibration
 from netsmith.hardware.exchange import measure_here, read_timings, write_layers
 from netsmith.hardware.keys import Key, keys_of, unique_keys
 from netsmith.hardware.microbench import Entry
-from netsmith.hardware.table import Calibration, LatencyTable
+from netsmith.hardware.table import LatencyTable
 from netsmith.hardware.timing import time_models
 from netsmith.network.layers import ACTIVATION, KIND, KINDS, MAPS, LayerTable
 

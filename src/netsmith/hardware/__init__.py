@@ -6,6 +6,7 @@ from typing import Any
 
 from netsmith.hardware import cpu as _cpu  # noqa: F401  registers
 from netsmith.hardware import families as _families  # noqa: F401  registers
+from netsmith.hardware import predictor_target as _predictor_target  # noqa: F401  registers
 from netsmith.hardware import table_target as _table_target  # noqa: F401  registers
 from netsmith.hardware.target import (
     Capabilities,
@@ -25,6 +26,7 @@ from netsmith.hardware.target import (
 _LAZY = {
     "CpuTarget": "cpu", "LatencyTable": "table", "Calibration": "calibration", "Fingerprint": "fingerprint",
     "fingerprint": "fingerprint", "Timing": "timing", "Ratio": "timing", "ratio": "timing", "time_models": "timing",
+    "TableTarget": "table_target", "PredictorTarget": "predictor_target",
     "NodeTime": "profiling", "Profile": "profiling", "profile_nodes": "profiling", "optimised_model": "profiling",
     "load_config": "families", "register_family": "families", "family_names": "families", "family_schema": "families",
     "Roofline": "roofline", "RooflineConfig": "roofline", "Systolic": "systolic", "SystolicConfig": "systolic",
