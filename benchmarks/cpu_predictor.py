@@ -73,61 +73,75 @@ def main() -> None:
     options = common.parser(__doc__ or "")
     options.set_defaults(seconds=3.0)
     options.add_argument("--networks", nargs="+", default=list(CHOSEN), choices=list(NETWORKS))
+    options.add_argument("--kind", default="trees", help="of the predictor: ridge, trees, mlp or best")
     args = options.parse_args()
     common.allow_torchvision()
     store = Store(args.results, "cpu_predictor")
     settings = {"threads": args.threads, "seed": args.seed}
     found = {spec: store.cell(spec, settings, lambda s=spec: measure(s, args)) for spec in args.networks}
     unseen = {
-        spec: store.cell(f"unseen {spec}", sorted(found), lambda s=spec: held_out(s, found, args)) for spec in found
+        spec: store.cell(f"unseen {spec}", [args.kind, *sorted(found)], lambda s=spec: held_out(s, found, args))
+        for spec in found
     }
     report(store, args, found, unseen)
 
 
-def held_out(spec: str, found: dict[str, Any], args: Any) -> dict[str, float]:
-    """Latency of both forms of ``spec`` by a predictor trained on measured layers that it does not have."""
-    from netsmith.hardware.predictor import fit_layer_predictor
+def held_out(spec: str, found: dict[str, Any], args: Any) -> dict[str, float | None]:
+    """Latency of both forms of ``spec`` by a predictor trained on measured layers that it does not have.
+
+    None where it has a kind of layer that no other network has.
+    """
+    from dataclasses import replace
+
+    from netsmith.hardware.predictor import fit_layers
+    from netsmith.hardware.predictor_target import PredictorTarget
     from netsmith.hardware.target import get_target
     from netsmith.network.layers import LayerTable
 
-    target = get_target("cpu", threads=args.threads)
+    table = get_target("cpu", threads=args.threads).table  # type: ignore[attr-defined]
     own = {tuple(k) for form in ("fp32", "int8") for k in found[spec][form]["keys"]}
     others = {tuple(k) for s in found if s != spec for form in ("fp32", "int8") for k in found[s][form]["keys"]}
-    predictor = fit_layer_predictor(target.table, keys=sorted(others - own), seed=args.seed)  # type: ignore[attr-defined]
-    return {
-        form: float(predictor.cost(LayerTable.from_dict(found[spec][form]["rows"])).latency_s.sum())
-        for form in ("fp32", "int8")
-    }
+    known = {k: e for k, e in table.entries.items() if tuple(k) in others - own}
+    target = PredictorTarget(fit_layers(replace(table, entries=known), args.kind, seed=args.seed))
+    prices: dict[str, float | None] = {}
+    for form in ("fp32", "int8"):
+        rows = LayerTable.from_dict(found[spec][form]["rows"])
+        cost = None if target.unpriced(rows) else target.cost(rows)
+        prices[form] = None if cost is None else float(cost.latency_s.sum() + cost.fixed_s)
+    return prices
 
 
 def report(store: Store, args: Any, found: dict[str, Any], unseen: dict[str, Any]) -> None:
     from scipy.stats import kendalltau
 
-    rows, lines = [], []
+    rows, scores = [], []
+    off = lambda p, m: "new kind of layer" if p is None else f"{100 * (p / m - 1):+.1f} %"  # noqa: E731
     for spec, f in found.items():
         cells = [spec, f"{f['int8_layers']} of {f['layers']}"]
         for form in ("fp32", "int8"):
             m = f[form]["measured_s"]
-            cells += [
-                f"{m * 1e3:.3f}",
-                *(f"{100 * (p / m - 1):+.1f} %" for p in (f[form]["predicted_s"], unseen[spec][form])),
-            ]
+            cells += [f"{m * 1e3:.3f}", off(f[form]["predicted_s"], m), off(unseen[spec][form], m)]
         rows.append(cells)
     head = ["network", "int8 layers", "fp32, ms", "table", "unseen layers", "int8, ms", "table", "unseen layers"]
     lines = [*table(head, rows), ""]
-    scores = []
     for form in ("fp32", "int8"):
-        m = np.array([f[form]["measured_s"] for f in found.values()])
-        for name, p in (
-            ("table of measured layers", np.array([f[form]["predicted_s"] for f in found.values()])),
-            ("predictor, layers of other networks only", np.array([u[form] for u in unseen.values()])),
+        for name, predicted in (
+            ("table of measured layers", {s: f[form]["predicted_s"] for s, f in found.items()}),
+            (
+                "predictor, layers of other networks only",
+                {s: u[form] for s, u in unseen.items() if u[form] is not None},
+            ),
         ):
+            p = np.array(list(predicted.values()))
+            m = np.array([found[s][form]["measured_s"] for s in predicted])
             error = np.abs(p / m - 1)
             scores.append([
-                form, name, *(f"{100 * v:.1f} %" for v in (error.mean(), np.median(error), error.max())),
+                form, name, len(p), *(f"{100 * v:.1f} %" for v in (error.mean(), np.median(error), error.max())),
                 f"{100 * (error <= 0.1).mean():.0f} %", f"{kendalltau(p, m).statistic:.3f}",
             ])  # fmt: skip
-    lines += table(["form", "predicted by", "MAPE", "median", "worst", "within 10 %", "Kendall tau"], scores)
+    lines += table(
+        ["form", "predicted by", "networks", "MAPE", "median", "worst", "within 10 %", "Kendall tau"], scores
+    )
     notes = [
         f"{len(found)} architectures with random weights at the side lengths of any_network.py, batch 1; measured: "
         "median of three sessions.",
