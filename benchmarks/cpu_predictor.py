@@ -86,10 +86,10 @@ def main() -> None:
     report(store, args, found, unseen)
 
 
-def held_out(spec: str, found: dict[str, Any], args: Any) -> dict[str, float | None]:
-    """Latency of both forms of ``spec`` by a predictor trained on measured layers that it does not have.
+def held_out(spec: str, found: dict[str, Any], args: Any) -> dict[str, Any]:
+    """Both forms of ``spec`` by a predictor trained on measured layers that it does not have.
 
-    None where it has a kind of layer that no other network has.
+    Rows of a kind that no other network has cannot be priced; they count as nothing, and how many there are is noted.
     """
     from dataclasses import replace
 
@@ -103,11 +103,13 @@ def held_out(spec: str, found: dict[str, Any], args: Any) -> dict[str, float | N
     others = {tuple(k) for s in found if s != spec for form in ("fp32", "int8") for k in found[s][form]["keys"]}
     known = {k: e for k, e in table.entries.items() if tuple(k) in others - own}
     target = PredictorTarget(fit_layers(replace(table, entries=known), args.kind, seed=args.seed))
-    prices: dict[str, float | None] = {}
+    prices = {}
     for form in ("fp32", "int8"):
         rows = LayerTable.from_dict(found[spec][form]["rows"])
-        cost = None if target.unpriced(rows) else target.cost(rows)
-        prices[form] = None if cost is None else float(cost.latency_s.sum() + cost.fixed_s)
+        lacking = set(target.unpriced(rows))
+        cost = target.cost(rows.take(np.array([n not in lacking for n in rows.names])))
+        count = sum(n in lacking for n in rows.names)
+        prices[form] = {"seconds": float(cost.latency_s.sum() + cost.fixed_s), "unpriced": count}
     return prices
 
 
@@ -115,22 +117,21 @@ def report(store: Store, args: Any, found: dict[str, Any], unseen: dict[str, Any
     from scipy.stats import kendalltau
 
     rows, scores = [], []
-    off = lambda p, m: "new kind of layer" if p is None else f"{100 * (p / m - 1):+.1f} %"  # noqa: E731
     for spec, f in found.items():
         cells = [spec, f"{f['int8_layers']} of {f['layers']}"]
         for form in ("fp32", "int8"):
             m = f[form]["measured_s"]
-            cells += [f"{m * 1e3:.3f}", off(f[form]["predicted_s"], m), off(unseen[spec][form], m)]
+            other = unseen[spec][form]
+            lacking = f" ({other['unpriced']} rows lack)" if other["unpriced"] else ""
+            off = [f"{100 * (p / m - 1):+.1f} %" for p in (f[form]["predicted_s"], other["seconds"])]
+            cells += [f"{m * 1e3:.3f}", off[0], off[1] + lacking]
         rows.append(cells)
     head = ["network", "int8 layers", "fp32, ms", "table", "unseen layers", "int8, ms", "table", "unseen layers"]
     lines = [*table(head, rows), ""]
     for form in ("fp32", "int8"):
         for name, predicted in (
             ("table of measured layers", {s: f[form]["predicted_s"] for s, f in found.items()}),
-            (
-                "predictor, layers of other networks only",
-                {s: u[form] for s, u in unseen.items() if u[form] is not None},
-            ),
+            ("predictor, layers of other networks only", {s: u[form]["seconds"] for s, u in unseen.items()}),
         ):
             p = np.array(list(predicted.values()))
             m = np.array([found[s][form]["measured_s"] for s in predicted])
@@ -146,7 +147,8 @@ def report(store: Store, args: Any, found: dict[str, Any], unseen: dict[str, Any
         f"{len(found)} architectures with random weights at the side lengths of any_network.py, batch 1; measured: "
         "median of three sessions.",
         "table: every layer of the network measured alone, added up, with conversions and glue; the whole network was "
-        "never timed before. unseen layers: no layer with equal shape, bits and surroundings was in the training set.",
+        "never timed before. unseen layers: no layer with equal shape, bits and surroundings was in the training set; "
+        "rows of a kind, activation and precision that no other network has count as nothing.",
     ]
     store.fragment("Latency predicted for this CPU", lines, args.threads, notes)
 
