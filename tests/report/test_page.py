@@ -119,7 +119,7 @@ def test_a_modelled_latency_is_not_called_measured() -> None:
     text = page(summary).text
     assert "as predicted, not measured" in text
     assert "latency, measured not measured not measured" in text
-    assert "from a model of bitfusion; none was measured" in text
+    assert "predicted by target bitfusion; the network itself was not measured" in text
 
 
 def test_a_tolerance_is_stated() -> None:
