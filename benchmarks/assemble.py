@@ -17,7 +17,7 @@ ORDER = (
 HEADINGS = {
     "any_network": "## Any network\n\n"
     "`python benchmarks/any_network.py --json runs/benchmarks/any_network.json "
-    "--out runs/benchmarks/any_network.md`\n\n"
+    "--out runs/benchmarks/any_network.md --limit 43`\n\n"
 }
 HEADER = """# Benchmarks
 
