@@ -24,7 +24,9 @@ from netsmith.hardware.target import (
 _LAZY = {
     "CpuTarget": "cpu", "LatencyTable": "table", "Calibration": "table", "Fingerprint": "fingerprint",
     "fingerprint": "fingerprint", "Timing": "timing", "Ratio": "timing", "ratio": "timing", "time_models": "timing",
-    "TableTarget": "table_target", "PredictorTarget": "predictor_target",
+    "TableTarget": "table_target", "PredictorTarget": "predictor_target", "read_table": "table_readers",
+    "write_layers": "exchange", "read_timings": "exchange", "measure_here": "exchange", "Predictor": "predictor",
+    "fit_predictor": "predictor", "fit_layers": "predictor", "fit_additive": "predictor",
     "NodeTime": "profiling", "Profile": "profiling", "profile_nodes": "profiling", "optimised_model": "profiling",
 }  # fmt: skip
 
