@@ -26,7 +26,9 @@ from netsmith.hardware.target import (
 _LAZY = {
     "CpuTarget": "cpu", "LatencyTable": "table", "Calibration": "calibration", "Fingerprint": "fingerprint",
     "fingerprint": "fingerprint", "Timing": "timing", "Ratio": "timing", "ratio": "timing", "time_models": "timing",
-    "TableTarget": "table_target", "PredictorTarget": "predictor_target",
+    "TableTarget": "table_target", "PredictorTarget": "predictor_target", "read_table": "table_readers",
+    "write_layers": "exchange", "read_timings": "exchange", "measure_here": "exchange", "Predictor": "predictor",
+    "fit_predictor": "predictor", "fit_layers": "predictor", "fit_additive": "predictor",
     "NodeTime": "profiling", "Profile": "profiling", "profile_nodes": "profiling", "optimised_model": "profiling",
     "load_config": "families", "register_family": "families", "family_names": "families", "family_schema": "families",
     "Roofline": "roofline", "RooflineConfig": "roofline", "Systolic": "systolic", "SystolicConfig": "systolic",

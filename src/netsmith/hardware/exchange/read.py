@@ -130,7 +130,9 @@ def _entries(manifest: dict[str, Any], found: dict[str, list[Time]]) -> tuple[di
         iqr = math.hypot(*spreads) / layer["copies"] if spreads else math.nan
         difference = (seconds - without) / layer["copies"]
         if difference <= 0 and key.kind < COMPUTE_KINDS:
-            lost.append(layer["file"])
+            if layer["wanted"]:
+                lost.append(layer["file"])
+            continue  # of those for calibration only, a few may go
         runs = min(t.runs for times in pair for t in times)
         entries[key] = Entry(max(0.0, difference), iqr, runs, float(difference > 0))
     for key in [k for k in entries if KINDS[k.kind] == "dequantize"]:

@@ -17,7 +17,7 @@ from netsmith.hardware.microbench import CONTROL
 from netsmith.network.layers import COMPUTE_KINDS, KIND, KINDS, LayerTable
 
 FORMAT = "netsmith-layers/1"
-_MOST_COPIES, _MODEL_BYTES = 8, 8e6
+_MOST_COPIES, _MODEL_BYTES = 16, 8e6
 _CONTROL_EVERY = 25  #: files between two rows of the control layer
 
 
@@ -60,7 +60,7 @@ def write_layers(
         wanted |= dict.fromkeys(keys)
     files = _Files(folder / "layers", progress, len(wanted) + 1 + len(networks))
     control = files.layer(CONTROL, 0)
-    layers = [files.layer(key, number) for number, key in enumerate(wanted, 1)]
+    layers = [files.layer(key, number) | {"wanted": number <= count} for number, key in enumerate(wanted, 1)]
     whole = []
     for name, (keys, model) in networks.items():
         whole.append({"file": files.write(f"network-{name}.onnx", model), "keys": [list(k) for k in keys]})
