@@ -174,6 +174,23 @@ def test_an_unsteady_device_and_lost_layers_are_refused(tmp_path: Path) -> None:
         read_timings(tmp_path)
 
 
+def test_a_layer_too_small_for_the_clock_is_priced_at_the_best_rate(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    write_layers(small(), folder, calibrate=False)
+    seconds = invented(folder)
+    conv, fc = (next(k for k in seconds if k[0] == KIND[kind]) for kind in ("conv", "linear"))
+    for under, seen in ((0.02, True), (0.2, False)):  # of a microsecond; the spread of a run is 1, a layer's 0.09
+        seconds |= {conv: 2e-6, fc: -under * 1e-6}
+        (folder / "timings.csv").write_text(answer(folder, seconds))
+        if seen:
+            entry = read_timings(folder).entries[Key(*fc)]
+            macs = 16 * 32 * 9 * 64, 32 * 10
+            assert entry.seconds == pytest.approx(2e-6 * macs[1] / macs[0]) and entry.iqr_s > entry.seconds
+        else:
+            with pytest.raises(InputError, match=r"-linear-.* take no longer"):
+                read_timings(folder)
+
+
 @pytest.mark.parametrize("bits", [32, 8])
 def test_every_kind_is_written_and_runs(tmp_path: Path, bits: int) -> None:
     """With and without the layer; what the microbenchmark can measure here can be measured elsewhere."""

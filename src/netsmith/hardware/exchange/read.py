@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ def _drift(
 def _entries(manifest: dict[str, Any], found: dict[str, list[Time]]) -> tuple[dict[Key, Entry], list[str]]:
     """Entries of the layers that were timed, and the files of layers that compute but take no time."""
     entries: dict[Key, Entry] = {}
-    lost = []
+    unseen: dict[Key, tuple[dict[str, Any], Entry]] = {}
+    lost: list[str] = []
     for layer in manifest["layers"]:
         pair = [found.get(layer["file"], []), found.get(layer["without"], [])]
         if not all(pair):
@@ -129,12 +131,18 @@ def _entries(manifest: dict[str, Any], found: dict[str, list[Time]]) -> tuple[di
         spreads = [t.iqr_s for times in pair for t in times if t.iqr_s is not None]
         iqr = math.hypot(*spreads) / layer["copies"] if spreads else math.nan
         difference = (seconds - without) / layer["copies"]
-        if difference <= 0 and key.kind < COMPUTE_KINDS:
-            if layer["wanted"]:
-                lost.append(layer["file"])
-            continue  # of those for calibration only, a few may go
         runs = min(t.runs for times in pair for t in times)
-        entries[key] = Entry(max(0.0, difference), iqr, runs, float(difference > 0))
+        if difference <= 0 and key.kind < COMPUTE_KINDS:
+            unseen[key] = (layer, Entry(difference, iqr, runs, 1.0))
+        else:
+            entries[key] = Entry(max(0.0, difference), iqr, runs, float(difference > 0))
+    best = max((_macs(k) / e.seconds for k, e in entries.items() if e.seconds > 0), default=0.0)
+    for key, (layer, entry) in unseen.items():
+        if best > 0 and max(_macs(key) / best, -entry.seconds) < entry.iqr_s:
+            # so small that it is lost in the noise: at the best rate seen it takes less than that
+            entries[key] = replace(entry, seconds=_macs(key) / best)
+        elif layer["wanted"]:  # of those for calibration only, a few may go
+            lost.append(layer["file"])
     for key in [k for k in entries if KINDS[k.kind] == "dequantize"]:
         within = entries.get(quantizing(key))
         if within is None:
@@ -143,6 +151,12 @@ def _entries(manifest: dict[str, Any], found: dict[str, list[Time]]) -> tuple[di
             old = entries[key]
             entries[key] = Entry(max(0.0, old.seconds - within.seconds), old.iqr_s, old.n, old.nodes)
     return entries, lost
+
+
+def _macs(key: Key) -> float:
+    if key.kind >= COMPUTE_KINDS:
+        return 0.0
+    return key.c_in * key.c_out / key.groups * key.kernel_h * key.kernel_w * key.h_out * key.w_out
 
 
 def _calibration(manifest: dict[str, Any], found: dict[str, list[Time]], table: LatencyTable) -> Calibration | None:
