@@ -14,8 +14,8 @@ from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.pricing import Pricing
 from netsmith.errors import InputError
+from netsmith.hardware.cpu import CpuTarget
 from netsmith.hardware.exchange import measure_here, read_timings, write_layers
-from netsmith.hardware.target import get_target
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
@@ -68,7 +68,7 @@ def measure(
     path = Path(out) if out is not None else None
     table = measure_here(rows, threads=threads, path=path, progress=progress.update)
     target = f"table:{out}" if out is not None else "cpu" if threads == 1 else f"cpu:threads={threads}"
-    where = str(out) if out is not None else str(get_target("cpu", threads=threads).path)  # type: ignore[attr-defined]
+    where = str(out) if out is not None else str(CpuTarget(threads).path)
     return {"layers": len(table.entries), "table": where, "target": target}
 
 
@@ -81,7 +81,7 @@ def _rows(
     if shape is None:
         raise InputError(f"{loaded.spec} does not say what input it takes; give it with --input C,H,W")
     graph = trace(loaded.model, tuple(shape))
-    target = get_target("cpu")
+    target = CpuTarget()
     if space:
         example = torch.zeros(2, *shape).normal_(generator=torch.Generator().manual_seed(0))
         report, branches = find_groups(loaded.model, example), find_branches(loaded.model, example)

@@ -19,12 +19,11 @@ from netsmith.hardware.bitfusion.search import COLUMNS, energies_pj, search
 from netsmith.hardware.bitfusion.workload import RULE, Dense, parallelism, workload
 from netsmith.hardware.keys import unique_keys
 from netsmith.hardware.target import Capabilities, Cost, Roof
+from netsmith.hardware.workload import granularity
 from netsmith.network.layers import IntArray, LayerTable
 
 #: Mappings that are kept; the oldest go first. About 400 bytes each.
 _KEPT = 2**16
-#: Steps of channel counts coarser than this would leave small networks nothing to choose; prices stay exact.
-_COARSEST = 16
 _RULES = {
     "mapping": "fewest cycles, then least energy, over all tiles (powers of two and the dimension) and loop orders; "
     "the kernel is not tiled",
@@ -58,7 +57,7 @@ class BitFusion:
         pairs = [(w, a) for w in reversed(side) for a in reversed(side) if (w, a) != (c.max_bits, c.max_bits)]
         self.capabilities = Capabilities(
             bits=((c.max_bits, c.max_bits), *sorted(pairs, key=lambda pair: max(pair) > c.max_bits)),
-            channel_multiple=min(c.rows, c.columns, _COARSEST), measured=False, monotone=False,
+            channel_multiple=granularity(min(c.rows, c.columns)), measured=False, monotone=False,
         )  # fmt: skip
         self._kept: dict[bytes, IntArray] = {}
         self._lock = threading.Lock()
