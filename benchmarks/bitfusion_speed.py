@@ -18,7 +18,7 @@ import common
 import numpy as np
 from common import ROOT, Store, table
 
-from netsmith.hardware.bitfusion import BitFusion, published
+from netsmith.hardware.simulated.bitfusion import BitFusion, published
 from netsmith.network.layers import KIND, LayerTable
 
 Row = dict[str, Any]

@@ -117,7 +117,7 @@ class Store:
 
     def fragment(self, title: str, lines: Sequence[str], threads: int, notes: Sequence[str] = ()) -> None:
         """Write the piece of docs/benchmarks.md that this benchmark is."""
-        from netsmith.hardware.fingerprint import fingerprint
+        from netsmith.hardware.measured.fingerprint import fingerprint
         from netsmith.jobs.versions import versions
 
         dates = sorted({cell["date"][:10] for cell in self.cells.values()})
@@ -167,7 +167,7 @@ def time_interleaved(models: Mapping[str, str | Path], threads: int, seconds: fl
     Returns:
         Name -> median and interquartile range in ms, ratio with its 95 % interval, rounds, size of the file.
     """
-    from netsmith.hardware.timing import time_models
+    from netsmith.hardware.measured.timing import time_models
 
     load = os.getloadavg()[0]
     timed = time_models({k: Path(v) for k, v in models.items()}, threads=threads, seconds=seconds, seed=seed)
@@ -202,7 +202,7 @@ def timing_note(timed: Mapping[str, Any]) -> str:
 
 def predictions(model: str | Path, split: Any, normalisation: Any, batch_size: int = 64) -> np.ndarray:
     """Predicted class of every image, by running an ONNX file as its user would."""
-    from netsmith.hardware.timing import make_session
+    from netsmith.hardware.measured.timing import make_session
 
     session = make_session(Path(model), threads=os.cpu_count() or 1)
     item = session.get_inputs()[0]

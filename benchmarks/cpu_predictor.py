@@ -32,7 +32,7 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     from netsmith.compression.choices import Choices
     from netsmith.compression.pricing import Pricing
     from netsmith.export.onnx import to_onnx
-    from netsmith.hardware.keys import keys_of
+    from netsmith.hardware.table.keys import keys_of
     from netsmith.hardware.target import get_target
     from netsmith.network.graph import trace
 
@@ -94,7 +94,7 @@ def held_out(spec: str, found: dict[str, Any], args: Any) -> dict[str, Any]:
     from dataclasses import replace
 
     from netsmith.hardware.predictor import fit_layers
-    from netsmith.hardware.predictor_target import PredictorTarget
+    from netsmith.hardware.predictor.target import PredictorTarget
     from netsmith.hardware.target import get_target
     from netsmith.network.layers import LayerTable
 

@@ -9,7 +9,7 @@ import pytest
 
 from netsmith.errors import InputError
 from netsmith.hardware import bit_planes, bit_serial_matmul, get_target, load_config, roof_of
-from netsmith.hardware.bismo import BismoConfig, array_brams, array_luts, peak_binary_ops
+from netsmith.hardware.simulated.bismo import BismoConfig, array_brams, array_luts, peak_binary_ops
 from netsmith.network.layers import KIND, LayerTable
 
 ENERGY = {"energy_per_binary_mac_j": 1e-12, "energy_per_buffer_bit_j": 0.0, "energy_per_dram_bit_j": 1e-11}

@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 
 from netsmith.errors import InputError
 from netsmith.hardware import get_target, roof_of, settings_of, target_names
-from netsmith.hardware.bitfusion import BitFusion, BitFusionConfig, derived_energies, published, sram_pj_per_bit
-from netsmith.hardware.bitfusion.workload import parallelism
+from netsmith.hardware.simulated.bitfusion import (
+    BitFusion,
+    BitFusionConfig,
+    derived_energies,
+    published,
+    sram_pj_per_bit,
+)
+from netsmith.hardware.simulated.bitfusion.workload import parallelism
 from netsmith.network.layers import KIND, LayerTable
 from netsmith.testing import check_target, example_table
 
@@ -78,7 +84,7 @@ def test_importing_the_targets_does_not_load_it():
     code = (
         "import sys, netsmith.hardware as h\n"
         "assert 'bitfusion' in h.target_names()\n"
-        "assert not {m for m in sys.modules if m.startswith('netsmith.hardware.bitfusion.search')}\n"
+        "assert not {m for m in sys.modules if m.startswith('netsmith.hardware.simulated.bitfusion.search')}\n"
         "h.get_target('bitfusion')\n"
         "assert not {'torch', 'scipy'} & set(sys.modules)\n"
     )
@@ -114,7 +120,7 @@ def test_equal_costs_before_and_after_other_tables():
 
 
 def test_it_forgets_the_oldest(monkeypatch):
-    monkeypatch.setattr("netsmith.hardware.bitfusion.target._KEPT", 5)
+    monkeypatch.setattr("netsmith.hardware.simulated.bitfusion.target._KEPT", 5)
     target, mine = BitFusion(BF_E), table(*RESNET18)
     np.testing.assert_array_equal(target.cost(mine).energy_j, BitFusion(BF_E).cost(mine).energy_j)
     target.cost(mine.take(np.arange(3)))

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitfusion_exhaustive import Layer, options
-from netsmith.hardware.bitfusion import BitFusion, BitFusionConfig, published
-from netsmith.hardware.bitfusion.orders import ORDER_NAMES
-from netsmith.hardware.bitfusion.search import COUNTS, search
-from netsmith.hardware.bitfusion.workload import Dense
+from netsmith.hardware.simulated.bitfusion import BitFusion, BitFusionConfig, published
+from netsmith.hardware.simulated.bitfusion.orders import ORDER_NAMES
+from netsmith.hardware.simulated.bitfusion.search import COUNTS, search
+from netsmith.hardware.simulated.bitfusion.workload import Dense
 from netsmith.network.layers import KIND, LayerTable
 
 ROWS = list(csv.DictReader((Path(__file__).parent / "data/bitfusion_reference.csv").read_text().splitlines()))
@@ -221,7 +221,7 @@ def test_small_chunks_change_nothing(monkeypatch):
     names = ("K", "K", "S", "IC", "OC", "O", "O", "batch", "im2col", "a_bits", "w_bits")
     dense = Dense(*(column(n, ROWS) for n in names))
     whole = search(dense, config)
-    monkeypatch.setattr("netsmith.hardware.bitfusion.tiles.CHUNK", 300)
+    monkeypatch.setattr("netsmith.hardware.simulated.bitfusion.tiles.CHUNK", 300)
     np.testing.assert_array_equal(search(dense, config), whole)
 
 

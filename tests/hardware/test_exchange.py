@@ -10,12 +10,12 @@ import pytest
 
 from netsmith.errors import InputError
 from netsmith.hardware import get_target
-from netsmith.hardware.calibration import Calibration
-from netsmith.hardware.exchange import measure_here, read_timings, write_layers
-from netsmith.hardware.keys import Key, keys_of, unique_keys
-from netsmith.hardware.microbench import Entry
-from netsmith.hardware.table import LatencyTable
-from netsmith.hardware.timing import time_models
+from netsmith.hardware.devices.exchange import measure_here, read_timings, write_layers
+from netsmith.hardware.measured.microbench import Entry
+from netsmith.hardware.measured.timing import time_models
+from netsmith.hardware.table.calibration import Calibration
+from netsmith.hardware.table.keys import Key, keys_of, unique_keys
+from netsmith.hardware.table.latency import LatencyTable
 from netsmith.network.layers import ACTIVATION, KIND, KINDS, MAPS, LayerTable
 
 HEAD = "# device: board\n# runtime: x 1.2\n# threads: 2\n# date: 2026-01-02\n"
@@ -194,8 +194,8 @@ def test_a_layer_too_small_for_the_clock_is_priced_at_the_best_rate(tmp_path: Pa
 @pytest.mark.parametrize("bits", [32, 8])
 def test_every_kind_is_written_and_runs(tmp_path: Path, bits: int) -> None:
     """With and without the layer; what the microbenchmark can measure here can be measured elsewhere."""
-    from netsmith.hardware.exchange.copies import build
-    from netsmith.hardware.timing import make_session, random_feed
+    from netsmith.hardware.devices.exchange.copies import build
+    from netsmith.hardware.measured.timing import make_session, random_feed
 
     rows = []
     for kind in KINDS:
@@ -220,7 +220,7 @@ def test_every_kind_is_written_and_runs(tmp_path: Path, bits: int) -> None:
 
 def test_round_trip_on_this_machine(tmp_path: Path) -> None:
     """The written files, timed here, say about what the microbenchmark says."""
-    from netsmith.hardware.microbench import measure
+    from netsmith.hardware.measured.microbench import measure
 
     folder = tmp_path / "x"
     image = {"h_in": 16, "w_in": 16, "h_out": 16, "w_out": 16, "layout": MAPS, "kernel_h": 3, "kernel_w": 3}
@@ -244,7 +244,7 @@ def test_round_trip_on_this_machine(tmp_path: Path) -> None:
 
 
 def test_measure_here_is_target_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from netsmith.hardware import calibrate, microbench
+    from netsmith.hardware.measured import calibrate, microbench
 
     asked: list[Key] = []
 

@@ -15,7 +15,7 @@ import pytest
 from netsmith.errors import InputError
 from netsmith.hardware import family_names, family_schema, get_target, load_config, register_family, settings_of
 from netsmith.hardware import target_names as names_of_targets
-from netsmith.hardware.families import CONFIGS, family, family_table, packaged_names, refresh_page
+from netsmith.hardware.simulated.families import CONFIGS, family, family_table, packaged_names, refresh_page
 from netsmith.testing import check_target
 
 PAGE = Path(__file__).parents[2] / "docs" / "hardware.md"
@@ -246,7 +246,7 @@ def test_a_family_of_ones_own(monkeypatch):
 
     module.Config, module.Mine = Config, Mine
     monkeypatch.setitem(sys.modules, "my_family", module)
-    monkeypatch.setattr("netsmith.hardware.families._FAMILIES", {})
+    monkeypatch.setattr("netsmith.hardware.simulated.families._FAMILIES", {})
     register_family("mine", "my_family", "Config", "Mine")
     assert load_config({"family": "mine", "rate": 3}, name="other").config == Config(3.0)
     assert [(p.name, p.type, p.default, p.doc) for p in family_schema("mine")] == [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from netsmith.hardware.fingerprint import fingerprint
+from netsmith.hardware.measured.fingerprint import fingerprint
 
 
 def test_stable_readable_and_sensitive() -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from netsmith.errors import InputError
-from netsmith.hardware.mbconv import find_blocks
-from netsmith.hardware.table_readers import read_table
-from netsmith.hardware.table_target import TableTarget
+from netsmith.hardware.devices.readers import read_table
+from netsmith.hardware.devices.target import TableTarget
+from netsmith.hardware.table.mbconv import find_blocks
 from netsmith.network.layers import ACTIVATION, KIND, LayerTable
 
 PROXYLESS = {  # the form of the phone table; the times are of this test

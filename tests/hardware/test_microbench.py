@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from netsmith.errors import InputError
-from netsmith.hardware.calibrate import fit
-from netsmith.hardware.keys import BLOCKED, ENTRY, MIXED, PLAIN, Key, keys_of, unique_keys
-from netsmith.hardware.microbench import _count, _optimised, measure, quiet, replicate
+from netsmith.hardware.measured.calibrate import fit
+from netsmith.hardware.measured.microbench import _count, _optimised, measure, quiet, replicate
+from netsmith.hardware.table.keys import BLOCKED, ENTRY, MIXED, PLAIN, Key, keys_of, unique_keys
 from netsmith.network.layers import ACTIVATION, ACTIVATIONS, KIND, KINDS, MAPS, LayerTable
 from netsmith.network.layers import MIXED as MIXED_LAYOUT
 from netsmith.network.layers import PLAIN as PLAIN_LAYOUT

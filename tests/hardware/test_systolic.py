@@ -7,7 +7,7 @@ import pytest
 
 from netsmith.errors import InputError
 from netsmith.hardware import get_target, load_config, roof_of
-from netsmith.hardware.systolic import sram_units
+from netsmith.hardware.simulated.systolic import sram_units
 from netsmith.network.layers import KIND, LayerTable
 
 FLOWS = ("ws", "os", "is")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from netsmith.errors import InputError
-from netsmith.hardware.calibrate import chain
-from netsmith.hardware.profiling import optimised_model, profile_nodes
-from netsmith.hardware.timing import Timing, ratio, time_callables, time_models
+from netsmith.hardware.measured.calibrate import chain
+from netsmith.hardware.measured.profiling import optimised_model, profile_nodes
+from netsmith.hardware.measured.timing import Timing, ratio, time_callables, time_models
 
 
 def test_a_sleep_of_known_length_is_measured_within_five_percent() -> None:

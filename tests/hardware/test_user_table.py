@@ -12,9 +12,9 @@ import pytest
 
 from netsmith.errors import InputError
 from netsmith.hardware import get_target
-from netsmith.hardware.table import LatencyTable
-from netsmith.hardware.table_readers import read_table
-from netsmith.hardware.table_target import TableTarget
+from netsmith.hardware.devices.readers import read_table
+from netsmith.hardware.devices.target import TableTarget
+from netsmith.hardware.table.latency import LatencyTable
 from netsmith.network.layers import ACTIVATION, KIND, LayerTable
 from netsmith.testing.targets import check_target, example_table
 

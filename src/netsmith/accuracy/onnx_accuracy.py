@@ -17,7 +17,7 @@ def onnx_accuracy(
     progress: Callable[[int, int], None] | None = None,
 ) -> float:  # fmt: skip
     """Share of images of ``split`` that the model classifies rightly, in ONNX Runtime on all cores."""
-    from netsmith.hardware.timing import make_session
+    from netsmith.hardware.measured.timing import make_session
 
     session = make_session(model, threads=os.cpu_count() or 1)
     item = session.get_inputs()[0]

@@ -32,7 +32,7 @@ class Fusion:
 
 def check_fusion(model: onnx.ModelProto | str | Path | bytes, expected: int) -> Fusion:
     """Count integer kernels in the graph that ONNX Runtime runs for ``model``."""
-    from netsmith.hardware.profiling import optimised_model
+    from netsmith.hardware.measured.profiling import optimised_model
 
     source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
     operators = Counter(node.op_type for node in optimised_model(source).graph.node)

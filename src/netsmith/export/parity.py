@@ -35,7 +35,7 @@ def check_parity(
             networks differ where a value lies on the edge of two levels, so 0.1 is what rounding alone can explain.
         batch: fixed batch size of a network that has one.
     """
-    from netsmith.hardware.timing import make_session
+    from netsmith.hardware.measured.timing import make_session
 
     session = make_session(model)
     name = session.get_inputs()[0].name

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from netsmith.hardware import cpu as _cpu  # noqa: F401  registers
-from netsmith.hardware import families as _families  # noqa: F401  registers
-from netsmith.hardware import predictor_target as _predictor_target  # noqa: F401  registers
-from netsmith.hardware import table_target as _table_target  # noqa: F401  registers
+from netsmith.hardware.devices import target as _table_target  # noqa: F401  registers
+from netsmith.hardware.measured import cpu as _cpu  # noqa: F401  registers
+from netsmith.hardware.predictor import target as _predictor_target  # noqa: F401  registers
+from netsmith.hardware.simulated import families as _families  # noqa: F401  registers
 from netsmith.hardware.target import (
     Capabilities,
     Cost,
@@ -23,19 +23,27 @@ from netsmith.hardware.target import (
     target_names,
 )
 
-_LAZY = {
-    "CpuTarget": "cpu", "LatencyTable": "table", "Calibration": "calibration", "Fingerprint": "fingerprint",
-    "fingerprint": "fingerprint", "Timing": "timing", "Ratio": "timing", "ratio": "timing", "time_models": "timing",
-    "TableTarget": "table_target", "PredictorTarget": "predictor_target", "read_table": "table_readers",
-    "write_layers": "exchange", "read_timings": "exchange", "measure_here": "exchange", "Predictor": "predictor",
-    "fit_predictor": "predictor", "fit_layers": "predictor", "fit_additive": "predictor",
-    "NodeTime": "profiling", "Profile": "profiling", "profile_nodes": "profiling", "optimised_model": "profiling",
-    "load_config": "families", "register_family": "families", "family_names": "families", "family_schema": "families",
-    "Roofline": "roofline", "RooflineConfig": "roofline", "Systolic": "systolic", "SystolicConfig": "systolic",
-    "Bismo": "bismo", "BismoConfig": "bismo", "bit_planes": "bitplanes", "bit_serial_matmul": "bitplanes",
-    "fit_three_terms": "bismo_fit", "ThreeTermFit": "bismo_fit",
-    "BitFusion": "bitfusion", "BitFusionConfig": "bitfusion",
+_HOME = {
+    "measured.cpu": ("CpuTarget",),
+    "table.latency": ("LatencyTable",),
+    "table.calibration": ("Calibration",),
+    "measured.fingerprint": ("Fingerprint", "fingerprint"),
+    "measured.timing": ("Timing", "Ratio", "ratio", "time_models"),
+    "devices.target": ("TableTarget",),
+    "predictor.target": ("PredictorTarget",),
+    "devices.readers": ("read_table",),
+    "devices.exchange": ("write_layers", "read_timings", "measure_here"),
+    "predictor": ("Predictor", "fit_predictor", "fit_layers", "fit_additive"),
+    "measured.profiling": ("NodeTime", "Profile", "profile_nodes", "optimised_model"),
+    "simulated.families": ("load_config", "register_family", "family_names", "family_schema"),
+    "simulated.roofline": ("Roofline", "RooflineConfig"),
+    "simulated.systolic": ("Systolic", "SystolicConfig"),
+    "simulated.bismo": ("Bismo", "BismoConfig"),
+    "simulated.bitplanes": ("bit_planes", "bit_serial_matmul"),
+    "simulated.bismo_fit": ("fit_three_terms", "ThreeTermFit"),
+    "simulated.bitfusion": ("BitFusion", "BitFusionConfig"),
 }  # fmt: skip
+_LAZY = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Capabilities", "Cost", "CostTable", "Factor", "Roof", "Target", "as_run", "get_target", "register_target",

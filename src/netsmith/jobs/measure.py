@@ -14,8 +14,8 @@ from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.pricing import Pricing
 from netsmith.errors import InputError
-from netsmith.hardware.cpu import CpuTarget
-from netsmith.hardware.exchange import measure_here, read_timings, write_layers
+from netsmith.hardware.devices.exchange import measure_here, read_timings, write_layers
+from netsmith.hardware.measured.cpu import CpuTarget
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model

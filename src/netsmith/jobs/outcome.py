@@ -65,7 +65,7 @@ def summarise(
 def _device(job: Stages) -> dict[str, Any]:
     if job.simulated:
         return {"name": job.target.name, "simulated": True}
-    from netsmith.hardware.fingerprint import fingerprint
+    from netsmith.hardware.measured.fingerprint import fingerprint
 
     return fingerprint(job.config["threads"]).to_dict()
 

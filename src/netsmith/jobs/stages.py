@@ -24,7 +24,7 @@ from netsmith.export.fusion import check_fusion
 from netsmith.export.onnx import to_onnx
 from netsmith.export.parity import check_parity
 from netsmith.export.pt2 import save_pt2
-from netsmith.hardware.timing import time_models
+from netsmith.hardware.measured.timing import time_models
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.run import Run
 from netsmith.jobs.subject import Subject

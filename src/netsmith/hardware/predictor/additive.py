@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from netsmith.errors import InputError
-from netsmith.hardware.calibrate import fit
-from netsmith.hardware.keys import unique_keys
+from netsmith.hardware.measured.calibrate import fit
 from netsmith.hardware.predictor.metrics import Score, score
-from netsmith.hardware.table import LatencyTable
+from netsmith.hardware.table.keys import unique_keys
+from netsmith.hardware.table.latency import LatencyTable
 from netsmith.network.layers import LayerTable
 
 _LEAST_NETWORKS = 4

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsmith.hardware.keys import BLOCKED, ENTRY, MIXED, IntArray, Key
 from netsmith.hardware.predictor.metrics import FloatArray
+from netsmith.hardware.table.keys import BLOCKED, ENTRY, MIXED, IntArray, Key
 from netsmith.network.layers import ACTIVATION, COMPUTE_KINDS, KIND, KINDS
 
 _BLOCK = 16  #: channels that vector units work on together, or a small multiple of it
@@ -18,7 +18,7 @@ NAMES = (*(f"log2 {n}" for n in (*_SIZES, *_WORK)), *_FLAGS, *(f"is {k}" for k i
 
 
 def layer_features(keys: IntArray) -> FloatArray:
-    """Keys ``(..., 14)`` in the order of :class:`~netsmith.hardware.keys.Key` to features ``(..., F)``."""
+    """Keys ``(..., 14)`` in the order of :class:`~netsmith.hardware.table.keys.Key` to features ``(..., F)``."""
     k = {name: keys[..., i].astype(np.float64) for i, name in enumerate(Key._fields)}
     compute = k["kind"] < COMPUTE_KINDS
     depthwise = (k["groups"] > 1) & (k["groups"] == k["c_in"]) & (k["kind"] == KIND["conv"])

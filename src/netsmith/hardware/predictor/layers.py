@@ -7,11 +7,11 @@ from collections import defaultdict
 import numpy as np
 
 from netsmith.errors import InputError
-from netsmith.hardware.keys import Key
 from netsmith.hardware.predictor.features import NAMES, layer_features
 from netsmith.hardware.predictor.fit import fit_predictor
 from netsmith.hardware.predictor.predictor import Predictor
-from netsmith.hardware.table import LatencyTable
+from netsmith.hardware.table.keys import Key
+from netsmith.hardware.table.latency import LatencyTable
 
 PATTERN = ("kind", "activation", "bits", "context")
 PATTERN_COLUMNS = [Key._fields.index(c) for c in PATTERN]

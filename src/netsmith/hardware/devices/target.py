@@ -1,0 +1,158 @@
+"""Target ``table:FILE``: prices layers from a look-up table, netsmith's own or the user's; measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsmith.errors import InputError, did_you_mean
+from netsmith.hardware.table.keys import IntArray, unique_keys
+from netsmith.hardware.table.limits import bound_of, least_traffic, roof_seen
+from netsmith.hardware.target import Capabilities, Cost, Roof, register_target
+from netsmith.network.layers import LayerTable
+
+if TYPE_CHECKING:
+    from netsmith.hardware.table.latency import LatencyTable
+
+MISSING = ("error", "zero")
+OPTIONS = ("unit", "layout", "interpolate", "missing")
+_SHOWN = 5
+
+
+class TableTarget:
+    """Prices rows from a table; layers that the table does not have are an error unless the user says otherwise.
+
+    Rows are priced independently of each other, save by a table of whole blocks (the layouts of ProxylessNAS and
+    once-for-all): there the time of an inverted residual block stands at its depthwise convolution and the other rows
+    of the block are free, so layers must come in the order of execution.
+
+    Args:
+        source: a file in any layout of :mod:`netsmith.hardware.devices.readers`, or a table.
+        unit: of the times, where the file does not say: ``s``, ``ms``, ``us``, ``ns`` or ``cycles@200MHz``.
+        layout: ``bits`` or ``channels``, for nested tables by layer name that could be either.
+        interpolate: price channel counts between measured ones, linearly.
+        missing: what a layer without a price is: an ``error``, or ``zero`` seconds.
+
+    Raises:
+        InputError: the file cannot be read; it names line and column.
+    """
+
+    name = "table"
+
+    def __init__(
+        self, source: Path | LatencyTable, *, unit: str | None = None, layout: str | None = None,
+        interpolate: bool = False, missing: str = "error",
+    ) -> None:  # fmt: skip
+        from netsmith.hardware.devices.readers import read_table
+
+        if missing not in MISSING:
+            hint = did_you_mean(missing, list(MISSING))
+            raise InputError(f"target table: missing is {' or '.join(MISSING)}, not {missing!r}{hint}")
+        self.path = source if isinstance(source, Path) else None
+        found = read_table(source, unit=unit, layout=layout) if isinstance(source, Path) else source
+        self.table = replace(found, interpolate=bool(interpolate))
+        self.interpolate = bool(interpolate)
+        self.missing = missing
+        self.capabilities = Capabilities(bits=self._bits(), measured=True, monotone=False)
+
+    def _bits(self) -> tuple[tuple[int, int], ...]:
+        if self.table.measured_here:
+            return ((32, 32), (8, 8))
+        return self.table.schema.all_widths or ((32, 32),)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Where the times come from and how they are to be read."""
+        return {
+            "file": str(self.path or ""), "device": dict(self.table.device), "batch": self.table.batch,
+            "campaigns": list(self.table.campaigns), "columns": list(self.table.columns),
+            "interpolate": self.interpolate, "missing": self.missing,
+        }  # fmt: skip
+
+    def cost(self, table: LayerTable, batch: int = 1) -> Cost:
+        """Latency and, where the table has it, energy of every row, ``(..., L)``.
+
+        Raises:
+            InputError: the batch is not that of the table, or it lacks a row and ``missing`` is ``error``.
+        """
+        if batch != self.table.batch:
+            raise InputError(f"{self._called} has times of batch {self.table.batch}, not {batch}; price that batch")
+        keys, where, known = self._look_up(table)
+        if not known.all() and self.missing == "error":
+            self._refuse(table, keys, where, known)
+        seconds = np.zeros(len(keys))
+        seconds[known] = self.table.price(keys[known])
+        energy = None
+        if self.table.has_energy:
+            joules = np.zeros(len(keys))
+            joules[known] = self.table.energy(keys[known])
+            energy = joules[where]
+        calibration = self.table.calibration
+        return Cost(
+            latency_s=seconds[where],
+            energy_j=energy,
+            traffic_bytes=least_traffic(table),
+            bound=bound_of(table, seconds[where], self.table) if self.table.measured_here else None,
+            fixed_s=0.0 if calibration is None else calibration.beta_s,
+        )
+
+    def roof(self, w_bits: int, a_bits: int) -> Roof | None:
+        """The best rates that the table has seen; None for a table of the user's own layout."""
+        return roof_seen(self.table, max(w_bits, a_bits)) if self.table.measured_here else None
+
+    def unpriced(self, table: LayerTable) -> tuple[str, ...]:
+        """Names of the layers that the table cannot price, in any design of a population."""
+        _, where, known = self._look_up(table)
+        lacking = (~known[where]).reshape(-1, len(table)).any(axis=0)
+        return tuple(table.names[i] for i in np.flatnonzero(lacking))
+
+    def _look_up(self, table: LayerTable) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
+        """Distinct keys, which row has which, and which the table can price."""
+        keys, where = unique_keys(self.table.keys(table))
+        lacking = set(self.table.missing(map(tuple, keys.tolist())))
+        return keys, where, np.array([tuple(k) not in lacking for k in keys.tolist()], dtype=bool)
+
+    def _refuse(self, table: LayerTable, keys: IntArray, where: IntArray, known: NDArray[np.bool_]) -> None:
+        names = self.unpriced(table)
+        rows = where.reshape(-1, len(table))
+        first = keys[rows[~known[rows]][0]]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        remedies = ["add them to the table"] + ["allow interpolate=1"] * (not self.interpolate)
+        raise InputError(
+            f"{self._called} has no time for {len(names)} of {len(table)} layers: {', '.join(names[:_SHOWN])}{more} "
+            f"(the first is {self.table.describe(tuple(first.tolist()))}); {', '.join(remedies)} or count them "
+            "as nothing with missing=zero"
+        )
+
+    @property
+    def _called(self) -> str:
+        return str(self.path or "the latency table")
+
+
+@register_target("table")
+def table(argument: str = "", **options: Any) -> TableTarget:
+    """``table:FILE``, ``table:FILE,unit=ms,interpolate=1,missing=zero,layout=bits``."""
+    settings: dict[str, Any] = {}
+    words = argument.split(",")
+    while len(words) > 1 and words[-1].partition("=")[0] in OPTIONS and "=" in words[-1]:
+        name, _, value = words.pop().partition("=")
+        if name == "interpolate" and value not in ("0", "1"):
+            raise InputError(f"target table: interpolate is 0 or 1, not {value!r}")
+        settings[name] = value == "1" if name == "interpolate" else value
+    if len(words) > 1 and "=" in words[-1] and not Path(",".join(words)).exists():
+        name = words[-1].partition("=")[0]
+        raise InputError(
+            f"target table has no option {words[-1]!r}{did_you_mean(name, list(OPTIONS))}; write "
+            "table:FILE,unit=ms,interpolate=1,missing=zero"
+        )
+    settings |= options
+    file = ",".join(words) or settings.pop("path", "")
+    settings.pop("path", None)
+    if not file:
+        raise InputError("target table needs a file: write table:FILE")
+    return TableTarget(Path(file), **settings)

@@ -1,0 +1,1 @@
+"""Simulated hardware: families of cost models whose numbers come from a configuration file."""

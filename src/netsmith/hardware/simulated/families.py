@@ -1,0 +1,221 @@
+"""Hardware of one's own: TOML files of hardware families to targets, and the packaged configurations.
+
+A family is a frozen dataclass of numbers and a class that prices rows from it. A file names its family and gives the
+fields; ``docs/hardware.md`` lists them. Families load on use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netsmith.errors import InputError, did_you_mean
+from netsmith.hardware.simulated.schema import Parameter, describe, markdown, read_mapping
+from netsmith.hardware.target import Target, register_target, register_target_file
+
+CONFIGS = Path(__file__).parent / "configs"
+_ROOFLINE = "write roofline:peak=64e9,peak8=256e9,bandwidth=12e9 (peak in MAC/s, peakN at N bits, bandwidth in bytes/s)"
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where the two classes of a family are.
+
+    Attributes:
+        module: import path, imported on use.
+        config: name of the frozen dataclass in it.
+        target: name of the class that takes such a configuration.
+    """
+
+    name: str
+    module: str
+    config: str
+    target: str
+
+    @property
+    def installed(self) -> bool:
+        """Whether the module is there; a family may be a package of its own."""
+        from importlib.util import find_spec
+
+        try:
+            return find_spec(self.module) is not None
+        except ModuleNotFoundError:
+            return False
+
+    def classes(self) -> tuple[type, Callable[[Any], Target]]:
+        """Configuration class and target class."""
+        from importlib import import_module
+
+        module = import_module(self.module)
+        return getattr(module, self.config), getattr(module, self.target)
+
+
+_FAMILIES: dict[str, Family] = {}
+
+
+def register_family(name: str, module: str, config: str, target: str) -> Family:
+    """Make ``family = "NAME"`` a family of hardware files; its module is not imported before a file asks for it."""
+    _FAMILIES[name] = Family(name, module, config, target)
+    return _FAMILIES[name]
+
+
+def family_names() -> list[str]:
+    """Names of all families."""
+    return sorted(_FAMILIES)
+
+
+def family(name: str, source: str = "family") -> Family:
+    """The family of that name.
+
+    Raises:
+        InputError: there is none; names ``source`` and the nearest known one.
+    """
+    if name not in _FAMILIES:
+        hint = did_you_mean(name, family_names())
+        raise InputError(f"{source}: unknown family {name!r}{hint}; known families: {', '.join(family_names())}")
+    return _FAMILIES[name]
+
+
+def family_schema(name: str) -> tuple[Parameter, ...]:
+    """Every key of a family's files: type, unit, default, meaning and limits."""
+    return describe(family(name).classes()[0])
+
+
+def family_table(name: str) -> str:
+    """:func:`family_schema` as the Markdown table of ``docs/hardware.md``."""
+    return markdown(family(name).classes()[0])
+
+
+def refresh_page(text: str) -> str:
+    """``docs/hardware.md`` with its tables of keys made anew from the code, between ``<!-- keys: FAMILY -->`` marks.
+
+    Tables of families that are not installed stay as they are.
+    """
+    import re
+
+    def table(match: re.Match[str]) -> str:
+        if not family(match[2]).installed:
+            return match[0]
+        return f"{match[1]}\n{family_table(match[2])}\n{match[3]}"
+
+    return re.sub(r"(<!-- keys: (\w+) -->)\n(?:.*?\n)??(<!-- end of keys -->)", table, text, flags=re.DOTALL)
+
+
+def load_config(
+    source: str | Path | Mapping[str, Any], *, name: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Target:
+    """Build the target that a hardware file describes.
+
+    Args:
+        source: TOML file, or its contents as a mapping.
+        name: name of the target; the file's name without ending by default, for a mapping the family.
+        overrides: keys that replace those of the file.
+
+    Raises:
+        InputError: no such file, no TOML, or a key that is unknown, missing, of a wrong type or out of range; one
+            sentence that names the file and the key.
+    """
+    given = isinstance(source, Mapping)
+    where = f"target {name}" if name else "hardware configuration" if given else str(source)
+    values = dict(source) if isinstance(source, Mapping) else _read(Path(source))
+    if "family" not in values:
+        raise InputError(
+            f"{where}: the key 'family' is missing; it is one of {', '.join(family_names())} (see docs/hardware.md)"
+        )
+    named = values.pop("family")
+    if not isinstance(named, str):
+        raise InputError(f"{where}: the key 'family' must be a text, not {named!r}; {', '.join(family_names())}")
+    kind = family(named, where)
+    config, target_class = kind.classes()
+    target = target_class(read_mapping(config, values | dict(overrides or {}), where))
+    target.name = name or (kind.name if given else Path(str(source)).stem)
+    return target
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else [])
+        raise InputError(f"there is no hardware file {path}{near}; docs/hardware.md shows how to write one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"hardware file {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"hardware file {path} is no valid TOML: {error}") from error
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def packaged_names() -> list[str]:
+    """Targets that come with netsmith as a file; files are listed, not read."""
+    return sorted(path.stem for path in CONFIGS.glob("*.toml"))
+
+
+def _packaged(name: str) -> Callable[..., Target]:
+    def build(argument: str = "", **options: Any) -> Target:
+        changes = _assignments(argument, f"target {name}") | options
+        return load_config(CONFIGS / f"{name}.toml", name=name, overrides=changes)
+
+    build.__doc__ = f"``{name}``, or ``{name}:KEY=VALUE,...`` with keys of its file changed."
+    return build
+
+
+def _assignments(text: str, source: str) -> dict[str, Any]:
+    """``key=value,key=value`` with values as TOML writes them; a bare word is a text."""
+    import tomllib
+
+    found: dict[str, Any] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not key or not value:
+            raise InputError(f"{source}: {item!r} is no assignment; write KEY=VALUE,KEY=VALUE")
+        try:
+            found[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key] = value
+    return found
+
+
+def _roofline(argument: str = "", **options: Any) -> Target:
+    """``roofline:peak=64e9,peak8=256e9,bandwidth=12e9,overhead=5e-6``: a roofline machine in one line.
+
+    ``peak`` is the rate in floating point (32 bits), ``peakN`` that at N-bit weights and activations, in
+    multiply-accumulates a second; ``bandwidth`` in bytes a second, ``overhead`` in seconds a layer.
+    """
+    from netsmith.hardware.simulated.roofline import Roofline, RooflineConfig
+
+    source = "target roofline"
+    given = _assignments(argument, source) | options
+    if not given:
+        raise InputError(f"{source} needs a machine: {_ROOFLINE}; or use a packaged one such as roofline-edge")
+    rates: dict[str, float] = {}
+    others: dict[str, Any] = {}
+    for key, value in given.items():
+        bits = key.removeprefix("peak") or "32"
+        if key.startswith("peak") and bits.isdigit() and 1 <= int(bits) <= 32:
+            rates[f"{int(bits)}x{int(bits)}"] = value
+        elif key in ("bandwidth", "overhead"):
+            others["bandwidth_bytes_per_s" if key == "bandwidth" else "overhead_s"] = value
+        else:
+            hint = did_you_mean(key, ["peak", "peak8", "peak4", "bandwidth", "overhead"])
+            raise InputError(f"{source} has no option {key!r}{hint}; {_ROOFLINE}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{source}: option {key} is a number, not {value!r}")
+    if not rates or "bandwidth_bytes_per_s" not in others:
+        raise InputError(f"{source} needs a peak and a bandwidth; {_ROOFLINE}")
+    return Roofline(read_mapping(RooflineConfig, {"peak_macs_per_s": rates} | others, source))
+
+
+for _name, _config in (("roofline", "Roofline"), ("systolic", "Systolic"), ("bismo", "Bismo")):
+    register_family(_name, f"netsmith.hardware.simulated.{_name}", f"{_config}Config", _config)
+register_family("bitfusion", "netsmith.hardware.simulated.bitfusion", "BitFusionConfig", "BitFusion")
+
+register_target_file(".toml", lambda path, **options: load_config(path, overrides=options))
+register_target("roofline")(_roofline)
+for _name in packaged_names():
+    register_target(_name)(_packaged(_name))

@@ -1,0 +1,55 @@
+"""What bounds a row whose time was measured: compute, memory, or the overhead of the call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsmith.hardware.target import FloatArray, Roof
+from netsmith.network.layers import COMPUTE_KINDS, KIND, LayerTable
+
+if TYPE_CHECKING:
+    from netsmith.hardware.table.latency import LatencyTable
+
+
+def least_traffic(table: LayerTable) -> FloatArray:
+    """Bytes that a row must read and write at least: inputs, weights, output; ``(..., L)``."""
+    a_bytes = np.where(table.a_bits <= 8, 1.0, 4.0)
+    w_bytes = np.where(table.w_bits <= 8, 1.0, 4.0)
+    two = np.where(np.isin(table.kind, [KIND["add"], KIND["mul"]]), 2, 1)
+    moved = two * table.c_in * table.h_in * table.w_in + table.c_out * table.h_out * table.w_out
+    return np.asarray(moved * a_bytes + table.weights * w_bytes, dtype=np.float64)
+
+
+def bound_of(table: LayerTable, latency: FloatArray, measured: LatencyTable) -> NDArray[np.str_]:
+    """A row that runs at a third of the machine's best rate is bound by compute, a tiny one by overhead."""
+    integer = (table.a_bits <= 8) & (table.w_bits <= 8)
+    peaks = _peaks(measured)
+    peak = np.where(integer, peaks[1], peaks[0])
+    share = table.macs / np.maximum(latency * np.maximum(peak, 1.0), 1e-30)
+    bound = np.where(share >= 1 / 3, "compute", "memory")
+    return np.where((latency < 3e-6) & (share < 1 / 3), "overhead", bound)
+
+
+def roof_seen(measured: LatencyTable, bits: int) -> Roof | None:
+    """The best rates that a table has seen: of integer or floating-point layers, and of operators that only move."""
+    peak = _peaks(measured)[int(bits <= 8)]
+    rates = [  # what takes less time is mostly the clock
+        (1.0 if k.bits == 8 else 4.0) * (k.c_in * k.h_in * k.w_in + k.c_out * k.h_out * k.w_out) / e.seconds
+        for k, e in measured.entries.items()
+        if k.kind >= COMPUTE_KINDS and e.seconds > 2e-6
+    ]
+    return Roof(peak, max(rates)) if peak and rates else None
+
+
+def _peaks(measured: LatencyTable) -> tuple[float, float]:
+    """Fastest multiply-accumulates a second that the table has seen, floating point and integer."""
+    peaks = [0.0, 0.0]
+    for key, entry in measured.entries.items():
+        if key.kind < COMPUTE_KINDS and entry.seconds > 0:
+            macs = key.c_in * key.c_out // key.groups * key.kernel_h * key.kernel_w * key.h_out * key.w_out
+            i = int(key.bits == 8)
+            peaks[i] = max(peaks[i], macs / entry.seconds)
+    return peaks[0], peaks[1]
