@@ -196,7 +196,7 @@ class Worker:
         from netsmith.export.onnx import to_onnx
         from netsmith.export.parity import check_parity
 
-        layers = tuple(quantizable(self.graph))
+        layers = dict.fromkeys(quantizable(self.graph), (8, 8))
         graph, quantized = integerise(self.small, self.shape, layers, self.images, "minmax", batch=BATCH)
         assert quantized is not None
         model = to_onnx(quantized.graph, quantized.weight_scales)

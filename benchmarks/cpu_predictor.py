@@ -47,7 +47,9 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False)
     pricing = Pricing(choices, target)
     pricing.prepare(target.prepare)  # type: ignore[attr-defined]
-    _, quantized = integerise(model, (3, side, side), choices.layers, images, "minmax", batch=BATCH)
+    _, quantized = integerise(
+        model, (3, side, side), dict.fromkeys(choices.layers, (8, 8)), images, "minmax", batch=BATCH
+    )
     assert quantized is not None
     contents = {"fp32": to_onnx(graph), "int8": to_onnx(quantized.graph, quantized.weight_scales)}
     files = {}

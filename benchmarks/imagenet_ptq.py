@@ -36,7 +36,7 @@ def uniform_and_fastest(network: Network, weights: str | None, folder: Path, arg
     files["fp32"].write_bytes(to_onnx(s.graph).SerializeToString())
     images = s.search_images(256)[0]
     for name, design in (("all int8", every), ("fastest", loop._fastest(every))):
-        layers = tuple(s.choices.int8_layers(design))
+        layers = s.choices.bits(design)
         _, quantized = integerise(s.model, s.graph.input_shape, layers, images, "mse")
         model = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(s.graph)
         files[name] = folder / f"{name.replace(' ', '-')}.onnx"

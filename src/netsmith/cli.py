@@ -157,11 +157,20 @@ def compress(
     size: Annotated[str | None, typer.Option(metavar="BUDGET", help="300KB, or 0.25x")] = None,
     macs: Annotated[str | None, typer.Option(metavar="BUDGET", help="30M, or 0.5x")] = None,
     methods: Annotated[str, typer.Option(help="prune, quantize, or both with a comma")] = "prune,quantize",
-    strategy: Annotated[str, typer.Option(help="exact, greedy, random or uniform")] = "exact",
+    strategy: Annotated[
+        str, typer.Option(help="exact, ddpg, evolution, greedy, random or uniform; exact proves its bound")
+    ] = "exact",
+    evaluations: Annotated[
+        int | None,
+        typer.Option(min=0, help="designs to run on the search split; 0 trusts the sums of single choices alone"),
+    ] = None,
+    least_bits: Annotated[
+        int, typer.Option(min=1, max=8, help="fewest bits of a layer, on targets that run several widths")
+    ] = 2,
     weights: Weights = None,
     out: Annotated[Path | None, typer.Option(help="run folder; default runs/NAME")] = None,
     epochs: Annotated[int | None, typer.Option(min=0, help="fine-tuning; default by the size of the data")] = None,
-    lr: Annotated[float, typer.Option(help="peak learning rate of fine-tuning")] = 0.03,
+    lr: Annotated[float | None, typer.Option(help="peak learning rate; default by what is fine-tuned")] = None,
     importance: Annotated[str, typer.Option(help="which channels go: l1, l2 or taylor")] = "l2",
     calibration: Annotated[str, typer.Option(help="ranges of integers: minmax, percentile, mse or entropy")] = "mse",
     mean: Numbers = None,
@@ -195,7 +204,8 @@ def compress(
             model, data, target=target, **texts, methods=methods, strategy=strategy, weights=_text(weights),
             out=folder, resume=resume, epochs=epochs, lr=lr, seed=seed, importance=importance, calibration=calibration,
             search_size=search_size, mean=averages, std=deviations, image_size=image_size, label_column=label_column,
-            train_limit=train_limit, threads=threads, progress=progress,
+            train_limit=train_limit, threads=threads, least_bits=least_bits, evaluations=evaluations,
+            progress=progress,
         )  # fmt: skip
     _finish_run(result, as_json)
 

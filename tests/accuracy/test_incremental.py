@@ -7,13 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
-from netsmith.accuracy.sensitivity import branch_candidate, measure_sensitivity, width_candidate
+from netsmith.accuracy.sensitivity import measure_sensitivity
 from netsmith.compression.branches import drop_branches, find_branches
 from netsmith.compression.calibrate import collect
 from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance, keep_indices
+from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import place
 from netsmith.compression.prune import prune
 from netsmith.compression.quantize import Calibration
@@ -48,15 +50,17 @@ def test_widths_and_branches_match_physical_surgery(case) -> None:  # type: igno
 
     model, graph, report, choices, images, labels = case
     scores = channel_importance(model, report)
+    make = Candidates(choices, Calibration({}), LayerQuantizer(graph, {}), scores)
     candidates, networks = [], []
-    for group in choices.groups[:3]:
-        keep = keep_indices(scores[group.name], group.channels // 2, group.unit)
-        candidates.append(width_candidate(choices, group, keep))
+    for d, group in enumerate(choices.groups[:3]):
+        k = len(choices.space.decisions[d].choices) // 2
+        keep = keep_indices(scores[group.name], int(choices.space.decisions[d].choices[k]), group.unit)
+        candidates.append(make.of_choice(d, k))
         smaller = copy.deepcopy(model)
         prune(smaller, report, {group.name: keep})
         networks.append(smaller)
-    for branch in choices.branches[:3]:
-        candidates.append(branch_candidate(choices, branch))
+    for i, branch in enumerate(choices.branches[:3]):
+        candidates.append(make.of_choice(len(choices.groups) + i, 0))
         networks.append(drop_branches(copy.deepcopy(model), [branch]))
     scores_ = IncrementalEvaluator(graph, images, labels, batch_size=40).evaluate(candidates)
     with torch.no_grad():
@@ -83,7 +87,8 @@ def test_sensitivity_is_zero_for_original_and_grows_with_pruning(case) -> None: 
     names = set().union(*(place(graph, [n]).scaled for n in choices.layers))
     calibration = Calibration(collect(graph, [images], names))
     evaluator = IncrementalEvaluator(graph, images, labels)
-    s = measure_sensitivity(choices, evaluator, calibration, channel_importance(model, report))
+    candidates = Candidates(choices, calibration, LayerQuantizer(graph, {}), channel_importance(model, report))
+    s = measure_sensitivity(candidates, evaluator)
     rows = np.arange(len(choices.space))
     assert (s.loss[rows, choices.original] == 0).all()
     for d, n in enumerate(choices.space.sizes):

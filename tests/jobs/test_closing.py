@@ -10,6 +10,7 @@ import pytest
 
 from netsmith.errors import InfeasibleError
 from netsmith.jobs.closing import Attempt, Loop
+from netsmith.jobs.proposals import Estimated
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "compression"))
 from test_pricing import case
@@ -18,6 +19,10 @@ from test_pricing import case
 @pytest.fixture(scope="module")
 def pricing():  # type: ignore[no-untyped-def]
     return case("zoo:digits", (1, 8, 8))[3]
+
+
+def exact(pricing) -> Estimated:  # type: ignore[no-untyped-def]
+    return Estimated("exact", pricing.choices.space)
 
 
 def losses(pricing) -> np.ndarray:  # type: ignore[no-untyped-def]
@@ -38,11 +43,11 @@ def test_measured_budget_is_met_under_a_biased_prediction(pricing, bias: float, 
     def measure(design: np.ndarray) -> float:
         # the device disagrees with the model: a constant, a factor, and integer layers that gain less
         predicted = float(pricing.predict(design)[0])
-        return bias * predicted + 2e-6 + 1e-7 * len(pricing.choices.int8_layers(design))
+        return bias * predicted + 2e-6 + 1e-7 * len(pricing.choices.bits(design))
 
     limit = share * measure(pricing.choices.original)
     seen: list[Attempt] = []
-    best, attempts = Loop(pricing, losses(pricing), {"latency": limit}, measure, on_attempt=seen.append).run()
+    best, attempts = Loop(pricing, losses(pricing), {"latency": limit}, measure, exact(pricing), seen.append).run()
     assert best.met and best.measured_s <= limit
     assert best.measured_s > 0.8 * limit  # nothing is given away
     assert attempts == seen and len(attempts) <= 8
@@ -53,7 +58,7 @@ def test_impossible_budget_names_the_smallest_reachable(pricing) -> None:  # typ
         return float(pricing.predict(design)[0])
 
     with pytest.raises(InfeasibleError, match="smallest") as caught:
-        Loop(pricing, losses(pricing), {"latency": 1e-9}, measure).run()
+        Loop(pricing, losses(pricing), {"latency": 1e-9}, measure, exact(pricing)).run()
     assert caught.value.reachable["latency"] > 1e-9
 
 
@@ -62,7 +67,7 @@ def test_budget_on_macs_needs_no_device(pricing) -> None:  # type: ignore[no-unt
         raise AssertionError("a MACs budget must not measure")
 
     limit = 0.5 * float(pricing.predict(pricing.choices.original, "macs")[0])
-    best, _ = Loop(pricing, losses(pricing), {"macs": limit}, measure).run()
+    best, _ = Loop(pricing, losses(pricing), {"macs": limit}, measure, exact(pricing)).run()
     assert pricing.predict(np.array(best.design), "macs")[0] <= limit
 
 
@@ -72,7 +77,7 @@ def test_baseline_strategies_keep_the_budget_and_lose_more(pricing, strategy: st
         return float(pricing.predict(design)[0])
 
     limit, loss = {"latency": 0.5 * measure(pricing.choices.original)}, losses(pricing)
-    exact, _ = Loop(pricing, loss, limit, measure).run()
-    other, _ = Loop(pricing, loss, limit, measure, strategy).run()
-    assert exact.met and other.met
-    assert exact.loss <= other.loss * (1 + 1e-6)
+    best, _ = Loop(pricing, loss, limit, measure, exact(pricing)).run()
+    other, _ = Loop(pricing, loss, limit, measure, Estimated(strategy, pricing.choices.space)).run()
+    assert best.met and other.met
+    assert best.loss <= other.loss * (1 + 1e-6)

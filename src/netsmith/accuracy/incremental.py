@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from torch import fx
 
 from netsmith.compression.calibrate import QuantParams
+from netsmith.network.fake_quantize import round_to_grid
 from netsmith.network.graph import Graph
 from netsmith.network.passes import get_parameter
 
 FloatArray = NDArray[np.float64]
 _MEMORY = 600e6  #: bytes of kept intermediate values per batch
+_CACHE = 4e6  #: bytes of the largest of them: what lies in the cache is rounded several times as fast
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,20 @@ class IncrementalEvaluator:
             for n in self._nodes
             if n.op == "get_attr"
         }
-        per_image = sum(
+        sizes = [
             float(np.prod([int(s) for s in n.meta["val"].shape[1:]])) * 4
             for n in self._nodes
             if n.op == "call_function" and isinstance(n.meta.get("val"), torch.Tensor)
-        )
-        fits = max(1, int(_MEMORY / max(per_image, 1.0)))
+        ]
+        fits = max(1, int(min(_MEMORY / max(sum(sizes), 1.0), max(_CACHE / max(sizes, default=1.0), 16))))
+        self._input = next(n.name for n in self._nodes if n.op == "placeholder")
+        self._references: dict[int, torch.Tensor] = {}  # log probabilities of the unchanged network, by first image
         self.batch_size = batch_size or (min(128, fits) if graph.dynamic_batch else graph.example_batch)
 
     def evaluate(self, candidates: Sequence[Candidate], progress: Callable[[int, int], None] | None = None) -> Scores:
         """Score every candidate on all images."""
         plans = [self._plan(c) for c in candidates]
+        shared = any(self._reads_base(plan) for plan in plans)
         total, seen = len(self._labels), 0
         sums = np.zeros((4, len(candidates)))
         with torch.inference_mode():
@@ -94,8 +99,10 @@ class IncrementalEvaluator:
                 x, y = self._images[start : start + self.batch_size], self._labels[start : start + self.batch_size]
                 if len(y) < self.batch_size and not self._graph.dynamic_batch:
                     break
-                base = self._run(x)
-                reference = F.log_softmax(base["output"].float(), dim=1)
+                base = self._run(x) if shared or start not in self._references else {self._input: x}
+                if start not in self._references:
+                    self._references[start] = F.log_softmax(base["output"].float(), dim=1)
+                reference = self._references[start]
                 for i, plan in enumerate(plans):
                     logits = self._rerun(base, candidates[i], plan)
                     log_p = F.log_softmax(logits.float(), dim=1)
@@ -129,6 +136,11 @@ class IncrementalEvaluator:
                 dirty.add(node)
         return [n for n in self._nodes if n in dirty and n.op in ("call_function", "output", "placeholder")]
 
+    def _reads_base(self, plan: list[fx.Node]) -> bool:
+        """Whether a plan takes values from before the change; a design that changes the first layer takes none."""
+        own = set(plan)
+        return not plan or any(i.op == "call_function" and i not in own for n in plan for i in n.all_input_nodes)
+
     def _run(self, x: torch.Tensor) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for node in self._nodes:
@@ -151,13 +163,16 @@ class IncrementalEvaluator:
         }
 
         def plain(name: str) -> Any:
-            return new[name] if name in new else weights[name] if name in weights else base[name]
+            for values in (new, weights, base):
+                if name in values:
+                    return values[name]
+            return self._parameters[name]
 
         for node in plan:
             if node.op == "output":
                 return _logits(node, plain)  # type: ignore[no-any-return]
             if node.name in candidate.zeros:
-                value = torch.zeros_like(base[node.name])
+                value = torch.zeros_like(base[node.name]) if node.name in base else _call(node, plain) * 0.0
             elif node.op == "placeholder":
                 value = base[node.name]
             else:
@@ -187,7 +202,7 @@ def _logits(node: fx.Node, read: Callable[[str], Any]) -> Any:
 
 
 def _round(value: torch.Tensor, grid: QuantParams) -> torch.Tensor:
-    return torch.fake_quantize_per_tensor_affine(value, grid.scale, grid.zero_point, grid.qmin, grid.qmax)
+    return round_to_grid(value, grid.scale, grid.zero_point, grid.qmin, grid.qmax)
 
 
 def _fast(value: torch.Tensor) -> torch.Tensor:

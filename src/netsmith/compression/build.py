@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from netsmith.compression.calibrate import collect
+from netsmith.compression.calibrate import Histogram, collect
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices, Designs
 from netsmith.compression.importance import keep_indices
+from netsmith.compression.mixed import Bits, LayerQuantizer, layer_inputs, quantize_mixed
 from netsmith.compression.placement import place
 from netsmith.compression.prune import plan
 from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
@@ -31,12 +32,12 @@ class Slimmed:
     Attributes:
         model: the user's module, physically smaller.
         recipe: how to make it again from a fresh one.
-        int8_layers: rows of its graph that the design wants in int8.
+        bits: (weight, activation) widths of the rows of its graph that the design wants as integers.
     """
 
     model: nn.Module
     recipe: Recipe
-    int8_layers: tuple[str, ...]
+    bits: Bits
 
     @property
     def is_smaller(self) -> bool:
@@ -61,24 +62,40 @@ def slim(model: nn.Module, choices: Choices, report: GroupReport, design: Design
         if not (name in zeros and k.outputs is None) and not any(name == p or name.startswith(f"{p}.") for p in removed)
     }
     recipe = Recipe().then(DropStep(tuple(branches)), replace(step, layers=layers))
-    int8 = tuple(choices.int8_layers(design))
-    return Slimmed(apply_recipe(copy.deepcopy(model), recipe), replace(recipe, quantize={"int8": list(int8)}), int8)
+    bits = choices.bits(design)
+    quantize = {"int8": list(bits)} if is_int8(bits) else {"bits": {n: list(pair) for n, pair in bits.items()}}
+    return Slimmed(apply_recipe(copy.deepcopy(model), recipe), replace(recipe, quantize=quantize), bits)
+
+
+def is_int8(bits: Bits) -> bool:
+    """Whether runtimes have kernels for these widths: 8-bit weights and activations everywhere."""
+    return all(pair == (8, 8) for pair in bits.values())
 
 
 def integerise(
-    model: nn.Module, input_shape: tuple[int, ...], int8_layers: tuple[str, ...], images: torch.Tensor, method: str,
-    batch: int = 64,
-) -> tuple[Graph, QuantizedGraph | None]:  # fmt: skip
-    """Trace a network and quantize the given layers with ranges from normalised ``images``.
+    model: nn.Module, input_shape: tuple[int, ...], bits: Bits, images: torch.Tensor, method: str, batch: int = 64
+) -> tuple[Graph, QuantizedGraph | None]:
+    """Trace a network and quantize layers with ranges from normalised ``images``.
+
+    8-bit layers are placed as integer runtimes run them; where a layer has other widths, every layer reads its input
+    through a grid of its own.
 
     Returns:
         The traced network with batch norm folded, and its quantized form (None if no layer is to be quantized).
     """
     graph = trace(model, input_shape)
-    layers = [n for n in int8_layers if n in graph.node_of]
-    if not layers:
+    bits = {n: pair for n, pair in bits.items() if n in graph.node_of}
+    if not bits:
         return graph, None
+    if is_int8(bits):
+        histograms = histograms_of(graph, images, place(graph, bits).scaled, batch)
+        return graph, quantize(graph, bits, Calibration(histograms, method))
+    histograms = histograms_of(graph, images, layer_inputs(graph, bits).values(), batch)
+    return graph, quantize_mixed(graph, bits, LayerQuantizer(graph, histograms, method))
+
+
+def histograms_of(graph: Graph, images: torch.Tensor, names: Iterable[str], batch: int = 64) -> dict[str, Histogram]:
+    """Histograms of nodes over ``images``, in batches that the network takes."""
     size = batch if graph.dynamic_batch else graph.example_batch
     batches = [b for b in torch.split(images, size) if graph.dynamic_batch or len(b) == size]
-    histograms = collect(graph, batches, place(graph, layers).scaled)
-    return graph, quantize(graph, layers, Calibration(histograms, method))
+    return collect(graph, batches, set(names))

@@ -21,8 +21,12 @@ from netsmith.space import Decision, Space
 Designs = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
-WIDTH, DEPTH, BITS = "channels", "branch", "bits"
+WIDTH, DEPTH = "channels", "branch"
+BITS, W_BITS, A_BITS = "bits", "w_bits", "a_bits"  #: weights and input together, or each on its own
 KEEP, DROP = "keep", "drop"
+FLOAT = 32
+
+Pairs = Sequence[tuple[int, int]]
 
 
 def group_widths(group: ChannelGroup, multiple: int) -> tuple[int, ...]:
@@ -35,7 +39,8 @@ class Choices:
     """The decisions of one network and what they do to its layer table.
 
     Attributes:
-        space: decisions ``GROUP.channels``, ``BRANCH.branch`` and ``LAYER.bits``; the last choice changes nothing.
+        space: decisions ``GROUP.channels``, ``BRANCH.branch`` and ``LAYER.bits`` (or ``LAYER.w_bits`` and
+            ``LAYER.a_bits``); the last choice is the network as given, at the widest bits that the target has.
         graph: the network as given.
         groups, branches, layers: what the decisions are about, in the order of the space.
     """
@@ -49,7 +54,7 @@ class Choices:
     @classmethod
     def of(
         cls, graph: Graph, report: GroupReport, branches: Sequence[Branch], *, prune: bool = True,
-        quantize: bool = True, multiple: int = 1, bits: Sequence[int] = (8, 32), pinned: Sequence[str] = (),
+        quantize: bool = True, multiple: int = 1, bits: Pairs = ((8, 8), (32, 32)), pinned: Sequence[str] = (),
     ) -> Choices:  # fmt: skip
         """The choices for a network.
 
@@ -58,15 +63,22 @@ class Choices:
             report: its channel groups; groups and branches are used only if ``prune``.
             branches: its removable branches.
             multiple: granularity of channel counts that the target likes.
-            bits: bit-widths of weights and activations together, the largest last.
-            pinned: layers left as they are.
+            bits: (weight, activation) widths to choose from. Where they are equal in every pair, a layer has one
+                decision for both; otherwise every combination is allowed and it has two, weights first.
+            pinned: layers that keep the widest bits.
         """
         groups = tuple(g for g in report.groups if len(group_widths(g, multiple)) > 1) if prune else ()
         drops = tuple(branches) if prune else ()
-        layers = tuple(n for n in quantizable(graph) if n not in pinned) if quantize else ()
+        layers = tuple(quantizable(graph)) if quantize else ()
+        sides = [(BITS, 0)] if all(w == a for w, a in bits) else [(W_BITS, 0), (A_BITS, 1)]
+        widths_of = {kind: tuple(sorted({pair[side] for pair in bits})) for kind, side in sides}
         decisions = [Decision(f"{g.name}.{WIDTH}", WIDTH, group_widths(g, multiple)) for g in groups]
         decisions += [Decision(f"{b.name}.{DEPTH}", DEPTH, (DROP, KEEP)) for b in drops]
-        decisions += [Decision(f"{n}.{BITS}", BITS, tuple(sorted(bits))) for n in layers]
+        decisions += [
+            Decision(f"{n}.{kind}", kind, widths_of[kind][-1:] if n in pinned else widths_of[kind])
+            for n in layers
+            for kind, _ in sides
+        ]
         return cls(Space(tuple(decisions)), graph, groups, drops, layers)
 
     @property
@@ -170,14 +182,28 @@ class Choices:
                 dead.add(n)
         return {n.name for n in dead} | {node.name}
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether weights and activations have widths of their own."""
+        return bool(self.layers) and self.space.decisions[-1].kind == A_BITS
+
+    @property
+    def has_floats(self) -> bool:
+        """Whether layers may stay in floating point."""
+        return not self.layers or self.space.decisions[-1].choices[-1] == FLOAT
+
     @cached_property
     def precision(self) -> NDArray[np.int64]:
-        """``(R,)`` decision that sets the row's bits, or -1."""
-        out = np.full(len(self.table), -1)
-        first = len(self.groups) + len(self.branches)
+        """``(2, R)`` decisions that set the bits of a row's weights and of its input, or -1."""
+        out = np.full((2, len(self.table)), -1)
+        first, step = len(self.groups) + len(self.branches), 1 + self.is_mixed
         for i, layer in enumerate(self.layers):
-            out[self._rows[layer]] = first + i
+            out[:, self._rows[layer]] = first + i * step, first + i * step + self.is_mixed
         return out
+
+    def layer_of(self, decision: int) -> str:
+        """The layer whose bits a decision sets."""
+        return self.layers[(decision - len(self.groups) - len(self.branches)) // (1 + self.is_mixed)]
 
     def columns(self, designs: Designs) -> tuple[LayerTable, NDArray[np.bool_]]:
         """Layer tables of designs ``(N, D)`` as arrays ``(N, R)``, and which rows are present ``(N, R)``.
@@ -196,15 +222,19 @@ class Choices:
         share = c_in / np.maximum(self.table.c_in, 1)
         groups = np.where(self.table.groups > 1, np.maximum(1, np.rint(self.table.groups * share)), 1).astype(np.int64)
         one = np.ones((len(designs), 1))
-        bits = np.concatenate([value, one * 32], axis=1)[:, self.precision].astype(np.int64)
+        w_bits, a_bits = np.moveaxis(np.concatenate([value, one * FLOAT], axis=1)[:, self.precision], 1, 0)
         present = np.concatenate([value, one], axis=1)[:, self.presence] > 0
-        table = self.table.replace(c_in=c_in, c_out=c_out, groups=groups, w_bits=bits, a_bits=bits)
+        table = self.table.replace(c_in=c_in, c_out=c_out, groups=groups, w_bits=w_bits, a_bits=a_bits)
         return table, present
 
-    def int8_layers(self, design: Designs) -> list[str]:
-        """Layers of one design that run in fewer than 32 bits and are present."""
+    def bits(self, design: Designs) -> dict[str, tuple[int, int]]:
+        """(Weight, activation) widths of the layers of one design that are integers and present."""
         table, present = self.columns(design)
-        return [n for i, n in enumerate(table.names) if table.w_bits[0, i] < 32 and present[0, i]]
+        return {
+            n: (int(table.w_bits[0, i]), int(table.a_bits[0, i]))
+            for i, n in enumerate(table.names)
+            if table.w_bits[0, i] < FLOAT and present[0, i]
+        }
 
     def kept(self, design: Designs) -> dict[str, int]:
         """Group -> kept channels, for the groups that shrink and are not in a dropped branch."""
@@ -222,10 +252,9 @@ class Choices:
         for d, group in enumerate(self.groups):
             if all(m.layer in gone for m in group.outputs if m.layer in self.report_layers):
                 out[d] = self.original[d]
-        first = len(self.groups) + len(self.branches)
-        for i, layer in enumerate(self.layers):
-            if layer.split("#")[0] in gone:
-                out[first + i] = self.original[first + i]
+        for d in range(len(self.groups) + len(self.branches), len(out)):
+            if self.layer_of(d).split("#")[0] in gone:
+                out[d] = self.original[d]
         return out
 
     @cached_property

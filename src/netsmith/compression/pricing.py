@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.compression.choices import BITS, Choices, Designs, FloatArray
+from netsmith.compression.choices import BITS, DEPTH, FLOAT, WIDTH, Choices, Designs, FloatArray
 from netsmith.compression.placement import Placement, place
 from netsmith.hardware.target import Cost, CostTable, Factor, Target, as_run
 from netsmith.network.layers import KIND, LayerTable
@@ -47,6 +47,11 @@ class Pricing:
     def cost(self, table: LayerTable) -> Cost:
         """What the target says of a table, each row at widths that it has."""
         return self.target.cost(as_run(table, self.target.capabilities))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether cost tables are right at every design: all layers are integers, and nothing is pruned."""
+        return not self.choices.has_floats and not self.choices.groups and not self.choices.branches
 
     def between(self, name: str) -> bool:
         """Whether glue and conversions have this cost."""
@@ -116,7 +121,7 @@ class Pricing:
         """Decisions that the cost of row r depends on, the most important first."""
         choices = self.choices
         into, out_of = choices.coupling
-        rest = [int(x) for x in (choices.precision[r], choices.presence[r]) if x >= 0]
+        rest = [int(x) for x in dict.fromkeys([*choices.precision[:, r], choices.presence[r]]) if x >= 0]
         wide = np.argsort(-(into[:, r] + 1.001 * out_of[:, r]), kind="stable")
         return rest + [int(d) for d in wide if into[d, r] + out_of[d, r] > 0]
 
@@ -182,11 +187,13 @@ class Pricing:
         kinds = [d.kind for d in space.decisions]
         designs: list[Designs] = [around]
         where: list[tuple[int, ...]] = [()]
+        # where every layer is an integer layer, the placement is always the same and no width of bits moves it
+        moving = {WIDTH, DEPTH, BITS} if self.choices.has_floats else {WIDTH, DEPTH}
         for i, size in enumerate(space.sizes):
-            for k in range(size):
+            for k in range(size if kinds[i] in moving else 0):
                 designs.append(_with(around, {i: k}))
                 where.append((i, k))
-        pairs = [(i, j) for i, j in self._neighbours() if kinds[i] == kinds[j] == BITS]
+        pairs = self._neighbours() if self.choices.has_floats else []
         for i, j in pairs:
             for k in range(space.sizes[i]):
                 for m in range(space.sizes[j]):
@@ -226,7 +233,7 @@ class Pricing:
         return sorted(found)
 
     def _placement(self, design: Designs) -> Placement:
-        layers = self.choices.int8_layers(design)
+        layers = self.choices.bits(design)
         key = "\n".join(layers).encode()
         if key not in self._placements:
             if len(self._placements) > 4000:
@@ -295,7 +302,7 @@ class Pricing:
 
     def _is_int8(self, table: LayerTable, node: str) -> bool:
         name = self.choices.graph.node_names[node]
-        return bool(table.w_bits[table.names.index(name)] < 32)
+        return bool(table.w_bits[table.names.index(name)] < FLOAT)
 
     @property
     def _shape_rows(self) -> dict[str, int]:
@@ -337,7 +344,7 @@ def _with(design: Designs, change: dict[int, int]) -> Designs:
 
 
 def _size(table: LayerTable) -> FloatArray:
-    integer = (table.weights > 0) & (table.w_bits < 32)
+    integer = (table.weights > 0) & (table.w_bits < FLOAT)
     return np.asarray(
         table.weights * table.w_bits / 8 + (table.params - table.weights) * 4 + np.where(integer, table.c_out * 4, 0.0)
     )

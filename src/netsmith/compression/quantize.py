@@ -97,15 +97,16 @@ def quantize(graph: Graph, int8_layers: Collection[str], calibration: Calibratio
     grids: dict[str, QuantParams] = {}
     for name in placement.anchors:
         grids[name] = calibration[placement.anchors[name]]
-        _insert(out.module, nodes[name], grids[name], None)
+        insert(out.module, nodes[name], grids[name], None)
     for name, consumers in placement.inputs.items():
         grids[name] = calibration[name]
-        _insert(out.module, nodes[name], grids[name], {nodes[c] for c in consumers})
+        insert(out.module, nodes[name], grids[name], {nodes[c] for c in consumers})
     out.module.recompile()
     return QuantizedGraph(out, placement, scales, grids)
 
 
-def _insert(module: fx.GraphModule, node: fx.Node, grid: QuantParams, only: set[fx.Node] | None) -> None:
+def insert(module: fx.GraphModule, node: fx.Node, grid: QuantParams, only: set[fx.Node] | None) -> None:
+    """Round what ``node`` yields, for all its users or ``only`` some; the caller recompiles."""
     with module.graph.inserting_after(node):
         fq = module.graph.call_function(FAKE_QUANTIZE, (node, grid.scale, grid.zero_point, grid.qmin, grid.qmax))
     fq.meta = {k: v for k, v in node.meta.items() if k in ("val", "nn_module_stack")}

@@ -21,12 +21,18 @@ from netsmith.network.graph import Graph
 OPSET = 20
 
 
-def to_onnx(graph: Graph, weight_scales: Mapping[str, torch.Tensor] | None = None) -> onnx.ModelProto:
+def to_onnx(
+    graph: Graph, weight_scales: Mapping[str, torch.Tensor] | None = None, *, integer_bias: bool = True
+) -> onnx.ModelProto:
     """Export a graph; fake quantizers become QuantizeLinear/DequantizeLinear pairs.
+
+    Grids of fewer than 8 bits are stored in 8: what lies outside them is clipped before it is rounded.
 
     Args:
         graph: the network as traced, or ``QuantizedGraph.graph``.
         weight_scales: parameter name -> ``(C_out,)`` scales of weights to be stored as int8.
+        integer_bias: store the biases of these layers as int32 on the grid of their products, as integer kernels want
+            it. That grid is too coarse for a bias where operands have few bits.
 
     Raises:
         InputError: an operator has no ONNX counterpart; it is named.
@@ -53,7 +59,7 @@ def to_onnx(graph: Graph, weight_scales: Mapping[str, torch.Tensor] | None = Non
     _strip_metadata(model)
     _global_pools(model)
     if weight_scales:
-        _integer_weights(model, weight_scales)
+        _integer_weights(model, weight_scales, integer_bias)
     onnx.checker.check_model(model)
     return model
 
@@ -67,6 +73,12 @@ def _translation() -> Any:
         # unsigned activations: x86 integer kernels multiply u8 by s8
         s = op.Constant(value=helper.make_tensor("scale", onnx.TensorProto.FLOAT, [], [scale]))
         z = op.Constant(value=helper.make_tensor("zero_point", onnx.TensorProto.UINT8, [], [zero_point]))
+        if qmin > 0 or qmax < 255:
+            ends = [
+                op.Constant(value=helper.make_tensor("end", onnx.TensorProto.FLOAT, [], [(q - zero_point) * scale]))
+                for q in (qmin, qmax)
+            ]
+            x = op.Clip(x, *ends)
         return op.DequantizeLinear(op.QuantizeLinear(x, s, z), s, z)
 
     return translate
@@ -101,8 +113,8 @@ def _global_pools(model: onnx.ModelProto) -> None:
     model.graph.node.extend(new)
 
 
-def _integer_weights(model: onnx.ModelProto, scales: Mapping[str, torch.Tensor]) -> None:
-    """Store weights as int8 and the biases beside them as int32, each behind a DequantizeLinear."""
+def _integer_weights(model: onnx.ModelProto, scales: Mapping[str, torch.Tensor], integer_bias: bool) -> None:
+    """Store weights as int8 and, if asked, the biases beside them as int32, each behind a DequantizeLinear."""
     graph = model.graph
     tensors = {i.name: i for i in graph.initializer}
     activation_scale = {
@@ -115,7 +127,7 @@ def _integer_weights(model: onnx.ModelProto, scales: Mapping[str, torch.Tensor])
         if node.op_type in ("Conv", "Gemm") and node.input[1] in scales and node.input[0] in activation_scale:
             weight, scale = node.input[1], scales[node.input[1]].numpy().astype(np.float32)
             node.input[1] = _integer(graph, new, tensors, weight, scale, np.int8, 127)
-            if len(node.input) > 2 and node.input[2]:
+            if integer_bias and len(node.input) > 2 and node.input[2]:
                 bias_scale = (scale.astype(np.float64) * activation_scale[node.input[0]]).astype(np.float32)
                 node.input[2] = _integer(graph, new, tensors, node.input[2], bias_scale, np.int32, 2**31 - 1)
         elif node.op_type == "MatMul" and node.input[1] in tensors and node.input[0] in activation_scale:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from netsmith.compression.choices import Designs, FloatArray
 from netsmith.compression.pricing import Pricing
 from netsmith.errors import InfeasibleError
+from netsmith.jobs.proposals import Proposal
 from netsmith.search.exact import minimise_cost
-from netsmith.search.registry import get_strategy
 from netsmith.search.strategy import Problem
 
 ROUNDS = 8
@@ -27,7 +27,7 @@ class Attempt:
         design: choice indices.
         predicted_s: latency that was predicted for it when it was chosen, corrections included.
         measured_s: latency that was measured.
-        loss: its summed sensitivity.
+        loss: its summed sensitivity; or as it was evaluated, where the search evaluates designs.
         bound: proven lower bound on that sum for the budget it was solved for, where the strategy proves one.
         met: whether every budget holds, latency as measured.
     """
@@ -55,7 +55,7 @@ class Loop:
         loss: ``(D, K)`` sensitivities.
         budgets: cost name -> limit in SI units; latency in seconds.
         measure: design -> measured latency in seconds.
-        strategy: name of the search strategy.
+        propose: problem -> the best design that the strategy finds for it.
         aim: share of the latency budget to aim at.
     """
 
@@ -63,8 +63,7 @@ class Loop:
     loss: FloatArray
     budgets: Mapping[str, float]
     measure: Callable[[Designs], float]
-    strategy: str = "exact"
-    seed: int = 0
+    propose: Callable[[Problem], Proposal]
     on_attempt: Callable[[Attempt], None] = lambda attempt: None
     aim: float = 0.97
 
@@ -77,8 +76,7 @@ class Loop:
         choices = self.pricing.choices
         start = self._fast_start()
         if "latency" not in self.budgets:
-            design, bound = self._solve(1.0, start)
-            attempt = self._attempt(design, 1.0, bound)
+            attempt = self._attempt(self._solve(1.0, start), 1.0)
             return attempt, [attempt]
         attempts: list[Attempt] = []
         limit = self.budgets["latency"]
@@ -86,15 +84,16 @@ class Loop:
         aim = self.aim
         for _ in range(ROUNDS):
             try:
-                design, bound = self._solve(correction / aim, start)
+                found = self._solve(correction / aim, start)
             except InfeasibleError:
-                design, bound = self._fastest(start), None
+                found = Proposal(self._fastest(start))
+            design = found.design
             if any(a.design == tuple(design) for a in attempts):
                 if any(a.met for a in attempts) or tuple(design) == tuple(self._fastest(start)):
                     break
                 aim *= 0.97
                 continue
-            attempt = self._attempt(design, correction, bound)
+            attempt = self._attempt(found, correction)
             attempts.append(attempt)
             self.on_attempt(attempt)
             correction = attempt.measured_s / self._predict(design)
@@ -121,27 +120,31 @@ class Loop:
     def _predict(self, design: Designs) -> float:
         return float(self.pricing.predict(design)[0])
 
-    def _attempt(self, design: Designs, correction: float, bound: float | None) -> Attempt:
+    def _attempt(self, found: Proposal, correction: float) -> Attempt:
+        design = found.design
         measured = self.measure(design) if "latency" in self.budgets else self._predict(design)
         costs = {n: float(self.pricing.predict(design, n)[0]) for n in self.budgets if n != "latency"}
         met = all(v <= self.budgets[n] * (1 + 1e-9) for n, v in costs.items())
         met &= "latency" not in self.budgets or measured <= self.budgets["latency"] * (1 + self.aim) / 2
-        loss = float(self.loss[np.arange(len(design)), design].sum())
+        loss = self._summed(design) if found.loss is None else found.loss
         design_ = tuple(int(i) for i in design)
-        return Attempt(design_, self._predict(design) * correction, measured, loss, bound, met)
+        return Attempt(design_, self._predict(design) * correction, measured, loss, found.bound, met)
+
+    def _summed(self, design: Designs) -> float:
+        return float(self.loss[np.arange(len(design)), design].sum())
 
     def _problem(self, correction: float, around: Designs) -> Problem:
         costs = {name: self.pricing.table(name, around) for name in self.budgets}
         limits = {n: v / correction if n == "latency" else v for n, v in self.budgets.items()}
         return Problem(self.loss, costs, limits)
 
-    def _solve(self, correction: float, around: Designs) -> tuple[Designs, float | None]:
+    def _solve(self, correction: float, around: Designs) -> Proposal:
         """Solve, renew the expansion at the solution, and solve again until the prediction of the design is right.
 
         The cost table is exact at the design that it is expanded around; elsewhere the design's own prediction decides,
         and what the table got wrong goes into the limit of the next solve.
         """
-        best: tuple[float, Designs, float | None] | None = None
+        best: Proposal | None = None
         limit = self.budgets.get("latency", np.inf) / correction
         scale = 1.0
         seen: set[tuple[int, ...]] = set()
@@ -149,31 +152,27 @@ class Loop:
         for _ in range(6):
             problem = self._problem(correction / scale, around)
             try:
-                strategy = get_strategy(self.strategy, problem, self.pricing.choices.space, self.seed)
-                found = strategy.ask(1)
+                found = self.propose(problem)
             except InfeasibleError as error:
-                failure, found = error, np.zeros((0, 0), dtype=np.int64)
-            if not len(found):
+                failure = error
                 if np.array_equal(around, self._fast_start()):
                     around = self._fastest(around)  # the table may be too dear here and right where things are small
                     continue
                 break
-            design = self.pricing.choices.canonical(found[0])
-            loss = float(self.loss[np.arange(len(design)), design].sum())
-            solutions = getattr(strategy, "solutions", ())
-            bound = float(solutions[0].bound) if solutions else None
+            design = self.pricing.choices.canonical(found.design)
+            found = replace(found, design=design, loss=self._summed(design) if found.loss is None else found.loss)
             if "latency" not in self.budgets:
-                return design, bound
+                return found
             predicted = self._predict(design)
-            if predicted <= limit and (best is None or loss < best[0]):
-                best = (loss, design, bound)
-            if tuple(design) in seen and predicted <= limit:
+            if predicted <= limit and (best is None or _loss(found) < _loss(best)):
+                best = found
+            if predicted <= limit and (tuple(design) in seen or self.pricing.is_exact):
                 break
             seen.add(tuple(design))
             scale *= min(limit / predicted, 1.5) * (1.0 if predicted <= limit else 0.995)
             around = design
         if best is not None:
-            return best[1], best[2]
+            return best
         raise failure or InfeasibleError("no design keeps the predicted budget", {})
 
     def _fast_start(self) -> Designs:
@@ -193,3 +192,7 @@ class Loop:
                 break
             around = design
         return around
+
+
+def _loss(proposal: Proposal) -> float:
+    return np.inf if proposal.loss is None else proposal.loss

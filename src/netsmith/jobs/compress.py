@@ -24,10 +24,10 @@ def compress(
     model: Any, data: Any, *, target: str = "cpu", latency: str | None = None, energy: str | None = None,
     size: str | None = None, macs: str | None = None, methods: str | Sequence[str] = "prune,quantize",
     strategy: str = "exact", weights: str | None = None, out: str | Path = "runs/compress", resume: bool = False,
-    epochs: int | None = None, lr: float = 0.03, seed: int = 0, importance: str = "l2", calibration: str = "mse",
+    epochs: int | None = None, lr: float | None = None, seed: int = 0, importance: str = "l2", calibration: str = "mse",
     search_size: int | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
     image_size: int | None = None, label_column: str | None = None, train_limit: int | None = None, threads: int = 1,
-    progress: Progress | None = None,
+    least_bits: int = 2, evaluations: int | None = None, progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make a trained network keep budgets on a target.
 
@@ -42,10 +42,13 @@ def compress(
         out: run folder.
         resume: go on with a run that was interrupted.
         epochs: fine-tuning after pruning; None chooses by the size of the train split, 0 skips it.
-        lr: peak learning rate of fine-tuning.
+        lr: peak learning rate of fine-tuning; None chooses by what is trained.
         importance: which channels go: ``l1``, ``l2`` or ``taylor``.
         calibration: ``minmax``, ``percentile``, ``mse`` or ``entropy``.
         threads: threads that the deployed network runs on.
+        least_bits: fewest bits of a layer, on targets with a choice.
+        evaluations: designs that the strategy runs on the search split; None chooses by the strategy, 0 goes by summed
+            sensitivities alone.
 
     Returns:
         The summary, as in ``summary.json``.
@@ -65,6 +68,7 @@ def compress(
         "seed": seed, "importance": importance, "calibration": calibration, "search_size": search_size,
         "mean": list(mean) if mean else None, "std": list(std) if std else None, "image_size": image_size,
         "label_column": label_column, "train_limit": train_limit, "threads": threads,
+        "least_bits": least_bits, "evaluations": evaluations,
     }  # fmt: skip
     with Run.start(out, config, resume=resume) as run:
         progress.stage("load")
@@ -72,6 +76,7 @@ def compress(
             subject = load_subject(
                 model, data, device, weights=weights, methods=wanted, seed=seed, search_size=search_size, mean=mean,
                 std=std, image_size=image_size, label_column=label_column, train_limit=train_limit,
+                least_bits=least_bits,
             )  # fmt: skip
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.sensitivity import Sensitivity
-from netsmith.compression.choices import BITS, DEPTH, WIDTH
+from netsmith.compression.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
 from netsmith.jobs.stages import Stages
@@ -83,6 +83,7 @@ def _layers(job: Stages, design: Any) -> list[dict[str, Any]]:
             "choice": {
                 "width": int(after.c_out[0, i]) if present[0, i] else 0, "of": int(before.c_out[0, i]),
                 "bits": int(after.w_bits[0, i]) if present[0, i] else 0,
+                "a_bits": int(after.a_bits[0, i]) if present[0, i] else 0,
             },
             "latency_s": {"before": float(t0[i]), "after": float(t1[i])},
             "macs": {"before": int(before.macs[0, i]), "after": int(after.macs[0, i]) if present[0, i] else 0},
@@ -105,7 +106,10 @@ def _trials(
     ]  # fmt: skip
     original = job.choices.original
     singles, losses, kinds = [], [], []
-    names = {WIDTH: "one group narrower", DEPTH: "one branch dropped", BITS: "one layer int8"}
+    names = {
+        WIDTH: "one group narrower", DEPTH: "one branch dropped", BITS: "one layer int8",
+        W_BITS: "weights of one layer in fewer bits", A_BITS: "input of one layer in fewer bits",
+    }  # fmt: skip
     for d, decision in enumerate(job.choices.space.decisions):
         for k in range(len(decision.choices) - 1):
             x = original.copy()

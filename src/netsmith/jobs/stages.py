@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from netsmith.accuracy.candidates import Candidates
+from netsmith.accuracy.designs import DesignEvaluator, Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
-from netsmith.compression.build import Slimmed, integerise, slim
-from netsmith.compression.calibrate import collect
+from netsmith.compression.build import Slimmed, histograms_of, integerise, is_int8, slim
 from netsmith.compression.importance import channel_importance
+from netsmith.compression.mixed import LayerQuantizer, layer_inputs, quantize_mixed
 from netsmith.compression.placement import place
 from netsmith.compression.pricing import Pricing
-from netsmith.compression.quantize import Calibration
+from netsmith.compression.quantize import Calibration, QuantizedGraph
 from netsmith.errors import InputError
 from netsmith.export.fusion import check_fusion
 from netsmith.export.onnx import to_onnx
@@ -26,14 +27,21 @@ from netsmith.export.parity import check_parity
 from netsmith.export.pt2 import save_pt2
 from netsmith.hardware.measured.timing import time_models
 from netsmith.jobs.closing import Attempt, Loop
+from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated, Proposal
+from netsmith.jobs.recover import epochs_of, fine_tune, quantizer_for, train_quantized
 from netsmith.jobs.run import Run
 from netsmith.jobs.subject import Subject
+from netsmith.network.graph import trace
 from netsmith.network.weights import save_weights
-from netsmith.progress import Progress, training_events
+from netsmith.progress import Progress
+from netsmith.search.strategy import Problem
+from netsmith.training.score import evaluate
 from netsmith.units import Budget
 
 SENSITIVITY_IMAGES = 512
 CALIBRATION_IMAGES = 256
+EVALUATION_IMAGES = 512
+EVALUATED = "evaluation"  #: trials of whole designs on the search split
 SESSION_S = 0.5
 SEARCH_SESSIONS, FINAL_SESSIONS = 3, 7
 NEAR = 0.06  #: designs this close to the budget are worth a final measurement before they are trained
@@ -113,17 +121,22 @@ class Stages:
 
     def _sensitivity(self) -> dict[str, Any]:
         self.progress.stage("sensitivity")
-        images, labels = self.subject.search_images(SENSITIVITY_IMAGES)
-        names = place(self.graph, self.choices.layers).scaled
-        for layer in self.choices.layers:
-            names |= place(self.graph, [layer]).scaled
-        batch = self._batch() or 64
-        batches = [b for b in self._calibration_images().split(batch) if not self._batch() or len(b) == batch]
-        histograms = collect(self.graph, batches, names)
-        evaluator = IncrementalEvaluator(self.graph, images, labels)
-        calibration = Calibration(histograms, self.config["calibration"])
-        measured = measure_sensitivity(self.choices, evaluator, calibration, self._importance(), self.progress.update)
-        return measured.to_dict()
+        evaluator = IncrementalEvaluator(self.graph, *self.subject.search_images(SENSITIVITY_IMAGES))
+        return measure_sensitivity(self._candidates(), evaluator, self.progress.update).to_dict()
+
+    def _candidates(self) -> Candidates:
+        """What choices and designs do to the traced network, with grids from the calibration images."""
+        names = set(layer_inputs(self.graph, self.choices.layers).values())
+        if not self.choices.is_mixed:
+            names = place(self.graph, self.choices.layers).scaled
+            for layer in self.choices.layers:
+                names |= place(self.graph, [layer]).scaled
+        histograms = histograms_of(self.graph, self._calibration_images(), names)
+        method = self.config["calibration"]
+        return Candidates(
+            self.choices, Calibration(histograms, method), LayerQuantizer(self.graph, histograms, method),
+            self._importance(),
+        )  # fmt: skip
 
     def search(
         self, attempt: int, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
@@ -158,17 +171,44 @@ class Stages:
                 {"latency_s": attempt.measured_s, "predicted_s": attempt.predicted_s}, kind=self.config["strategy"],
             )  # fmt: skip
 
-        loop = Loop(
-            self.pricing, sensitivity.loss, limits, measure, self.config["strategy"], self.config["seed"], note, aim
-        )
-        best, attempts = loop.run()
+        best, attempts = Loop(self.pricing, sensitivity.loss, limits, measure, self._propose(), note, aim).run()
         return {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts]}
+
+    def _propose(self) -> Callable[[Problem], Proposal]:
+        """How the strategy finds designs: by evaluating them where it learns from that or sums of losses mislead."""
+        name, space, seed = self.config["strategy"], self.choices.space, self.config["seed"]
+        evaluations = self.config["evaluations"]
+        if evaluations is None:
+            learns = name in ("ddpg", "evolution")
+            evaluations = EVALUATIONS.get(name, 200) if learns or self.choices.is_mixed else 0
+        if evaluations == 0:
+            return Estimated(name, space, seed)
+        known = {
+            tuple(row["design"]): Evaluation(**row["losses"])
+            for row in self.run.trials() if row["kind"] == EVALUATED
+        }  # fmt: skip
+
+        def store(design: tuple[int, ...], evaluation: Evaluation) -> None:
+            self.run.log_trial(list(design), vars(evaluation), {}, kind=EVALUATED)
+
+        images = self.subject.search_images(EVALUATION_IMAGES)
+        evaluator = DesignEvaluator(self._candidates(), IncrementalEvaluator(self.graph, *images), known, store)
+        return Evaluated(name, space, seed, evaluator, evaluations, self.progress.update, self._options(name))
+
+    def _options(self, strategy: str) -> dict[str, Any]:
+        if strategy != "ddpg" or not self.choices.is_mixed or self.choices.groups or self.choices.branches:
+            return {}
+        from netsmith.systems.haq import features
+
+        kinds = [d.kind for d in self.choices.space.decisions]
+        rows = [self.graph.layers.names.index(self.choices.layer_of(d)) for d in range(len(kinds))]
+        return {"features": features(self.graph.layers, rows, kinds)}
 
     def _measure(self, design: Any, share: float) -> float:
         """Latency of a design over that of the network as given; measured longer where ``share`` is near."""
         slimmed = self._slim(design)
         images = self._calibration_images()[:32]
-        graph, quantized = integerise(slimmed.model, self.graph.input_shape, slimmed.int8_layers, images, "minmax")
+        graph, quantized = integerise(slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax")
         exported = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(graph)
         content = exported.SerializeToString()
         quick = float(self._timed(content, SEARCH_SESSIONS)["ratio"])
@@ -182,21 +222,41 @@ class Stages:
     def _build(self, choice: list[int], baseline: dict[str, Any]) -> dict[str, Any]:
         design = np.array(choice)
         slimmed = self._slim(design)
-        history = self._recover(slimmed, _key(design)) if slimmed.is_smaller else []
-        self.progress.stage("export")
-        graph, quantized = integerise(
-            slimmed.model, self.graph.input_shape, slimmed.int8_layers, self._calibration_images(),
-            self.config["calibration"],
-        )  # fmt: skip
-        exported = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(graph)
+        training: dict[str, Any] = {
+            "teacher": self.subject.model, "data": self.subject.data, "config": self.config,
+            "checkpoint": self.run.path(f"checkpoints/{_key(design)}.safetensors"), "progress": self.progress,
+        }  # fmt: skip
+        model, images, method = slimmed.model, self._calibration_images(), self.config["calibration"]
+        history: list[Any] = []
+        before: float | None = None
+        quantized: QuantizedGraph | None
+        if is_int8(slimmed.bits):
+            if slimmed.is_smaller:
+                history = fine_tune(model, **training)
+            self.progress.stage("export")
+            graph, quantized = integerise(model, self.graph.input_shape, slimmed.bits, images, method)
+        else:
+            graph = trace(model, self.graph.input_shape)
+            quantizer = quantizer_for(graph, slimmed.bits, images, method)
+            quantized = quantize_mixed(graph, slimmed.bits, quantizer)
+            before = self._search_accuracy(quantized)
+            if epochs_of(self.config, self.subject.data):
+                after, trained, new, log = train_quantized(model, graph, slimmed.bits, quantizer, **training)
+                tuned = quantize_mixed(after, slimmed.bits, trained)
+                if self._search_accuracy(tuned) >= before:
+                    graph, quantized, model, history = after, tuned, new, log
+            self.progress.stage("export")
+        exported = to_onnx(graph)
+        if quantized:
+            exported = to_onnx(quantized.graph, quantized.weight_scales, integer_bias=is_int8(slimmed.bits))
         path = self.run.write_bytes("model.onnx", exported.SerializeToString())
         final = quantized.graph if quantized else graph
         images = self._calibration_images()[:64]
         parity = check_parity(final.module, path, images, tolerance=0.1 if quantized else 1e-2, batch=self._batch())
-        int8 = len([n for n in slimmed.int8_layers if n in graph.node_of])
-        fusion = check_fusion(path, int8)
+        integers = [n for n in slimmed.bits if n in graph.node_of] if is_int8(slimmed.bits) else []
+        fusion = check_fusion(path, len(integers))
         save_pt2(final, self.run.path("model.pt2"))
-        save_weights(self.run.path("model.safetensors"), slimmed.model.state_dict())
+        save_weights(self.run.path("model.safetensors"), model.state_dict())
         self.run.write_text("recipe.json", slimmed.recipe.to_json())
         tables = {"baseline": self.graph.layers, "result": self.pricing.rows(design)}
         self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
@@ -204,6 +264,7 @@ class Stages:
         table = graph.layers
         return {
             "search_accuracy": onnx_accuracy(path, self.subject.data.search, self.norm),
+            "search_accuracy_untuned": before,
             "latency_measured_s": timing.get("ratio", 0.0) * baseline["latency_measured_s"] if timing else None,
             "macs": int(table.macs.sum()),
             "params": int(table.params.sum()),
@@ -212,6 +273,9 @@ class Stages:
             "timing": timing,
             "history": history,
         }
+
+    def _search_accuracy(self, quantized: QuantizedGraph) -> float:
+        return evaluate(quantized.graph.module, self.subject.data.search, normalisation=self.norm)[0]
 
     def test(self) -> dict[str, Any]:
         """Accuracy on the test split, looked at once, when every choice is made: before and after."""
@@ -225,24 +289,6 @@ class Stages:
             }
 
         return dict(self.run.stage("test", both))
-
-    def _recover(self, slimmed: Slimmed, key: str) -> list[Any]:
-        """Fine-tune a smaller network, distilling from the network as given; or only re-estimate batch norm."""
-        from netsmith.training import fit, reestimate_batch_norm
-
-        model, data, epochs = slimmed.model, self.subject.data, self.config["epochs"]
-        if data.train is None or epochs == 0:
-            reestimate_batch_norm(model, data.search, normalisation=self.norm)
-            return []
-        epochs = epochs or max(3, min(30, 200_000 // len(data.train)))
-        self.progress.stage("fine-tune")
-        start = time.time()
-        result = fit(
-            model, data, epochs=epochs, lr=self.config["lr"], teacher=self.subject.model, seed=self.config["seed"],
-            checkpoint=self.run.path(f"checkpoints/{key}.safetensors"), progress=training_events(self.progress),
-        )  # fmt: skip
-        self.progress.note(f"  fine-tuned {result.epochs_run} epochs in {time.time() - start:.0f} s")
-        return [json.loads(json.dumps(h, default=vars)) for h in result.history]
 
     def _final_timing(self, path: Path) -> dict[str, Any]:
         if self.simulated:

@@ -12,9 +12,10 @@ from netsmith.compression.branches import find_branches
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
+from netsmith.compression.placement import quantizable
 from netsmith.data import Data, check_classes, load_data, normalisation_from_metadata
 from netsmith.errors import InputError
-from netsmith.hardware.target import Target
+from netsmith.hardware.target import Capabilities, Target
 from netsmith.network.graph import Graph, trace
 from netsmith.network.load import LoadedModel, load_model
 
@@ -52,9 +53,12 @@ class Subject:
 
 def load_subject(
     model: Any, data: Any, target: Target, *, weights: str | None = None,
-    methods: tuple[str, ...] = ("prune", "quantize"), **data_options: Any,
+    methods: tuple[str, ...] = ("prune", "quantize"), least_bits: int = 2, **data_options: Any,
 ) -> Subject:  # fmt: skip
     """Load and check everything that a job needs.
+
+    Args:
+        least_bits: fewest bits of a layer, on targets with a choice.
 
     Raises:
         InputError: anything that cannot be used, in one sentence.
@@ -70,13 +74,36 @@ def load_subject(
     prune, quantize = "prune" in methods, "quantize" in methods
     report = find_groups(loaded.model, example) if prune else GroupReport([], {}, {})
     branches = find_branches(loaded.model, example) if prune else []
+    pairs = bit_pairs(target.capabilities, least_bits)
+    layers = list(quantizable(graph))
     choices = Choices.of(
         graph, report, branches, prune=prune, quantize=quantize, multiple=target.capabilities.channel_multiple,
-        bits=(8, 32) if (32, 32) in target.capabilities.bits else (8,),
+        bits=pairs,
+        # too few weights to save anything, and every published method leaves them alone
+        pinned=(layers[0], layers[-1]) if layers and (32, 32) not in pairs else (),
     )  # fmt: skip
     frozen = {n: f"not pruned: {r}" for n, r in report.frozen.items()} if prune else {}
     frozen |= {n: f"not quantized: {r}" for n, r in graph.layers.frozen.items()}
     return Subject(loaded, images, graph, report, choices, frozen)
+
+
+def bit_pairs(capabilities: Capabilities, least: int = 2) -> tuple[tuple[int, int], ...]:
+    """(Weight, activation) widths that a search on a target chooses from.
+
+    With floating point: 8-bit integers or not. Without: every combination of the target's widths from ``least`` to
+    those that a network as given runs at, if it has kernels for all of them; otherwise only the latter.
+
+    Raises:
+        InputError: ``least`` is more than the network as given runs at.
+    """
+    if (32, 32) in capabilities.bits:
+        return ((8, 8), (32, 32))
+    given = capabilities.bits[0]
+    if not 1 <= least <= min(given):
+        raise InputError(f"--least-bits is {least}; this target runs a network as given at {given[0]}, so 1 to that")
+    pairs = {(w, a) for w, a in capabilities.bits if least <= min(w, a) and w <= given[0] and a <= given[1]}
+    sides = [{pair[i] for pair in pairs} for i in (0, 1)]
+    return tuple(sorted(pairs)) if len(pairs) == len(sides[0]) * len(sides[1]) else (given,)
 
 
 def n_outputs(graph: Graph) -> int:

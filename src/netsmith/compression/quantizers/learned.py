@@ -45,6 +45,14 @@ class LsqWeight(nn.Module):
         rows = weight_rows(weight, per_channel)
         self.step = nn.Parameter(positive_scale(2 * rows.double().mean(dim=1) / math.sqrt(qmax(bits)), bits))
 
+    @classmethod
+    def from_scale(cls, scale: torch.Tensor, bits: int) -> LsqWeight:
+        """Steps that start at fitted scales ``(C_out,)`` or ``(1,)``."""
+        made = cls(scale.detach().reshape(-1, 1), bits)
+        with torch.no_grad():
+            made.step.copy_(scale)
+        return made
+
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         step = keep_positive(self.step, SMALLEST_SCALE)
         top = qmax(self.bits)
@@ -74,6 +82,16 @@ class LsqActivation(nn.Module):
         self.step = nn.Parameter(torch.ones(1))
         self.register_buffer("ready", torch.tensor(False))
 
+    @classmethod
+    def from_grid(cls, grid: QuantParams) -> LsqActivation:
+        """A step that starts at a calibrated grid, whose zero point and number of levels stay."""
+        made = cls((grid.qmax + 1).bit_length() - 1)
+        made.zero_point, made.qmax = grid.zero_point, grid.qmax
+        with torch.no_grad():
+            made.step.fill_(grid.scale)
+            made.ready.fill_(True)
+        return made
+
     def _start(self, x: torch.Tensor) -> None:
         mean = x.detach().abs().mean(dtype=torch.float32)
         if not bool(torch.isfinite(mean)):
@@ -90,7 +108,7 @@ class LsqActivation(nn.Module):
                 return x
         step = keep_positive(self.step, SMALLEST_SCALE)
         low, high = -self.zero_point, self.qmax - self.zero_point
-        gain = 1 / math.sqrt(max(x[0].numel(), 1) * high)
+        gain = 1 / math.sqrt(max(x[0].numel(), 1) * max(high, -low))
         return LearnedStep.apply(x, step, on_grid(x.detach(), self.grid()), low, high, gain)  # type: ignore[no-any-return]
 
     def grid(self) -> QuantParams:

@@ -1,0 +1,146 @@
+"""Choices and whole designs as changes of the traced network, to be evaluated without building anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from netsmith.accuracy.incremental import Candidate
+from netsmith.compression.branches import Branch
+from netsmith.compression.calibrate import QuantParams
+from netsmith.compression.channels import ChannelGroup
+from netsmith.compression.choices import A_BITS, BITS, DEPTH, WIDTH, Choices, Designs
+from netsmith.compression.importance import keep_indices
+from netsmith.compression.mixed import LayerQuantizer
+from netsmith.compression.placement import place
+from netsmith.compression.quantize import Calibration, input_grid, layer_scale, quantize_weight
+from netsmith.compression.quantizers import linear
+from netsmith.network.passes import get_parameter
+from netsmith.network.rows import fused_activation
+
+Importance = Mapping[str, NDArray[np.float64]]
+
+
+class Candidates:
+    """Makes candidates of choices and designs.
+
+    Args:
+        choices: the decisions.
+        calibration: 8-bit grids of the tensors that integer layers read or write; for layers whose weights and
+            activations have one width.
+        quantizer: grids at every width; for layers that have two.
+        importance: group name -> score of each channel; the best stay.
+    """
+
+    def __init__(
+        self, choices: Choices, calibration: Calibration, quantizer: LayerQuantizer, importance: Importance
+    ) -> None:
+        self.choices, self.calibration, self.quantizer, self.importance = choices, calibration, quantizer, importance
+
+    def of_choice(self, decision: int, k: int) -> Candidate:
+        """The network as given with one choice taken."""
+        choices = self.choices
+        kind, value = choices.space.decisions[decision].kind, choices.space.decisions[decision].choices[k]
+        if kind == WIDTH:
+            return Candidate(weights=self._masked({choices.groups[decision].name: int(value)}))
+        if kind == DEPTH:
+            return Candidate(zeros=self._zeros([choices.branches[decision - len(choices.groups)]]))
+        layer = choices.layer_of(decision)
+        if kind == BITS:
+            placed = self._placed([layer], {})
+            node = choices.graph.node(layer)  # glue that follows it into integers is not this layer's doing
+            own, reader = (fused_activation(node) or node).name, node.name
+            inputs = {edge: grid for edge, grid in placed.inputs.items() if edge[1] == reader}
+            return Candidate(placed.weights, {n: g for n, g in placed.outputs.items() if n == own}, inputs)
+        quantizer, bits = self.quantizer, int(value)
+        if kind == A_BITS:
+            return Candidate(inputs={self._edge(layer): quantizer.grid(layer, bits)})
+        return Candidate(weights={quantizer.parameter(layer): quantizer.weight(layer, bits)})
+
+    def of_design(self, design: Designs) -> Candidate:
+        """The network with every choice of a design ``(D,)`` taken."""
+        choices = self.choices
+        weights = self._masked(choices.kept(design))
+        bits = choices.bits(design)
+        inputs: dict[tuple[str, str], QuantParams] = {}
+        outputs: dict[str, QuantParams] = {}
+        if choices.is_mixed:
+            for layer, (w_bits, a_bits) in bits.items():
+                name = self.quantizer.parameter(layer)
+                if name in weights:  # channels that go do not move the grid of those that stay
+                    scale = self.quantizer.scale(layer, w_bits)
+                    weights[name] = linear.quantize(weights[name], scale, w_bits) * (weights[name] != 0)
+                else:
+                    weights[name] = self.quantizer.weight(layer, w_bits)
+                inputs[self._edge(layer)] = self.quantizer.grid(layer, a_bits)
+        elif bits:
+            placed = self._placed(list(bits), weights)
+            weights, inputs, outputs = dict(placed.weights), dict(placed.inputs), dict(placed.outputs)
+        return Candidate(weights, outputs, inputs, self._zeros(choices.dropped(design)))
+
+    def _edge(self, layer: str) -> tuple[str, str]:
+        return self.quantizer.source(layer), self.choices.graph.node_of[layer]
+
+    def _placed(self, layers: list[str], masked: Mapping[str, torch.Tensor]) -> Candidate:
+        """Layers in int8 as runtimes run them, with integers between neighbours where the placement has them."""
+        graph = self.choices.graph
+        placement = place(graph, layers)
+        weights = dict(masked)
+        for layer in layers:
+            name, weight, scale = layer_scale(
+                graph, graph.node(layer), input_grid(graph.node(layer), placement, self.calibration)
+            )
+            weights[name] = quantize_weight(weights.get(name, weight), scale)
+        inputs = {(n, reader): self.calibration[n] for n, readers in placement.inputs.items() for reader in readers}
+        outputs = {n: self.calibration[n] for n, owner in placement.anchors.items() if n == owner}
+        return Candidate(weights, outputs, inputs)
+
+    def _masked(self, kept: Mapping[str, int]) -> dict[str, torch.Tensor]:
+        """The masked parent of a pruned network: consumers' weights for the channels that go are zero."""
+        groups = {g.name: g for g in self.choices.groups}
+        weights: dict[str, torch.Tensor] = {}
+        for name, n in kept.items():
+            group = groups[name]
+            _mask(self.choices, group, keep_indices(self.importance[name], n, group.unit), weights)
+        return weights
+
+    def _zeros(self, branches: list[Branch]) -> frozenset[str]:
+        """The operands of additions that dropped branches leave zero."""
+        nodes = list(self.choices.graph.module.graph.nodes)
+
+        def inside(path: str) -> list[str]:
+            return [
+                n.name
+                for n in nodes
+                if n.op == "call_function"
+                and any(str(v[0]) == path for v in (n.meta.get("nn_module_stack") or {}).values())
+            ]
+
+        found = set[str]()
+        for branch in branches:  # a folded norm has no node
+            found |= set((inside(branch.zero) or [n for layer in branch.layers for n in inside(layer)])[-1:])
+        return frozenset(found)
+
+
+def _mask(choices: Choices, group: ChannelGroup, keep: list[int], weights: dict[str, torch.Tensor]) -> None:
+    """Zero what the consumers of a group do with the channels that go."""
+    gone = np.ones(group.channels, dtype=bool)
+    gone[keep] = False
+    own = set[str]()
+    for m in group.inputs:
+        if m.dim is not None:
+            continue
+        name = f"{m.layer}.weight"
+        try:
+            weight = weights[name] if name in weights else get_parameter(choices.graph.module, name).detach()
+        except AttributeError:
+            continue
+        columns = m.index[gone[m.root]]
+        if weight.dim() > 1 and weight.shape[1] > int(columns.max(initial=-1)):
+            if name not in own:
+                weights[name] = weight = weight.clone()
+                own.add(name)
+            weight[:, torch.from_numpy(columns)] = 0.0

@@ -1,0 +1,96 @@
+"""Weights and input of each layer at bit-widths of their own, as accelerators that take any width run them.
+
+Every layer reads its input through a grid of its own and writes wide sums; nothing between layers is rounded (HAQ, Wang
+et al., CVPR 2019, section 3.3). ``quantize.py`` is the other scheme, of runtimes whose tensors are 8-bit integers
+between layers as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from netsmith.compression.calibrate import Histogram, QuantParams
+from netsmith.compression.placement import Placement
+from netsmith.compression.quantize import Calibration, QuantizedGraph, insert
+from netsmith.compression.quantizers import linear
+from netsmith.network.graph import Graph
+from netsmith.network.passes import get_parameter, set_parameter
+
+Bits = Mapping[str, tuple[int, int]]
+
+
+def layer_inputs(graph: Graph, layers: Iterable[str]) -> dict[str, str]:
+    """The node that each layer (row name) reads."""
+    return {layer: graph.node(layer).all_input_nodes[0].name for layer in layers}
+
+
+class LayerQuantizer:
+    """The grids of every layer at every width, fitted when first asked for.
+
+    Args:
+        graph: the network.
+        histograms: of what layers read, by node.
+        method: clipping rule of activations, see ``calibrate.fit_range``.
+        clip: clipping rule of weights, see ``quantizers.fit_scale``; one scale a channel.
+    """
+
+    def __init__(
+        self, graph: Graph, histograms: Mapping[str, Histogram], method: str = "mse", clip: str = "mse"
+    ) -> None:
+        self.graph, self.clip = graph, clip
+        self._calibrations = {b: Calibration(histograms, method, b) for b in range(1, 17)}
+        self._nodes = graph.nodes
+        self._fitted: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def parameter(self, layer: str) -> str:
+        """Name of a layer's weight."""
+        return str(self._nodes[self.graph.node_of[layer]].args[1].target)  # type: ignore[union-attr]
+
+    def source(self, layer: str) -> str:
+        """The node that a layer reads."""
+        return self._nodes[self.graph.node_of[layer]].all_input_nodes[0].name
+
+    def grid(self, layer: str, bits: int) -> QuantParams:
+        """The grid of a layer's input."""
+        return self._calibrations[bits][self.source(layer)]
+
+    def scale(self, layer: str, bits: int) -> torch.Tensor:
+        """Step of each output channel ``(C_out,)``."""
+        return self._fit(layer, bits)[0]
+
+    def weight(self, layer: str, bits: int) -> torch.Tensor:
+        """The weight on its grid."""
+        return self._fit(layer, bits)[1]
+
+    def _fit(self, layer: str, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if (layer, bits) not in self._fitted:
+            weight = get_parameter(self.graph.module, self.parameter(layer)).detach()
+            scale = linear.fit_scale(weight, bits, clip=self.clip)
+            self._fitted[layer, bits] = scale, linear.quantize(weight, scale, bits)
+        return self._fitted[layer, bits]
+
+
+def quantize_mixed(graph: Graph, bits: Bits, quantizer: LayerQuantizer) -> QuantizedGraph:
+    """Round the weights of the layers ``bits`` and put fake quantizers before them, in a copy of ``graph``.
+
+    Args:
+        bits: layer (row name) to its (weight, activation) widths.
+        quantizer: grids that fit ``graph``.
+    """
+    out = graph.copy()
+    nodes = out.nodes
+    scales: dict[str, torch.Tensor] = {}
+    readers: dict[tuple[str, QuantParams], set[str]] = {}
+    for layer, (w_bits, a_bits) in bits.items():
+        name = quantizer.parameter(layer)
+        set_parameter(out.module, name, quantizer.weight(layer, w_bits))
+        scales[name] = quantizer.scale(layer, w_bits)
+        readers.setdefault((quantizer.source(layer), quantizer.grid(layer, a_bits)), set()).add(graph.node_of[layer])
+    inputs: dict[str, tuple[str, ...]] = {}
+    for (source, grid), consumers in readers.items():
+        insert(out.module, nodes[source], grid, {nodes[c] for c in consumers})
+        inputs[source] = (*inputs.get(source, ()), *sorted(consumers))
+    out.module.recompile()
+    return QuantizedGraph(out, Placement({}, inputs, frozenset()), scales, {})

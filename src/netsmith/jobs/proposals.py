@@ -1,0 +1,96 @@
+"""How a strategy finds a design: from summed sensitivities alone, or by running whole designs on the search split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from netsmith.accuracy.designs import DesignEvaluator, Evaluation
+from netsmith.compression.choices import Designs, FloatArray
+from netsmith.errors import InfeasibleError
+from netsmith.search.loop import minimize
+from netsmith.search.registry import get_strategy
+from netsmith.search.strategy import Problem, Strategy
+from netsmith.space import Space
+
+#: Designs to run on the search split where the user does not say: strategies that learn need many, those that know the
+#: sensitivities only check what they found.
+EVALUATIONS = {"exact": 16, "greedy": 16, "uniform": 49, "random": 200, "evolution": 200, "ddpg": 300}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A design, its loss if it was evaluated, and the proven bound on its summed loss where there is one."""
+
+    design: Designs
+    loss: float | None = None
+    bound: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """The first design of a strategy: the best by summed sensitivities."""
+
+    strategy: str
+    space: Space
+    seed: int = 0
+
+    def __call__(self, problem: Problem) -> Proposal:
+        strategy = get_strategy(self.strategy, problem, self.space, self.seed)
+        found = strategy.ask(1)
+        if not len(found):
+            raise InfeasibleError(f"strategy {self.strategy} found no design that keeps the budgets", {})
+        return Proposal(found[0], None, _bound(strategy))
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The best of the designs that a strategy asks for, each run on the search split.
+
+    Attributes:
+        strategy, space, seed: as for ``get_strategy``; ``options`` are passed on.
+        evaluator: runs designs.
+        evaluations: how many.
+        progress: called with the number of designs done and asked for.
+    """
+
+    strategy: str
+    space: Space
+    seed: int
+    evaluator: DesignEvaluator
+    evaluations: int
+    progress: Callable[[int, int], None] = lambda done, total: None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, problem: Problem) -> Proposal:
+        strategy = get_strategy(self.strategy, problem, self.space, self.seed, **self.options)
+        done = 0
+
+        def evaluate(designs: Designs) -> FloatArray:
+            nonlocal done
+            losses = np.array([loss_of(e) for e in self.evaluator.evaluate(designs)])
+            done += len(designs)
+            self.progress(done, self.evaluations)
+            return losses
+
+        # what learns from every single result should have it before it asks again
+        history = minimize(problem, strategy, evaluate, self.evaluations, batch=1 if self.strategy == "ddpg" else 8)
+        if not len(history.loss):
+            raise InfeasibleError(f"strategy {self.strategy} found no design that keeps the budgets", {})
+        return Proposal(history.best, float(history.loss.min()), _bound(strategy))
+
+
+def loss_of(evaluation: Evaluation) -> float:
+    """What a search minimises: the mean divergence from the network as given.
+
+    On some hundred images it tells designs apart that classify the same number of them rightly.
+    """
+    return evaluation.divergence
+
+
+def _bound(strategy: Strategy) -> float | None:
+    solutions = getattr(strategy, "solutions", ())
+    return float(solutions[0].bound) if solutions else None
