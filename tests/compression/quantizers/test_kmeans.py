@@ -34,9 +34,8 @@ def test_inertia_matches_scikit_learn(bits: int, seed: int) -> None:
 @pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
 @pytest.mark.parametrize("kind", ["normal", "laplace"])
 def test_sharing_beats_linear_grids(bits: int, kind: str) -> None:
-    weight = (
-        torch.randn(64, 300, generator=torch.Generator().manual_seed(0)) if kind == "normal" else laplace(0, 64, 300)
-    )
+    normal = torch.randn(64, 300, generator=torch.Generator().manual_seed(0))
+    weight = normal if kind == "normal" else laplace(0, 64, 300)
     linear = quantize(weight, fit_scale(weight, bits, per_channel=False), bits)
     assert error(fit_codebook(weight, bits).weight, weight) < 0.9 * error(linear, weight)
 
@@ -89,9 +88,8 @@ def test_a_centroid_has_the_sum_of_its_members_gradients() -> None:
 
 def test_recentre_assign_and_codebook() -> None:
     weight = torch.tensor([[0.0, 0.2, 1.0, 1.4], [5.0, 5.0, 0.1, 1.2]])
-    book = Codebook(
-        torch.tensor([0.0, 1.0, 2.0, 5.0]), torch.tensor([[0, 0, 1, 1], [3, 3, 0, 1]], dtype=torch.uint8), 2
-    )
+    index = torch.tensor([[0, 0, 1, 1], [3, 3, 0, 1]], dtype=torch.uint8)
+    book = Codebook(torch.tensor([0.0, 1.0, 2.0, 5.0]), index, 2)
     module = KMeansWeight(book)
     assert torch.equal(module(), book.weight)
     module.recentre(weight)

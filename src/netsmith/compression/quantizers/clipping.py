@@ -68,7 +68,8 @@ def kl_threshold(rows: torch.Tensor, bits: int) -> torch.Tensor:
     For every number i > 2^(bits-1) of histogram bins kept: P is the histogram with the tail added to bin i-1, Q the
     kept bins resampled to 2^(bits-1) levels and spread back over the non-empty ones; the threshold is
     (i + 0.5) * binwidth of the best (the rule of HAQ, Wang et al. 2019). Cumulative sums score all i at once.
-    From 5 bits on only every (levels / 8)-th number is tried. A threshold that clips more than half of the weights does not compete: P and Q then agree trivially.
+    From 5 bits on only every (levels / 8)-th number is tried. A threshold that clips more than half of the weights
+    does not compete: P and Q then agree trivially.
     """
     top = rows.amax(dim=1)
     levels = 2 ** (bits - 1)
