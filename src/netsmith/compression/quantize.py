@@ -10,11 +10,12 @@ from torch import fx
 
 from netsmith.compression.calibrate import Histogram, QuantParams, fit_range
 from netsmith.compression.placement import Placement, place
+from netsmith.compression.quantizers import linear
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph
 from netsmith.network.passes import get_parameter, set_parameter
 
-WEIGHT_MAX = 127  # symmetric, so that -128 is unused and the product of two extremes cannot overflow
+WEIGHT_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -53,18 +54,15 @@ def weight_scale(weight: torch.Tensor, bias: torch.Tensor | None = None, x_scale
     A channel of zeros takes the layer's mean scale. Scales are kept large enough that the 32-bit integer bias
     ``bias / (x_scale * scale)`` cannot overflow.
     """
-    top = weight.detach().abs().flatten(1).amax(dim=1).double() / WEIGHT_MAX
-    typical = top[top > 0].mean() if bool((top > 0).any()) else torch.tensor(1.0, dtype=torch.float64)
-    top = torch.where(top > 0, top, typical)
+    top = linear.fit_scale(weight, WEIGHT_BITS, clip="max")
     if bias is not None:
-        top = torch.maximum(top, bias.detach().abs().double() / (x_scale * 2.0**30))
-    return top.float()
+        top = torch.maximum(top, (bias.detach().abs().double() / (x_scale * 2.0**30)).float())
+    return top
 
 
 def quantize_weight(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Round ``(C_out, ...)`` weights to their per-channel grid."""
-    s = scale.reshape(-1, *[1] * (weight.dim() - 1))
-    return torch.clamp(torch.round(weight / s), -WEIGHT_MAX, WEIGHT_MAX) * s
+    return linear.quantize(weight, scale, WEIGHT_BITS)
 
 
 def layer_scale(graph: Graph, node: fx.Node, x: QuantParams) -> tuple[str, torch.Tensor, torch.Tensor]:

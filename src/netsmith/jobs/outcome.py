@@ -53,6 +53,7 @@ def summarise(
         "fusion": result["fusion"],
         "fidelity": [{k: a[k] for k in ("predicted_s", "measured_s")} for a in found["attempts"]] if timed else [],
         "trials": _trials(job, sensitivity, found, before), "recovery": result["history"],
+        "search_accuracy_untuned": result["search_accuracy_untuned"],
         "sensitivity": {
             "candidates": sensitivity.candidates, "seconds": sensitivity.seconds, "recomputed": sensitivity.recomputed,
         },

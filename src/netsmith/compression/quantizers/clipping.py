@@ -7,14 +7,14 @@ import torch
 from netsmith.compression.calibrate import BINS
 
 BLOCK = 1 << 18  # numbers held at once by a search: small enough for the cache
-COARSE, FINE, REFINED = 48, 16, 3
+COARSE, FINE, REFINED = 36, 14, 3
 SMALLEST_RATIO = 0.05  # of the largest magnitude; ternary heavy tails need about 0.1
 
 
 def mse_scale(rows: torch.Tensor, top: int) -> torch.Tensor:
     """Step ``(C,)`` of the grid -top..top with the least squared error on magnitudes ``(C, N)``.
 
-    A geometric search, a finer one around its best, then a few steps of the alternating minimisation: with the
+    A geometric search, two finer ones around its best, then a few steps of the alternating minimisation: with the
     integers q fixed the best step is <w, q> / <q, q>, and rounding again cannot raise the error. The unclipped step
     competes at the end, so the result is never worse than it.
     """
@@ -22,8 +22,10 @@ def mse_scale(rows: torch.Tensor, top: int) -> torch.Tensor:
     ratio = torch.logspace(0, 1, COARSE, base=SMALLEST_RATIO, dtype=torch.float64).to(rows)
     best = _best(rows, unclipped[:, None] * ratio, top)
     width = SMALLEST_RATIO ** (1 / (COARSE - 1))
-    near = torch.logspace(-1, 1, FINE + 1, base=width, dtype=torch.float64).to(rows)
-    best = _best(rows, best[:, None] * near, top)
+    for _ in range(2):
+        near = torch.logspace(-1, 1, FINE + 1, base=width, dtype=torch.float64).to(rows)
+        best = _best(rows, best[:, None] * near, top)
+        width **= 2 / FINE
     candidates = [unclipped, best]
     for _ in range(REFINED):
         q = _on_grid(rows, candidates[-1][:, None], top)
@@ -66,11 +68,13 @@ def kl_threshold(rows: torch.Tensor, bits: int) -> torch.Tensor:
     For every number i > 2^(bits-1) of histogram bins kept: P is the histogram with the tail added to bin i-1, Q the
     kept bins resampled to 2^(bits-1) levels and spread back over the non-empty ones; the threshold is
     (i + 0.5) * binwidth of the best (the rule of HAQ, Wang et al. 2019). Cumulative sums score all i at once.
-    A threshold that clips more than half of the weights does not compete: P and Q then agree trivially.
+    From 5 bits on only every (levels / 8)-th number is tried. A threshold that clips more than half of the weights
+    does not compete: P and Q then agree trivially.
     """
     top = rows.amax(dim=1)
     levels = 2 ** (bits - 1)
-    kept = torch.arange(levels + 1, BINS + 1, device=rows.device)
+    stride = max(1, levels // 8)  # the work for one threshold grows with the levels
+    kept = torch.arange(BINS, levels, -stride, device=rows.device).flip(0)
     edges = torch.arange(levels + 1, device=rows.device) * kept[:, None] // levels  # (I, levels + 1)
     block = max(1, 8 * BLOCK // edges.numel())
     best = [_kl_bins(_histogram(rows[i : i + block]), kept, edges) for i in range(0, len(rows), block)]
@@ -106,4 +110,5 @@ def _kl_bins(counts: torch.Tensor, kept: torch.Tensor, edges: torch.Tensor) -> t
 
 
 def _xlogx(p: torch.Tensor) -> torch.Tensor:
-    return torch.special.xlogy(p, p)
+    result: torch.Tensor = torch.special.xlogy(p, p)
+    return result

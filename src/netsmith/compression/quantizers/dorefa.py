@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from netsmith.compression.calibrate import QuantParams
-from netsmith.compression.quantizers.fixed import FixedActivation
-from netsmith.compression.quantizers.gradients import StraightThrough
+from netsmith.compression.quantizers.gradients import straight_through
+from netsmith.compression.quantizers.learned import on_grid
 from netsmith.compression.quantizers.linear import check_bits, fit_scale, integers, weight_rows
 
 
@@ -31,9 +31,9 @@ class DorefaWeight(nn.Module):
         numbers, scale = self.integers(weight)
         value = numbers.to(weight.dtype) * scale
         if self.bits == 1:
-            return StraightThrough.apply(weight, value, torch.ones_like(value))  # type: ignore[no-any-return]
+            return straight_through(weight, value, torch.ones_like(value))
         smooth = 2 * self._normalised(weight) - 1
-        return StraightThrough.apply(smooth, value, torch.ones_like(value))  # type: ignore[no-any-return]
+        return straight_through(smooth, value, torch.ones_like(value))
 
     def integers(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """int16 numbers of the weight's shape, odd and at most 2^b - 1 in magnitude, and the scale ``(1,)``."""
@@ -46,9 +46,18 @@ class DorefaWeight(nn.Module):
         return (2 * steps - levels).to(torch.int16), torch.tensor([1.0 / levels], device=weight.device)
 
 
-class DorefaActivation(FixedActivation):
-    """Activations clipped to [0, 1] on 2^b - 1 steps (eq. 10), with the straight-through gradient inside."""
+class DorefaActivation(nn.Module):
+    """Activations clipped to [0, 1] on 2^b - 1 steps (eq. 10); the gradient is 1 inside and 0 outside."""
 
     def __init__(self, bits: int) -> None:
+        super().__init__()
         check_bits(bits)
-        super().__init__(QuantParams(1.0 / (2**bits - 1), 0, 0, 2**bits - 1))
+        self.bits = bits
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        fixed = x.detach()
+        return straight_through(x, on_grid(fixed, self.grid()), ((fixed >= 0) & (fixed <= 1)).to(fixed))
+
+    def grid(self) -> QuantParams:
+        """The grid that ``forward`` rounds to."""
+        return QuantParams(1.0 / (2**self.bits - 1), 0, 0, 2**self.bits - 1)

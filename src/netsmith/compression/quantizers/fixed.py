@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from netsmith.compression.calibrate import QuantParams
-from netsmith.compression.quantizers.gradients import StraightThrough
+from netsmith.compression.quantizers.gradients import straight_through
 from netsmith.compression.quantizers.learned import on_grid
 from netsmith.compression.quantizers.linear import check_bits, fit_scale, per_row, qmax, quantize
 
@@ -32,7 +32,7 @@ class FixedWeight(nn.Module):
         if self.bits > 1:
             inside = (fixed.abs() <= (qmax(self.bits) + 0.5) * per_row(scale, fixed)).to(fixed)
         value = quantize(fixed, scale, self.bits)
-        return StraightThrough.apply(weight, value, inside)  # type: ignore[no-any-return]
+        return straight_through(weight, value, inside)
 
     def export(self, weight: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Scales ``(C_out,)`` and bits with which ``linear.quantize`` computes what ``forward`` does."""

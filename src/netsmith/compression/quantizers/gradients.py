@@ -7,9 +7,7 @@ from typing import Any
 import torch
 
 
-class StraightThrough(torch.autograd.Function):
-    """``apply(x, value, factor)`` is ``value``; its gradient to ``x`` is the incoming one times ``factor``."""
-
+class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, value: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(factor)
@@ -21,14 +19,7 @@ class StraightThrough(torch.autograd.Function):
         return grads[0] * factor, None, None
 
 
-class LearnedStep(torch.autograd.Function):
-    """``apply(x, step, value, low, high, gain)`` is ``value``, x rounded to step * {low..high}.
-
-    To ``x``: 1 where low < x / step < high, else 0 (Esser et al. 2020, eq. 5). To ``step``, which broadcasts against
-    x: round(x / step) - x / step inside, low or high outside (eq. 3), times ``gain``. A sum that is not finite becomes
-    0, so that one bad batch cannot destroy the step.
-    """
-
+class _LearnedStep(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, step: torch.Tensor, value: torch.Tensor, low: int, high: int, gain: float
@@ -54,13 +45,7 @@ class LearnedStep(torch.autograd.Function):
         return to_x, to_step, None, None, None, None
 
 
-class LearnedClip(torch.autograd.Function):
-    """``apply(x, c, value, signed)`` is ``value``, x clipped to [0, c] or [-c, c] and rounded.
-
-    To ``x``: 1 inside, else 0. To ``c`` (one number): the sign of x where it is clipped at c or -c, else 0 (PACT,
-    Choi et al. 2018, eq. 3).
-    """
-
+class _LearnedClip(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, c: torch.Tensor, value: torch.Tensor, signed: bool) -> torch.Tensor:
         ctx.save_for_backward(x, c)
@@ -79,6 +64,34 @@ class LearnedClip(torch.autograd.Function):
         return grads[0] * ~(above | below), to_c, None, None
 
 
+def straight_through(x: torch.Tensor, value: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """``value``, with the incoming gradient times ``factor`` for ``x``."""
+    result: torch.Tensor = _StraightThrough.apply(x, value, factor)  # type: ignore[no-untyped-call]
+    return result
+
+
+def learned_step(
+    x: torch.Tensor, step: torch.Tensor, value: torch.Tensor, low: int, high: int, gain: float
+) -> torch.Tensor:
+    """``value``, which is x rounded to step * {low..high}, with the gradients of LSQ (Esser et al. 2020).
+
+    To ``x``: 1 where low < x / step < high, else 0 (eq. 5). To ``step``, which broadcasts against x:
+    round(x / step) - x / step inside, low or high outside (eq. 3), times ``gain``. A sum that is not finite becomes
+    0, so that one bad batch cannot destroy the step.
+    """
+    result: torch.Tensor = _LearnedStep.apply(x, step, value, low, high, gain)  # type: ignore[no-untyped-call]
+    return result
+
+
+def learned_clip(x: torch.Tensor, c: torch.Tensor, value: torch.Tensor, signed: bool) -> torch.Tensor:
+    """``value``, which is x clipped to [0, c] or [-c, c] and rounded, with the gradients of PACT (Choi et al. 2018).
+
+    To ``x``: 1 inside, else 0. To ``c`` (one number): the sign of x where it is clipped at c or -c, else 0 (eq. 3).
+    """
+    result: torch.Tensor = _LearnedClip.apply(x, c, value, signed)  # type: ignore[no-untyped-call]
+    return result
+
+
 def keep_positive(parameter: torch.Tensor, least: float) -> torch.Tensor:
     """|parameter|, at least ``least`` also where it is NaN, with a gradient that never dies.
 
@@ -86,4 +99,4 @@ def keep_positive(parameter: torch.Tensor, least: float) -> torch.Tensor:
     """
     value = parameter.detach().abs().nan_to_num(nan=least).clamp(min=least)
     sign = torch.where(parameter.detach() < 0, -1.0, 1.0)
-    return StraightThrough.apply(parameter, value, sign)  # type: ignore[no-any-return]
+    return straight_through(parameter, value, sign)

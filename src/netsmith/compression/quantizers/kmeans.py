@@ -13,7 +13,8 @@ from netsmith.compression.quantizers.linear import check_bits, weight_rows
 from netsmith.errors import InputError
 
 FloatArray = NDArray[np.float64]
-SAMPLE = 8192  # quantiles of the weights that k-means++ seeds from; all of them are used by the steps after it
+SAMPLE = 8192  # quantiles of the weights, on which starts are compared
+STARTS = 10
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,12 @@ class Codebook:
 def fit_codebook(weight: torch.Tensor, bits: int, *, iterations: int = 10, seed: int = 0) -> Codebook:
     """Least squared error with 2^bits shared values, by Lloyd's algorithm.
 
-    It starts from evenly spaced values and from greedy k-means++, and the better result is kept. A weight with no more
-    than 2^bits distinct values is kept exactly.
+    Evenly spaced values and draws of greedy k-means++ (10, and fewer from 4 bits on, where draws differ less) are
+    refined on a sample; the best goes on with all weights. A weight with no more than 2^bits distinct values is kept
+    exactly.
 
     Args:
-        iterations: Lloyd steps from each start (HAQ: 3 in a search, 50 for the final network).
+        iterations: Lloyd steps, on the sample and again on all weights (HAQ: 3 in a search, 50 for the final network).
     """
     check_bits(bits)
     weight_rows(weight, per_channel=False)  # refuses weights that are not finite
@@ -58,8 +60,11 @@ def fit_codebook(weight: torch.Tensor, bits: int, *, iterations: int = 10, seed:
         values = distinct
     else:
         sample = ordered[np.linspace(0, len(ordered) - 1, min(SAMPLE, len(ordered))).round().astype(int)]
-        starts = [np.linspace(ordered[0], ordered[-1], count), _plus_plus(sample, count, np.random.default_rng(seed))]
-        values = min((_lloyd(ordered, s, iterations) for s in starts), key=lambda found: found[1])[0]
+        rng = np.random.default_rng(seed)
+        starts = [_plus_plus(sample, count, rng) for _ in range(min(STARTS, 1 + 128 // count))]
+        starts.append(np.linspace(ordered[0], ordered[-1], count))
+        best = min((_lloyd(sample, s, iterations) for s in starts), key=lambda found: found[1])[0]
+        values = _lloyd(ordered, best, iterations)[0]
     shared = torch.from_numpy(values.astype(np.float32)).to(weight.device)
     return Codebook(shared, nearest(weight, shared), bits)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from netsmith.compression.calibrate import QuantParams
-from netsmith.compression.quantizers.gradients import LearnedClip, LearnedStep, keep_positive
+from netsmith.compression.quantizers.gradients import keep_positive, learned_clip, learned_step
 from netsmith.compression.quantizers.linear import (
     SMALLEST_SCALE,
     check_bits,
@@ -58,7 +58,7 @@ class LsqWeight(nn.Module):
         top = qmax(self.bits)
         value = quantize(weight.detach(), step.detach(), self.bits)
         gain = 1 / math.sqrt(weight.numel() / len(self.step) * top)
-        return LearnedStep.apply(weight, per_row(step, weight), value, -top, top, gain)  # type: ignore[no-any-return]
+        return learned_step(weight, per_row(step, weight), value, -top, top, gain)
 
     def export(self, weight: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Scales ``(C_out,)`` and bits with which ``linear.quantize`` computes what ``forward`` does."""
@@ -109,7 +109,7 @@ class LsqActivation(nn.Module):
         step = keep_positive(self.step, SMALLEST_SCALE)
         low, high = -self.zero_point, self.qmax - self.zero_point
         gain = 1 / math.sqrt(max(x[0].numel(), 1) * max(high, -low))
-        return LearnedStep.apply(x, step, on_grid(x.detach(), self.grid()), low, high, gain)  # type: ignore[no-any-return]
+        return learned_step(x, step, on_grid(x.detach(), self.grid()), low, high, gain)
 
     def grid(self) -> QuantParams:
         """The grid that ``forward`` rounds to."""
@@ -137,7 +137,7 @@ class PactActivation(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         c = keep_positive(self.c, SMALLEST_SCALE)
-        return LearnedClip.apply(x, c, on_grid(x.detach(), self.grid()), self.signed)  # type: ignore[no-any-return]
+        return learned_clip(x, c, on_grid(x.detach(), self.grid()), self.signed)
 
     def grid(self) -> QuantParams:
         """The grid that ``forward`` rounds to; the lowest unsigned integer stays unused in the signed form."""

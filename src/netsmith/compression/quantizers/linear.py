@@ -23,7 +23,7 @@ def qmax(bits: int) -> int:
     The most negative two's complement value stays unused, so that the grid is symmetric (2 bits are ternary) and the
     product of two extremes cannot overflow.
     """
-    return max(2 ** (bits - 1) - 1, 1)
+    return max((1 << bits - 1) - 1, 1)
 
 
 def weight_rows(weight: torch.Tensor, per_channel: bool) -> torch.Tensor:
@@ -59,7 +59,7 @@ def fit_scale(
 
     Args:
         clip: where the grid ends. ``max`` (no clipping), ``mse`` (least squared error), ``percentile`` (of |w|),
-            ``kl`` (least divergence of the histogram of |w|; it wants hundreds of weights a row) or ``haq``
+            ``kl`` (least divergence of the histogram of |w|; it wants thousands of weights a row) or ``haq``
             (``max`` from 5 bits on, ``kl`` below, always per tensor; Wang et al. 2019).
         percentile: used by that rule only.
 
