@@ -87,7 +87,8 @@ def varint(value: int) -> bytes:
 def varint_length(value: Any) -> Any:
     """Bytes of :func:`varint` for each number of an array."""
     value = np.asarray(value, dtype=np.int64)
-    return 1 + sum((value >> 7 * k > 0).astype(np.int64) for k in range(1, 9))
+    longest = int(value.max(initial=0)).bit_length()
+    return 1 + sum((value >> shift > 0).astype(np.int64) for shift in range(7, longest, 7))
 
 
 def write_record(name: str, tensor: Tensor, code: bool) -> bytes:

@@ -13,6 +13,7 @@ from netsmith.export.packed.bits import MAX_BITS, Codes
 
 FloatArray = NDArray[np.float32]
 Array = NDArray[Any]
+_MAX_SCALE = 2.0**120  # 127 times that is still a float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,8 @@ class LinearTensor:
                 f"a scale of shape {self.scale.shape} does not fit a weight of shape {self.integers.shape}: "
                 "give one number a channel of the first axis, or one for all"
             )
-        if not np.isfinite(self.scale).all():
-            raise InputError("the scale of a weight is not finite: quantize it again")
+        if not (np.abs(self.scale) <= _MAX_SCALE).all():  # nor is NaN
+            raise InputError("the scale of a weight is not finite or too large for float32 weights: quantize it again")
         top = 2 ** (self.bits - 1) - 1 if self.bits > 1 else 1
         # int16, as the absolute value of -128 is no int8
         if self.integers.size and int(np.abs(self.integers.astype(np.int16)).max()) > top:
