@@ -34,7 +34,7 @@ PLAIN: dict[int, np.dtype[Any]] = {
     scheme: np.dtype(code) for scheme, code in enumerate(("<f4", "<i8", "<f2", "<f8", "<i4", "?"), start=2)
 }
 _HUFFMAN, _ONE_SCALE = 1 << 6, 1 << 7
-_MAX_AXES = 32
+_MAX_AXES = 64
 
 #: A tensor whose codes are at hand, or the coded ones and what makes a tensor of them once they are decoded.
 Parsed = Tensor | tuple[Coded, Callable[[Codes], Tensor]]
@@ -88,7 +88,10 @@ def varint_length(value: Any) -> Any:
     """Bytes of :func:`varint` for each number of an array."""
     value = np.asarray(value, dtype=np.int64)
     longest = int(value.max(initial=0)).bit_length()
-    return 1 + sum((value >> shift > 0).astype(np.int64) for shift in range(7, longest, 7))
+    length = np.ones_like(value)
+    for shift in range(7, longest, 7):
+        length += value >> shift > 0
+    return length
 
 
 def write_record(name: str, tensor: Tensor, code: bool) -> bytes:
