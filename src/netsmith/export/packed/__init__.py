@@ -1,0 +1,16 @@
+"""Weights at their bit-widths as bytes on disk: files, and their size in advance, to the byte."""
+
+from netsmith.export.packed.file import (
+    EXTENSION,
+    decode_packed,
+    packed_metadata,
+    read_packed,
+    write_packed,
+)
+from netsmith.export.packed.size import Stored, layer_bytes, packed_bytes, table_bytes
+from netsmith.export.packed.tensors import CodebookTensor, LinearTensor, Tensor, codebook_size
+
+__all__ = [
+    "EXTENSION", "CodebookTensor", "LinearTensor", "Stored", "Tensor", "codebook_size", "decode_packed", "layer_bytes",
+    "packed_bytes", "packed_metadata", "read_packed", "table_bytes", "write_packed",
+]  # fmt: skip

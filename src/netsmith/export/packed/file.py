@@ -1,0 +1,148 @@
+"""Packed files, ``.nsw`` (netsmith weights): what a network's weights take on disk at their bit-widths.
+
+A file is the magic number, a version byte, metadata (length as a varint, then JSON; no bytes if there is none), the
+records of the tensors (:mod:`netsmith.export.packed.records`), and a CRC-32 of all that, little endian.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from netsmith.errors import InputError
+from netsmith.export.packed.huffman import decode
+from netsmith.export.packed.records import Cursor, Parsed, read_record, varint, write_record
+from netsmith.export.packed.tensors import Array, Tensor, decode_tensor
+from netsmith.files import write_atomic
+
+EXTENSION = ".nsw"
+MAGIC = b"\x89nsw"  # no text, so that no transfer as text goes unnoticed
+VERSION = 1
+_CHECKSUM = 4
+
+
+def file_head(metadata: Mapping[str, Any] | None = None) -> bytes:
+    """What stands before the first tensor.
+
+    Raises:
+        InputError: metadata that JSON cannot hold.
+    """
+    try:
+        text = json.dumps(dict(metadata), separators=(",", ":"), ensure_ascii=False).encode() if metadata else b""
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the metadata of a packed file cannot be written as JSON ({error}): give plain values"
+        ) from error
+    return MAGIC + bytes([VERSION]) + varint(len(text)) + text
+
+
+def file_bytes(metadata: Mapping[str, Any] | None = None) -> int:
+    """Bytes of a file besides its tensors."""
+    return len(file_head(metadata)) + _CHECKSUM
+
+
+def write_packed(
+    path: str | Path | None,
+    tensors: Mapping[str, Tensor],
+    *,
+    huffman: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+) -> int:
+    """Write tensors so that the file is either whole or not there.
+
+    Args:
+        path: usually ``.nsw``; None only counts.
+        tensors: quantized weights, and arrays (floats, int32, int64, bool) to keep as they are, by name.
+        huffman: code the integers of each tensor where that is smaller than packing them.
+        metadata: JSON values to keep with the weights; counted like everything else.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        InputError: an array of another type, metadata that JSON cannot hold, or a place that cannot be written.
+    """
+    parts = [file_head(metadata), *(write_record(n, t, huffman) for n, t in tensors.items())]
+    content = b"".join(parts)
+    content += zlib.crc32(content).to_bytes(_CHECKSUM, "little")
+    if path is not None:
+        write_atomic(Path(path), content)
+    return len(content)
+
+
+def read_packed(path: str | Path) -> dict[str, Tensor]:
+    """The tensors that :func:`write_packed` wrote, as they are stored.
+
+    Raises:
+        InputError: no such file, another format, a newer version, cut short or damaged.
+    """
+    return _read(Path(path))[1]
+
+
+def decode_packed(path: str | Path) -> dict[str, Array]:
+    """The state dict of a packed file: weights as float32 arrays, other tensors as they were, by name.
+
+    Raises:
+        InputError: as :func:`read_packed`.
+    """
+    return {name: decode_tensor(tensor) for name, tensor in read_packed(path).items()}
+
+
+def packed_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata of a packed file, an empty mapping if it has none.
+
+    Raises:
+        InputError: as :func:`read_packed`.
+    """
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"there is no packed file {path}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    if not content.startswith(MAGIC):
+        raise InputError(f"{path} is no packed file of netsmith: give a {EXTENSION} file")
+    version = content[len(MAGIC) : len(MAGIC) + 1]
+    if version and version[0] > VERSION:
+        raise InputError(
+            f"{path} is of version {version[0]}, this netsmith reads up to {VERSION}: install a newer netsmith"
+        )
+    body = memoryview(content)[:-_CHECKSUM]
+    if version != bytes([VERSION]) or zlib.crc32(body).to_bytes(_CHECKSUM, "little") != content[-_CHECKSUM:]:
+        raise InputError(f"{path} is damaged or cut short, its checksum is wrong: write or copy it again")
+    try:
+        cursor = Cursor(body)
+        cursor.take(len(MAGIC) + 1)
+        return _read_metadata(cursor), _read_tensors(cursor)
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}; write it again") from error
+
+
+def _read_metadata(cursor: Cursor) -> dict[str, Any]:
+    text = bytes(cursor.take(cursor.varint()))
+    try:
+        metadata = json.loads(text) if text else {}
+    except ValueError as error:
+        raise InputError("its metadata is no JSON") from error
+    if not isinstance(metadata, dict):
+        raise InputError("its metadata is no mapping")
+    return metadata
+
+
+def _read_tensors(cursor: Cursor) -> dict[str, Tensor]:
+    """All tensors in their order; those that are Huffman coded are decoded together, which is what makes it fast."""
+    parsed: dict[str, Parsed] = {}
+    while cursor.at < len(cursor.content):
+        name, found = read_record(cursor)
+        if name in parsed:
+            raise InputError(f"it holds {name!r} twice")
+        parsed[name] = found
+    symbols = iter(decode([found[0] for found in parsed.values() if isinstance(found, tuple)]))
+    return {name: found[1](next(symbols)) if isinstance(found, tuple) else found for name, found in parsed.items()}

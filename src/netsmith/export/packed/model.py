@@ -1,0 +1,100 @@
+"""Between a traced network and its packed file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netsmith.errors import InputError
+from netsmith.export.packed.file import decode_packed
+from netsmith.export.packed.size import Stored
+from netsmith.export.packed.tensors import Array, CodebookTensor, LinearTensor, Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import fx, nn
+
+    from netsmith.network.graph import Graph
+
+
+def network_tensors(
+    graph: Graph, quantized: Mapping[str, LinearTensor | CodebookTensor] | None = None
+) -> dict[str, Tensor]:
+    """Every tensor that a traced network reads, for :func:`write_packed`.
+
+    Args:
+        quantized: parameter name -> what is stored in place of the parameter.
+
+    Raises:
+        InputError: a quantized tensor that the network has not, or of another shape.
+    """
+    tensors: dict[str, Tensor] = dict(_state(graph))
+    for name, tensor in (quantized or {}).items():
+        if name not in tensors or tensors[name].shape != tensor.shape:
+            raise InputError(
+                f"the network has no weight {name} of shape {tensor.shape}: quantize the network that is packed"
+            )
+        tensors[name] = tensor
+    return tensors
+
+
+def stored_tensors(graph: Graph) -> tuple[dict[str, Stored | None], dict[str, Array]]:
+    """Where the tensors of a traced network stand in its packed file: ``stored`` and ``others`` of :func:`table_bytes`.
+
+    A weight that several rows share is stored by the first; one that the network computes belongs to no row, and what
+    it is computed from is among the others.
+    """
+    others = _state(graph)
+    stored: dict[str, Stored | None] = {}
+    for name, weights in zip(graph.layers.names, graph.layers.weights):
+        if weights == 0:
+            continue
+        args = graph.node(name).args
+        weight, bias = _claim(args, 1, others), _claim(args, 2, others)
+        if weight is not None:
+            stored[name] = Stored(weight[0], bias[0] if bias else None, weight[1][2:])
+            continue
+        stored[name] = None
+        if bias:  # a bias of its own beside a weight that it shares
+            others[bias[0]] = _state(graph)[bias[0]]
+    return stored, others
+
+
+def load_packed(module: nn.Module, path: str | Path) -> None:
+    """Load a packed file into a network, strictly: every tensor has its place and its shape.
+
+    Raises:
+        InputError: the file cannot be read, or holds the weights of another network.
+    """
+    import torch
+
+    state = {name: torch.from_numpy(np.array(array)) for name, array in decode_packed(path).items()}
+    try:
+        module.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise InputError(
+            f"{path} holds the weights of another network: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def _state(graph: Graph) -> dict[str, Array]:
+    read = {str(node.target) for node in graph.module.graph.nodes if node.op == "get_attr"}
+    return {name: _array(tensor) for name, tensor in graph.module.state_dict().items() if name in read}
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    import torch
+
+    tensor = tensor.detach().cpu()
+    return np.asarray((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
+
+
+def _claim(args: tuple[Any, ...], i: int, left: dict[str, Array]) -> tuple[str, tuple[int, ...]] | None:
+    """Name and shape of a parameter that a node reads directly and no row before it has; takes it out of ``left``."""
+    node: fx.Node | None = args[i] if len(args) > i else None
+    if node is None or node.op != "get_attr" or str(node.target) not in left:
+        return None
+    return str(node.target), left.pop(str(node.target)).shape
