@@ -44,9 +44,11 @@ def positive_scale(scale: torch.Tensor, bits: int) -> torch.Tensor:
     """
     scale = scale.double()
     used = scale > 0
-    empty = scale[used].mean() if bits > 1 and bool(used.any()) else scale.new_tensor(1.0 if bits > 1 else 0.0)
-    least = SMALLEST_SCALE if bits == 1 else float(torch.finfo(torch.float32).tiny)
-    return torch.where(used, scale, empty.clamp(min=least)).float().clamp(min=torch.finfo(torch.float32).tiny)
+    if bits == 1:
+        filler = scale.new_tensor(SMALLEST_SCALE)
+    else:
+        filler = scale[used].mean() if bool(used.any()) else scale.new_tensor(1.0)
+    return torch.where(used, scale, filler).float().clamp(min=torch.finfo(torch.float32).tiny)  # float may underflow
 
 
 def fit_scale(
