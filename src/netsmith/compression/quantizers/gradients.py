@@ -34,15 +34,28 @@ class _LearnedStep(torch.autograd.Function):
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None, None, None]:
         x, step, value = ctx.saved_tensors
         low, high = ctx.range
-        ratio = x / step
-        inside = (ratio > low) & (ratio < high)
-        to_x = grads[0] * inside if ctx.needs_input_grad[0] else None
+        if step.numel() == 1:  # activations: few passes over large tensors
+            bound = float(step)
+            to_x = torch.ops.aten.hardtanh_backward(grads[0], x, low * bound, high * bound)
+        else:
+            to_x = grads[0] * ((x > low * step) & (x < high * step))
         to_step = None
         if ctx.needs_input_grad[1]:
-            slope = value / step - torch.where(inside, ratio, 0.0)  # outside, value / step is low or high
-            to_step = (grads[0] * slope).sum_to_size(step.shape) * ctx.gain
+            # grad * (value - x inside) / step, where outside value / step is low or high
+            to_step = (_sum_of_products(grads[0], value, step) - _sum_of_products(to_x, x, step)) / step * ctx.gain
             to_step = to_step.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-        return to_x, to_step, None, None, None, None
+        return to_x if ctx.needs_input_grad[0] else None, to_step, None, None, None, None
+
+
+def _sum_of_products(a: torch.Tensor, b: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """The sum of a * b in the shape of ``like``, which broadcasts against them."""
+    if like.numel() > 1:
+        return (a * b).sum_to_size(like.shape)
+    layout = torch.channels_last if b.dim() == 4 and b.is_contiguous(memory_format=torch.channels_last) else None
+    flat = [t.contiguous(memory_format=layout or torch.contiguous_format) for t in (a, b)]
+    rows = [t.permute(0, 2, 3, 1).reshape(len(t), -1) if layout else t.reshape(len(t), -1) for t in flat]
+    # a dot product an image: one long sum in single precision would lose the small terms
+    return torch.linalg.vecdot(*rows).sum().reshape(like.shape)
 
 
 class _LearnedClip(torch.autograd.Function):

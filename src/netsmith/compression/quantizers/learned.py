@@ -108,7 +108,7 @@ class LsqActivation(nn.Module):
                 return x
         step = keep_positive(self.step, SMALLEST_SCALE)
         low, high = -self.zero_point, self.qmax - self.zero_point
-        gain = 1 / math.sqrt(max(x[0].numel(), 1) * max(high, -low))
+        gain = 1 / math.sqrt(max(x[0].numel(), 1) * (high if high > 0 else -low))
         return learned_step(x, step, on_grid(x.detach(), self.grid()), low, high, gain)
 
     def grid(self) -> QuantParams:
