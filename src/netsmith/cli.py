@@ -62,6 +62,8 @@ class Format(StrEnum):
 
     onnx = "onnx"
     pt2 = "pt2"
+    safetensors = "safetensors"
+    nsw = "nsw"
 
 
 @app.callback(invoke_without_command=True)

@@ -82,15 +82,16 @@ def quantize_mixed(graph: Graph, bits: Bits, quantizer: LayerQuantizer) -> Quant
     out = graph.copy()
     nodes = out.nodes
     scales: dict[str, torch.Tensor] = {}
+    widths: dict[str, int] = {}
     readers: dict[tuple[str, QuantParams], set[str]] = {}
     for layer, (w_bits, a_bits) in bits.items():
         name = quantizer.parameter(layer)
         set_parameter(out.module, name, quantizer.weight(layer, w_bits))
-        scales[name] = quantizer.scale(layer, w_bits)
+        scales[name], widths[name] = quantizer.scale(layer, w_bits), w_bits
         readers.setdefault((quantizer.source(layer), quantizer.grid(layer, a_bits)), set()).add(graph.node_of[layer])
     inputs: dict[str, tuple[str, ...]] = {}
     for (source, grid), consumers in readers.items():
         insert(out.module, nodes[source], grid, {nodes[c] for c in consumers})
         inputs[source] = (*inputs.get(source, ()), *sorted(consumers))
     out.module.recompile()
-    return QuantizedGraph(out, Placement({}, inputs, frozenset()), scales, {})
+    return QuantizedGraph(out, Placement({}, inputs, frozenset()), scales, widths, {})

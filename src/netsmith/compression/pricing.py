@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from netsmith.compression.choices import BITS, DEPTH, FLOAT, WIDTH, Choices, Designs, FloatArray
 from netsmith.compression.placement import Placement, place
+from netsmith.export.packed import layer_bytes, table_bytes
+from netsmith.export.packed.model import stored_tensors
 from netsmith.hardware.target import Cost, CostTable, Factor, Target, as_run
 from netsmith.network.layers import KIND, LayerTable
 
@@ -26,12 +28,14 @@ RowCost = Callable[[LayerTable], FloatArray]
 class Pricing:
     """Costs of the designs of ``choices`` on ``target``.
 
-    Costs by name: ``latency`` (s), ``energy`` (J, where the target has it), ``macs``, ``size`` (bytes of weights at
-    their bits, 32-bit biases and one 32-bit scale per channel of an integer layer).
+    Costs by name: ``latency`` (s), ``energy`` (J, where the target has it), ``macs``, ``size`` (bytes of the network's
+    packed file, everything that it stores included).
     """
 
     def __init__(self, choices: Choices, target: Target) -> None:
         self.choices, self.target = choices, target
+        self._stored, others = stored_tensors(choices.graph)
+        self._file_bytes = float(table_bytes(choices.table, [], others=others, stored=self._stored)[0])
         self._placements: dict[bytes, Placement] = {}
 
     def row_cost(self, name: str) -> RowCost:
@@ -39,7 +43,7 @@ class Pricing:
         if name == "macs":
             return lambda t: np.asarray(t.macs, dtype=float)
         if name == "size":
-            return _size
+            return lambda t: layer_bytes(t, stored=self._stored).astype(float)
         if name == "energy":
             return lambda t: np.asarray(self.cost(t).energy_j, dtype=float)
         return lambda t: np.asarray(self.cost(t).latency_s)
@@ -64,8 +68,12 @@ class Pricing:
         compute = tables.is_compute[0]
         rows = self.row_cost(name)
         layers = tables.take(compute)
-        total = np.where(present[:, compute], rows(layers), 0.0).sum(axis=1)
+        total = np.where(present[:, compute], rows(layers), 0.0).sum(axis=1) + self.fixed(name)
         return np.asarray(total + (self._between(designs, name) if self.between(name) else 0.0))
+
+    def fixed(self, name: str) -> float:
+        """What belongs to no row: the frame of a file, and the tensors that no layer owns."""
+        return self._file_bytes if name == "size" else 0.0
 
     def per_row(self, design: Designs, name: str = "latency") -> FloatArray:
         """Cost of each row of the table for one design, ``(R,)``, conversions not included."""
@@ -91,6 +99,7 @@ class Pricing:
         d, k = len(space), int(space.sizes.max()) if len(space) else 1
         unary = np.where(np.arange(k) < space.sizes[:, None], 0.0, np.inf)
         fixed, factors = self._layers(name, around, unary)
+        fixed += self.fixed(name)
         if self.between(name):
             base, ones, pairs = self._expansion(name, around)
             fixed += base
@@ -341,10 +350,3 @@ def _with(design: Designs, change: dict[int, int]) -> Designs:
     for i, k in change.items():
         out[i] = k
     return out
-
-
-def _size(table: LayerTable) -> FloatArray:
-    integer = (table.weights > 0) & (table.w_bits < FLOAT)
-    return np.asarray(
-        table.weights * table.w_bits / 8 + (table.params - table.weights) * 4 + np.where(integer, table.c_out * 4, 0.0)
-    )

@@ -11,6 +11,8 @@ from torch import fx
 from netsmith.compression.calibrate import Histogram, QuantParams, fit_range
 from netsmith.compression.placement import Placement, place
 from netsmith.compression.quantizers import linear
+from netsmith.export.packed import LinearTensor, Tensor
+from netsmith.export.packed.model import network_tensors
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph
 from netsmith.network.passes import get_parameter, set_parameter
@@ -26,12 +28,14 @@ class QuantizedGraph:
         graph: the network; weights of int8 layers already lie on their grid, activations pass fake quantizers.
         placement: where they stand.
         weight_scales: parameter name -> scale of each output channel ``(C_out,)``.
+        weight_bits: parameter name -> bits of the weight.
         activations: node name (of the graph before quantization) -> grid of its output.
     """
 
     graph: Graph
     placement: Placement
     weight_scales: dict[str, torch.Tensor]
+    weight_bits: dict[str, int]
     activations: dict[str, QuantParams]
 
 
@@ -100,7 +104,20 @@ def quantize(graph: Graph, int8_layers: Collection[str], calibration: Calibratio
         grids[name] = calibration[name]
         insert(out.module, nodes[name], grids[name], {nodes[c] for c in consumers})
     out.module.recompile()
-    return QuantizedGraph(out, placement, scales, grids)
+    return QuantizedGraph(out, placement, scales, dict.fromkeys(scales, 8), grids)
+
+
+def packed_tensors(graph: Graph, quantized: QuantizedGraph | None) -> dict[str, Tensor]:
+    """What the packed file of a network stores: integers and scales of quantized layers, everything else as it is."""
+    if quantized is None:
+        return network_tensors(graph)
+    integers = {
+        name: LinearTensor.on_grid(
+            get_parameter(quantized.graph.module, name).detach().numpy(), scale.numpy(), quantized.weight_bits[name]
+        )
+        for name, scale in quantized.weight_scales.items()
+    }
+    return network_tensors(quantized.graph, integers)
 
 
 def insert(module: fx.GraphModule, node: fx.Node, grid: QuantParams, only: set[fx.Node] | None) -> None:

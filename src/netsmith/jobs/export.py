@@ -9,7 +9,7 @@ from typing import Any
 from netsmith.errors import InputError, did_you_mean
 from netsmith.jobs.run import Run
 
-FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors"}
+FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors", "nsw": "model.nsw"}
 
 
 def export(run: str | Path, *, format: str = "onnx", out: str | Path | None = None) -> dict[str, Any]:
@@ -17,8 +17,8 @@ def export(run: str | Path, *, format: str = "onnx", out: str | Path | None = No
 
     Args:
         run: folder of a finished run.
-        format: ``onnx`` (what was measured), ``pt2`` (loads with torch alone) or ``safetensors`` (weights, for
-            ``recipe.json`` replayed on the user's own network).
+        format: ``onnx`` (what was measured), ``pt2`` (loads with torch alone), ``safetensors`` (weights, for
+            ``recipe.json`` replayed on the user's own network) or ``nsw`` (weights in as many bits as they have).
         out: file to write; by default the run's own file is named.
 
     Raises:

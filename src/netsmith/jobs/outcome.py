@@ -8,6 +8,7 @@ import numpy as np
 
 from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.compression.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
+from netsmith.jobs.export import FORMATS
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
 from netsmith.jobs.stages import Stages
@@ -34,7 +35,7 @@ def summarise(
         job.given("energy") if energy else None,
     )  # fmt: skip
     after = side(
-        result, float(found["best"]["predicted_s"]), float(job.pricing.predict(design, "size")[0]),
+        result, float(found["best"]["predicted_s"]), result["size_bytes"],
         float(job.pricing.predict(design, "energy")[0]) if energy else None,
     )  # fmt: skip
     values = {
@@ -59,7 +60,7 @@ def summarise(
         },
         "model": job.subject.loaded.spec, "data": job.subject.data.name, "data_note": job.subject.data.note,
         "strategy": job.config["strategy"], "methods": job.config["methods"], "device": _device(job),
-        "files": {n: n for n in ("baseline.onnx", "model.onnx", "model.pt2", "model.safetensors", "recipe.json")},
+        "files": {n: n for n in ("baseline.onnx", *(f"model.{f}" for f in FORMATS), "recipe.json")},
     }  # fmt: skip
 
 

@@ -19,10 +19,11 @@ from netsmith.compression.importance import channel_importance
 from netsmith.compression.mixed import LayerQuantizer, layer_inputs, quantize_mixed
 from netsmith.compression.placement import place
 from netsmith.compression.pricing import Pricing
-from netsmith.compression.quantize import Calibration, QuantizedGraph
+from netsmith.compression.quantize import Calibration, QuantizedGraph, packed_tensors
 from netsmith.errors import InputError
 from netsmith.export.fusion import check_fusion
 from netsmith.export.onnx import to_onnx
+from netsmith.export.packed import write_packed
 from netsmith.export.parity import check_parity
 from netsmith.export.pt2 import save_pt2
 from netsmith.hardware.measured.timing import time_models
@@ -257,6 +258,7 @@ class Stages:
         fusion = check_fusion(path, len(integers))
         save_pt2(final, self.run.path("model.pt2"))
         save_weights(self.run.path("model.safetensors"), model.state_dict())
+        size = write_packed(self.run.path("model.nsw"), packed_tensors(final, quantized))
         self.run.write_text("recipe.json", slimmed.recipe.to_json())
         tables = {"baseline": self.graph.layers, "result": self.pricing.rows(design)}
         self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
@@ -268,6 +270,7 @@ class Stages:
             "latency_measured_s": timing.get("ratio", 0.0) * baseline["latency_measured_s"] if timing else None,
             "macs": int(table.macs.sum()),
             "params": int(table.params.sum()),
+            "size_bytes": size,
             "parity": {"relative_error": parity.relative_error, "agreement": parity.agreement, "ok": parity.ok},
             "fusion": {"expected": fusion.expected, "fused": fusion.fused},
             "timing": timing,
@@ -352,7 +355,7 @@ class Stages:
         """A predicted cost of the network as given; latency and energy at widths that the target runs."""
         if self.pricing.between(cost):
             return float(self.pricing.predict(self.choices.original, cost)[0])
-        return float(self.pricing.row_cost(cost)(self.graph.layers).sum())
+        return float(self.pricing.row_cost(cost)(self.graph.layers).sum()) + self.pricing.fixed(cost)
 
 
 def _key(design: Any) -> str:

@@ -15,7 +15,8 @@ from netsmith.units import format_bytes, format_count, format_joules, format_sec
 
 _FILES = {
     "model.onnx": "the network for ONNX Runtime", "model.pt2": "the network for torch.export",
-    "model.safetensors": "its weights", "recipe.json": "what was removed, to replay",
+    "model.safetensors": "its weights", "model.nsw": "its weights, packed in their bits",
+    "recipe.json": "what was removed, to replay",
     "summary.json": "these figures", "report.html": "the report, open it in a browser",
 }  # fmt: skip
 
