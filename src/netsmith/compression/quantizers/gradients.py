@@ -50,7 +50,8 @@ class _LearnedStep(torch.autograd.Function):
 def _sum_of_products(a: torch.Tensor, b: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """The sum of a * b in the shape of ``like``, which broadcasts against them."""
     if like.numel() > 1:
-        return (a * b).sum_to_size(like.shape)
+        summed: torch.Tensor = (a * b).sum_to_size(like.shape)
+        return summed
     layout = torch.channels_last if b.dim() == 4 and b.is_contiguous(memory_format=torch.channels_last) else None
     flat = [t.contiguous(memory_format=layout or torch.contiguous_format) for t in (a, b)]
     rows = [t.permute(0, 2, 3, 1).reshape(len(t), -1) if layout else t.reshape(len(t), -1) for t in flat]

@@ -1,0 +1,212 @@
+"""Bits of every layer by five strategies on simulated accelerators, CIFAR-10 (JPEG copy). About a minute a cell.
+
+One problem for all: the weights and the input of every layer at 2 to 8 bits, first and last layer at 8; budgets are
+shares of the network's cost at 8 bits. A strategy proposes designs, each is run on images of the search split without
+training, the one with the least divergence from the given network is kept and scored on the test split once. ``--tune``
+trains the kept designs. Seeds draw other images of the search split and other random numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+from common import NETWORKS, Store, percent, table
+
+#: designs that each strategy may evaluate
+EVALUATIONS = {"uniform": 8, "random": 160, "evolution": 160, "ddpg": 320, "exact": 16}
+CALIBRATION = 256
+
+
+@dataclass
+class Case:
+    """One network with images drawn by a seed; what does not depend on the target is computed once."""
+
+    args: Any
+    network: str
+    seed: int
+
+    @cached_property
+    def subject(self) -> Any:
+        from netsmith.hardware.target import get_target
+        from netsmith.jobs.subject import load_subject
+
+        net = NETWORKS[self.network]
+        weights = dict(pair.split("=", 1) for pair in self.args.weights).get(self.network, net.weights_file)
+        return load_subject(net.spec, net.data, get_target("bismo-edge"), weights=weights, methods=("quantize",))
+
+    @cached_property
+    def images(self) -> tuple[Any, Any]:
+        import torch
+
+        split = self.subject.data.search
+        chosen = np.sort(np.random.default_rng(self.seed).permutation(len(split))[: self.args.images])
+        batches = list(split.take(chosen).batches(256, normalise=self.subject.data.normalisation))
+        return torch.cat([b[0] for b in batches]), torch.cat([b[1] for b in batches])
+
+    @cached_property
+    def quantizer(self) -> Any:
+        from netsmith.jobs.recover import quantizer_for
+
+        graph, bits = self.subject.graph, dict.fromkeys(self.subject.choices.layers, (8, 8))
+        return quantizer_for(graph, bits, self.subject.search_images(CALIBRATION)[0], "mse")
+
+    @cached_property
+    def candidates(self) -> Any:
+        from netsmith.accuracy.candidates import Candidates
+        from netsmith.compression.quantize import Calibration
+
+        return Candidates(self.subject.choices, Calibration({}), self.quantizer, {})
+
+    @cached_property
+    def evaluator(self) -> Any:
+        from netsmith.accuracy.designs import DesignEvaluator
+        from netsmith.accuracy.incremental import IncrementalEvaluator
+
+        return DesignEvaluator(self.candidates, IncrementalEvaluator(self.subject.graph, *self.images))
+
+    def sensitivity(self, store: Store) -> Any:
+        from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
+
+        def compute() -> Any:
+            return measure_sensitivity(self.candidates, self.evaluator.evaluator).to_dict()
+
+        key = f"sensitivity {self.network} s{self.seed}"
+        return Sensitivity.from_dict(store.cell(key, {"images": self.args.images}, compute))
+
+    def quantized(self, design: Any) -> Any:
+        from netsmith.compression.mixed import quantize_mixed
+
+        return quantize_mixed(self.subject.graph, self.subject.choices.bits(design), self.quantizer)
+
+    def test_accuracy(self, module: Any) -> float:
+        from netsmith.training.score import evaluate
+
+        data = self.subject.data
+        return evaluate(module, data.test, normalisation=data.normalisation)[0]
+
+
+def problem_of(case: Case, target: str, cost: str, budget: float, loss: Any) -> Any:
+    from netsmith.compression.pricing import Pricing
+    from netsmith.hardware.target import get_target
+    from netsmith.search.strategy import Problem
+
+    choices = case.subject.choices
+    pricing = Pricing(choices, get_target(target))
+    prices = pricing.table(cost, choices.original)
+    return Problem(loss, {cost: prices}, {cost: budget * float(prices.price(choices.original)[0])})
+
+
+def run(case: Case, problem: Any, strategy: str) -> dict[str, Any]:
+    """One strategy's search: the design that it keeps, and how the best loss fell."""
+    from netsmith.errors import InfeasibleError
+    from netsmith.search.loop import minimize
+    from netsmith.search.registry import get_strategy
+    from netsmith.systems.haq import features
+
+    choices = case.subject.choices
+    options: dict[str, Any] = {}
+    if strategy == "ddpg":
+        kinds = [d.kind for d in choices.space.decisions]
+        rows = [choices.table.names.index(choices.layer_of(d)) for d in range(len(kinds))]
+        options["features"] = features(choices.table, rows, kinds)
+    start, fresh = time.perf_counter(), case.evaluator.evaluated
+
+    def evaluate(designs: Any) -> Any:
+        return np.array([e.divergence for e in case.evaluator.evaluate(designs)])
+
+    try:
+        chosen = get_strategy(strategy, problem, choices.space, case.seed, **options)
+        history = minimize(problem, chosen, evaluate, EVALUATIONS[strategy], batch=1 if strategy == "ddpg" else 8)
+    except InfeasibleError as error:
+        return {"infeasible": {k: float(v) for k, v in error.reachable.items()}}
+    seconds = time.perf_counter() - start
+    best = case.evaluator.evaluate(history.best)[0]
+    cost, limit = next(iter(problem.budgets.items()))
+    return {
+        "design": history.best.tolist(), "divergence": best.divergence, "search_accuracy": best.accuracy,
+        "cost": float(problem.price(history.best)[cost][0]) / limit, "seconds": seconds,
+        "evaluations": len(history.loss), "fresh": case.evaluator.evaluated - fresh,
+        "best_after": np.minimum.accumulate(history.loss).tolist(),
+        "bound": float(chosen.solutions[0].bound) if getattr(chosen, "solutions", None) else None,
+        "test_accuracy": case.test_accuracy(case.quantized(history.best).graph.module),
+    }  # fmt: skip
+
+
+def tune(case: Case, design: Any, folder: Path) -> dict[str, Any]:
+    """Quantization-aware training of a kept design; test accuracy at its end."""
+    from netsmith.compression.mixed import quantize_mixed
+    from netsmith.jobs.recover import train_quantized
+    from netsmith.progress import Lines
+
+    subject, bits = case.subject, case.subject.choices.bits(design)
+    start = time.perf_counter()
+    data = subject.data
+    if case.args.tune_images:
+        import dataclasses
+
+        data = dataclasses.replace(data, train=data.need_train().take(slice(0, case.args.tune_images)))
+    config = {"epochs": case.args.tune, "lr": case.args.lr, "seed": case.seed}
+    graph, quantizer, _, _ = train_quantized(
+        subject.model, subject.graph, bits, case.quantizer, teacher=subject.model, data=data, config=config,
+        checkpoint=folder / "checkpoint.safetensors", progress=Lines(),
+    )  # fmt: skip
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    accuracy = case.test_accuracy(quantize_mixed(graph, bits, quantizer).graph.module)
+    return {"test_accuracy": accuracy, "seconds": time.perf_counter() - start}
+
+
+def main() -> None:
+    options = common.parser(__doc__ or "")
+    options.add_argument("--networks", nargs="+", default=["cifar_resnet20"])
+    options.add_argument("--weights", nargs="*", default=[], metavar="NETWORK=FILE", help="fine-tuned baselines")
+    options.add_argument("--targets", nargs="+", default=["bitfusion", "bismo-edge", "bismo-cloud"])
+    options.add_argument("--costs", nargs="+", default=["latency", "energy"])
+    options.add_argument("--budgets", nargs="+", type=float, default=[0.7, 0.5, 0.35, 0.25])
+    options.add_argument("--strategies", nargs="+", default=list(EVALUATIONS))
+    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    options.add_argument("--images", type=int, default=256, help="of the search split, for every evaluation")
+    options.add_argument("--tune", type=int, default=0, metavar="EPOCHS", help="train the kept designs")
+    options.add_argument("--tune-images", type=int, default=0, help="of the train split; 0 for all")
+    options.add_argument("--lr", type=float, default=0.01)
+    options.add_argument("--only-table", action="store_true", help="write the tables of the cells that there are")
+    args = options.parse_args()
+    store = Store(args.results, "mixed_precision")
+    if not args.only_table:
+        for network in args.networks:
+            for seed in args.seeds:
+                fill(store, args, Case(args, network, seed))
+    write(store, args)
+
+
+def fill(store: Store, args: Any, case: Case) -> None:
+    """Every cell of one network and seed."""
+    loss = case.sensitivity(store).loss
+    given = f"given {case.network}"
+    store.cell(given, {}, lambda: case.test_accuracy(case.subject.graph.module))
+    for target in args.targets:
+        for cost in args.costs:
+            for budget in args.budgets:
+                problem = problem_of(case, target, cost, budget, loss)
+                for strategy in args.strategies:
+                    key = f"{case.network} {target} {cost} {budget:g} {strategy} s{case.seed}"
+                    settings = {"images": args.images, "evaluations": EVALUATIONS[strategy]}
+                    found = store.cell(key, settings, lambda s=strategy, p=problem: run(case, p, s))
+                    if not args.tune or "design" not in found:
+                        continue
+                    training = {"epochs": args.tune, "images": args.tune_images, "lr": args.lr, "design": found["design"]}
+                    design = np.array(found["design"])
+                    store.cell(f"tuned {key}", training, lambda d=design: tune(case, d, args.results))
+
+
+def write(store: Store, args: Any) -> None:
+    from netsmith.report.figures import spread  # noqa: F401
+
+
+if __name__ == "__main__":
+    main()
