@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 
 from netsmith.errors import InfeasibleError, InputError, NetsmithError
-from netsmith.hardware.target import CostTable
-from netsmith.search.milp import Answer, solve_model
+from netsmith.search.milp import solve_model
 from netsmith.search.moves import Moves, descend
-from netsmith.search.reduced import Reduced, reduce
+from netsmith.search.program import Far
+from netsmith.search.reduced import reduce
 from netsmith.search.strategy import Designs, Problem
 
 __all__ = ["Solution", "minimise_cost", "solve", "solve_k_best"]
@@ -60,7 +61,7 @@ def solve(problem: Problem, time_limit: float | None = None) -> Solution:
 
 
 def solve_k_best(
-    problem: Problem, k: int, time_limit: float | None = None, exclude: Designs | None = None
+    problem: Problem, k: int, time_limit: float | None = None, exclude: Designs | None = None, distance: int = 1
 ) -> list[Solution]:
     """Find the k best designs, best first, each proven as in ``solve``; fewer if there are no more.
 
@@ -68,20 +69,18 @@ def solve_k_best(
         k: how many.
         time_limit: seconds for each of them.
         exclude: designs ``(N, D)`` that must not be returned.
+        distance: each differs from those before it, and from ``exclude``, in at least so many decisions.
     """
     reduced = reduce(problem)
-    objective = CostTable(0.0, reduced.loss)
     budgets = [(reduced.costs[name], limit) for name, limit in reduced.limits.items()]
     cuts: list[Designs] = []
     if exclude is not None and len(exclude):
-        cuts = [x for x in reduced.contract(exclude) if (x >= 0).all()]
+        cuts = [x for x in reduced.contract(exclude) if (x >= 0).all() or distance > 1]
     moves, found = Moves(reduced), list[Solution]()
     while len(found) < k:
         start = perf_counter()
-        known = _known(moves, cuts)
-        if known is not None and not problem.feasible(reduced.expand(known[None]))[0]:
-            known = None
-        answer = _attempt(objective, budgets, reduced, cuts, known, time_limit)
+        far = Far(np.array(cuts, dtype=np.int64).reshape(-1, len(reduced.choices)), reduced.weight, max(distance, 1))
+        answer = solve_model(reduced.objective, budgets, reduced.sizes, far, partial(_guess, moves, far), time_limit)
         if answer.status == "infeasible":
             if not cuts:
                 raise _infeasible(problem, time_limit)
@@ -101,46 +100,32 @@ def solve_k_best(
     return found
 
 
-def _attempt(
-    objective: CostTable,
-    budgets: list[tuple[CostTable, float]],
-    reduced: Reduced,
-    cuts: list[Designs],
-    known: Designs | None,
-    time_limit: float | None,
-) -> Answer:
-    """Solve, helped by a known design, which also is the answer if the solver runs out of time without a better one."""
-    if known is None:
-        return solve_model(objective, budgets, reduced.sizes, cuts, None, time_limit)
-    value = float(objective.price(known)[0])
-    floor = float(reduced.loss.min(axis=1).sum())
-    if value <= floor:
-        return Answer(known, value, value, "optimal")
-    answer = solve_model(objective, budgets, reduced.sizes, cuts, value, time_limit)
-    if answer.x is None and answer.status == "infeasible":  # the known design itself fell to rounding
-        return solve_model(objective, budgets, reduced.sizes, cuts, None, time_limit)
-    if answer.x is None or (answer.status != "optimal" and answer.value > value):
-        return Answer(known, value, min(answer.bound, value), answer.status)
-    return answer
-
-
-def _known(moves: Moves, cuts: list[Designs]) -> Designs | None:
-    """A good feasible design outside ``cuts``: the greedy one, or the best single move away from a cut."""
-    if not cuts:
-        return descend(moves, moves.loss)
-    x = np.array(cuts[-8:])
-    cost = (moves.loss[np.arange(x.shape[1]), x].sum(axis=1))[:, None, None] + moves.loss
-    cost = cost - np.take_along_axis(moves.loss[None], x[:, :, None], axis=2)
-    cost = np.where(moves.over(moves.after(x)) <= 0, cost, np.inf) if len(moves.tables) else cost
-    taken = {tuple(c) for c in cuts}
-    for flat in np.argsort(cost, axis=None, kind="stable")[: len(cuts) * x.shape[1] + 1]:
-        n, v, k = np.unravel_index(flat, cost.shape)
-        if not np.isfinite(cost[n, v, k]):
-            return None
-        near = x[n].copy()
-        near[v] = k
-        if tuple(near) not in taken:
+def _guess(moves: Moves, far: Far) -> Designs | None:
+    """A good feasible design away from the cuts: the greedy one, or the best moves away from a late cut."""
+    if not len(far.cuts):
+        return descend(moves)
+    x = far.cuts[(far.cuts >= 0).all(axis=1)][-8:]
+    moved = np.zeros(x.shape, dtype=bool)
+    rows = np.arange(len(x))
+    for _ in range(far.least if len(x) else 0):
+        part, own = moves.losses(x)
+        loss = np.where(moves.over(moves.after(x)) <= 0, part - own, np.inf) + moves.objective.price(x)[:, None, None]
+        loss[moved] = np.inf
+        np.put_along_axis(loss, x[:, :, None], np.inf, axis=2)
+        other = x[:, None] != far.cuts  # (N, M, V)
+        rest = (other @ far.weight)[:, :, None] - other * far.weight  # distance in all decisions but one's
+        step = (np.arange(loss.shape[2])[:, None, None] != far.cuts) * far.weight  # (K, M, V)
+        clear = (rest.transpose(0, 2, 1)[:, :, None] + step.transpose(2, 0, 1) >= far.least).all(axis=3)
+        best = np.where(clear, loss, np.inf)
+        n, v, k = np.unravel_index(int(best.argmin()), best.shape)
+        if np.isfinite(best[n, v, k]):
+            near = x[n].copy()
+            near[v] = k
             return near
+        variable, choice = np.divmod(loss.reshape(len(x), -1).argmin(axis=1), loss.shape[2])
+        alive = np.isfinite(loss[rows, variable, choice])
+        x[rows[alive], variable[alive]] = choice[alive]
+        moved[rows, variable] = True
     return None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from netsmith.search.moves import descend
 from netsmith.search.random import Random
-from netsmith.search.strategy import Designs, FloatArray, Problem
+from netsmith.search.strategy import Designs, Problem
 from netsmith.space import Space
 
 
@@ -32,13 +34,15 @@ class Greedy(Random):
         return np.array(rows, dtype=np.int64)
 
     def _greedy(self, spread: float) -> Designs:
-        loss: FloatArray = self.reduced.loss
+        moves = self.moves
         if spread:
+            loss = self.reduced.objective.unary
             finite = np.isfinite(loss)
             factor = np.exp(spread * self.rng.standard_normal(loss.shape))
             base = loss.min(axis=1, keepdims=True)
             loss = np.where(finite, base + (np.where(finite, loss, 0.0) - np.where(finite, base, 0.0)) * factor, np.inf)
-        x = descend(self.moves, loss, self.refill)
+            moves = self.moves.going_by(replace(self.reduced.objective, unary=loss))
+        x = descend(moves, self.refill)
         if x is None:  # a trap that no single move leaves
-            x = self.feasible(loss.argmin(axis=1)[None], self.refill)[0]
+            x = self.feasible(moves.objective.unary.argmin(axis=1)[None], self.refill)[0]
         return x

@@ -3,23 +3,28 @@
 One binary ``x[v, k]`` for each choice of each variable. A cost term over several variables gets joint variables
 ``z[cell]`` in [0, 1] whose sums over cells equal the x of each of its axes (the local polytope): once x is integral,
 z is the one cell that x names, and the relaxation is as tight as one factor allows.
+
+Before that, small sets of coupled variables become one (``program.py``), and the Lagrangian bound (``lagrange.py``)
+with a good known design drops every choice that cannot be in a better one; of mixed precision little is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from netsmith.errors import NetsmithError
 from netsmith.hardware.target import CostTable
-from netsmith.search.reduced import embed, restrict
+from netsmith.search.lagrange import relax
+from netsmith.search.polish import polish
+from netsmith.search.program import Far, Program, bounds, join, program, prune
+from netsmith.search.reduced import embed
 from netsmith.search.strategy import Designs, FloatArray
 
 #: Rows are scaled to this right-hand side: HiGHS accepts 1e-6 of violation, which is then 1e-9 of a budget.
 _ROW = 1e3
-_SLACK = 1e-9
 
 
 @dataclass(frozen=True)
@@ -36,57 +41,69 @@ def solve_model(
     objective: CostTable,
     budgets: Sequence[tuple[CostTable, float]],
     sizes: Designs,
-    cuts: Sequence[Designs] = (),
-    known: float | None = None,
+    far: Far | None = None,
+    guess: Callable[[], Designs | None] = lambda: None,
     time_limit: float | None = None,
 ) -> Answer:
-    """Minimise ``objective`` under ``budgets`` over variables with ``sizes`` choices, except at the designs ``cuts``.
+    """Minimise ``objective`` under ``budgets`` over variables with ``sizes`` choices, away from the designs of ``far``.
 
     Args:
-        known: objective of a known solution that is not among ``cuts``: choices that cannot beat it are dropped.
+        guess: a design ``(V,)`` that keeps all this, asked for where none is found on the way: choices that cannot
+            beat it are dropped.
     """
-    keep = [np.arange(s) for s in sizes]
-    rows = list(budgets)
-    if known is not None:  # a margin, so that the known solution itself survives rounding
-        low, _ = _range(objective)
-        rows.append((objective, known + 1e-7 * max(abs(known - low), 1e-12)))
-    keep, tables = _prune(keep, rows)
-    if any(not len(k) for k in keep):
+    far = far or Far(np.empty((0, len(sizes)), dtype=np.int64), np.ones(len(sizes), dtype=np.int64))
+    limits = np.array([limit for _, limit in budgets])
+    model = program([objective, *(t for t, _ in budgets)], sizes)
+    model = prune(model, *_rows(model, limits))
+    if not all(model.sizes):
         return Answer(None, np.inf, np.inf, "infeasible")
-    active = [(t, limit) for t, (_, limit) in zip(tables, budgets, strict=False) if _range(t)[1] > limit]
-    return _highs(restrict(objective, keep), active, keep, cuts, known, time_limit)
+    active = [b for b, limit in enumerate(limits) if bounds(model.tables[b + 1])[1] > limit]
+    limits = limits[active]
+    model = replace(model, tables=(model.tables[0], *(model.tables[b + 1] for b in active)))
+    model = join(model, far)
 
-
-def _range(table: CostTable) -> tuple[float, float]:
-    """A lower and an upper bound on the cost of any design (forbidden cells count as unbounded)."""
-    top = np.where(np.isfinite(table.unary), table.unary, -np.inf).max(axis=1).sum()
-    low = table.unary.min(axis=1).sum()
-    for f in table.factors:
-        low, top = low + f.values.min(), top + f.values.max()
-    return float(table.fixed + low), float(table.fixed + top)
-
-
-def _prune(keep: list[Designs], rows: Sequence[tuple[CostTable, float]]) -> tuple[list[Designs], list[CostTable]]:
-    """Drop choices that break a budget even with the cheapest of everything else."""
-    tables = [restrict(t, keep) for t, _ in rows]
-    for _ in range(4):
-        alive = np.ones((len(keep), max(len(k) for k in keep)), dtype=bool)
-        for table, (_, limit) in zip(tables, rows, strict=True):
-            least = table.unary - table.unary.min(axis=1, keepdims=True) + _range(table)[0]
-            for f in table.factors:
-                base = f.values.min()
-                for axis, r in enumerate(f.rows):
-                    others = tuple(a for a in range(f.values.ndim) if a != axis)
-                    least[r, : f.values.shape[axis]] += f.values.min(axis=others) - base
-            alive &= least <= limit + _SLACK * abs(limit)
-        local = [np.flatnonzero(alive[v, : len(k)]) for v, k in enumerate(keep)]
-        if all(len(a) == len(k) for a, k in zip(local, keep, strict=True)):
+    known, value = None, np.inf
+    if any(t.factors for t in model.tables):
+        known = guess()
+        if known is not None:
+            value = float(objective.price(known)[0])
+            model = prune(model, *_rows(model, limits, value))
+            model = join(model, far) if all(model.sizes) else model
+    bound = -np.inf
+    for _ in range(2):
+        if not all(model.sizes):  # nothing beats the known design, which itself fell to rounding
             break
-        keep = [k[a] for k, a in zip(keep, local, strict=True)]
-        if any(not len(k) for k in keep):
-            break
-        tables = [restrict(t, local) for t in tables]
-    return keep, tables
+        least, mu, met = relax(model.tables, limits)
+        bound = max(bound, min(least, value))
+        better = None if any(t.factors for t in model.tables) else polish(model, limits, far, met)
+        if better is not None and better[1] < value:
+            known, value = better
+        if value <= bound + 1e-12 * abs(bound):
+            return Answer(known, value, value, "optimal")
+        model = prune(model, *_rows(model, limits, value, mu))
+    if not all(model.sizes):
+        return Answer(known, value, value, "optimal" if known is not None else "infeasible")
+    answer = _highs(model, limits, far, value, time_limit)
+    if known is not None and (answer.x is None or answer.value > value):
+        if answer.status == "time limit":
+            return Answer(known, value, min(max(answer.bound, bound), value), answer.status)
+        return Answer(known, value, value, "optimal")
+    return replace(answer, bound=min(max(answer.bound, bound), answer.value))
+
+
+def _rows(
+    model: Program, limits: FloatArray, known: float = np.inf, mu: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Weights of the tables and limits of all that a better design keeps: budgets, loss and Lagrangian."""
+    weights, right = [np.eye(len(limits) + 1)[1:]], [limits]
+    if np.isfinite(known):  # a margin, so that the known design itself survives rounding
+        known += 1e-7 * max(abs(known - bounds(model.tables[0])[0]), 1e-12)
+        weights.append(np.eye(len(limits) + 1)[:1])
+        right.append(np.array([known]))
+        if mu is not None and mu.any():
+            weights.append(np.append(1.0, mu)[None])
+            right.append(np.array([known + mu @ limits]))
+    return np.concatenate(weights), np.concatenate(right)
 
 
 class _Block:
@@ -121,20 +138,12 @@ def _blocks(tables: Sequence[CostTable], sizes: Sequence[int]) -> list[_Block]:
     return [_Block(h, s) for h, s in stacks.items()]
 
 
-def _highs(
-    objective: CostTable,
-    budgets: Sequence[tuple[CostTable, float]],
-    keep: list[Designs],
-    cuts: Sequence[Designs],
-    known: float | None,
-    time_limit: float | None,
-) -> Answer:
+def _highs(model: Program, limits: FloatArray, far: Far, known: float, time_limit: float | None) -> Answer:
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import coo_array
 
-    sizes = [len(k) for k in keep]
+    sizes, tables, objective = model.sizes, model.tables, model.tables[0]
     start = np.concatenate([[0], np.cumsum(sizes)])
-    tables = [objective, *(t for t, _ in budgets)]
     blocks = _blocks(tables, sizes)
     offset = start[-1] + np.concatenate([[0], np.cumsum([b.size for b in blocks])]).astype(np.int64)
     width = int(offset[-1])
@@ -164,20 +173,19 @@ def _highs(
     equal = np.concatenate(right)
     constraints = [LinearConstraint(coo_array((v_, (r, c)), shape=(row, width)).tocsr(), equal, equal)]
 
-    if budgets:
-        matrix, limits = coefficients[1:].copy(), np.array([limit for _, limit in budgets])
-        limits = limits - np.array([t.fixed for t, _ in budgets])
+    if len(limits):
+        matrix, size = coefficients[1:].copy(), np.abs(limits)
+        limits = limits - np.array([t.fixed for t in tables[1:]])
         # A one-hot row may be shifted by any constant: make the cheapest choice of every variable cost nothing.
         for v, s in enumerate(sizes):
             least = matrix[:, start[v] : start[v] + s].min(axis=1)
             matrix[:, start[v] : start[v] + s] -= least[:, None]
             limits -= least
-        size = np.array([abs(limit) for _, limit in budgets])
         scale = _ROW / np.where(size > 0, size, np.abs(matrix).max(axis=1).clip(min=1e-300))
         constraints.append(LinearConstraint(matrix * scale[:, None], -np.inf, limits * scale))
-    no_good = _no_good(cuts, keep, start, width)
-    if len(no_good):
-        constraints.append(LinearConstraint(no_good, -np.inf, len(sizes) - 1))
+    near = _nearness(model, far, width)
+    if len(near):
+        constraints.append(LinearConstraint(near, -np.inf, far.least * (len(sizes) - 1)))
 
     goal = coefficients[0].copy()
     base = objective.fixed
@@ -185,7 +193,7 @@ def _highs(
         least = goal[start[v] : start[v] + s].min()
         goal[start[v] : start[v] + s] -= least
         base += float(least)
-    span = (known - base) if known is not None and known > base else float(np.abs(goal).max())
+    span = (known - base) if base < known < np.inf else float(np.abs(goal).max())
     unit = _ROW / span if span > 0 else 1.0
 
     binary = (np.arange(width) < start[-1]).astype(np.int64)
@@ -199,21 +207,19 @@ def _highs(
         raise NetsmithError(f"the integer program could not be solved: {result.message}")
     status = "optimal" if result.status == 0 else "time limit"
     dual = result.mip_dual_bound
-    bound = base + float(dual) / unit if dual is not None and np.isfinite(dual) else _range(objective)[0]
+    bound = base + float(dual) / unit if dual is not None and np.isfinite(dual) else bounds(objective)[0]
     if result.x is None:
         return Answer(None, np.inf, bound, status)
-    picked = [int(np.argmax(result.x[start[v] : start[v + 1]])) for v in range(len(sizes))]
-    value = float(objective.price(np.array([picked]))[0])
-    return Answer(np.array([keep[v][k] for v, k in enumerate(picked)]), value, min(bound, value), status)
+    picked = np.array([[int(np.argmax(result.x[start[g] : start[g + 1]])) for g in range(len(sizes))]])
+    value = float(objective.price(picked)[0])
+    return Answer(model.expand(picked)[0], value, min(bound, value), status)
 
 
-def _no_good(cuts: Sequence[Designs], keep: list[Designs], start: Designs, width: int) -> FloatArray:
-    """Rows that forbid each design of ``cuts`` (those that the kept choices can still reach)."""
-    rows = []
-    for cut in cuts:
-        place = [np.flatnonzero(k == c) for k, c in zip(keep, cut, strict=True)]
-        if all(len(p) for p in place):
-            row = np.zeros(width)
-            row[[start[v] + p[0] for v, p in enumerate(place)]] = 1.0
-            rows.append(row)
-    return np.array(rows)
+def _nearness(model: Program, far: Far, width: int) -> FloatArray:
+    """Rows that keep designs away from each cut: what a group's distance lacks of ``far.least``, summed."""
+    rows = np.zeros((len(far.cuts), width))
+    apart = [model.distances(g, far) for g in range(len(model.cells))]
+    flat = np.concatenate(apart, axis=1)
+    rows[:, : flat.shape[1]] = far.least - flat
+    reached = np.sum([a.min(axis=1) for a in apart], axis=0) < far.least
+    return rows[reached]

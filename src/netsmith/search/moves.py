@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,21 +41,26 @@ class _Table:
             total = total + values[(np.arange(len(rows)), *np.moveaxis(x[:, rows], 2, 0))].sum(axis=1)
         return np.asarray(total)
 
-    def after(self, x: Designs) -> FloatArray:
-        """Cost ``(N, V, K)`` of each design with variable v moved to choice k; ``inf`` where there is no choice k."""
+    def part(self, x: Designs) -> FloatArray:
+        """What depends on variable v, were it k, ``(N, V, K)``; ``inf`` where there is no choice k."""
         part = np.repeat(self.unary[None], len(x), axis=0)
         for values, others, moving, first in self.axes:
             term = values[(np.arange(len(others)), *np.moveaxis(x[:, others], 2, 0))]
             part[:, moving, : term.shape[2]] += np.add.reduceat(term, first, axis=1)
+        return part
+
+    def after(self, x: Designs) -> FloatArray:
+        """Cost ``(N, V, K)`` of each design with variable v moved to choice k."""
+        part = self.part(x)
         now = np.take_along_axis(part, x[:, :, None], axis=2)
         return np.asarray(self.price(x)[:, None, None] + part - now)
 
 
 class Moves:
-    """Prices and violations of designs of a reduced problem and of every single move away from them."""
+    """Losses, prices and violations of designs of a reduced problem and of every single move away from them."""
 
     def __init__(self, reduced: Reduced) -> None:
-        self.reduced, self.loss = reduced, reduced.loss
+        self.reduced, self.objective = reduced, _Table(reduced.objective, 0.0)
         self.limits = np.array([reduced.limits[n] for n in reduced.limits])
         self.scale = np.ones(len(self.limits))
         self.tables = []
@@ -64,6 +71,12 @@ class Moves:
             self.tables.append(_Table(table, 1e4 * (self.scale[i] + finite + abs(table.fixed))))
         self.excess_limit = (self.limits + _SLACK * np.abs(self.limits)) / self.scale
 
+    def going_by(self, objective: CostTable) -> Moves:
+        """The same with another estimate of the loss."""
+        other = copy(self)
+        other.objective = _Table(objective, 0.0)
+        return other
+
     def price(self, x: Designs) -> FloatArray:
         """Budgeted costs as shares of their limits, ``(B, N)``."""
         return np.array([t.price(x) / s for t, s in zip(self.tables, self.scale, strict=True)]).reshape(-1, len(x))
@@ -71,7 +84,12 @@ class Moves:
     def after(self, x: Designs) -> FloatArray:
         """The same after each move, ``(B, N, V, K)``."""
         prices = [t.after(x) / s for t, s in zip(self.tables, self.scale, strict=True)]
-        return np.array(prices).reshape(-1, len(x), *self.loss.shape)
+        return np.array(prices).reshape(-1, len(x), *self.objective.unary.shape)
+
+    def losses(self, x: Designs) -> tuple[FloatArray, FloatArray]:
+        """The share of the loss that depends on variable v, were it k, ``(N, V, K)``, and as it is, ``(N, V, 1)``."""
+        part = self.objective.part(x)
+        return part, np.take_along_axis(part, x[:, :, None], axis=2)
 
     def over(self, prices: FloatArray) -> FloatArray:
         """How far budgets are broken in all: ``(B, ...)`` to ``(...)``, 0 for feasible."""
@@ -111,18 +129,22 @@ def repair(moves: Moves, rng: np.random.Generator, x: Designs) -> tuple[Designs,
     return x, moves.feasible(x)
 
 
-def fill(moves: Moves, rng: np.random.Generator, x: Designs) -> Designs:
-    """Spend what is left of the budgets: random moves to a lower loss (or to a higher cost at an equal loss)."""
+def fill(moves: Moves, rng: np.random.Generator, x: Designs, steps: int | None = None) -> Designs:
+    """Spend what is left of the budgets: random moves to a lower loss (or to a higher cost at an equal loss).
+
+    Args:
+        steps: at most this many moves a design, instead of until nothing more fits.
+    """
     x = x.copy()
     active = np.arange(len(x))
-    for _ in range(int(moves.reduced.sizes.sum()) * 4):
+    for _ in range(int(moves.reduced.sizes.sum()) * 4 if steps is None else steps):
         if not len(active):
             break
         here = x[active]
         after = moves.after(here)
-        own = np.take_along_axis(moves.loss[None], here[:, :, None], axis=2)
+        loss, own = moves.losses(here)
         dearer = after.sum(axis=0) > moves.price(here).sum(axis=0)[:, None, None] + 1e-9
-        better = (moves.loss < own) | ((moves.loss == own) & dearer & np.isfinite(moves.loss))
+        better = (loss < own) | ((loss == own) & dearer & np.isfinite(loss))
         good = better & (moves.over(after) <= 0)
         alive = good.any(axis=(1, 2))
         active, good = active[alive], good[alive]
@@ -142,18 +164,18 @@ def towards(moves: Moves, rng: np.random.Generator, x: Designs, anchor: Designs)
     return x
 
 
-def descend(moves: Moves, loss: FloatArray, refill: bool = True) -> Designs | None:
+def descend(moves: Moves, refill: bool = True) -> Designs | None:
     """Greedy design ``(V,)``: from the least loss, take the move of least loss for each saved cost until all fits.
 
+    Interactions count as they are at the design of the moment; the start is the least of each choice's own loss.
+
     Args:
-        loss: the table to go by, ``(V, K)``.
         refill: afterwards spend what the last step left over, the largest drop of loss first.
 
     Returns:
         None if no single move saves anything and the budgets are still broken.
     """
-    x = loss.argmin(axis=1)[None]
-    rows = np.arange(x.shape[1])
+    x = moves.objective.unary.argmin(axis=1)[None]
     for _ in range(int(moves.reduced.sizes.sum()) * 4):
         prices = moves.price(x)[:, 0]
         if moves.over(prices[:, None])[0] <= 0:
@@ -164,8 +186,9 @@ def descend(moves: Moves, loss: FloatArray, refill: bool = True) -> Designs | No
         if not broken.all():
             spilled = after[~broken] - moves.excess_limit[~broken, None, None]
             saved = saved - np.maximum(spilled, 0.0).sum(axis=0)
-        worse = loss - loss[rows, x[0]][:, None]
-        helpful = (saved > 1e-12) & np.isfinite(loss)
+        loss, own = moves.losses(x)
+        worse = (loss - own)[0]
+        helpful = (saved > 1e-12) & np.isfinite(worse)
         if not helpful.any():
             return None
         rate = np.where(helpful, worse / np.where(helpful, saved, 1.0), np.inf)
@@ -174,9 +197,10 @@ def descend(moves: Moves, loss: FloatArray, refill: bool = True) -> Designs | No
     else:
         return None
     while refill:
-        gain = np.where(moves.over(moves.after(x))[0] <= 0, loss[rows, x[0]][:, None] - loss, 0.0)
+        loss, own = moves.losses(x)
+        gain = np.where(moves.over(moves.after(x))[0] <= 0, (own - loss)[0], 0.0)
         variable, choice = divmod(int(gain.argmax()), gain.shape[1])
-        if gain[variable, choice] <= 0:
+        if gain[variable, choice] <= 1e-13 * abs(own[0, variable, 0]):  # with interactions, less is rounding
             break
         x[0, variable] = choice
     return np.asarray(x[0])

@@ -69,7 +69,7 @@ class Random:
         """Some feasible design ``(V,)``, found exactly; for where single moves do not lead into the budgets."""
         if self._anchor is None:
             any_loss = np.where(np.isfinite(self.problem.loss), 0.0, np.inf)
-            design = solve(replace(self.problem, loss=any_loss)).choice
+            design = solve(replace(self.problem, loss=any_loss, interactions=())).choice
             self._anchor = self.reduced.contract(design[None])[0]
         return self._anchor
 

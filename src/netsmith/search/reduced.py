@@ -26,14 +26,14 @@ class Reduced:
     Attributes:
         variable: the variable of each decision, ``(D,)``.
         choices: for each variable the choice indices of its decisions that are allowed.
-        loss: ``(V, K)``, summed over tied decisions.
+        objective: estimated loss as a canonical ``CostTable``, summed over tied decisions.
         costs: name to canonical ``CostTable``; factors have sorted rows and no additive part.
         limits: name to budget.
     """
 
     variable: Designs
     choices: tuple[Designs, ...]
-    loss: FloatArray
+    objective: CostTable
     costs: Mapping[str, CostTable]
     limits: Mapping[str, float]
 
@@ -41,9 +41,14 @@ class Reduced:
     def sizes(self) -> Designs:
         return np.array([len(c) for c in self.choices], dtype=np.int64)
 
+    @property
+    def weight(self) -> Designs:
+        """How many decisions each variable stands for, ``(V,)``."""
+        return np.bincount(self.variable, minlength=len(self.choices))
+
     def expand(self, x: Designs) -> Designs:
         """Variables ``(N, V)`` to designs ``(N, D)``."""
-        index = np.zeros(self.loss.shape, dtype=np.int64)
+        index = np.zeros((len(self.choices), int(self.sizes.max())), dtype=np.int64)
         for v, c in enumerate(self.choices):
             index[v, : len(c)] = c
         return index[np.arange(len(self.choices)), x][:, self.variable]
@@ -82,21 +87,24 @@ def reduce(problem: Problem) -> Reduced:
     allowed = np.ones((count, width), dtype=bool)
     np.logical_and.at(allowed, variable, np.isfinite(loss))
     for name, table in problem.costs.items():
-        np.logical_and.at(allowed, variable, np.isfinite(_fitted(name, table, loss.shape)))
+        np.logical_and.at(allowed, variable, np.isfinite(_fitted(f"cost {name!r}", table, loss.shape)))
     if not allowed.any(axis=1).all():
         row = int(np.flatnonzero(variable == np.flatnonzero(~allowed.any(axis=1))[0])[0])
         raise InputError(f"decision {row} has no choice of finite loss and cost; give it at least one")
     choices = tuple(np.flatnonzero(a) for a in allowed)
 
-    costs = {}
-    for name, table in problem.costs.items():
+    if any(not np.isfinite(f.values).all() for f in problem.interactions):
+        raise InputError("interactions must be finite; forbid a combination by an infinite cost in a budgeted factor")
+
+    def merged(what: str, table: CostTable) -> CostTable:
         unary = np.zeros((count, width))
-        np.add.at(unary, variable, _fitted(name, table, loss.shape))
-        factors = [_tie(name, i, f, variable, choices) for i, f in enumerate(table.factors)]
-        costs[name] = canonical(CostTable(table.fixed, _compact(unary, choices), tuple(factors)))
-    total = np.zeros((count, width))
-    np.add.at(total, variable, loss)
-    return Reduced(variable, choices, _compact(total, choices), costs, dict(problem.budgets))
+        np.add.at(unary, variable, _fitted(what, table, loss.shape))
+        factors = [_tie(what, i, f, variable, choices) for i, f in enumerate(table.factors)]
+        return canonical(CostTable(table.fixed, _compact(unary, choices), tuple(factors)))
+
+    costs = {name: merged(f"cost {name!r}", table) for name, table in problem.costs.items()}
+    objective = merged("the loss", CostTable(0.0, loss, tuple(problem.interactions)))
+    return Reduced(variable, choices, objective, costs, dict(problem.budgets))
 
 
 def canonical(table: CostTable) -> CostTable:
@@ -174,13 +182,13 @@ def _variables(decisions: int, tied: Sequence[Sequence[int]]) -> Designs:
     return np.unique(label, return_inverse=True)[1].astype(np.int64)
 
 
-def _fitted(name: str, table: CostTable, shape: tuple[int, ...]) -> FloatArray:
+def _fitted(what: str, table: CostTable, shape: tuple[int, ...]) -> FloatArray:
     """The unary table, checked and padded with ``inf`` to the shape of the loss."""
     unary = np.asarray(table.unary, dtype=np.float64)
     if unary.ndim != 2 or unary.shape[0] != shape[0] or unary.shape[1] > shape[1]:
-        raise InputError(f"cost {name!r} has a table of shape {unary.shape}, but the loss has {shape}")
+        raise InputError(f"{what} has a table of shape {unary.shape}, but the loss has {shape}")
     if np.isnan(unary).any() or any(np.isnan(f.values).any() for f in table.factors):
-        raise InputError(f"cost {name!r} has NaN entries")
+        raise InputError(f"{what} has NaN entries")
     return np.pad(unary, ((0, 0), (0, shape[1] - unary.shape[1])), constant_values=np.inf)
 
 
@@ -191,14 +199,14 @@ def _compact(unary: FloatArray, choices: Sequence[NDArray[np.int64]]) -> FloatAr
     return out
 
 
-def _tie(name: str, number: int, factor: Factor, variable: Designs, choices: tuple[Designs, ...]) -> Factor:
+def _tie(what: str, number: int, factor: Factor, variable: Designs, choices: tuple[Designs, ...]) -> Factor:
     """A factor over decisions as one over variables: tied axes collapse to their diagonal."""
     if len(factor.rows) != factor.values.ndim or any(not 0 <= r < len(variable) for r in factor.rows):
-        raise InputError(f"factor {number} of cost {name!r} has rows {factor.rows} for {factor.values.ndim} axes")
+        raise InputError(f"factor {number} of {what} has rows {factor.rows} for {factor.values.ndim} axes")
     rows = [int(variable[r]) for r in factor.rows]
     for r, v, size in zip(factor.rows, rows, factor.values.shape, strict=True):
         if choices[v][-1] >= size:
-            raise InputError(f"factor {number} of cost {name!r} prices only {size} choices of decision {r}")
+            raise InputError(f"factor {number} of {what} prices only {size} choices of decision {r}")
     values = np.asarray(factor.values[np.ix_(*(choices[v] for v in rows))], dtype=np.float64)
     unique = sorted(set(rows))
     letters = "abcdefghijklmnopqrstuvwxyz"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.hardware.target import CostTable
+from netsmith.hardware.target import CostTable, Factor
 
 Designs = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -25,12 +25,18 @@ class Problem:
         costs: name to ``CostTable`` over the same decisions, SI units.
         budgets: name to upper bound; every name is in ``costs``.
         tied: groups of decisions that share one choice index.
+        interactions: loss of decisions together, beyond the sum of their own (finite; see ``search/interactions.py``).
     """
 
     loss: FloatArray
     costs: Mapping[str, CostTable]
     budgets: Mapping[str, float]
     tied: Sequence[Sequence[int]] = ()
+    interactions: tuple[Factor, ...] = ()
+
+    def estimate(self, designs: Designs) -> FloatArray:
+        """Estimated loss of each design, ``(N, D)`` to ``(N,)``: its choices' own losses and their interactions."""
+        return CostTable(0.0, np.asarray(self.loss, dtype=np.float64), self.interactions).price(designs)
 
     def price(self, designs: Designs) -> dict[str, FloatArray]:
         """Every cost of each design, ``(N, D)`` to name -> ``(N,)``."""

@@ -54,7 +54,7 @@ class Uniform:
         x = np.floor(places[:, kind] * (reduced.sizes - 1) + 0.5).astype(np.int64)
         x = np.unique(x, axis=0)
         designs = reduced.expand(x)
-        loss = reduced.loss[np.arange(x.shape[1]), x].sum(axis=1)
+        loss = reduced.objective.price(x)
         fits = self.problem.feasible(designs)
         if not fits.any():
             least = {n: float(p.min()) for n, p in self.problem.price(designs).items() if n in self.problem.budgets}

@@ -1,0 +1,131 @@
+"""Lagrangian relaxation: budgets become prices, every group of decisions chooses for itself.
+
+``L(mu) = min_x loss(x) + sum_b mu_b (cost_b(x) - limit_b)`` is a lower bound on the optimum for every ``mu >= 0``, and
+its minimisers are points of the convex hull of what is reachable. The best bound is that of the linear relaxation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from netsmith.hardware.target import CostTable
+from netsmith.search.program import Far, bounds, join, program
+from netsmith.search.reduced import reduce
+from netsmith.search.strategy import Designs, FloatArray, Problem
+
+#: Multipliers tried at a time: from the best known so far to where the model of all bounds has its maximum.
+_STEPS = np.array([0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """What the relaxation proves and finds.
+
+    Attributes:
+        bound: lower bound on the loss of any design within the budgets.
+        multipliers: loss per unit of each budgeted cost, at the bound.
+        designs: ``(P, D)`` hull points that were met, the bound's last ones among them; not all keep the budgets.
+        rounded: the one of least loss that keeps them, ``(D,)``; None if none does.
+    """
+
+    bound: float
+    multipliers: dict[str, float]
+    designs: Designs
+    rounded: Designs | None
+
+
+def lagrange(problem: Problem) -> Relaxation:
+    """The Lagrangian bound of a problem and hull points near its budgets.
+
+    Raises:
+        InputError: tables that do not fit together.
+    """
+    reduced = reduce(problem)
+    tables = [reduced.objective, *(reduced.costs[n] for n in reduced.limits)]
+    small = join(program(tables, reduced.sizes), Far(np.empty((0, len(reduced.sizes)), dtype=np.int64), reduced.weight))
+    bound, mu, x = relax(small.tables, np.array(list(reduced.limits.values())))
+    designs = np.unique(reduced.expand(small.expand(x)), axis=0)
+    fits = designs[problem.feasible(designs)]
+    rounded = fits[problem.estimate(fits).argmin()] if len(fits) else None
+    return Relaxation(bound, dict(zip(reduced.limits, mu.tolist(), strict=True)), designs, rounded)
+
+
+def relax(tables: Sequence[CostTable], limits: FloatArray, rounds: int = 60) -> tuple[float, FloatArray, Designs]:
+    """Maximise ``L`` by cutting planes (Kelley 1960), several multipliers on the line to the next one at a time.
+
+    With factors left in the tables every term takes its own minimum: the bound stays one, but is weaker.
+
+    Args:
+        tables: the objective first, then the cost of each budget.
+        limits: ``(B,)``.
+        rounds: of the cutting-plane method; the bound is valid after any number.
+
+    Returns:
+        the bound, multipliers ``(B,)``, and the minimising cells ``(P, groups)`` that were met.
+    """
+    terms = _terms(tables)
+    fixed = np.array([t.fixed for t in tables])
+    span = max(bounds(tables[0])[1] - bounds(tables[0])[0], 1e-300)
+    slack = np.array([limit - bounds(t)[0] for t, limit in zip(tables[1:], limits, strict=True)])
+    size = np.maximum(np.abs(limits), np.array([np.abs(bounds(t)).max() for t in tables[1:]]))
+    top = span / np.maximum(slack, 1e-6 * np.maximum(size, 1e-300))  # no multiplier of one budget needs more
+    best, at = -np.inf, np.zeros(len(limits))
+    ask = np.concatenate([np.zeros((1, len(limits))), top * np.geomspace(1e-6, 1.0, 13)[:, None]])
+    planes: list[FloatArray] = []
+    met: list[Designs] = []
+    groups = len(tables[0].unary)
+    for _ in range(rounds if len(limits) else 1):
+        # (terms, cells) at each multiplier, their minimisers, and what these sum to in every table
+        value = terms[:, :, 0] + np.tensordot(ask, terms[:, :, 1:], axes=(1, 2))
+        x = value.argmin(axis=2)
+        sums = terms[np.arange(len(terms)), x].sum(axis=1) + fixed
+        excess = sums[:, 1:] - limits
+        bound = sums[:, 0] + (ask * excess).sum(axis=1)
+        met.append(x[:, :groups])
+        planes.append(np.column_stack([sums[:, :1], excess]))
+        if bound.max() > best:
+            best, at = float(bound.max()), ask[bound.argmax()]
+        if not len(limits):
+            break
+        ceiling, target = _highest(np.concatenate(planes), top, span)
+        if ceiling - best <= 1e-9 * span + 1e-12 * abs(best):
+            break
+        ask = at + _STEPS[:, None] * (target - at)
+    return best, at, np.unique(np.concatenate(met), axis=0)
+
+
+def _terms(tables: Sequence[CostTable]) -> FloatArray:
+    """Every group's cells and every factor's as ``(terms, cells, tables)``; ``inf`` loss where one may not be taken."""
+    groups, width = tables[0].unary.shape
+    rows = sorted({f.rows for t in tables for f in t.factors})
+    shape = {f.rows: f.values.size for t in tables for f in t.factors}
+    terms = np.zeros((groups + len(rows), max([width, *shape.values()]), len(tables)))
+    terms[:groups, width:, 0] = np.inf
+    for i, r in enumerate(rows):
+        terms[groups + i, shape[r] :, 0] = np.inf
+    for i, t in enumerate(tables):
+        terms[:groups, :width, i] = t.unary
+        for f in t.factors:
+            terms[groups + rows.index(f.rows), : f.values.size, i] += f.values.ravel()
+    forbidden = ~np.isfinite(terms).all(axis=2)
+    terms[forbidden] = 0.0
+    terms[forbidden, 0] = np.inf
+    return terms
+
+
+def _highest(planes: FloatArray, top: FloatArray, span: float) -> tuple[float, FloatArray]:
+    """Where the lowest of all planes ``loss + mu excess`` is highest, ``0 <= mu <= 1000 top``, and how high."""
+    from scipy.optimize import linprog
+
+    base = planes[:, 0].min()
+    matrix = np.column_stack([np.ones(len(planes)), -planes[:, 1:] * top / span])
+    right = (planes[:, 0] - base) / span
+    cost = np.zeros(len(top) + 1)
+    cost[0] = -1.0
+    result = linprog(cost, matrix, right, bounds=[(None, None), *[(0, 1e3)] * len(top)], method="highs")
+    if result.x is None:
+        return np.inf, np.zeros(len(top))
+    return float(result.x[0]) * span + base, np.asarray(result.x[1:]) * top
