@@ -142,17 +142,18 @@ def towards(moves: Moves, rng: np.random.Generator, x: Designs, anchor: Designs)
     return x
 
 
-def descend(moves: Moves, loss: FloatArray, refill: bool = True) -> Designs | None:
+def descend(moves: Moves, loss: FloatArray, refill: bool = True, start: Designs | None = None) -> Designs | None:
     """Greedy design ``(V,)``: from the least loss, take the move of least loss for each saved cost until all fits.
 
     Args:
         loss: the table to go by, ``(V, K)``.
         refill: afterwards spend what the last step left over, the largest drop of loss first.
+        start: where to begin instead of the least loss, ``(V,)``.
 
     Returns:
         None if no single move saves anything and the budgets are still broken.
     """
-    x = loss.argmin(axis=1)[None]
+    x = (loss.argmin(axis=1) if start is None else start.copy())[None]
     rows = np.arange(x.shape[1])
     for _ in range(int(moves.reduced.sizes.sum()) * 4):
         prices = moves.price(x)[:, 0]
