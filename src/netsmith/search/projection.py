@@ -50,12 +50,14 @@ class Projection:
     def __call__(self, x: Designs) -> Designs:
         """Variables ``(N, V)`` inside the budgets, ``(N, V)``; those that were inside are returned as they are."""
         x = x.copy()
+        if not len(x):
+            return x
         over = np.flatnonzero(~self.moves.feasible(x))
         if self.rule == "cheapest":
             for i in over:
                 found = descend(self.moves, self.moves.loss, refill=False, start=x[i])
                 x[i] = x[i] if found is None else found
-            over = over[~self.moves.feasible(x[over])]  # traps that no single move leaves
+            over = np.flatnonzero(~self.moves.feasible(x))  # traps that no single move leaves
         for start in range(0, len(over), _BLOCK):
             block = over[start : start + _BLOCK]
             x[block] = self._sweep(x[block])
@@ -95,7 +97,9 @@ def contract(reduced: Reduced, designs: Designs) -> Designs:
     """
     designs = np.atleast_2d(designs)
     if designs.shape[1] != len(reduced.variable):
-        raise InputError(f"a design has {designs.shape[1]} choices, but the problem has {len(reduced.variable)} decisions")
+        raise InputError(
+            f"a design has {designs.shape[1]} choices, but the problem has {len(reduced.variable)} decisions"
+        )
     x = reduced.contract(designs)
     wrong = (x < 0).any(axis=1) | (reduced.expand(x) != designs).any(axis=1)
     if wrong.any():

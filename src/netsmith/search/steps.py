@@ -16,7 +16,7 @@ from netsmith.space import Space
 
 def choice_of(actions: ArrayLike, sizes: Any) -> NDArray[np.int64]:
     """Actions in 0..1 to choice indices 0..K-1: ``clamp(floor(a * K), 0, K - 1)``, equal shares of 0..1 each."""
-    return np.clip(np.floor(np.asarray(actions) * sizes), 0, np.asarray(sizes) - 1).astype(np.int64)
+    return np.asarray(np.clip(np.floor(np.asarray(actions) * sizes), 0, np.asarray(sizes) - 1), dtype=np.int64)
 
 
 class Steps:
@@ -58,7 +58,7 @@ class Steps:
     @property
     def width(self) -> int:
         """Numbers in a state."""
-        return self.static.shape[1] + 1
+        return int(self.static.shape[1]) + 1
 
     def state(self, step: int, before: FloatArray) -> FloatArray:
         """States ``(n, width)`` of one step after the actions ``before (n,)``."""

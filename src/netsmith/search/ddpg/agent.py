@@ -19,23 +19,23 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class DdpgConfig:
-    """Every figure of the agent; the defaults are those published with AMC, where it was introduced.
+    """Every figure of the agent; defaults are those of AMC's published code, but for ``updates``.
 
     Attributes:
-        hidden: units of the two hidden layers of actor and critic (AMC, section 4: 300 each).
-        actor_rate: learning rate of the actor's Adam (AMC's code).
-        critic_rate: learning rate of the critic's Adam (AMC's code).
-        tau: share by which target networks follow after each gradient step (AMC, section 4: 0.01).
-        discount: of the next state's value (AMC, section 4: 1, so that no early reward is preferred); 0 makes each
-            step a bandit and needs no target networks.
-        batch: transitions in a gradient step (AMC, section 4: 64).
-        replay: episodes that the memory holds (AMC's code: 100; HAQ's: 128).
-        warmup: episodes of uniformly random actions before any training (AMC, section 4: 100; HAQ's code: 20).
-        sigma: of the truncated normal that actions are drawn from (AMC, section 4: 0.5).
-        decay: of sigma with each episode after the warm-up (AMC's code: 0.95; HAQ's: 0.99).
-        baseline: weight of a batch's mean reward in the moving mean that is subtracted from rewards, against the
-            variance of gradients (AMC, section 3; AMC's code: 0.5); 0 subtracts nothing.
-        updates: gradient steps for each transition of an episode, taken together when it ends (AMC's code: 1).
+        hidden: units of the hidden layers of actor and critic.
+        actor_rate: learning rate of the actor's Adam.
+        critic_rate: learning rate of the critic's Adam.
+        tau: share by which target networks follow after each gradient step.
+        discount: of the next state's value; 0 makes each step a bandit and needs no target networks.
+        batch: transitions in a gradient step.
+        replay: episodes that the memory holds (HAQ's code: 128).
+        warmup: episodes of uniformly random actions before any training (HAQ's code: 20).
+        sigma: of the truncated normal around the actor's output that actions are drawn from.
+        decay: of sigma with each episode after the warm-up (HAQ's code: 0.99).
+        baseline: weight of a batch's mean reward in the moving mean that is subtracted from rewards; 0 subtracts
+            nothing.
+        updates: gradient steps for each transition of an episode, taken together when it ends. Both codes take 1;
+            a quarter takes a quarter of the time and found no worse bits in our trials.
 
     Raises:
         InputError: a figure out of its range.
@@ -52,7 +52,7 @@ class DdpgConfig:
     sigma: float = 0.5
     decay: float = 0.95
     baseline: float = 0.5
-    updates: float = 1.0
+    updates: float = 0.25
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))

@@ -1,4 +1,4 @@
-"""A perceptron with one output and Adam, in NumPy: no tape, parameters in one array, no allocation that can be saved."""
+"""A perceptron with one output and Adam, in NumPy: no tape, and all parameters in one array."""
 
 from __future__ import annotations
 
