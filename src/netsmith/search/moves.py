@@ -164,18 +164,19 @@ def towards(moves: Moves, rng: np.random.Generator, x: Designs, anchor: Designs)
     return x
 
 
-def descend(moves: Moves, refill: bool = True) -> Designs | None:
+def descend(moves: Moves, refill: bool = True, start: Designs | None = None) -> Designs | None:
     """Greedy design ``(V,)``: from the least loss, take the move of least loss for each saved cost until all fits.
 
     Interactions count as they are at the design of the moment; the start is the least of each choice's own loss.
 
     Args:
         refill: afterwards spend what the last step left over, the largest drop of loss first.
+        start: where to begin instead of the least loss, ``(V,)``.
 
     Returns:
         None if no single move saves anything and the budgets are still broken.
     """
-    x = moves.objective.unary.argmin(axis=1)[None]
+    x = (moves.objective.unary.argmin(axis=1) if start is None else start.copy())[None]
     for _ in range(int(moves.reduced.sizes.sum()) * 4):
         prices = moves.price(x)[:, 0]
         if moves.over(prices[:, None])[0] <= 0:

@@ -15,6 +15,7 @@ Factory = Callable[..., Strategy]
 
 #: Built-in strategies as "module:class", imported when asked for.
 _BUILTIN = {
+    "ddpg": "netsmith.search.ddpg_strategy:DdpgStrategy",
     "exact": "netsmith.search.exact_strategy:Exact",
     "greedy": "netsmith.search.greedy:Greedy",
     "random": "netsmith.search.random:Random",
