@@ -199,13 +199,101 @@ def fill(store: Store, args: Any, case: Case) -> None:
                     found = store.cell(key, settings, lambda s=strategy, p=problem: run(case, p, s))
                     if not args.tune or "design" not in found:
                         continue
-                    training = {"epochs": args.tune, "images": args.tune_images, "lr": args.lr, "design": found["design"]}
+                    training = {
+                        "epochs": args.tune,
+                        "images": args.tune_images,
+                        "lr": args.lr,
+                        "design": found["design"],
+                    }
                     design = np.array(found["design"])
                     store.cell(f"tuned {key}", training, lambda d=design: tune(case, d, args.results))
 
 
 def write(store: Store, args: Any) -> None:
-    from netsmith.report.figures import spread  # noqa: F401
+    lines: list[str] = []
+    for network in args.networks:
+        for cost in args.costs:
+            for target in args.targets:
+                rows = [
+                    r for budget in args.budgets for r in rows_of(store, args, f"{network} {target} {cost} {budget:g}")
+                ]
+                if rows:
+                    head = ["budget", "strategy", "evaluations", "seconds", "divergence", "test accuracy",
+                            "best tuned", "share of budget used"]  # fmt: skip
+                    lines += ["", f"### {network}, {target}, {cost}", "", *table(head, rows)]
+    given = {n: store.cells[f"given {n}"]["value"] for n in args.networks if f"given {n}" in store.cells}
+    notes = [
+        "Test accuracy of the networks as given, in floating point: "
+        + ", ".join(f"{n} {percent(v)}" for n, v in given.items()) + ".",
+        "Median over seeds, least to greatest in brackets. Divergence: mean KL divergence of the outputs from those of "
+        f"the network as given, {args.images} images of the search split, nats. Evaluations are designs that were run "
+        "on these images; what sensitivities cost (once a network, shared by all targets and budgets) is not in the "
+        "seconds: " + ", ".join(sensitivity_cost(store, args)) + ". exact, evolution and uniform start from them, ddpg "
+        "and random do not read them.",
+        "Budgets are shares of the cost with every layer at 8 bits. Simulated targets: costs are modelled, no time was "
+        "measured.",
+    ]  # fmt: skip
+    store.fragment("Mixed precision: strategies at equal budgets", lines, args.threads, notes + verdict(store, args))
+
+
+def sensitivity_cost(store: Store, args: Any) -> list[str]:
+    cells = [store.cells.get(f"sensitivity {n} s{args.seeds[0]}", {}).get("value") for n in args.networks]
+    return [f"{n} {c['candidates']} choices in {c['seconds']:.0f} s" for n, c in zip(args.networks, cells) if c]
+
+
+def rows_of(store: Store, args: Any, prefix: str) -> list[list[str]]:
+    """One row a strategy, medians over the seeds that are there."""
+    rows = []
+    budget = f"{prefix.rsplit(' ', 1)[1]}x"
+    for strategy in args.strategies:
+        keys = [f"{prefix} {strategy} s{seed}" for seed in args.seeds]
+        found = [store.cells[k]["value"] for k in keys if k in store.cells]
+        if not found:
+            continue
+        done = [f for f in found if "design" in f]
+        if not done:
+            rows.append([budget, strategy, "cannot be met", *[""] * 5])
+            continue
+        tuned = [store.cells[f"tuned {k}"]["value"]["test_accuracy"] for k in keys if f"tuned {k}" in store.cells]
+        rows.append([
+            budget, strategy, f"{np.median([f['evaluations'] for f in done]):.0f}",
+            f"{np.median([f['seconds'] for f in done]):.0f}", spread([f["divergence"] for f in done], "{:.3f}"),
+            spread([100 * f["test_accuracy"] for f in done], "{:.2f} %"),
+            spread([100 * t for t in tuned], "{:.2f} %") if tuned else "",
+            spread([f["cost"] for f in done], "{:.3f}"),
+        ])  # fmt: skip
+    return rows
+
+
+def spread(values: list[float], form: str) -> str:
+    middle = form.format(np.median(values))
+    return middle if len(values) == 1 else f"{middle} ({min(values):.4g} to {max(values):.4g})"
+
+
+def verdict(store: Store, args: Any) -> list[str]:
+    """How often each strategy's kept design diverges less than another's, over all cells that both have."""
+    values: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+    for key, cell in store.cells.items():
+        *prefix, strategy, seed = key.split()
+        if strategy in EVALUATIONS and len(prefix) == 4 and "design" in cell["value"] and prefix[0] in args.networks:
+            values.setdefault((" ".join(prefix), seed), {})[strategy] = cell["value"]
+    notes = []
+    for a, b in (
+        ("exact", "ddpg"),
+        ("exact", "evolution"),
+        ("exact", "uniform"),
+        ("ddpg", "uniform"),
+        ("ddpg", "random"),
+    ):
+        both = [v for v in values.values() if a in v and b in v]
+        if both:
+            wins = sum(v[a]["divergence"] <= v[b]["divergence"] for v in both)
+            points = np.median([100 * (v[a]["test_accuracy"] - v[b]["test_accuracy"]) for v in both])
+            notes.append(
+                f"{a} against {b}: no greater divergence in {wins} of {len(both)} cells; median difference of test "
+                f"accuracy {points:+.2f} points."
+            )
+    return notes
 
 
 if __name__ == "__main__":

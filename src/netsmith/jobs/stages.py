@@ -36,6 +36,7 @@ from netsmith.network.graph import trace
 from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
 from netsmith.search.strategy import Problem
+from netsmith.systems.haq import features
 from netsmith.training.score import evaluate
 from netsmith.units import Budget
 
@@ -199,8 +200,6 @@ class Stages:
     def _options(self, strategy: str) -> dict[str, Any]:
         if strategy != "ddpg" or not self.choices.is_mixed or self.choices.groups or self.choices.branches:
             return {}
-        from netsmith.systems.haq import features
-
         kinds = [d.kind for d in self.choices.space.decisions]
         rows = [self.graph.layers.names.index(self.choices.layer_of(d)) for d in range(len(kinds))]
         return {"features": features(self.graph.layers, rows, kinds)}

@@ -19,5 +19,5 @@ def check_bits(space: Space) -> None:
             raise InputError(f"decision {d.name!r} of kind {d.kind!r} is not LAYER.w_bits or LAYER.a_bits of that kind")
         if not all(isinstance(c, int) for c in d.choices) or list(d.choices) != sorted(d.choices, key=float):
             raise InputError(f"decision {d.name!r} has choices {d.choices}; they must be ascending numbers of bits")
-        if kind == "a_bits" and f"{layer}.w_bits" in names and names[i - 1] != f"{layer}.w_bits":
+        if kind == "a_bits" and f"{layer}.w_bits" in names and names[max(i - 1, 0)] != f"{layer}.w_bits":
             raise InputError(f"decision {d.name!r} must come right after {layer}.w_bits")
