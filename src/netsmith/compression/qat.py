@@ -69,8 +69,7 @@ def _round_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def finish(model: nn.Module, bits: Bits, quantizer: LayerQuantizer) -> tuple[nn.Module, Trained]:
-    """The trained network as a plain module whose weights lie on their grids, and these grids."""
-    model = copy.deepcopy(model)
+    """Make the trained network a plain module whose weights lie on their grids, in place, and tell these grids."""
     weights: dict[str, torch.Tensor] = {}
     inputs: dict[str, QuantParams] = {}
     for layer in bits:

@@ -1,0 +1,151 @@
+"""Widths of their own: decisions, prices, evaluation, fake quantization, training and ONNX speak of one network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from netsmith.accuracy.candidates import Candidates
+from netsmith.accuracy.designs import DesignEvaluator
+from netsmith.accuracy.incremental import IncrementalEvaluator
+from netsmith.compression.build import histograms_of
+from netsmith.compression.channels import GroupReport
+from netsmith.compression.choices import Choices
+from netsmith.compression.mixed import LayerQuantizer, layer_inputs, quantize_mixed
+from netsmith.compression.pricing import Pricing
+from netsmith.compression.qat import TrainedQuantizer, finish, prepare
+from netsmith.compression.quantize import Calibration, packed_tensors
+from netsmith.export.onnx import to_onnx
+from netsmith.export.packed import write_packed
+from netsmith.export.parity import check_parity
+from netsmith.hardware.target import get_target
+from netsmith.network.graph import trace
+from netsmith.network.load import load_model
+
+WIDTHS = (2, 3, 4, 6, 8)
+PAIRS = [(w, a) for w in WIDTHS for a in WIDTHS]
+
+
+@pytest.fixture(scope="module")
+def case():  # type: ignore[no-untyped-def]
+    model = load_model("zoo:digits").model
+    torch.manual_seed(0)
+    model.train()
+    with torch.no_grad():
+        for _ in range(4):
+            model(torch.randn(32, 1, 8, 8))
+    model.eval()
+    graph = trace(model, (1, 8, 8))
+    layers = [n for n in graph.node_of if graph.layers.weights[graph.layers.names.index(n)] > 0]
+    pinned = (layers[0], layers[-1])
+    choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False, bits=PAIRS, pinned=pinned)
+    images = torch.randn(64, 1, 8, 8)
+    quantizer = LayerQuantizer(graph, histograms_of(graph, images, layer_inputs(graph, choices.layers).values()))
+    return model, graph, choices, images, quantizer, pinned
+
+
+def test_a_layer_has_two_decisions_and_pinned_layers_have_no_choice(case) -> None:  # type: ignore[no-untyped-def]
+    _, graph, choices, _, _, pinned = case
+    names = [d.name for d in choices.space.decisions]
+    assert names == [f"{n}.{kind}" for n in choices.layers for kind in ("w_bits", "a_bits")]
+    for d, decision in enumerate(choices.space.decisions):
+        assert decision.choices == ((8,) if choices.layer_of(d) in pinned else WIDTHS)
+    design = choices.space.sample(np.random.default_rng(0), 1)[0]
+    table, _ = choices.columns(design)
+    for layer, (w, a) in choices.bits(design).items():
+        row = graph.layers.names.index(layer)
+        assert (table.w_bits[0, row], table.a_bits[0, row]) == (w, a)
+        assert choices.space.describe(design)[f"{layer}.a_bits"] == a
+
+
+@pytest.mark.parametrize("target", ["bismo-edge", "bitfusion", "roofline-bitfusion"])
+def test_prices_are_exact_at_every_design(case, target: str) -> None:  # type: ignore[no-untyped-def]
+    choices = case[2]
+    if target == "roofline-bitfusion":
+        pairs = [(w, a) for w in (2, 4, 8) for a in (2, 4, 8)]
+        choices = Choices.of(case[1], GroupReport([], {}, {}), [], prune=False, bits=pairs)
+    pricing = Pricing(choices, get_target(target))
+    designs = choices.space.sample(np.random.default_rng(1), 40)
+    assert pricing.is_exact
+    costs = ["latency", "size", "macs"] + (["energy"] if target != "roofline-bitfusion" else [])
+    for cost in costs:
+        table = pricing.table(cost, choices.original)
+        np.testing.assert_allclose(table.price(designs), pricing.predict(designs, cost), rtol=1e-9)
+    rows, _ = choices.columns(designs)
+    computing = rows.take(rows.is_compute[0])
+    latency = get_target(target).cost(computing).latency_s.sum(axis=1)
+    assert (pricing.predict(designs) >= latency * (1 - 1e-9)).all()
+    assert len(np.unique(np.round(pricing.predict(designs, "size")))) > 20
+
+
+def test_evaluated_designs_are_the_networks_that_are_built(case) -> None:  # type: ignore[no-untyped-def]
+    _, graph, choices, images, quantizer, _ = case
+    labels = torch.randint(0, 10, (64,), generator=torch.Generator().manual_seed(0))
+    evaluator = DesignEvaluator(
+        Candidates(choices, Calibration({}), quantizer, {}), IncrementalEvaluator(graph, images, labels, batch_size=24)
+    )
+    designs = choices.space.sample(np.random.default_rng(2), 3)
+    found = evaluator.evaluate(np.concatenate([designs, designs[:1]]))
+    assert evaluator.evaluated == 3 and found[0] == found[3]
+    with torch.no_grad():
+        reference = F.log_softmax(graph.module(images), dim=1)
+        for design, evaluation in zip(designs, found, strict=False):
+            got = quantize_mixed(graph, choices.bits(design), quantizer).graph.module(images)
+            kl = (reference.exp() * (reference - F.log_softmax(got, dim=1))).sum(dim=1).mean()
+            assert evaluation.divergence == pytest.approx(float(kl), rel=1e-4)
+            assert evaluation.accuracy == pytest.approx(float((got.argmax(1) == labels).float().mean()))
+            assert evaluation.cross_entropy == pytest.approx(float(F.cross_entropy(got, labels)), rel=1e-4)
+
+
+def test_onnx_clips_to_the_grid_and_the_packed_file_has_the_predicted_size(case, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    _, graph, choices, images, quantizer, _ = case
+    design = choices.space.sample(np.random.default_rng(3), 1)[0]
+    quantized = quantize_mixed(graph, choices.bits(design), quantizer)
+    model = to_onnx(quantized.graph, quantized.weight_scales, integer_bias=False).SerializeToString()
+    # images far outside the calibrated range show whether the file clips where the network does
+    parity = check_parity(quantized.graph.module, model, torch.cat([images, images * 5]), tolerance=0.02)
+    assert parity.ok, parity
+    size = write_packed(tmp_path / "model.nsw", packed_tensors(graph, quantized))
+    assert size == (tmp_path / "model.nsw").stat().st_size
+    assert size == Pricing(choices, get_target("bismo-edge")).predict(design, "size")[0]
+
+
+def test_training_starts_at_the_calibrated_network_and_ends_in_the_one_that_is_exported(case) -> None:  # type: ignore[no-untyped-def]
+    model, graph, choices, images, quantizer, _ = case
+    design = choices.space.sample(np.random.default_rng(4), 1)[0]
+    bits = choices.bits(design)
+    student = prepare(model, bits, quantizer)
+    with torch.no_grad():
+        want = quantize_mixed(graph, bits, quantizer).graph.module(images)
+        got = student.eval()(images)
+    # folding multiplies in another order, so a value on the edge of two levels may fall to the other side
+    assert float((got - want).square().mean().sqrt() / want.std()) < 0.05
+
+    student.train()
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.05)
+    before = {n: p.detach().clone() for n, p in student.named_parameters()}
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(student(images), torch.arange(64) % 10).backward()
+        optimizer.step()
+    moved = {n for n, p in student.named_parameters() if not torch.equal(p, before[n])}
+    assert any(n.endswith("input_quantizer.step") for n in moved)
+    assert any(n.endswith("parametrizations.weight.0.step") for n in moved)
+
+    student.eval()
+    with torch.no_grad():
+        want = student(images)
+    trained, grids = finish(student, bits, quantizer)
+    assert not any("parametriz" in n or "quantizer" in n for n in trained.state_dict())
+    after = trace(trained, (1, 8, 8))
+    exported = quantize_mixed(after, bits, TrainedQuantizer(after, trained, grids, quantizer))
+    with torch.no_grad():
+        got = exported.graph.module(images)
+    assert float((got - want).square().mean().sqrt() / want.std()) < 0.05
+    for name, scale in exported.weight_scales.items():
+        weight = exported.graph.module.get_parameter(name).detach()
+        integers = weight / scale.reshape(-1, *[1] * (weight.dim() - 1))
+        top = max(2 ** (exported.weight_bits[name] - 1) - 1, 1)
+        assert float((integers - integers.round()).abs().max()) < 1e-3 and float(integers.abs().max()) < top + 0.5

@@ -1,0 +1,94 @@
+"""``compress --methods quantize`` on hardware with a width per layer: the budget, the files, resuming."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from netsmith.data import load_data
+from netsmith.errors import InfeasibleError, InputError
+from netsmith.export.packed import decode_packed
+from netsmith.jobs.compress import compress
+from netsmith.network.load import load_model
+from netsmith.network.weights import save_weights
+from netsmith.training import fit
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:  # type: ignore[no-untyped-def]
+    path: Path = tmp_path_factory.mktemp("weights") / "digits.safetensors"
+    model = load_model("zoo:digits?channels=8").model
+    fit(model, load_data("digits"), epochs=4, lr=0.05)
+    save_weights(path, model.state_dict())
+    return str(path)
+
+
+def run(weights: str, out: Path, **options):  # type: ignore[no-untyped-def]
+    given = {"target": "bismo-edge", "methods": "quantize", "weights": weights, "epochs": 1, "out": out}
+    return compress("zoo:digits?channels=8", "digits", **(given | options))
+
+
+def test_energy_budget_is_kept_by_bits_alone_and_training_recovers(weights: str, tmp_path: Path) -> None:
+    summary = run(weights, tmp_path / "run", energy="0.4x", evaluations=6)
+    (budget,) = summary["budgets"]
+    assert budget["met"] and budget["value"] <= budget["limit"]
+    assert summary["simulated"] and summary["result"]["latency_measured_s"] is None
+    assert summary["result"]["macs"] == summary["baseline"]["macs"]
+    widths = {layer["name"]: (layer["choice"]["bits"], layer["choice"]["a_bits"]) for layer in summary["layers"]}
+    names = list(widths)
+    assert widths[names[0]] == widths[names[-1]] == (8, 8)
+    assert len(set(widths.values())) > 1 and min(min(pair) for pair in widths.values()) < 8
+    assert summary["result"]["search_accuracy"] >= summary["search_accuracy_untuned"] - 0.03
+    assert summary["result"]["accuracy"] > summary["baseline"]["accuracy"] - 0.1
+    file = tmp_path / "run" / "model.nsw"
+    assert file.stat().st_size == summary["result"]["size_bytes"] < 0.35 * summary["baseline"]["size_bytes"]
+    assert decode_packed(file)
+    assert summary["parity"]["ok"]
+
+
+@pytest.mark.parametrize("strategy", ["ddpg", "evolution", "uniform"])
+def test_other_strategies_keep_the_budget(weights: str, tmp_path: Path, strategy: str) -> None:
+    summary = run(weights, tmp_path / "run", latency="0.5x", strategy=strategy, evaluations=5, epochs=0)
+    assert summary["budgets"][0]["met"] and summary["result"]["accuracy"] > 0.3
+
+
+def test_a_search_that_was_killed_goes_on_to_the_same_design(weights: str, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from netsmith.accuracy.designs import DesignEvaluator
+
+    whole = run(weights, tmp_path / "whole", energy="0.4x", strategy="ddpg", evaluations=8, epochs=0)
+    evaluate, calls = DesignEvaluator.evaluate, []
+
+    def dies(self, designs):  # type: ignore[no-untyped-def]
+        calls.append(designs)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return evaluate(self, designs)
+
+    monkeypatch.setattr(DesignEvaluator, "evaluate", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(weights, tmp_path / "killed", energy="0.4x", strategy="ddpg", evaluations=8, epochs=0)
+    fresh: list[int] = []
+
+    def counts(self, designs):  # type: ignore[no-untyped-def]
+        before = self.evaluated
+        found = evaluate(self, designs)
+        fresh.append(self.evaluated - before)
+        return found
+
+    monkeypatch.setattr(DesignEvaluator, "evaluate", counts)
+    resumed = run(
+        weights, tmp_path / "killed", energy="0.4x", strategy="ddpg", evaluations=8, epochs=0, resume=True
+    )
+    assert resumed["design"] == whole["design"]
+    assert sum(fresh) <= 4  # what had been evaluated was not evaluated again
+    assert json.loads((tmp_path / "killed" / "summary.json").read_text())["design"] == whole["design"]
+
+
+def test_what_cannot_be_done_is_said(weights: str, tmp_path: Path) -> None:
+    with pytest.raises(InfeasibleError, match="reachable") as caught:
+        run(weights, tmp_path / "a", energy="0.01x")
+    assert caught.value.reachable["energy"] > 0
+    with pytest.raises(InputError, match="least-bits"):
+        run(weights, tmp_path / "b", energy="0.5x", least_bits=9)
