@@ -46,14 +46,28 @@ class Candidate:
 class Scores:
     """Per candidate, ``(N,)``: mean KL divergence from the unchanged network's outputs, cross-entropy, accuracy.
 
-    ``divergence_error`` is the standard error of the mean over images.
+    ``divergence_error`` is the standard error of the mean over images; ``output_error`` the mean over images of the
+    squared distance between the candidate's logits and the unchanged network's.
     """
 
     divergence: FloatArray
     divergence_error: FloatArray
     cross_entropy: FloatArray
     accuracy: FloatArray
+    output_error: FloatArray
     recomputed: float  #: share of node evaluations that candidates needed, against running each from the start
+
+
+def fitting_batch(graph: Graph, most: int, copies: float = 1.0) -> int:
+    """Images per pass, at most ``most``, whose intermediate values fit in memory ``copies`` times over."""
+    if not graph.dynamic_batch:
+        return graph.example_batch
+    per_image = sum(
+        float(np.prod([int(s) for s in n.meta["val"].shape[1:]])) * 4
+        for n in graph.module.graph.nodes
+        if n.op == "call_function" and isinstance(n.meta.get("val"), torch.Tensor)
+    )
+    return min(most, max(1, int(_MEMORY / max(copies * per_image, 1.0))))
 
 
 class IncrementalEvaluator:
@@ -68,27 +82,21 @@ class IncrementalEvaluator:
 
     def __init__(self, graph: Graph, images: torch.Tensor, labels: torch.Tensor, batch_size: int | None = None) -> None:
         self._graph = graph
-        self._images = images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
+        self._images = fast_layout(images)
         self._labels = labels
         self._nodes = list(graph.module.graph.nodes)
         self._parameters = {
-            n.name: _fast(get_parameter(graph.module, str(n.target)).detach())
+            n.name: fast_layout(get_parameter(graph.module, str(n.target)).detach())
             for n in self._nodes
             if n.op == "get_attr"
         }
-        per_image = sum(
-            float(np.prod([int(s) for s in n.meta["val"].shape[1:]])) * 4
-            for n in self._nodes
-            if n.op == "call_function" and isinstance(n.meta.get("val"), torch.Tensor)
-        )
-        fits = max(1, int(_MEMORY / max(per_image, 1.0)))
-        self.batch_size = batch_size or (min(128, fits) if graph.dynamic_batch else graph.example_batch)
+        self.batch_size = batch_size or fitting_batch(graph, 128)
 
     def evaluate(self, candidates: Sequence[Candidate], progress: Callable[[int, int], None] | None = None) -> Scores:
         """Score every candidate on all images."""
         plans = [self._plan(c) for c in candidates]
         total, seen = len(self._labels), 0
-        sums = np.zeros((4, len(candidates)))
+        sums = np.zeros((5, len(candidates)))
         with torch.inference_mode():
             for start in range(0, total, self.batch_size):
                 x, y = self._images[start : start + self.batch_size], self._labels[start : start + self.batch_size]
@@ -104,6 +112,7 @@ class IncrementalEvaluator:
                     sums[1, i] += float((kl**2).sum())
                     sums[2, i] += float(F.nll_loss(log_p, y, reduction="sum"))
                     sums[3, i] += float((logits.argmax(1) == y).sum())
+                    sums[4, i] += float((logits - base["output"]).double().square().sum())
                     if progress is not None:
                         progress(start * len(candidates) + (i + 1) * len(y), total * len(candidates))
                 seen += len(y)
@@ -111,7 +120,7 @@ class IncrementalEvaluator:
         spread = np.sqrt(np.maximum(mean[1] - mean[0] ** 2, 0) / max(seen, 1))
         compute = sum(n.op == "call_function" for n in self._nodes)
         share = float(np.mean([len(p) for p in plans])) / compute if plans else 0.0
-        return Scores(mean[0], spread, mean[2], mean[3], share)
+        return Scores(mean[0], spread, mean[2], mean[3], mean[4], share)
 
     def _plan(self, candidate: Candidate) -> list[fx.Node]:
         """Nodes to recompute, in order: those the candidate touches and all that follow from them."""
@@ -137,7 +146,7 @@ class IncrementalEvaluator:
             elif node.op == "get_attr":
                 values[node.name] = self._parameters[node.name]
             elif node.op == "call_function":
-                values[node.name] = _call(node, values.__getitem__)
+                values[node.name] = call_node(node, values.__getitem__)
             elif node.op == "output":
                 values["output"] = _logits(node, values.__getitem__)
         return values
@@ -145,7 +154,7 @@ class IncrementalEvaluator:
     def _rerun(self, base: dict[str, Any], candidate: Candidate, plan: Iterable[fx.Node]) -> torch.Tensor:
         new: dict[str, Any] = {}
         weights = {
-            n.name: _fast(candidate.weights[str(n.target)])
+            n.name: fast_layout(candidate.weights[str(n.target)])
             for n in self._nodes
             if n.op == "get_attr" and str(n.target) in candidate.weights
         }
@@ -166,29 +175,35 @@ class IncrementalEvaluator:
                     grid = candidate.inputs.get((name, consumer))
                     return plain(name) if grid is None else _round(plain(name), grid)
 
-                value = _call(node, read)
+                value = call_node(node, read)
             if node.name in candidate.outputs:
                 value = _round(value, candidate.outputs[node.name])
             new[node.name] = value
         return base["output"]  # type: ignore[no-any-return]
 
 
-def _call(node: fx.Node, read: Callable[[str], Any]) -> Any:
+def call_node(node: fx.Node, read: Callable[[str], Any]) -> Any:
+    """Run one node on the values that ``read`` gives for its inputs."""
     args = fx.node.map_arg(node.args, lambda n: read(n.name))
     kwargs = fx.node.map_arg(node.kwargs, lambda n: read(n.name))
     return node.target(*args, **kwargs)  # type: ignore[operator]
 
 
 def _logits(node: fx.Node, read: Callable[[str], Any]) -> Any:
-    value = fx.node.map_arg(node.args[0], lambda n: read(n.name))
-    while isinstance(value, (tuple, list)):
-        value = value[0]
-    return value
+    return first_output(fx.node.map_arg(node.args[0], lambda n: read(n.name)))
 
 
 def _round(value: torch.Tensor, grid: QuantParams) -> torch.Tensor:
     return torch.fake_quantize_per_tensor_affine(value, grid.scale, grid.zero_point, grid.qmin, grid.qmax)
 
 
-def _fast(value: torch.Tensor) -> torch.Tensor:
+def first_output(value: Any) -> Any:
+    """The logits of a network that may return several tensors."""
+    while isinstance(value, (tuple, list)):
+        value = value[0]
+    return value
+
+
+def fast_layout(value: torch.Tensor) -> torch.Tensor:
+    """Images and convolution weights with their channels last, anything else as it is."""
     return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
