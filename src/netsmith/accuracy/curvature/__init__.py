@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netsmith.accuracy.curvature.fisher import Fisher, output_fisher, sampled_labels, weight_fisher
+    from netsmith.accuracy.curvature.fisher import Fisher, output_fisher, weight_fisher
     from netsmith.accuracy.curvature.hessian import Traces, hessian_trace
     from netsmith.accuracy.curvature.measures import (
         fisher_sensitivity,
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
-    "fisher": ("Fisher", "output_fisher", "sampled_labels", "weight_fisher"),
+    "fisher": ("Fisher", "output_fisher", "weight_fisher"),
     "hessian": ("Traces", "hessian_trace"),
     "measures": ("fisher_sensitivity", "hessian_sensitivity", "output_fisher_sensitivity", "weight_candidates"),
 }
 
 __all__ = [
     "Fisher", "Traces", "fisher_sensitivity", "hessian_sensitivity", "hessian_trace", "output_fisher",
-    "output_fisher_sensitivity", "sampled_labels", "weight_candidates", "weight_fisher",
+    "output_fisher_sensitivity", "weight_candidates", "weight_fisher",
 ]  # fmt: skip
 
 

@@ -50,8 +50,13 @@ def logits(graph: Graph, weights: Mapping[str, torch.Tensor], x: torch.Tensor) -
 def batches(
     graph: Graph, images: torch.Tensor, labels: torch.Tensor, size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Images and labels in order; a network of fixed batch leaves out a last batch that is not full."""
-    check_images(images, labels)
+    """Images and labels in order; a network of fixed batch leaves out a last batch that is not full.
+
+    Raises:
+        InputError: no images, not one label for each, or fewer than a fixed batch holds.
+    """
+    if len(images) != len(labels) or len(labels) == 0:
+        raise InputError(f"{len(images)} images and {len(labels)} labels were given; give one label for each image")
     size = size if graph.dynamic_batch else graph.example_batch
     if len(labels) < size and not graph.dynamic_batch:
         raise InputError(f"the network runs {size} images at a time and {len(labels)} were given; give at least {size}")
@@ -59,12 +64,6 @@ def batches(
         x, y = images[start : start + size], labels[start : start + size]
         if len(y) == size or graph.dynamic_batch:
             yield fast_layout(x), y
-
-
-def check_images(images: torch.Tensor, labels: torch.Tensor) -> None:
-    """Raise InputError unless there are images and one label for each."""
-    if len(images) != len(labels) or len(labels) == 0:
-        raise InputError(f"{len(images)} images and {len(labels)} labels were given; give one label for each image")
 
 
 @contextmanager

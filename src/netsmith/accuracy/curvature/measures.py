@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import fx
 
 from netsmith.accuracy.curvature.fisher import Fisher, output_gradients
-from netsmith.accuracy.curvature.forward import batches
 from netsmith.accuracy.curvature.hessian import Traces
-from netsmith.accuracy.incremental import Candidate, call_node, fast_layout, fitting_batch
+from netsmith.accuracy.incremental import Candidate, call_node, fast_layout
 from netsmith.errors import InputError
 from netsmith.network.graph import Graph
 from netsmith.network.passes import get_parameter
@@ -26,10 +25,13 @@ FloatArray = NDArray[np.float64]
 Quantized = Mapping[str, Sequence[torch.Tensor]]  # weight name -> its values at each of K bit-widths
 
 
-def hessian_sensitivity(traces: Traces, weights: Mapping[str, torch.Tensor], quantized: Quantized) -> FloatArray:
-    """``(L, K)`` 1/2 tr(H_i) / n_i ||w - q||^2 in nats (HAWQ-V2, eq. 6, with the factor 1/2 of the Taylor series).
+def hessian_sensitivity(
+    traces: Traces | Fisher, weights: Mapping[str, torch.Tensor], quantized: Quantized
+) -> FloatArray:
+    """``(L, K)`` 1/2 tr(H_i) / n_i ||w - q||^2 in nats (HAWQ-V2 with the factor 1/2 of the Taylor series).
 
-    A trace below its standard error, or negative, counts as that error: a layer must not win by losing precision.
+    Of a ``Fisher`` only the traces are read. A trace that is negative, or less than its standard error, counts as that
+    error: a layer must not gain by losing precision.
 
     Raises:
         InputError: a weight of ``traces`` that is missing, or quantized to other shapes or numbers of bit-widths.
@@ -56,18 +58,20 @@ def fisher_sensitivity(fisher: Fisher, weights: Mapping[str, torch.Tensor], quan
 
 
 def output_fisher_sensitivity(
-    graph: Graph, images: torch.Tensor, labels: torch.Tensor, quantized: Quantized, *, batch_size: int | None = None
-) -> FloatArray:
+    graph: Graph, images: torch.Tensor, labels: torch.Tensor | None, quantized: Quantized, *, seed: int = 0,
+    batch_size: int | None = None,
+) -> FloatArray:  # fmt: skip
     """``(L, K)`` 1/2 E[sum_k g_k^2 (delta y_k)^2] in nats at each layer's own output (BRECQ, Li et al., ICLR 2021).
 
-    The gradient g and the change delta y that the rounded weight makes on the layer's unchanged input belong to the same
+    The gradient g and the change delta y that the rounded weight makes on the layer's unchanged input belong to one
     image. It costs one gradient of the network and K evaluations of every layer.
 
     Args:
         graph: the network.
         images: normalised ``(N, C, H, W)`` of the search split.
-        labels: ``(N,)``, of the data or from ``sampled_labels``.
+        labels: ``(N,)``; None for the expectation over the network's own outputs.
         quantized: weight name -> its values at each bit-width.
+        seed: of the random signs that stand for labels.
         batch_size: images at once; chosen from memory if None.
 
     Raises:
@@ -81,10 +85,9 @@ def output_fisher_sensitivity(
     readers = {name: _readers(graph, name) for name in quantized}
     wanted = {m.name for row in readers.values() for n in row for m in (n, *n.all_input_nodes)} - set(constants)
     table, seen = np.zeros((len(quantized), width)), 0
-    for x, y in batches(graph, images, labels, batch_size or fitting_batch(graph, 64, copies=2)):
-        found = output_gradients(graph, x, y, sorted(wanted))
+    for size, found in output_gradients(graph, images, labels, sorted(wanted), seed=seed, batch_size=batch_size):
         before = fixed | {name: value for name, (value, _) in found.items()}
-        seen += len(y)
+        seen += size
         for i, (name, row) in enumerate(rounded.items()):
             for node in readers[name]:
                 importance = found[node.name][1].square()
