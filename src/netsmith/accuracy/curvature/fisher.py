@@ -2,8 +2,8 @@
 
 At the labels of the data it is the empirical Fisher. Without labels it is expected over the network's own outputs p,
 which makes it the Gauss-Newton part of the Hessian; where a network is piecewise linear in each of its weights, as one
-of convolutions and rectifiers is, that is the whole of each weight's block. The expectation needs no sampled labels: the
-Hessian of the cross-entropy in the logits z is diag(p) - p p^T = R R^T with R = diag(sqrt(p)) - p sqrt(p)^T, so the
+of convolutions and rectifiers is, that is the whole of each weight's block. The expectation needs no sampled labels:
+the Hessian of the cross-entropy in the logits z is diag(p) - p p^T = R R^T with R = diag(sqrt(p)) - p sqrt(p)^T, so the
 gradient of (R s)^T z for random signs s, R held fixed, has the wanted expected square, without the heavy tail of labels
 that are drawn rarely.
 """

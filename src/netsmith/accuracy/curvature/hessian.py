@@ -30,6 +30,7 @@ from netsmith.network.graph import Graph
 FloatArray = NDArray[np.float64]
 _PROBES = 2  #: per visit of a batch: its gradient's graph is built once for all of them
 _FREEDOM = 8  #: degrees of freedom below which a standard error is itself a guess
+_SPAN = 1e-3  #: least share of the largest squared gradient by which signs are scaled
 _BATCH = 32  #: small batches are faster on one core, and each has signs of its own: more of them per pass
 
 
@@ -132,9 +133,9 @@ def _products(
 
 
 def _scale(squares: FloatArray) -> FloatArray:
-    """1 / |g_i|, where there is a gradient, relative to the largest; bounded, as float32 products are."""
+    """1 / |g_i| relative to the largest, bounded: far from a minimum the blocks H_ij need not shrink with g_i."""
     top = squares.max()
-    result: FloatArray = np.maximum(squares / top, 1e-6) ** -0.5 if top > 0 else np.ones_like(squares)
+    result: FloatArray = np.maximum(squares / top, _SPAN) ** -0.5 if top > 0 else np.ones_like(squares)
     return result
 
 
