@@ -107,8 +107,12 @@ def test_outputs_get_the_squared_gradient_of_each_image(tiny) -> None:  # type: 
     assert ((many.mean(0) - (p * (1 - p)).mean(0)).abs() < 4 * many.std(0) / np.sqrt(200)).all()
 
 
-def test_bad_nodes_are_named(tiny) -> None:  # type: ignore[no-untyped-def]
+def test_bad_input_is_named(tiny) -> None:  # type: ignore[no-untyped-def]
     graph, x, y = tiny
+    with pytest.raises(InputError, match="one image has no standard error"):
+        weight_fisher(graph, x[:1], y[:1], NAMES)
+    with pytest.raises(InputError, match="for NaN"):
+        weight_fisher(graph, x * torch.nan, y, NAMES)
     with pytest.raises(InputError, match="no node 'conv2d_9'"):
         output_fisher(graph, x, y, ["conv2d_9"])
     weight = next(n.name for n in graph.nodes.values() if n.op == "get_attr")

@@ -118,7 +118,7 @@ def test_bad_tables_are_named(tiny) -> None:  # type: ignore[no-untyped-def]
 
 
 def resnet20() -> tuple[Graph, torch.Tensor, torch.Tensor]:
-    """The pretrained network and 64 images of the training set."""
+    """The pretrained network and 40 images of the training set."""
     import pyarrow.parquet as pq
 
     from netsmith.data.decode import decode
@@ -126,8 +126,8 @@ def resnet20() -> tuple[Graph, torch.Tensor, torch.Tensor]:
     from netsmith.data.sources import RawSplit
     from netsmith.network.load import load_model
 
-    rows = pq.ParquetFile(DATA / "cifar10-jpeg" / "train-00000.parquet").read_row_group(0).slice(0, 64).to_pydict()
-    images = decode({"x": RawSplit([r["bytes"] for r in rows["image"]], rows["label"], ["image"] * 64)}, None)["x"]
+    rows = pq.ParquetFile(DATA / "cifar10-jpeg" / "train-00000.parquet").read_row_group(0).slice(0, 40).to_pydict()
+    images = decode({"x": RawSplit([r["bytes"] for r in rows["image"]], rows["label"], ["image"] * 40)}, None)["x"]
     model = load_model("zoo:cifar_resnet20", weights=DATA / "models" / "cifar10-resnet20.safetensors").model
     return trace(model, (3, 32, 32)), statistics(images)(images), torch.tensor(rows["label"])
 
@@ -148,5 +148,6 @@ def test_order_of_resnet20_s_layers_is_that_of_the_measured_loss() -> None:
         "logits": scores.output_error,
     }
     correlation = {name: float(spearmanr(t.ravel(), scores.divergence)[0]) for name, t in tables.items()}
-    print(correlation)
-    assert len(names) == 20 and min(correlation.values()) > 0.3, correlation
+    assert len(names) == 20
+    assert correlation.pop("Fisher at outputs") > 0.2  # of one layer alone it sees least
+    assert min(correlation.values()) > 0.5, correlation

@@ -67,7 +67,8 @@ def weight_fisher(
         batch_size: images at once; chosen from memory if None.
 
     Raises:
-        InputError: an unknown name or an operator without a derivative.
+        InputError: an unknown name, fewer than two images, gradients that are not finite, or an operator without a
+            derivative.
     """
     start = perf_counter()
     weights = {name: w.detach() for name, w in leaves(graph, names).items()}
@@ -90,7 +91,10 @@ def weight_fisher(
             for name, s in squares.items():
                 sums[name] += s.sum(dim=0)
     each = torch.cat(traces).double().numpy()  # (N, L)
-    error = each.std(axis=0, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.full(len(weights), np.inf)
+    if len(each) < 2 or not np.isfinite(each).all():
+        why = "one image has no standard error; give more" if len(each) < 2 else "check the weights and images for NaN"
+        raise InputError(f"the Fisher information cannot be estimated: {why}")
+    error = each.std(axis=0, ddof=1) / np.sqrt(len(each))
     diagonal = tuple(fast_layout(s / len(each)) for s in sums.values())
     return Fisher(tuple(weights), diagonal, each.mean(axis=0), error, perf_counter() - start)
 

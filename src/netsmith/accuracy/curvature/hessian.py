@@ -8,7 +8,7 @@ They add noise, though: a layer of small trace would drown in that of its neighb
 scaled by 1 / |g_i|, about 1 / sqrt(tr(H_ii)) near a minimum, and the product is divided by its square: the estimate
 stays unbiased, since the gradient does not depend on the signs, and all layers get about the same relative error.
 
-``fisher.weight_fisher`` without labels estimates the same traces of a network of rectifiers in far less time.
+``fisher.weight_fisher`` without labels estimates the same traces of a network of rectifiers at a fraction of the cost.
 """
 
 from __future__ import annotations
