@@ -48,14 +48,30 @@ class Candidate:
 class Scores:
     """Per candidate, ``(N,)``: mean KL divergence from the unchanged network's outputs, cross-entropy, accuracy.
 
-    ``divergence_error`` is the standard error of the mean over images.
+    ``divergence_error`` is the standard error of the mean over images; ``output_error`` the mean over images of the
+    squared distance between the candidate's logits and the unchanged network's.
     """
 
     divergence: FloatArray
     divergence_error: FloatArray
     cross_entropy: FloatArray
     accuracy: FloatArray
+    output_error: FloatArray
     recomputed: float  #: share of node evaluations that candidates needed, against running each from the start
+
+
+def fitting_batch(graph: Graph, most: int, copies: float = 1.0) -> int:
+    """Images per pass, at most ``most``, whose intermediate values fit in memory ``copies`` times over."""
+    if not graph.dynamic_batch:
+        return graph.example_batch
+    sizes = [
+        float(np.prod([int(s) for s in n.meta["val"].shape[1:]])) * 4
+        for n in graph.module.graph.nodes
+        if n.op == "call_function" and isinstance(n.meta.get("val"), torch.Tensor)
+    ]
+    in_memory = int(_MEMORY / max(copies * sum(sizes), 1.0))
+    in_cache = max(int(_CACHE / max(sizes, default=1.0)), 16)
+    return max(1, min(most, in_memory, in_cache))
 
 
 class IncrementalEvaluator:
@@ -70,30 +86,24 @@ class IncrementalEvaluator:
 
     def __init__(self, graph: Graph, images: torch.Tensor, labels: torch.Tensor, batch_size: int | None = None) -> None:
         self._graph = graph
-        self._images = images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
+        self._images = fast_layout(images)
         self._labels = labels
         self._nodes = list(graph.module.graph.nodes)
         self._parameters = {
-            n.name: _fast(get_parameter(graph.module, str(n.target)).detach())
+            n.name: fast_layout(get_parameter(graph.module, str(n.target)).detach())
             for n in self._nodes
             if n.op == "get_attr"
         }
-        sizes = [
-            float(np.prod([int(s) for s in n.meta["val"].shape[1:]])) * 4
-            for n in self._nodes
-            if n.op == "call_function" and isinstance(n.meta.get("val"), torch.Tensor)
-        ]
-        fits = max(1, int(min(_MEMORY / max(sum(sizes), 1.0), max(_CACHE / max(sizes, default=1.0), 16))))
         self._input = next(n.name for n in self._nodes if n.op == "placeholder")
-        self._references: dict[int, torch.Tensor] = {}  # log probabilities of the unchanged network, by first image
-        self.batch_size = batch_size or (min(128, fits) if graph.dynamic_batch else graph.example_batch)
+        self._references: dict[int, torch.Tensor] = {}  # logits of the unchanged network, by first image
+        self.batch_size = batch_size or fitting_batch(graph, 128)
 
     def evaluate(self, candidates: Sequence[Candidate], progress: Callable[[int, int], None] | None = None) -> Scores:
         """Score every candidate on all images."""
         plans = [self._plan(c) for c in candidates]
         shared = any(self._reads_base(plan) for plan in plans)
         total, seen = len(self._labels), 0
-        sums = np.zeros((4, len(candidates)))
+        sums = np.zeros((5, len(candidates)))
         with torch.inference_mode():
             for start in range(0, total, self.batch_size):
                 x, y = self._images[start : start + self.batch_size], self._labels[start : start + self.batch_size]
@@ -101,8 +111,9 @@ class IncrementalEvaluator:
                     break
                 base = self._run(x) if shared or start not in self._references else {self._input: x}
                 if start not in self._references:
-                    self._references[start] = F.log_softmax(base["output"].float(), dim=1)
-                reference = self._references[start]
+                    self._references[start] = base["output"]
+                given = self._references[start]
+                reference = F.log_softmax(given.float(), dim=1)
                 for i, plan in enumerate(plans):
                     logits = self._rerun(base, candidates[i], plan)
                     log_p = F.log_softmax(logits.float(), dim=1)
@@ -111,6 +122,7 @@ class IncrementalEvaluator:
                     sums[1, i] += float((kl**2).sum())
                     sums[2, i] += float(F.nll_loss(log_p, y, reduction="sum"))
                     sums[3, i] += float((logits.argmax(1) == y).sum())
+                    sums[4, i] += float((logits - given).double().square().sum())
                     if progress is not None:
                         progress(start * len(candidates) + (i + 1) * len(y), total * len(candidates))
                 seen += len(y)
@@ -118,7 +130,7 @@ class IncrementalEvaluator:
         spread = np.sqrt(np.maximum(mean[1] - mean[0] ** 2, 0) / max(seen, 1))
         compute = sum(n.op == "call_function" for n in self._nodes)
         share = float(np.mean([len(p) for p in plans])) / compute if plans else 0.0
-        return Scores(mean[0], spread, mean[2], mean[3], share)
+        return Scores(mean[0], spread, mean[2], mean[3], mean[4], share)
 
     def _plan(self, candidate: Candidate) -> list[fx.Node]:
         """Nodes to recompute, in order: those the candidate touches and all that follow from them."""
@@ -149,7 +161,7 @@ class IncrementalEvaluator:
             elif node.op == "get_attr":
                 values[node.name] = self._parameters[node.name]
             elif node.op == "call_function":
-                values[node.name] = _call(node, values.__getitem__)
+                values[node.name] = call_node(node, values.__getitem__)
             elif node.op == "output":
                 values["output"] = _logits(node, values.__getitem__)
         return values
@@ -157,7 +169,7 @@ class IncrementalEvaluator:
     def _rerun(self, base: dict[str, Any], candidate: Candidate, plan: Iterable[fx.Node]) -> torch.Tensor:
         new: dict[str, Any] = {}
         weights = {
-            n.name: _fast(candidate.weights[str(n.target)])
+            n.name: fast_layout(candidate.weights[str(n.target)])
             for n in self._nodes
             if n.op == "get_attr" and str(n.target) in candidate.weights
         }
@@ -172,7 +184,7 @@ class IncrementalEvaluator:
             if node.op == "output":
                 return _logits(node, plain)  # type: ignore[no-any-return]
             if node.name in candidate.zeros:
-                value = torch.zeros_like(base[node.name]) if node.name in base else _call(node, plain) * 0.0
+                value = torch.zeros_like(base[node.name]) if node.name in base else call_node(node, plain) * 0.0
             elif node.op == "placeholder":
                 value = base[node.name]
             else:
@@ -181,29 +193,35 @@ class IncrementalEvaluator:
                     grid = candidate.inputs.get((name, consumer))
                     return plain(name) if grid is None else _round(plain(name), grid)
 
-                value = _call(node, read)
+                value = call_node(node, read)
             if node.name in candidate.outputs:
                 value = _round(value, candidate.outputs[node.name])
             new[node.name] = value
         return base["output"]  # type: ignore[no-any-return]
 
 
-def _call(node: fx.Node, read: Callable[[str], Any]) -> Any:
+def call_node(node: fx.Node, read: Callable[[str], Any]) -> Any:
+    """Run one node on the values that ``read`` gives for its inputs."""
     args = fx.node.map_arg(node.args, lambda n: read(n.name))
     kwargs = fx.node.map_arg(node.kwargs, lambda n: read(n.name))
     return node.target(*args, **kwargs)  # type: ignore[operator]
 
 
 def _logits(node: fx.Node, read: Callable[[str], Any]) -> Any:
-    value = fx.node.map_arg(node.args[0], lambda n: read(n.name))
-    while isinstance(value, (tuple, list)):
-        value = value[0]
-    return value
+    return first_output(fx.node.map_arg(node.args[0], lambda n: read(n.name)))
 
 
 def _round(value: torch.Tensor, grid: QuantParams) -> torch.Tensor:
     return round_to_grid(value, grid.scale, grid.zero_point, grid.qmin, grid.qmax)
 
 
-def _fast(value: torch.Tensor) -> torch.Tensor:
+def first_output(value: Any) -> Any:
+    """The logits of a network that may return several tensors."""
+    while isinstance(value, (tuple, list)):
+        value = value[0]
+    return value
+
+
+def fast_layout(value: torch.Tensor) -> torch.Tensor:
+    """Images and convolution weights with their channels last, anything else as it is."""
     return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value

@@ -65,7 +65,7 @@ def collect(graph: Graph, batches: Iterable[torch.Tensor], names: Collection[str
         counts[name] += torch.histc(value.float(), BINS, low[name], top)
 
     def walk(visit: object) -> None:
-        watcher = _Watcher(graph.module, wanted, visit)
+        watcher = Watcher(graph.module, wanted, visit)
         with torch.inference_mode():
             for x in kept:
                 watcher.run(x)
@@ -78,7 +78,9 @@ def collect(graph: Graph, batches: Iterable[torch.Tensor], names: Collection[str
     return {name: Histogram(low[name], high[name], counts[name].double().numpy()) for name in wanted}
 
 
-class _Watcher(fx.Interpreter):
+class Watcher(fx.Interpreter):
+    """Runs a graph and hands the outputs of the named nodes to ``visit(name, value)``."""
+
     def __init__(self, module: fx.GraphModule, names: set[str], visit: object) -> None:
         super().__init__(module)
         self._names, self._visit = names, visit

@@ -1,0 +1,34 @@
+"""Sensitivity of weights from the curvature of the loss: Hessian traces, Fisher information, and tables from them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netsmith.accuracy.curvature.fisher import Fisher, output_fisher, weight_fisher
+    from netsmith.accuracy.curvature.hessian import Traces, hessian_trace
+    from netsmith.accuracy.curvature.measures import (
+        fisher_sensitivity,
+        hessian_sensitivity,
+        output_fisher_sensitivity,
+        weight_candidates,
+    )
+
+_HOME = {
+    "fisher": ("Fisher", "output_fisher", "weight_fisher"),
+    "hessian": ("Traces", "hessian_trace"),
+    "measures": ("fisher_sensitivity", "hessian_sensitivity", "output_fisher_sensitivity", "weight_candidates"),
+}
+
+__all__ = [
+    "Fisher", "Traces", "fisher_sensitivity", "hessian_sensitivity", "hessian_trace", "output_fisher",
+    "output_fisher_sensitivity", "weight_candidates", "weight_fisher",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
