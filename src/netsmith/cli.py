@@ -166,6 +166,9 @@ def compress(
         int | None,
         typer.Option(min=0, help="designs to run on the search split; 0 trusts the sums of single choices alone"),
     ] = None,
+    sensitivity: Annotated[
+        str, typer.Option(help="what one choice alone loses: loss, output (both measured), fisher or hessian")
+    ] = "loss",
     least_bits: Annotated[
         int, typer.Option(min=1, max=8, help="fewest bits of a layer, on targets that run several widths")
     ] = 2,
@@ -207,7 +210,7 @@ def compress(
             out=folder, resume=resume, epochs=epochs, lr=lr, seed=seed, importance=importance, calibration=calibration,
             search_size=search_size, mean=averages, std=deviations, image_size=image_size, label_column=label_column,
             train_limit=train_limit, threads=threads, least_bits=least_bits, evaluations=evaluations,
-            progress=progress,
+            sensitivity=sensitivity, progress=progress,
         )  # fmt: skip
     _finish_run(result, as_json)
 

@@ -86,8 +86,7 @@ class IncrementalEvaluator:
 
     def __init__(self, graph: Graph, images: torch.Tensor, labels: torch.Tensor, batch_size: int | None = None) -> None:
         self._graph = graph
-        self._images = fast_layout(images)
-        self._labels = labels
+        self.images, self.labels = fast_layout(images), labels
         self._nodes = list(graph.module.graph.nodes)
         self._parameters = {
             n.name: fast_layout(get_parameter(graph.module, str(n.target)).detach())
@@ -102,11 +101,11 @@ class IncrementalEvaluator:
         """Score every candidate on all images."""
         plans = [self._plan(c) for c in candidates]
         shared = any(self._reads_base(plan) for plan in plans)
-        total, seen = len(self._labels), 0
+        total, seen = len(self.labels), 0
         sums = np.zeros((5, len(candidates)))
         with torch.inference_mode():
             for start in range(0, total, self.batch_size):
-                x, y = self._images[start : start + self.batch_size], self._labels[start : start + self.batch_size]
+                x, y = self.images[start : start + self.batch_size], self.labels[start : start + self.batch_size]
                 if len(y) < self.batch_size and not self._graph.dynamic_batch:
                     break
                 base = self._run(x) if shared or start not in self._references else {self._input: x}

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
-from netsmith.compression.choices import DEPTH, FLOAT, WIDTH
+from netsmith.compression.choices import DEPTH, FLOAT, W_BITS, WIDTH
+from netsmith.errors import InputError, did_you_mean
 
 FloatArray = NDArray[np.float64]
+MEASURES = ("loss", "output", "fisher", "hessian")
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,25 @@ class Sensitivity:
 
 
 def measure_sensitivity(
-    candidates: Candidates, evaluator: IncrementalEvaluator, progress: Callable[[int, int], None] | None = None
-) -> Sensitivity:
-    """Evaluate every choice of every decision alone, on the evaluator's images (search split)."""
+    candidates: Candidates, evaluator: IncrementalEvaluator, progress: Callable[[int, int], None] | None = None,
+    measure: str = "loss",
+) -> Sensitivity:  # fmt: skip
+    """Evaluate every choice of every decision alone, on the evaluator's images (search split).
+
+    Args:
+        measure: what a choice is taken to lose. ``loss``: divergence of the outputs, measured. ``output``: squared
+            error of the logits, measured. ``fisher`` and ``hessian``: half the curvature times the squared error of
+            the weights, for the bits of weights; everything else as ``loss``. All but ``output`` are in nats.
+
+    Raises:
+        InputError: an unknown measure, or curvature where no decision is about weights alone.
+    """
     from time import perf_counter
 
+    if measure not in MEASURES:
+        raise InputError(
+            f"unknown sensitivity {measure!r}{did_you_mean(measure, MEASURES)}; known: {', '.join(MEASURES)}"
+        )
     start = perf_counter()
     choices = candidates.choices
     space = choices.space
@@ -66,10 +82,15 @@ def measure_sensitivity(
         # the network as given has all channels, all branches and floating point: there is nothing to evaluate
         if k < len(decision.choices) - 1 or (decision.kind not in (WIDTH, DEPTH) and choice != FLOAT)
     ]
+    curved = {} if measure in ("loss", "output") else _from_curvature(candidates, evaluator, measure)
+    cells = [(d, k) for d, k in cells if d not in curved]
     scores = evaluator.evaluate([Candidate(), *(candidates.of_choice(d, k) for d, k in cells)], progress)
     loss = np.where(np.arange(choices.values.shape[1]) < space.sizes[:, None], 0.0, np.inf)
     accuracy = np.full(loss.shape, scores.accuracy[0])
-    for (d, k), value, right in zip(cells, scores.divergence[1:], scores.accuracy[1:], strict=True):
+    lost = scores.output_error if measure == "output" else scores.divergence
+    for d, losses in curved.items():
+        loss[d, : len(losses)] = losses
+    for (d, k), value, right in zip(cells, lost[1:], scores.accuracy[1:], strict=True):
         # NaN from an overflow is the worst that a choice can do
         loss[d, k] = max(float(value), 0.0) if np.isfinite(value) else 1e6
         accuracy[d, k] = right
@@ -79,3 +100,35 @@ def measure_sensitivity(
             loss[d, :n] = np.maximum.accumulate(loss[d, :n][::-1])[::-1]
     seconds = perf_counter() - start
     return Sensitivity(loss, accuracy, float(scores.accuracy[0]), len(cells), seconds, scores.recomputed)
+
+
+def _from_curvature(candidates: Candidates, evaluator: IncrementalEvaluator, measure: str) -> dict[int, FloatArray]:
+    """Loss of each choice ``(K,)`` of the decisions about bits of weights, by decision."""
+    from netsmith.accuracy import curvature
+    from netsmith.network.passes import get_parameter
+
+    choices, quantizer = candidates.choices, candidates.quantizer
+    decisions = [d for d, decision in enumerate(choices.space.decisions) if decision.kind == W_BITS]
+    if not decisions:
+        raise InputError(
+            f"--sensitivity {measure} is about bits of weights, of which there is no choice here; use loss"
+        )
+    widths = max((choices.space.decisions[d].choices for d in decisions), key=len)
+    names = [quantizer.parameter(choices.layer_of(d)) for d in decisions]
+    weights = {n: get_parameter(choices.graph.module, n).detach() for n in names}
+    quantized = {
+        n: [quantizer.weight(choices.layer_of(d), int(b)) for b in widths]
+        for n, d in zip(names, decisions, strict=True)
+    }
+    images, labels = evaluator.images, evaluator.labels
+    if measure == "fisher":
+        fisher = curvature.weight_fisher(choices.graph, images, None, names)
+        table = curvature.fisher_sensitivity(fisher, weights, quantized)
+    else:
+        traces = curvature.hessian_trace(choices.graph, images, labels, names, most=16)
+        table = curvature.hessian_sensitivity(traces, weights, quantized)
+    place = {b: i for i, b in enumerate(widths)}
+    return {
+        d: np.array([row[place[b]] for b in choices.space.decisions[d].choices])
+        for d, row in zip(decisions, table, strict=True)
+    }

@@ -27,7 +27,8 @@ def compress(
     epochs: int | None = None, lr: float | None = None, seed: int = 0, importance: str = "l2", calibration: str = "mse",
     search_size: int | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
     image_size: int | None = None, label_column: str | None = None, train_limit: int | None = None, threads: int = 1,
-    least_bits: int = 2, evaluations: int | None = None, progress: Progress | None = None,
+    least_bits: int = 2, evaluations: int | None = None, sensitivity: str = "loss",
+    progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make a trained network keep budgets on a target.
 
@@ -49,6 +50,7 @@ def compress(
         least_bits: fewest bits of a layer, on targets with a choice.
         evaluations: designs that the strategy runs on the search split; None chooses by the strategy, 0 goes by summed
             sensitivities alone.
+        sensitivity: what a choice is taken to lose: ``loss``, ``output``, ``fisher`` or ``hessian``.
 
     Returns:
         The summary, as in ``summary.json``.
@@ -68,7 +70,7 @@ def compress(
         "seed": seed, "importance": importance, "calibration": calibration, "search_size": search_size,
         "mean": list(mean) if mean else None, "std": list(std) if std else None, "image_size": image_size,
         "label_column": label_column, "train_limit": train_limit, "threads": threads,
-        "least_bits": least_bits, "evaluations": evaluations,
+        "least_bits": least_bits, "evaluations": evaluations, "sensitivity": sensitivity,
     }  # fmt: skip
     with Run.start(out, config, resume=resume) as run:
         progress.stage("load")

@@ -124,7 +124,8 @@ class Stages:
     def _sensitivity(self) -> dict[str, Any]:
         self.progress.stage("sensitivity")
         evaluator = IncrementalEvaluator(self.graph, *self.subject.search_images(SENSITIVITY_IMAGES))
-        return measure_sensitivity(self._candidates(), evaluator, self.progress.update).to_dict()
+        how = self.config["sensitivity"]
+        return measure_sensitivity(self._candidates(), evaluator, self.progress.update, how).to_dict()
 
     def _candidates(self) -> Candidates:
         """What choices and designs do to the traced network, with grids from the calibration images."""
