@@ -105,6 +105,7 @@ def problem_of(case: Case, target: str, cost: str, budget: float, loss: Any) -> 
 def run(case: Case, problem: Any, strategy: str) -> dict[str, Any]:
     """One strategy's search: the design that it keeps, and how the best loss fell."""
     from netsmith.errors import InfeasibleError
+    from netsmith.jobs.stages import REWARD_A_NAT
     from netsmith.search.loop import minimize
     from netsmith.search.registry import get_strategy
     from netsmith.systems.haq import features
@@ -114,7 +115,7 @@ def run(case: Case, problem: Any, strategy: str) -> dict[str, Any]:
     if strategy == "ddpg":
         kinds = [d.kind for d in choices.space.decisions]
         rows = [choices.table.names.index(choices.layer_of(d)) for d in range(len(kinds))]
-        options["features"] = features(choices.table, rows, kinds)
+        options = {"features": features(choices.table, rows, kinds), "reward_scale": REWARD_A_NAT}
     start, fresh = time.perf_counter(), case.evaluator.evaluated
 
     def evaluate(designs: Any) -> Any:

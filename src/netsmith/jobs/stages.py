@@ -43,6 +43,7 @@ from netsmith.units import Budget
 SENSITIVITY_IMAGES = 512
 CALIBRATION_IMAGES = 256
 EVALUATION_IMAGES = 512
+REWARD_A_NAT = 1.0
 EVALUATED = "evaluation"  #: trials of whole designs on the search split
 SESSION_S = 0.5
 SEARCH_SESSIONS, FINAL_SESSIONS = 3, 7
@@ -203,7 +204,8 @@ class Stages:
             return {}
         kinds = [d.kind for d in self.choices.space.decisions]
         rows = [self.graph.layers.names.index(self.choices.layer_of(d)) for d in range(len(kinds))]
-        return {"features": features(self.graph.layers, rows, kinds)}
+        # the paper's 0.1 a point of accuracy, for a loss in nats
+        return {"features": features(self.graph.layers, rows, kinds), "reward_scale": REWARD_A_NAT}
 
     def _measure(self, design: Any, share: float) -> float:
         """Latency of a design over that of the network as given; measured longer where ``share`` is near."""
