@@ -130,7 +130,7 @@ def _guess(moves: Moves, far: Far) -> Designs | None:
         if np.isfinite(best[n, v, k]):
             near = x[n].copy()
             near[v] = k
-            return near
+            return np.asarray(near)
         variable, choice = np.divmod(loss.reshape(len(x), -1).argmin(axis=1), loss.shape[2])
         alive = np.isfinite(loss[rows, variable, choice])
         x[rows[alive], variable[alive]] = choice[alive]

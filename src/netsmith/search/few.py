@@ -57,8 +57,8 @@ def best_of_few(
         x = np.empty((len(at), len(flat)), dtype=np.int64)
         for g, (label, cell) in zip(reversed(order), reversed(trail), strict=True):
             x[:, g], at = cell[at], label[at]
-        apart = sum(program.distances(g, far)[:, x[:, g]] for g in range(len(flat)))
-        good = np.flatnonzero((apart >= far.least).all(axis=0)) if len(far.cuts) else np.arange(len(x))
+        apart = np.sum([program.distances(g, far)[:, x[:, g]] for g in range(len(flat))], axis=0)
+        good = np.flatnonzero((apart >= far.least).all(axis=0))
         if len(good):
             loss = float(program.tables[0].price(x[good[:1]])[0])
             return True, program.expand(x[good[:1]])[0], loss

@@ -91,8 +91,9 @@ def relax(tables: Sequence[CostTable], limits: FloatArray, rounds: int = 60) -> 
             best, at = float(bound.max()), ask[bound.argmax()]
         if not len(limits):
             break
-        ceiling, target = _highest(np.concatenate(planes), top, best, at)
-        if ceiling - best <= 1e-7 * (best - low) + 1e-12 * span:
+        close = 1e-7 * (best - low) + 1e-12 * span
+        ceiling, target = _highest(np.concatenate(planes), top, best, at, close)
+        if ceiling - best <= close:
             break
         ask = at + _STEPS[:, None] * (target - at)
     return best, at, np.unique(np.concatenate(met), axis=0)
@@ -117,7 +118,9 @@ def _terms(tables: Sequence[CostTable]) -> FloatArray:
     return terms
 
 
-def _highest(planes: FloatArray, top: FloatArray, best: float, at: FloatArray) -> tuple[float, FloatArray]:
+def _highest(
+    planes: FloatArray, top: FloatArray, best: float, at: FloatArray, close: float
+) -> tuple[float, FloatArray]:
     """Where the lowest of all planes ``loss + mu excess`` is highest, ``0 <= mu <= 1000 top``, and how high.
 
     Solved around the best point known, in the units of what the planes next to it leave open: the solver's tolerance
@@ -126,7 +129,7 @@ def _highest(planes: FloatArray, top: FloatArray, best: float, at: FloatArray) -
     from scipy.optimize import linprog
 
     above = planes[:, 0] + planes[:, 1:] @ at - best
-    unit = max(float(np.median(above)), 1e-300)
+    unit = max(float(np.median(above)), close, 1e-300)
     matrix = np.column_stack([np.ones(len(planes)), -planes[:, 1:] * (top / unit)])
     size = np.abs(matrix).max(axis=1)
     cost = np.zeros(len(top) + 1)
@@ -134,5 +137,5 @@ def _highest(planes: FloatArray, top: FloatArray, best: float, at: FloatArray) -
     limits = [(None, None), *[(-a, 1e3 - a) for a in at / top]]
     result = linprog(cost, matrix / size[:, None], above / unit / size, bounds=limits, method="highs")
     if result.x is None:
-        return np.inf, at
+        return best, at  # lost in rounding: what is there is a bound
     return float(result.x[0]) * unit + best, np.maximum(at + np.asarray(result.x[1:]) * top, 0.0)

@@ -248,4 +248,4 @@ def _nearness(model: Program, far: Far, width: int) -> FloatArray:
     flat = np.concatenate(apart, axis=1)
     rows[:, : flat.shape[1]] = far.least - flat
     reached = np.sum([a.min(axis=1) for a in apart], axis=0) < far.least
-    return rows[reached]
+    return np.asarray(rows[reached])

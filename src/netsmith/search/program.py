@@ -75,7 +75,7 @@ class Program:
         """Decisions in which each cell differs from each cut, ``(M, n)``, at most ``far.least``."""
         members = list(self.members[group])
         apart = (far.cuts[:, None, members] != self.cells[group]) @ far.weight[members]
-        return np.minimum(apart, far.least)
+        return np.asarray(np.minimum(apart, far.least))
 
 
 def program(tables: Sequence[CostTable], sizes: Designs) -> Program:
