@@ -4,7 +4,7 @@ One binary ``x[v, k]`` for each choice of each variable. A cost term over severa
 ``z[cell]`` in [0, 1] whose sums over cells equal the x of each of its axes (the local polytope): once x is integral,
 z is the one cell that x names, and the relaxation is as tight as one factor allows.
 
-Before that, small sets of coupled variables become one (``program.py``), and the Lagrangian bound (``lagrange.py``)
+Before that, small sets of coupled variables become one (``program.py``), and the Lagrangian bound (``relaxation.py``)
 with a good known design drops every choice that cannot be in a better one; of mixed precision little is left.
 """
 
@@ -18,10 +18,10 @@ import numpy as np
 from netsmith.errors import NetsmithError
 from netsmith.hardware.target import CostTable
 from netsmith.search.few import best_of_few
-from netsmith.search.lagrange import relax
 from netsmith.search.polish import polish
 from netsmith.search.program import Far, Program, bounds, join, program, prune
 from netsmith.search.reduced import embed
+from netsmith.search.relaxation import relax
 from netsmith.search.strategy import Designs, FloatArray
 
 #: Rows are scaled to this right-hand side: HiGHS accepts 1e-6 of violation, which is then 1e-9 of a budget.

@@ -69,10 +69,10 @@ def relax(tables: Sequence[CostTable], limits: FloatArray, rounds: int = 60) -> 
     terms = _terms(tables)
     fixed = np.array([t.fixed for t in tables])
     low, high = bounds(tables[0])
-    span = max(high - low, 1e-300)
+    span = (high - low) or 1.0
     slack = np.array([limit - bounds(t)[0] for t, limit in zip(tables[1:], limits, strict=True)])
-    size = np.maximum(np.abs(limits), np.array([np.abs(bounds(t)).max() for t in tables[1:]]))
-    top = span / np.maximum(slack, 1e-6 * np.maximum(size, 1e-300))  # no multiplier of one budget needs more
+    size = np.maximum(np.abs(limits), np.abs(slack))
+    top = span / np.maximum(slack, 1e-6 * np.where(size > 0, size, 1.0))  # no multiplier of one budget needs more
     best, at = -np.inf, np.zeros(len(limits))
     ask = np.concatenate([np.zeros((1, len(limits))), top * np.geomspace(1e-6, 1.0, 13)[:, None]])
     planes: list[FloatArray] = []
