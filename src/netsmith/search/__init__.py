@@ -5,26 +5,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netsmith.search.dp import solve_dp
     from netsmith.search.exact import Solution, minimise_cost, solve, solve_k_best
+    from netsmith.search.interactions import pair_terms, told_terms
     from netsmith.search.loop import History, minimize
     from netsmith.search.registry import get_strategy, register_strategy, strategy_names
+    from netsmith.search.relaxation import Relaxation, lagrange
+    from netsmith.search.reranking import Reranked, additivity, rerank
     from netsmith.search.strategy import Problem, Results, Strategy
 
 __all__ = [
-    "History", "Problem", "Results", "Solution", "Strategy", "get_strategy", "minimise_cost", "minimize",
-    "register_strategy", "solve", "solve_k_best", "strategy_names",
+    "History", "Problem", "Relaxation", "Reranked", "Results", "Solution", "Strategy", "additivity", "get_strategy",
+    "lagrange", "minimise_cost", "minimize", "pair_terms", "register_strategy", "rerank", "solve", "solve_dp",
+    "solve_k_best", "strategy_names", "told_terms",
 ]  # fmt: skip
 
 _HOME = {
+    "solve_dp": "dp",
     "Solution": "exact",
     "minimise_cost": "exact",
     "solve": "exact",
     "solve_k_best": "exact",
+    "pair_terms": "interactions",
+    "told_terms": "interactions",
+    "Relaxation": "relaxation",
+    "lagrange": "relaxation",
     "History": "loop",
     "minimize": "loop",
     "get_strategy": "registry",
     "register_strategy": "registry",
     "strategy_names": "registry",
+    "Reranked": "reranking",
+    "additivity": "reranking",
+    "rerank": "reranking",
     "Problem": "strategy",
     "Results": "strategy",
     "Strategy": "strategy",

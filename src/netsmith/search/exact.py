@@ -45,23 +45,29 @@ class Solution:
     status: str
 
 
-def solve(problem: Problem, time_limit: float | None = None) -> Solution:
+def solve(problem: Problem, time_limit: float | None = None, gap: float = 0.0) -> Solution:
     """Find the design of least loss within every budget.
 
     Args:
         problem: what to choose; costs may couple decisions through factors.
         time_limit: seconds; the best design so far is returned with its honest gap when they are over.
+        gap: good enough is a design that nothing beats by more than this share of its loss.
 
     Raises:
         InputError: tables that do not fit together.
         InfeasibleError: no design keeps the budgets; ``reachable`` has the least of each budgeted cost.
         NetsmithError: the time was over before any design was found.
     """
-    return solve_k_best(problem, 1, time_limit)[0]
+    return solve_k_best(problem, 1, time_limit, gap=gap)[0]
 
 
 def solve_k_best(
-    problem: Problem, k: int, time_limit: float | None = None, exclude: Designs | None = None, distance: int = 1
+    problem: Problem,
+    k: int,
+    time_limit: float | None = None,
+    exclude: Designs | None = None,
+    distance: int = 1,
+    gap: float = 0.0,
 ) -> list[Solution]:
     """Find the k best designs, best first, each proven as in ``solve``; fewer if there are no more.
 
@@ -70,34 +76,37 @@ def solve_k_best(
         time_limit: seconds for each of them.
         exclude: designs ``(N, D)`` that must not be returned.
         distance: each differs from those before it, and from ``exclude``, in at least so many decisions.
+        gap: as in ``solve``, of each among those that are left.
     """
     reduced = reduce(problem)
     budgets = [(reduced.costs[name], limit) for name, limit in reduced.limits.items()]
     cuts: list[Designs] = []
     if exclude is not None and len(exclude):
         cuts = [x for x in reduced.contract(exclude) if (x >= 0).all() or distance > 1]
-    moves, found = Moves(reduced), list[Solution]()
+    moves, found, floor = Moves(reduced), list[Solution](), -np.inf
     while len(found) < k:
         start = perf_counter()
         far = Far(np.array(cuts, dtype=np.int64).reshape(-1, len(reduced.choices)), reduced.weight, max(distance, 1))
-        answer = solve_model(reduced.objective, budgets, reduced.sizes, far, partial(_guess, moves, far), time_limit)
+        guess = partial(_guess, moves, far)
+        answer = solve_model(reduced.objective, budgets, reduced.sizes, far, guess, time_limit, gap, floor)
         if answer.status == "infeasible":
             if not cuts:
                 raise _infeasible(problem, time_limit)
             break
         if answer.x is None:
             raise NetsmithError(f"no design was found within {time_limit} s; allow more time or loosen a budget")
+        floor = max(floor, answer.bound)  # holds for what is left as well
         design = reduced.expand(answer.x[None])[0]
         cuts.append(answer.x)
         if not problem.feasible(design)[0]:  # within HiGHS' tolerance of a limit, but not within ours
             continue
-        gap = (answer.value - answer.bound) / max(abs(answer.value), 1e-12)
+        share = (answer.value - answer.bound) / max(abs(answer.value), 1e-12)
         costs = {name: float(price[0]) for name, price in problem.price(design).items()}
         seconds = perf_counter() - start
-        found.append(Solution(design, answer.value, answer.bound, costs, gap, seconds, answer.status))
+        found.append(Solution(design, answer.value, answer.bound, costs, share, seconds, answer.status))
     if not found and exclude is None:
         raise _infeasible(problem, time_limit)
-    return found
+    return sorted(found, key=lambda s: s.loss)
 
 
 def _guess(moves: Moves, far: Far) -> Designs | None:
@@ -121,7 +130,7 @@ def _guess(moves: Moves, far: Far) -> Designs | None:
         if np.isfinite(best[n, v, k]):
             near = x[n].copy()
             near[v] = k
-            return near
+            return np.asarray(near)
         variable, choice = np.divmod(loss.reshape(len(x), -1).argmin(axis=1), loss.shape[2])
         alive = np.isfinite(loss[rows, variable, choice])
         x[rows[alive], variable[alive]] = choice[alive]

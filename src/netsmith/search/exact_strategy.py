@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from netsmith.search.exact import Solution, solve_k_best
+from netsmith.search.ridge import fit_scale, ridge
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.space import Space
 
@@ -43,8 +44,7 @@ class Exact:
     def ask(self, n: int) -> Designs:
         width = len(self.problem.loss)
         used = np.array([*self._asked, *(d for d, _ in self._told)], dtype=np.int64).reshape(-1, width)
-        problem = replace(self.problem, loss=self.corrected_loss())
-        found = solve_k_best(problem, n, self.time_limit, exclude=used if len(used) else None)
+        found = solve_k_best(self._corrected(), n, self.time_limit, exclude=used if len(used) else None)
         self.solutions += found
         self._asked += [[int(k) for k in s.choice] for s in found]
         return np.array([s.choice for s in found], dtype=np.int64).reshape(-1, width)
@@ -55,29 +55,27 @@ class Exact:
 
     def corrected_loss(self) -> FloatArray:
         """The loss table in the light of what was told, ``(D, K)``."""
+        return self._corrected().loss
+
+    def _corrected(self) -> Problem:
+        """The problem with the estimate that told losses leave; interactions take its scale."""
         loss = np.asarray(self.problem.loss, dtype=np.float64)
-        if not self.correct or len(self._told) < 3:
-            return loss
-        designs = np.array([d for d, _ in self._told], dtype=np.int64)
+        designs = np.array([d for d, _ in self._told], dtype=np.int64).reshape(-1, len(loss))
         measured = np.array([y for _, y in self._told])
-        rows = np.arange(len(loss))
-        estimate = loss[rows, designs].sum(axis=1)
+        estimate = self.problem.estimate(designs)
         usable = np.isfinite(estimate)
         designs, measured, estimate = designs[usable], measured[usable], estimate[usable]
-        spread = float(estimate.std()) if len(estimate) else 0.0
-        if len(estimate) < 3 or spread <= 0.0:
-            return loss
-        slope = float(((estimate - estimate.mean()) * (measured - measured.mean())).mean()) / spread**2
-        if slope <= 0.0:  # the table ranks these few designs the wrong way round: keep its order, take their scale
-            slope = max(float(measured.std()) / spread, 1e-12)
-        rest = measured - measured.mean() - slope * (estimate - estimate.mean())
-        # Ridge on one-hot designs in its dual form; a design has D ones, so this prior halves a lone residual. Tied
-        # decisions move together, so that they share their part of it.
+        if not self.correct or len(estimate) < 3 or float(estimate.std()) <= 0.0:
+            return self.problem
+        slope, rest = fit_scale(estimate, measured)
+        # Ridge on one-hot designs; a design has D ones, so this prior halves a lone residual. Tied decisions move
+        # together, so that they share their part of it.
         code = np.zeros((len(designs), *loss.shape))
-        code[np.arange(len(designs))[:, None], rows, designs] = 1.0
-        flat = code.reshape(len(designs), -1)
-        dual = np.linalg.solve(flat @ flat.T + len(loss) * np.eye(len(designs)), rest)
-        return np.where(np.isfinite(loss), slope * loss + (flat.T @ dual).reshape(loss.shape), np.inf)
+        code[np.arange(len(designs))[:, None], np.arange(len(loss)), designs] = 1.0
+        shift = ridge(code.reshape(len(designs), -1), rest, len(loss)).reshape(loss.shape)
+        scaled = tuple(replace(f, values=slope * f.values) for f in self.problem.interactions)
+        loss = np.where(np.isfinite(loss), slope * loss + shift, np.inf)
+        return replace(self.problem, loss=loss, interactions=scaled)
 
     def state_dict(self) -> dict[str, Any]:
         return {"asked": [list(a) for a in self._asked], "told": [[list(d), y] for d, y in self._told]}

@@ -4,7 +4,7 @@ One binary ``x[v, k]`` for each choice of each variable. A cost term over severa
 ``z[cell]`` in [0, 1] whose sums over cells equal the x of each of its axes (the local polytope): once x is integral,
 z is the one cell that x names, and the relaxation is as tight as one factor allows.
 
-Before that, small sets of coupled variables become one (``program.py``), and the Lagrangian bound (``lagrange.py``)
+Before that, small sets of coupled variables become one (``program.py``), and the Lagrangian bound (``relaxation.py``)
 with a good known design drops every choice that cannot be in a better one; of mixed precision little is left.
 """
 
@@ -17,10 +17,11 @@ import numpy as np
 
 from netsmith.errors import NetsmithError
 from netsmith.hardware.target import CostTable
-from netsmith.search.lagrange import relax
+from netsmith.search.few import best_of_few
 from netsmith.search.polish import polish
 from netsmith.search.program import Far, Program, bounds, join, program, prune
 from netsmith.search.reduced import embed
+from netsmith.search.relaxation import relax
 from netsmith.search.strategy import Designs, FloatArray
 
 #: Rows are scaled to this right-hand side: HiGHS accepts 1e-6 of violation, which is then 1e-9 of a budget.
@@ -44,12 +45,17 @@ def solve_model(
     far: Far | None = None,
     guess: Callable[[], Designs | None] = lambda: None,
     time_limit: float | None = None,
+    gap: float = 0.0,
+    floor: float = -np.inf,
 ) -> Answer:
     """Minimise ``objective`` under ``budgets`` over variables with ``sizes`` choices, away from the designs of ``far``.
 
     Args:
         guess: a design ``(V,)`` that keeps all this, asked for where none is found on the way: choices that cannot
             beat it are dropped.
+        gap: a design is good enough if nothing is better by more than this share of its value. A tenth of it is aimed
+            at, so that the bound still serves the next-best designs.
+        floor: a lower bound that is known already.
     """
     far = far or Far(np.empty((0, len(sizes)), dtype=np.int64), np.ones(len(sizes), dtype=np.int64))
     limits = np.array([limit for _, limit in budgets])
@@ -67,28 +73,46 @@ def solve_model(
         known = guess()
         if known is not None:
             value = float(objective.price(known)[0])
-            model = prune(model, *_rows(model, limits, value))
+            model = prune(model, *_rows(model, limits, _target(value, gap / 10)))
             model = join(model, far) if all(model.sizes) else model
-    bound = -np.inf
+    plain = not any(t.factors for t in model.tables)
+    bound, listed = floor, False
     for _ in range(2):
-        if not all(model.sizes):  # nothing beats the known design, which itself fell to rounding
+        if not all(model.sizes):
             break
         least, mu, met = relax(model.tables, limits)
-        bound = max(bound, min(least, value))
-        better = None if any(t.factors for t in model.tables) else polish(model, limits, far, met)
+        bound = max(bound, min(least, _target(value, gap / 10)))
+        better = polish(model, limits, far, met, mu) if plain else None
         if better is not None and better[1] < value:
             known, value = better
-        if value <= bound + 1e-12 * abs(bound):
-            return Answer(known, value, value, "optimal")
-        model = prune(model, *_rows(model, limits, value, mu))
-    if not all(model.sizes):
-        return Answer(known, value, value, "optimal" if known is not None else "infeasible")
-    answer = _highs(model, limits, far, value, time_limit)
-    if known is not None and (answer.x is None or answer.value > value):
-        if answer.status == "time limit":
-            return Answer(known, value, min(max(answer.bound, bound), value), answer.status)
-        return Answer(known, value, value, "optimal")
-    return replace(answer, bound=min(max(answer.bound, bound), answer.value))
+        target = _target(value, gap / 10)
+        if known is not None and _target(value, gap) <= bound + 1e-12 * abs(bound):
+            return Answer(known, value, min(bound, value), "optimal")
+        model = prune(model, *_rows(model, limits, target, mu))
+    if all(model.sizes):
+        if plain and known is not None:
+            listed, x, found = best_of_few(model, limits, far, mu, _above(model, target))
+            answer = Answer(x, found, found if x is not None else target, "optimal" if x is not None else "infeasible")
+        if not listed:
+            answer = _highs(model, limits, far, target, time_limit, gap / 10)
+    else:
+        answer = Answer(None, np.inf, np.inf, "infeasible")
+    if known is not None:  # what was dropped on the way is no better than the target
+        proven = min(max(answer.bound, bound), _target(value, gap / 10))
+        if answer.x is None or answer.value > value:
+            return Answer(known, value, proven, "time limit" if answer.status == "time limit" else "optimal")
+        bound = min(proven, answer.value)
+    return replace(answer, bound=min(max(answer.bound, bound), answer.value) if known is None else bound)
+
+
+def _target(value: float, gap: float) -> float:
+    """What a design has to beat to matter beside a known one of ``value``."""
+    return value - gap * abs(value) if np.isfinite(value) else np.inf
+
+
+def _above(model: Program, known: float) -> float:
+    """The value of a known design with a margin, so that it survives rounding itself."""
+    return known + 1e-7 * max(abs(known - bounds(model.tables[0])[0]), 1e-12)
 
 
 def _rows(
@@ -96,8 +120,8 @@ def _rows(
 ) -> tuple[FloatArray, FloatArray]:
     """Weights of the tables and limits of all that a better design keeps: budgets, loss and Lagrangian."""
     weights, right = [np.eye(len(limits) + 1)[1:]], [limits]
-    if np.isfinite(known):  # a margin, so that the known design itself survives rounding
-        known += 1e-7 * max(abs(known - bounds(model.tables[0])[0]), 1e-12)
+    if np.isfinite(known):
+        known = _above(model, known)
         weights.append(np.eye(len(limits) + 1)[:1])
         right.append(np.array([known]))
         if mu is not None and mu.any():
@@ -138,7 +162,7 @@ def _blocks(tables: Sequence[CostTable], sizes: Sequence[int]) -> list[_Block]:
     return [_Block(h, s) for h, s in stacks.items()]
 
 
-def _highs(model: Program, limits: FloatArray, far: Far, known: float, time_limit: float | None) -> Answer:
+def _highs(model: Program, limits: FloatArray, far: Far, known: float, time_limit: float | None, gap: float) -> Answer:
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import coo_array
 
@@ -197,7 +221,9 @@ def _highs(model: Program, limits: FloatArray, far: Far, known: float, time_limi
     unit = _ROW / span if span > 0 else 1.0
 
     binary = (np.arange(width) < start[-1]).astype(np.int64)
-    options: dict[str, float] = {"mip_rel_gap": 0.0}
+    # HiGHS takes the gap as a share of its own objective, from which the least of every group is taken off.
+    share = gap * min(abs(known) / (known - base), 1e3) if base < known < np.inf else gap
+    options: dict[str, float] = {"mip_rel_gap": share}
     if time_limit is not None:
         options["time_limit"] = max(time_limit, 1e-3)
     result = milp(goal * unit, integrality=binary, bounds=Bounds(0, upper), constraints=constraints, options=options)
@@ -222,4 +248,4 @@ def _nearness(model: Program, far: Far, width: int) -> FloatArray:
     flat = np.concatenate(apart, axis=1)
     rows[:, : flat.shape[1]] = far.least - flat
     reached = np.sum([a.min(axis=1) for a in apart], axis=0) < far.least
-    return rows[reached]
+    return np.asarray(rows[reached])

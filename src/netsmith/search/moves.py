@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.hardware.target import CostTable
+from netsmith.search.program import SLACK
 from netsmith.search.reduced import Reduced
 from netsmith.search.strategy import Designs, FloatArray
-
-#: Half of the tolerance of ``Problem.feasible``, so that what is feasible here is feasible there.
-_SLACK = 5e-10
 
 
 class _Table:
@@ -69,7 +67,7 @@ class Moves:
             finite = np.abs(table.unary[np.isfinite(table.unary)]).max(initial=0.0)
             self.scale[i] = abs(limit) or finite or 1.0
             self.tables.append(_Table(table, 1e4 * (self.scale[i] + finite + abs(table.fixed))))
-        self.excess_limit = (self.limits + _SLACK * np.abs(self.limits)) / self.scale
+        self.excess_limit = (self.limits + SLACK * np.abs(self.limits)) / self.scale
 
     def going_by(self, objective: CostTable) -> Moves:
         """The same with another estimate of the loss."""

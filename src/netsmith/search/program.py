@@ -17,7 +17,8 @@ from netsmith.hardware.target import CostTable, Factor
 from netsmith.search.reduced import canonical, restrict
 from netsmith.search.strategy import Designs, FloatArray
 
-_SLACK = 1e-9
+#: Half of the tolerance of ``Problem.feasible``, so that what the search room holds for feasible is feasible there.
+SLACK = 5e-10
 #: Differences below this share of a table's range are rounding.
 _NOISE = 1e-13
 #: Coupled variables become one if they have at most so many cells together, in steps of at most so many at once.
@@ -74,7 +75,7 @@ class Program:
         """Decisions in which each cell differs from each cut, ``(M, n)``, at most ``far.least``."""
         members = list(self.members[group])
         apart = (far.cuts[:, None, members] != self.cells[group]) @ far.weight[members]
-        return np.minimum(apart, far.least)
+        return np.asarray(np.minimum(apart, far.least))
 
 
 def program(tables: Sequence[CostTable], sizes: Designs) -> Program:
@@ -122,7 +123,7 @@ def prune(program: Program, weights: FloatArray, limits: FloatArray) -> Program:
                 for axis, r in enumerate(f.rows):
                     others = tuple(a for a in range(f.values.ndim) if a != axis)
                     least[r, : f.values.shape[axis]] += f.values.min(axis=others) - base
-            alive &= least <= limit + _SLACK * abs(limit)
+            alive &= least <= limit + 2 * SLACK * abs(limit)
         keep = [np.flatnonzero(alive[g, :n]) for g, n in enumerate(program.sizes)]
         done = all(len(k) == n for k, n in zip(keep, program.sizes, strict=True))
         if done:

@@ -16,6 +16,7 @@ Factory = Callable[..., Strategy]
 #: Built-in strategies as "module:class", imported when asked for.
 _BUILTIN = {
     "ddpg": "netsmith.search.ddpg_strategy:DdpgStrategy",
+    "evolution": "netsmith.search.evolution:Evolution",
     "exact": "netsmith.search.exact_strategy:Exact",
     "greedy": "netsmith.search.greedy:Greedy",
     "random": "netsmith.search.random:Random",

@@ -68,10 +68,11 @@ def relax(tables: Sequence[CostTable], limits: FloatArray, rounds: int = 60) -> 
     """
     terms = _terms(tables)
     fixed = np.array([t.fixed for t in tables])
-    span = max(bounds(tables[0])[1] - bounds(tables[0])[0], 1e-300)
+    low, high = bounds(tables[0])
+    span = (high - low) or 1.0
     slack = np.array([limit - bounds(t)[0] for t, limit in zip(tables[1:], limits, strict=True)])
-    size = np.maximum(np.abs(limits), np.array([np.abs(bounds(t)).max() for t in tables[1:]]))
-    top = span / np.maximum(slack, 1e-6 * np.maximum(size, 1e-300))  # no multiplier of one budget needs more
+    size = np.maximum(np.abs(limits), np.abs(slack))
+    top = span / np.maximum(slack, 1e-6 * np.where(size > 0, size, 1.0))  # no multiplier of one budget needs more
     best, at = -np.inf, np.zeros(len(limits))
     ask = np.concatenate([np.zeros((1, len(limits))), top * np.geomspace(1e-6, 1.0, 13)[:, None]])
     planes: list[FloatArray] = []
@@ -90,8 +91,9 @@ def relax(tables: Sequence[CostTable], limits: FloatArray, rounds: int = 60) -> 
             best, at = float(bound.max()), ask[bound.argmax()]
         if not len(limits):
             break
-        ceiling, target = _highest(np.concatenate(planes), top, span)
-        if ceiling - best <= 1e-9 * span + 1e-12 * abs(best):
+        close = 1e-7 * (best - low) + 1e-12 * span
+        ceiling, target = _highest(np.concatenate(planes), top, best, at, close)
+        if ceiling - best <= close:
             break
         ask = at + _STEPS[:, None] * (target - at)
     return best, at, np.unique(np.concatenate(met), axis=0)
@@ -116,16 +118,24 @@ def _terms(tables: Sequence[CostTable]) -> FloatArray:
     return terms
 
 
-def _highest(planes: FloatArray, top: FloatArray, span: float) -> tuple[float, FloatArray]:
-    """Where the lowest of all planes ``loss + mu excess`` is highest, ``0 <= mu <= 1000 top``, and how high."""
+def _highest(
+    planes: FloatArray, top: FloatArray, best: float, at: FloatArray, close: float
+) -> tuple[float, FloatArray]:
+    """Where the lowest of all planes ``loss + mu excess`` is highest, ``0 <= mu <= 1000 top``, and how high.
+
+    Solved around the best point known, in the units of what the planes next to it leave open: the solver's tolerance
+    is absolute, and the losses of choices that nobody would take are orders of magnitude above that.
+    """
     from scipy.optimize import linprog
 
-    base = planes[:, 0].min()
-    matrix = np.column_stack([np.ones(len(planes)), -planes[:, 1:] * top / span])
-    right = (planes[:, 0] - base) / span
+    above = planes[:, 0] + planes[:, 1:] @ at - best
+    unit = max(float(np.median(above)), close, 1e-300)
+    matrix = np.column_stack([np.ones(len(planes)), -planes[:, 1:] * (top / unit)])
+    size = np.abs(matrix).max(axis=1)
     cost = np.zeros(len(top) + 1)
     cost[0] = -1.0
-    result = linprog(cost, matrix, right, bounds=[(None, None), *[(0, 1e3)] * len(top)], method="highs")
+    limits = [(None, None), *[(-a, 1e3 - a) for a in at / top]]
+    result = linprog(cost, matrix / size[:, None], above / unit / size, bounds=limits, method="highs")
     if result.x is None:
-        return np.inf, np.zeros(len(top))
-    return float(result.x[0]) * span + base, np.asarray(result.x[1:]) * top
+        return best, at  # lost in rounding: what is there is a bound
+    return float(result.x[0]) * unit + best, np.maximum(at + np.asarray(result.x[1:]) * top, 0.0)
