@@ -19,7 +19,7 @@ import numpy as np
 from common import NETWORKS, Store, percent, table
 
 #: designs that each strategy may evaluate
-EVALUATIONS = {"uniform": 8, "random": 160, "evolution": 160, "ddpg": 320, "exact": 16}
+EVALUATIONS = {"uniform": 8, "random": 80, "evolution": 120, "ddpg": 320, "exact": 16}
 CALIBRATION = 256
 
 
@@ -88,7 +88,8 @@ class Case:
         from netsmith.training.score import evaluate
 
         data = self.subject.data
-        return evaluate(module, data.test, normalisation=data.normalisation)[0]
+        split = data.test.take(slice(0, self.args.test_images)) if self.args.test_images else data.test
+        return evaluate(module, split, normalisation=data.normalisation)[0]
 
 
 def problem_of(case: Case, target: str, cost: str, budget: float, loss: Any) -> Any:
@@ -172,6 +173,7 @@ def main() -> None:
     options.add_argument("--strategies", nargs="+", default=list(EVALUATIONS))
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options.add_argument("--images", type=int, default=256, help="of the search split, for every evaluation")
+    options.add_argument("--test-images", type=int, default=0, help="the first so many of the test split; 0 for all")
     options.add_argument("--tune", type=int, default=0, metavar="EPOCHS", help="train the kept designs")
     options.add_argument("--tune-images", type=int, default=0, help="of the train split; 0 for all")
     options.add_argument("--lr", type=float, default=0.01)
@@ -196,7 +198,7 @@ def fill(store: Store, args: Any, case: Case) -> None:
                 problem = problem_of(case, target, cost, budget, loss)
                 for strategy in args.strategies:
                     key = f"{case.network} {target} {cost} {budget:g} {strategy} s{case.seed}"
-                    settings = {"images": args.images, "evaluations": EVALUATIONS[strategy]}
+                    settings = {"images": args.images, "evaluations": EVALUATIONS[strategy], "test": args.test_images}
                     found = store.cell(key, settings, lambda s=strategy, p=problem: run(case, p, s))
                     if not args.tune or "design" not in found:
                         continue
@@ -224,7 +226,7 @@ def write(store: Store, args: Any) -> None:
                     lines += ["", f"### {network}, {target}, {cost}", "", *table(head, rows)]
     given = {n: store.cells[f"given {n}"]["value"] for n in args.networks if f"given {n}" in store.cells}
     notes = [
-        "Test accuracy of the networks as given, in floating point: "
+        f"Test accuracy: {args.test_images or 'all'} images of the test split; of the networks as given, in floats: "
         + ", ".join(f"{n} {percent(v)}" for n, v in given.items()) + ".",
         "Median over seeds, least to greatest in brackets. Divergence: mean KL divergence of the outputs from those of "
         f"the network as given, {args.images} images of the search split, nats. Evaluations are designs that were run "
