@@ -8,7 +8,8 @@ import pytest
 from netsmith.errors import InputError
 from netsmith.hardware.calibrate import fit
 from netsmith.hardware.keys import BLOCKED, ENTRY, MIXED, PLAIN, Key, keys_of, unique_keys
-from netsmith.hardware.microbench import _count, _optimised, measure, quiet, replicate
+from netsmith.hardware.microbench import _count, _optimised, measure, replicate
+from netsmith.hardware.timing import quiet
 from netsmith.network.layers import ACTIVATION, ACTIVATIONS, KIND, KINDS, MAPS, LayerTable
 from netsmith.network.layers import MIXED as MIXED_LAYOUT
 from netsmith.network.layers import PLAIN as PLAIN_LAYOUT

@@ -9,8 +9,8 @@ import numpy as np
 from netsmith.hardware.calibration import Calibration
 from netsmith.hardware.fragments import OPSET, Fragments
 from netsmith.hardware.keys import BLOCKED, ENTRY, PLAIN, Key
-from netsmith.hardware.microbench import FloatArray, measure
-from netsmith.hardware.timing import time_models
+from netsmith.hardware.microbench import measure
+from netsmith.hardware.timing import FloatArray, time_models
 from netsmith.network.layers import ACTIVATION, KIND
 
 #: (channels, size) of each stage: maps and weights from a few to hundreds of KB.

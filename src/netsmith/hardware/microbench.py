@@ -17,20 +17,21 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netsmith.errors import InputError
 from netsmith.hardware.fragments import OPSET, Fragments, bare_depthwise
 from netsmith.hardware.keys import BARE, BLOCKED, ENTRY, MIXED, Key, describe
-from netsmith.hardware.timing import make_session
+from netsmith.hardware.timing import make_session, quiet
 from netsmith.network.layers import COMPUTE_KINDS, KIND, KINDS
 
-FloatArray = NDArray[np.float64]
+#: The way in which layers are measured. Times of different ways are not mixed in one table: raise it with every change
+#: of this module, the fragments or the calibration that changes what a time means.
+METHOD = 2
+_CONVS = ("Conv", "FusedConv", "QLinearConv")  # blocked or dense with anything fused, plain with an activation, integer
 _BORDERS = ("ReorderInput", "ReorderOutput", "Transpose")
 _CHUNK = 48
 _SPAN_S = 200e-6  # copies of a layer last about this long together
 _LARGE_BYTES, _STREAM_BYTES = 2.5e5, 1.6e7
-_BLOCKS = 4  # a campaign is cut into blocks; the least disturbed one counts
 
 #: Measured in every chunk: its changes are the machine's, not the layers'.
 CONTROL = Key(KIND["conv"], 32, 32, 3, 3, 1, 1, 16, 16, 16, 16, 1, 32, BARE)
@@ -318,21 +319,6 @@ def _produced(key: Key) -> list[tuple[int, int, int]]:
     return [shape, shape] if kind == "add" and key.context == BLOCKED else [shape]
 
 
-def quiet(x: FloatArray) -> float:
-    """Lowest over blocks of the mean between the 10th and the 50th percentile.
-
-    Neighbours on the machine only ever make a run slower, so the upper half is theirs; averaging rather than taking one
-    percentile evens out chance.
-    """
-    return min(_lower(b) for b in np.array_split(x, min(_BLOCKS, max(1, len(x) // 8))))
-
-
-def _lower(x: FloatArray) -> float:
-    ordered = np.sort(x)
-    low, high = len(ordered) // 10, max(len(ordered) // 10 + 1, len(ordered) // 2)
-    return float(ordered[low:high].mean())
-
-
 def _alter(tensor: Any, number: int) -> None:
     """Make a copy's weights differ in one bit or so: the runtime stores packed weights of equal content once."""
     if tensor.raw_data and len(tensor.dims) > 1:
@@ -344,7 +330,7 @@ def _count(graph: Any, parts: Fragments, i: int, key: Key) -> tuple[list[str], l
     made_by = {o: n for n in graph.node for o in n.output}
     sink = next(n for n in graph.node if n.name == parts.sinks[i])
     ordered = _ancestors(sink, graph, made_by)
-    convs = [n for n in ordered if n.op_type in ("Conv", "QLinearConv")]
+    convs = [n for n in ordered if n.op_type in _CONVS]
     first = last = None
     producers: list[Any] = []
     if parts.producers[i]:

@@ -15,7 +15,7 @@ from netsmith.hardware import table_file
 from netsmith.hardware.calibration import Calibration
 from netsmith.hardware.interpolation import Interpolation, Row
 from netsmith.hardware.keys import IntArray, Key, as_key, describe, keys_of
-from netsmith.hardware.microbench import Entry
+from netsmith.hardware.microbench import METHOD, Entry
 from netsmith.hardware.table_keys import FREE, Schema, describe_row
 from netsmith.network.layers import LayerTable
 
@@ -33,6 +33,7 @@ class LatencyTable:
         columns: of the keys; those of :class:`Key`, or those that a user's table has.
         names: layer names of a table that has the column "name".
         batch: samples in a run.
+        method: the way in which netsmith measured it (``microbench.METHOD``); a user's table has no meaning for it.
     """
 
     target: str
@@ -46,6 +47,7 @@ class LatencyTable:
     columns: tuple[str, ...] = Key._fields
     names: tuple[str, ...] = ()
     batch: int = 1
+    method: int = METHOD
     _made: tuple[int, Schema, Interpolation] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
