@@ -44,6 +44,16 @@ def test_convolutions_run_in_the_variant_of_a_whole_network() -> None:
     assert sorted(found[5]) == ["QLinearConv", "QuantizeLinear", "Transpose"]
 
 
+def test_a_grouped_convolution_pays_for_leaving_the_blocked_layout() -> None:
+    base = key("conv", 24, 24, 16, 16, 3, context=BLOCKED)
+    grouped, rectified, deep = operators(
+        base._replace(groups=6), base._replace(groups=6, activation=ACTIVATION["relu"]), base._replace(groups=24)
+    )
+    assert grouped == ["ReorderOutput", "Conv", "ReorderInput"]
+    assert rectified == ["ReorderOutput", "FusedConv", "ReorderInput"]
+    assert deep == ["Conv"]  # its channels are padded to whole blocks
+
+
 def test_an_addition_is_fused_integer_or_out_of_layout() -> None:
     found = operators(
         key("add", 16, 16, 16, 16, activation="relu", context=BLOCKED),
@@ -163,8 +173,8 @@ def test_copies_are_added_with_weights_of_their_own() -> None:
     )
     assert len(with_three.node) == len(plain.node) + 3
     assert (
-        len({n.input[1] for n in with_three.node if n.op_type == "Conv"}) == 5
-    )  # the producer, the layer, three copies
+        len({n.input[1] for n in with_three.node if n.op_type == "Conv"}) == 6
+    )  # the producer, the layer, three copies, the consumer
     assert {n.input[0] for n in with_three.node if n.name.startswith(counted[0])} == {
         n.input[0] for n in plain.node if n.name == counted[0]
     }
