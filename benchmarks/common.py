@@ -165,7 +165,8 @@ def time_interleaved(models: Mapping[str, str | Path], threads: int, seconds: fl
     """Time ONNX files round by round in one session; ratios are to the first one.
 
     Returns:
-        Name -> median and interquartile range in ms, ratio with its 95 % interval, rounds, size of the file.
+        Name -> median, undisturbed time and interquartile range in ms, ratio with its 95 % interval, rounds, size of
+        the file.
     """
     from netsmith.hardware.measured.timing import time_models
 
@@ -173,7 +174,8 @@ def time_interleaved(models: Mapping[str, str | Path], threads: int, seconds: fl
     timed = time_models({k: Path(v) for k, v in models.items()}, threads=threads, seconds=seconds, seed=seed)
     return {
         k: {
-            "ms": t.median_s * 1e3, "iqr_ms": t.iqr_s * 1e3, "ratio": t.ratio, "ratio_ci": list(t.ratio_ci),
+            "ms": t.median_s * 1e3, "quiet_ms": t.quiet_s * 1e3, "iqr_ms": t.iqr_s * 1e3,
+            "ratio": t.ratio, "ratio_ci": list(t.ratio_ci),
             "rounds": t.n, "bytes": Path(models[k]).stat().st_size, "load": load,
         }
         for k, t in timed.items()

@@ -14,7 +14,7 @@ from netsmith.errors import InputError
 from netsmith.hardware import get_target, target_names
 from netsmith.hardware.measured.calibrate import chain, chain_keys
 from netsmith.hardware.measured.cpu import CpuTarget
-from netsmith.hardware.measured.microbench import Entry
+from netsmith.hardware.measured.microbench import METHOD, Entry
 from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.keys import Key, keys_of, unique_keys
@@ -118,6 +118,22 @@ def test_measures_once_and_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         again.cost(table.replace(c_out=48))
     by_file = get_target(f"table:{target.path}")
     assert by_file.name == "table" and (by_file.cost(table).latency_s == first.latency_s).all()
+
+
+def test_a_cached_table_of_another_method_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETSMITH_CACHE", str(tmp_path))
+    table = small_table()
+    old = CpuTarget()
+    fill(old, table)
+    old.table.calibration, old.table.method = CALIBRATION, METHOD - 1
+    old.table.save(old.path)
+    target = CpuTarget(seconds_per_key=0.001)
+    target.table.calibration = CALIBRATION
+    assert target.missing(table) == 5 and target.prepare(table) == 5
+    assert CpuTarget().table.method == METHOD and CpuTarget().missing(table) == 0
+    old.table.save(old.path)
+    with pytest.raises(InputError, match="another way"):
+        CpuTarget(path=old.path)
 
 
 def test_concurrent_processes_keep_each_others_rows(tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ def test_measure_here_is_target_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     def measured(keys: list[Key], **_: object) -> microbench.Campaign:
         asked.extend(keys)
-        return microbench.Campaign({k: Entry(1e-6, 0.0, 10, 1) for k in keys}, (1e-6,), 0.0)
+        return microbench.Campaign({k: Entry(1e-6, 0.0, 10, 1) for k in keys}, ((1e-6, 1e-6),), 0.0)
 
     monkeypatch.setattr(microbench, "measure", measured)
     monkeypatch.setattr(calibrate, "calibrate", lambda threads: Calibration((1.0, 1.0), 0.0, 0.0))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from netsmith.errors import InputError
-from netsmith.hardware.measured.microbench import Entry
+from netsmith.hardware.measured.microbench import METHOD, Entry
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.keys import BLOCKED, Key
 from netsmith.hardware.table.latency import LatencyTable
@@ -77,6 +77,21 @@ def test_another_device_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
         LatencyTable.load(tmp_path / "t.json")
+
+
+def test_times_of_another_way_of_measuring_are_not_mixed_in(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    make({conv(16, 16): 1e-5}).save(path)
+    record = json.loads(path.read_text())
+    assert record["method"] == METHOD
+    for method in (METHOD - 1, METHOD + 1):
+        path.write_text(json.dumps(record | {"method": method}))
+        with pytest.raises(InputError, match=f"another way \\(method {method}, not {METHOD}\\).*measure again"):
+            LatencyTable.load(path, "abc")
+        assert LatencyTable.load(path).method == method  # only read, not added to
+    del record["method"]  # the first way had no number
+    path.write_text(json.dumps(record))
+    assert LatencyTable.load(path).method == 1
 
 
 def test_missing_key_raises_unless_interpolation_is_on() -> None:

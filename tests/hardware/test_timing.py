@@ -13,7 +13,7 @@ import pytest
 from netsmith.errors import InputError
 from netsmith.hardware.measured.calibrate import chain
 from netsmith.hardware.measured.profiling import optimised_model, profile_nodes
-from netsmith.hardware.measured.timing import Timing, ratio, time_callables, time_models
+from netsmith.hardware.measured.timing import Timing, quiet, ratio, time_callables, time_models
 
 
 def test_a_sleep_of_known_length_is_measured_within_five_percent() -> None:
@@ -50,6 +50,27 @@ def test_order_is_random_but_rounds_are_complete_and_the_collector_comes_back() 
     firsts = {runs[i] for i in range(0, len(runs), 6)}
     assert firsts == set("abc")
     assert not any(enabled[9:]) and gc.isenabled()
+
+
+def test_a_model_settles_before_it_is_timed() -> None:
+    """The first runs behind another model are slow; what is timed is how it runs when it runs on."""
+    runs: list[str] = []
+
+    def run(name: str) -> None:
+        behind = len(runs) >= 3 and set(runs[-3:]) == {name}
+        runs.append(name)
+        time.sleep(0.002 if behind else 0.006)
+
+    timings = time_callables({n: partial(run, n) for n in "ab"}, seconds=0, min_rounds=12, warmup=12)
+    assert all(t.quiet_s < 0.004 for t in timings.values())
+    alone = len(runs)
+    time_callables({"c": partial(run, "c")}, seconds=0, min_rounds=5, warmup=12)
+    assert len(runs) - alone == 12 + 5  # nothing to settle after
+
+
+def test_quiet_is_the_statistic_of_layers_and_networks() -> None:
+    timing = time_callables({"a": lambda: time.sleep(0.001)}, seconds=0, min_rounds=32, warmup=3)["a"]
+    assert timing.quiet_s == quiet(np.asarray(timing.samples)) <= timing.median_s
 
 
 def test_deeper_network_takes_longer_and_integer_kernels_are_seen() -> None:

@@ -70,7 +70,7 @@ def measure_sensitivity(
 
     if measure not in MEASURES:
         raise InputError(
-            f"unknown sensitivity {measure!r}{did_you_mean(measure, MEASURES)}; known: {', '.join(MEASURES)}"
+            f"unknown sensitivity {measure!r}{did_you_mean(measure, list(MEASURES))}; known: {', '.join(MEASURES)}"
         )
     start = perf_counter()
     choices = candidates.choices

@@ -56,7 +56,8 @@ def _sum_of_products(a: torch.Tensor, b: torch.Tensor, like: torch.Tensor) -> to
     flat = [t.contiguous(memory_format=layout or torch.contiguous_format) for t in (a, b)]
     rows = [t.permute(0, 2, 3, 1).reshape(len(t), -1) if layout else t.reshape(len(t), -1) for t in flat]
     # a dot product an image: one long sum in single precision would lose the small terms
-    return torch.linalg.vecdot(*rows).sum().reshape(like.shape)
+    total: torch.Tensor = torch.linalg.vecdot(*rows).sum()
+    return total.reshape(like.shape)
 
 
 class _LearnedClip(torch.autograd.Function):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from netsmith.hardware.measured.fragments import OPSET, Fragments
-from netsmith.hardware.measured.microbench import FloatArray, measure
-from netsmith.hardware.measured.timing import time_models
+from netsmith.hardware.measured.microbench import measure
+from netsmith.hardware.measured.timing import FloatArray, time_models
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.keys import BLOCKED, ENTRY, PLAIN, Key
 from netsmith.network.layers import ACTIVATION, KIND

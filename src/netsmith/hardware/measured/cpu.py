@@ -146,8 +146,9 @@ class CpuTarget:
                 self.table.calibration = calibrate(self.threads)
             if wanted:
                 campaign = measure(
-                    wanted, threads=self.threads, seconds_per_key=self.seconds_per_key, progress=progress
-                )
+                    wanted, threads=self.threads, seconds_per_key=self.seconds_per_key, progress=progress,
+                    steady=[pair for c in self.table.campaigns for pair in c["control_s"]],  # type: ignore[attr-defined]
+                )  # fmt: skip
                 self.table.entries.update(campaign.entries)
                 self.table.campaigns.append({
                     "date": datetime.now(UTC).isoformat(timespec="seconds"), "keys": len(wanted),

@@ -1,8 +1,9 @@
 """A key as a few ONNX nodes: the layer as it stands in a network, between a source and a sink that are not counted.
 
 Floating point convolutions run in a blocked layout. A layer between convolutions therefore stands behind a cheap
-depthwise convolution (`prod`), and glue stands before one too (`cons`), so that the runtime picks the same kernels,
-fusions and reorders as inside a network.
+depthwise convolution (`prod`) and before one too (`cons`), so that the runtime picks the same kernels, fusions and
+reorders as inside a network. A grouped convolution, for one, has no blocked kernel unless its groups fill the blocks,
+and pays for leaving the layout and for coming back.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class Fragments:
         xs, produced = self.prepared(key)
         y, rank = self._layer(kind, key, xs, integer)
         y = self._activation(ACTIVATIONS[key.activation], y) if kind != "activation" else y
-        consumes = self.closes and key.context in (BLOCKED, MIXED) and not integer and kind != "conv" and key.h_out > 1
+        consumes = self.closes and key.context in (BLOCKED, MIXED) and not integer and key.h_out > 1
         if consumes:
             y = self.depthwise(y, key.c_out)
         out_integer = kind == "quantize" or (integer and kind != "dequantize")

@@ -17,23 +17,28 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netsmith.errors import InputError
 from netsmith.hardware.measured.fragments import OPSET, Fragments, bare_depthwise
-from netsmith.hardware.measured.timing import make_session
+from netsmith.hardware.measured.timing import make_session, quiet
 from netsmith.hardware.table.keys import BARE, BLOCKED, ENTRY, MIXED, Key, describe
 from netsmith.network.layers import COMPUTE_KINDS, KIND, KINDS
 
-FloatArray = NDArray[np.float64]
+#: The way in which layers are measured. Times of different ways are not mixed in one table: raise it with every change
+#: of this module, the fragments or the calibration that changes what a time means.
+METHOD = 2
+_CONVS = ("Conv", "FusedConv", "QLinearConv")  # blocked or dense with anything fused, plain with an activation, integer
 _BORDERS = ("ReorderInput", "ReorderOutput", "Transpose")
 _CHUNK = 48
 _SPAN_S = 200e-6  # copies of a layer last about this long together
 _LARGE_BYTES, _STREAM_BYTES = 2.5e5, 1.6e7
-_BLOCKS = 4  # a campaign is cut into blocks; the least disturbed one counts
 
 #: Measured in every chunk: its changes are the machine's, not the layers'.
 CONTROL = Key(KIND["conv"], 32, 32, 3, 3, 1, 1, 16, 16, 16, 16, 1, 32, BARE)
+#: The same for memory: its weights come from the outer cache, as those of a network do. A neighbour that fills that
+#: cache makes such layers slower by half for seconds on end, and :data:`CONTROL` by nothing.
+STREAM = Key(KIND["conv"], 512, 512, 1, 1, 1, 1, 2, 2, 2, 2, 1, 32, BARE)
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -57,16 +62,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Campaign:
-    """Measured layers, and the control layer's time in each chunk."""
+    """Measured layers, and the times of the control layers, :data:`CONTROL` and :data:`STREAM`, in each chunk."""
 
     entries: dict[Key, Entry]
-    control_s: tuple[float, ...]
+    control_s: tuple[tuple[float, float], ...]
     seconds: float
 
     @property
     def drift(self) -> float:
-        """Largest over smallest time of the control layer, minus 1."""
-        return max(self.control_s) / min(self.control_s) - 1 if self.control_s else 0.0
+        """Largest over smallest time of a control layer, minus 1; the larger of the two."""
+        return max((max(c) / min(c) - 1 for c in zip(*self.control_s, strict=True)), default=0.0)
 
 
 def measure(
@@ -77,7 +82,8 @@ def measure(
     min_rounds: int = 16,
     max_rounds: int = 200,
     seed: int = 0,
-    max_drift: float = 0.2,
+    max_drift: float = 0.3,
+    steady: Iterable[tuple[float, float]] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Campaign:
     """Time every distinct key.
@@ -86,8 +92,9 @@ def measure(
         keys: what to time.
         threads: intra-operator threads.
         seconds_per_key: aimed time; the number of rounds follows from it, within ``min_rounds`` and ``max_rounds``.
-        max_drift: a chunk whose control layer is slower than the fastest one seen by more than this is repeated, twice
-            at most; each layer's least disturbed time counts.
+        max_drift: a chunk one of whose control layers is slower than the fastest seen by more than this is repeated
+            after the others, twice at most; each layer's least disturbed time counts.
+        steady: times of the control layers in earlier campaigns on this machine.
         progress: called with (done, all).
 
     Raises:
@@ -96,23 +103,27 @@ def measure(
     start = perf_counter()
     wanted = list(dict.fromkeys(keys))
     entries: dict[Key, Entry] = {}
-    controls: list[float] = []
+    controls: list[tuple[float, float]] = []
     # interleaved, so that a chunk mixes large layers and small
     count = -(-len(wanted) // _CHUNK)
-    done = 0
-    for chunk in (wanted[i::count] for i in range(count)):
-        for _ in range(3):
+    pending = [wanted[i::count] for i in range(count)]
+    known = list(steady)
+    for _ in range(_ATTEMPTS):
+        seen_s = []
+        for chunk in pending:
             measured = _chunk(chunk, threads, seconds_per_key, (min_rounds, max_rounds), seed)
-            controls.append(measured[CONTROL].seconds)
+            seen_s.append((measured[CONTROL].seconds, measured[STREAM].seconds))
             for key in chunk:
                 seen = entries.get(key)
                 if seen is None or measured[key].seconds < seen.seconds:
                     entries[key] = measured[key]
-            if controls[-1] <= min(controls) * (1 + max_drift):
-                break
-        done += len(chunk)
-        if progress is not None:
-            progress(done, len(wanted))
+            if progress is not None:
+                progress(len(entries), len(wanted))
+        controls += seen_s
+        least = np.min([*known, *controls], axis=0) if pending else 0.0
+        pending = [c for c, s in zip(pending, seen_s, strict=True) if (np.array(s) > least * (1 + max_drift)).any()]
+        if not pending:
+            break
     return Campaign(entries, tuple(controls), perf_counter() - start)
 
 
@@ -148,7 +159,7 @@ def _chunk(
     keys: list[Key], threads: int, seconds_per_key: float, rounds: tuple[int, int], seed: int
 ) -> dict[Key, Entry]:
     bases = [bare_depthwise(*s) for k in keys for s in _produced(k)]
-    every = list(dict.fromkeys([CONTROL, *bases, *keys]))
+    every = list(dict.fromkeys([CONTROL, STREAM, *bases, *keys]))
     model, parts = _optimised(every, threads, seed)
     rng = np.random.default_rng(seed)
     pairs = {k: p for i, k in enumerate(every) if (p := _pair(model, parts, i, k, threads, rng)) is not None}
@@ -318,21 +329,6 @@ def _produced(key: Key) -> list[tuple[int, int, int]]:
     return [shape, shape] if kind == "add" and key.context == BLOCKED else [shape]
 
 
-def quiet(x: FloatArray) -> float:
-    """Lowest over blocks of the mean between the 10th and the 50th percentile.
-
-    Neighbours on the machine only ever make a run slower, so the upper half is theirs; averaging rather than taking one
-    percentile evens out chance.
-    """
-    return min(_lower(b) for b in np.array_split(x, min(_BLOCKS, max(1, len(x) // 8))))
-
-
-def _lower(x: FloatArray) -> float:
-    ordered = np.sort(x)
-    low, high = len(ordered) // 10, max(len(ordered) // 10 + 1, len(ordered) // 2)
-    return float(ordered[low:high].mean())
-
-
 def _alter(tensor: Any, number: int) -> None:
     """Make a copy's weights differ in one bit or so: the runtime stores packed weights of equal content once."""
     if tensor.raw_data and len(tensor.dims) > 1:
@@ -344,7 +340,7 @@ def _count(graph: Any, parts: Fragments, i: int, key: Key) -> tuple[list[str], l
     made_by = {o: n for n in graph.node for o in n.output}
     sink = next(n for n in graph.node if n.name == parts.sinks[i])
     ordered = _ancestors(sink, graph, made_by)
-    convs = [n for n in ordered if n.op_type in ("Conv", "QLinearConv")]
+    convs = [n for n in ordered if n.op_type in _CONVS]
     first = last = None
     producers: list[Any] = []
     if parts.producers[i]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from netsmith.errors import InputError
-from netsmith.hardware.measured.microbench import Entry
+from netsmith.hardware.measured.microbench import METHOD, Entry
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.columns import COLUMNS
 from netsmith.hardware.table.interpolation import Row
@@ -31,7 +31,7 @@ def save(path: Path, fields: Mapping[str, Any]) -> None:
     calibration = fields["calibration"]
     record: dict[str, Any] = {
         "format": FORMAT, "unit": "seconds", "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        **{k: fields[k] for k in ("target", "threads", "batch", "fingerprint", "campaigns")},
+        **{k: fields[k] for k in ("target", "threads", "batch", "fingerprint", "campaigns", "method")},
         "device": dict(fields["device"]), "calibration": None if calibration is None else vars(calibration),
         "columns": list(fields["columns"]), "rows": [list(k) for k in entries],
         "seconds": [e.seconds for e in entries.values()],
@@ -72,6 +72,12 @@ def load(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
             f"{path} was measured on another device or runtime ({device}, {record['fingerprint']}), not on this "
             f"one ({fingerprint}); measure again here"
         )
+    method = record.get("method", 1)
+    if fingerprint is not None and method != METHOD:
+        raise InputError(
+            f"{path} was measured in another way (method {method}, not {METHOD}), and times of both cannot be mixed; "
+            "measure again"
+        )
     try:
         names = tuple(str(n) for n in record.get("names", ()))
         columns = tuple(record["columns"])
@@ -82,6 +88,7 @@ def load(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
             "device": record["device"], "entries": _entries(record, columns, names),
             "calibration": _calibration(record["calibration"]), "campaigns": list(record["campaigns"]),
             "columns": columns, "names": names, "batch": int(record["batch"]),
+            "method": int(method),
         }  # fmt: skip
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(f"{path} is a damaged latency table: {error}; measure again") from error

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.errors import InputError
-from netsmith.hardware.measured.microbench import Entry
+from netsmith.hardware.measured.microbench import METHOD, Entry
 from netsmith.hardware.table import file
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.columns import FREE, Schema, describe_row
@@ -33,6 +33,7 @@ class LatencyTable:
         columns: of the keys; those of :class:`Key`, or those that a user's table has.
         names: layer names of a table that has the column "name".
         batch: samples in a run.
+        method: the way in which netsmith measured it (``microbench.METHOD``); a user's table has no meaning for it.
     """
 
     target: str
@@ -46,6 +47,7 @@ class LatencyTable:
     columns: tuple[str, ...] = Key._fields
     names: tuple[str, ...] = ()
     batch: int = 1
+    method: int = METHOD
     _made: tuple[int, Schema, Interpolation] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
