@@ -55,12 +55,15 @@ def linear(low: float, high: float, count: int = 5) -> Scale:
 
 
 def log(values: Sequence[float]) -> Scale:
-    """A logarithmic scale over positive values, with a tick at every power of ten (or every other, ...)."""
+    """A logarithmic scale over positive values, with ticks at powers of ten, or at 1, 2 and 5 times these if few."""
     low, high = (math.log10(v) for v in (min(values), max(values)))
     pad = max((high - low) * 0.05, 0.05)
     low, high = low - pad, high + pad
     step = math.ceil((high - low) / 6)
     ticks = [10.0**p for p in range(math.ceil(low), math.floor(high) + 1, step)]
+    if len(ticks) < 3:
+        powers = range(math.floor(low), math.floor(high) + 1)
+        ticks = [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= math.log10(m * 10.0**p) <= high]
     return Scale(lambda v: (math.log10(max(v, 1e-300)) - low) / (high - low), ticks, 10.0**low, 10.0**high)
 
 
@@ -107,11 +110,11 @@ def scatter(
     for t in x.ticks:
         sx = at(t, y.low)[0]
         out.append(f'<line class="grid" x1="{sx}" x2="{sx}" y1="{_TOP}" y2="{bottom}"/>')
-        out.append(f'<text class="tick" x="{sx}" y="{bottom + 17}" text-anchor="middle">{_number(t)}</text>')
+        out.append(f'<text class="tick" x="{sx}" y="{bottom + 17}" text-anchor="middle">{tick_text(t)}</text>')
     for t in y.ticks:
         sy = at(x.low, t)[1]
         out.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{sy}" y2="{sy}"/>')
-        out.append(f'<text class="tick" x="{_LEFT - 7}" y="{sy + 4}" text-anchor="end">{_number(t)}</text>')
+        out.append(f'<text class="tick" x="{_LEFT - 7}" y="{sy + 4}" text-anchor="end">{tick_text(t)}</text>')
     middle = (_TOP + bottom) / 2
     out.append(
         f'<text class="axis" x="{(_LEFT + right) / 2}" y="{_H - 8}" text-anchor="middle">{escape(x_label)}</text>'
@@ -161,5 +164,6 @@ def _nice(step: float) -> float:
     return float(next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= step * (1 - 1e-9)))
 
 
-def _number(value: float) -> str:
+def tick_text(value: float) -> str:
+    """A number at an axis."""
     return f"{value:.4g}".replace("e+0", "e").replace("e+", "e").replace("-", "−") if value else "0"
