@@ -37,9 +37,9 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     Optional are ``layers`` in the order of execution, of ``{"name", "kind", "kernel", "choice", "latency_s", "macs"}``
     with costs as ``{"before", "after"}`` and choices as ``{"width", "of", "bits", "a_bits", "stored_bits", "pinned"}``:
     bits of weights and of the input (the same if ``a_bits`` is absent), what both take in ``model.onnx`` (more than
-    their bits where these are simulated), and whether there was no choice of them. A removed layer has width and bits 0.
-    ``fidelity`` of ``{"predicted_s", "measured_s"}``; ``trials`` of ``{"strategy",
-    "latency_s"}`` and ``accuracy`` or ``loss``, perhaps ``energy_j``, with the flags ``measured`` and ``chosen``.
+    their bits where these are simulated), and whether there was no choice of them. A removed layer has width and bits
+    0. ``fidelity`` is of ``{"predicted_s", "measured_s"}``; ``trials`` of ``{"strategy", "latency_s"}``, ``accuracy``
+    or ``loss``, perhaps ``energy_j``, and the flags ``measured`` and ``chosen``.
 
     Raises:
         InputError: names the field at fault.

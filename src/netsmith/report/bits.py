@@ -47,6 +47,7 @@ def bits_plot(summary: Mapping[str, Any]) -> dict[str, Any] | None:
         "plot": _draw(columns),
         "legend": [(k, colour, kinds.count(k)) for k, colour in _COLOURS.items() if k in kinds],
         "pinned": any(c.pinned for c in columns if c.bits), "intensity": any(c.intensity for c in columns),
+        "floats": any(max(c.bits) > _FLOAT for c in columns if c.bits),
         "ridge": any(c.ridge for c in columns if c.intensity),
     }  # fmt: skip
 
@@ -114,7 +115,7 @@ def _draw(columns: Sequence[Column]) -> Markup:
             out += _bars(column, x + band / 2, min(band * 0.72, 44.0), zero, unit, most)
         if scale and column.intensity:
             out += _dot(column, x, band, top, scale)
-        out.append(_name(column.name, x + band / 2, bottom + 10) + "</g>")
+        out.append(_name(column, x + band / 2, bottom + 10) + "</g>")
     out.append(f'<line class="zero" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{zero:.1f}" y2="{zero:.1f}"/>')
     return Markup("".join(out) + "</svg>")  # every text in it went through escape()
 
@@ -124,7 +125,7 @@ def _bars(column: Column, x: float, wide: float, zero: float, unit: float, most:
     out = []
     for bits, sign in zip(column.bits, (-1, 1), strict=True):
         long = unit * (bits if bits <= _FLOAT else most + 0.5)
-        kind = "bar-pinned" if column.pinned else "bar"
+        kind = "pinned" if column.pinned else "chosen-bits"
         out.append(
             f'<rect class="{kind}" x="{x - wide / 2:.1f}" y="{zero - long if sign < 0 else zero:.1f}" '
             f'width="{wide:.1f}" height="{long:.1f}"/>'
@@ -157,9 +158,10 @@ def _title(text: str, y: float) -> str:
     )
 
 
-def _name(name: str, x: float, y: float) -> str:
+def _name(column: Column, x: float, y: float) -> str:
+    name, kind = column.name, "name" if column.bits else "name gone"
     short = name if len(name) <= _NAME else f"{name[: _NAME // 2 - 1]}…{name[-_NAME // 2 :]}"
     return (
-        f'<text class="name" transform="rotate(-90 {x + 4:.1f} {y:.1f})" x="{x + 4:.1f}" y="{y:.1f}" '
+        f'<text class="{kind}" transform="rotate(-90 {x + 4:.1f} {y:.1f})" x="{x + 4:.1f}" y="{y:.1f}" '
         f'text-anchor="end">{escape(short)}</text>'
     )

@@ -98,7 +98,8 @@ def scatter(
         title: for those who cannot see it.
         diagonal: draw where both axes are equal.
         limit: a vertical line at this x, and its name.
-        lines: names and points of polygonal lines; the name stands at the last point.
+        lines: names and points of polygonal lines; the name stands at the last point, above or below the line, or
+            only in the text that a pointer shows if there is room for it at neither side.
     """
 
     def at(px: float, py: float) -> tuple[float, float]:
@@ -134,11 +135,16 @@ def scatter(
         out.append(
             f'<text class="limit-name" x="{sx + dx}" y="{_TOP + 11}" text-anchor="{side}">{escape(limit[1])}</text>'
         )
+    ends, taken = [at(*points[-1])[1] for _, points in lines], list[float]()
     for name, points in lines:
         path = " ".join(f"{px},{py}" for px, py in (at(*p) for p in points))
         px, py = at(*points[-1])
-        out.append(f'<polyline class="roof" points="{path}"/>')
-        out.append(f'<text class="roof-name" x="{px - 4}" y="{py - 5}" text-anchor="end">{escape(name)}</text>')
+        out.append(f'<polyline class="roof" points="{path}"><title>{escape(name)}</title></polyline>')
+        others = taken + [y for y in ends if abs(y - py) > 0.5]
+        room = next((y for y in (py - 9.5, py + 9.5) if all(abs(y - other) > 11 for other in others)), None)
+        if room is not None:
+            taken.append(room)
+            out.append(f'<text class="roof-name" x="{px - 4}" y="{room + 4.5}" text-anchor="end">{escape(name)}</text>')
     for s in series:
         out.append(f'<g class="c{s.colour}">')
         for p in _thin(s.points):

@@ -122,8 +122,8 @@ def headline(summary: Mapping[str, Any]) -> str:
         against = _against(summary)
         parts.append(
             " and ".join(predicted) + (f" against the network at {against}" if against else "")
-            + f", as predicted for {summary.get('target') or 'the target'}"
-            + (", simulated" if summary.get("simulated") else "")
+            + f", predicted for {summary.get('target') or 'the target'}"
+            + (" (simulated)" if summary.get("simulated") else "")
         )  # fmt: skip
     if a["accuracy"] is not None and b["accuracy"] is not None:
         points = (b["accuracy"] - a["accuracy"]) * 100

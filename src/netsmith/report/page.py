@@ -49,8 +49,9 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         rows=before_after(summary), notes=notes(summary), budgets=budget_rows(summary), trade_off=_trade_off(summary),
         fidelity=_fidelity(summary), roofline=roofline_plot(summary.get("roofline")),
         bits=bits_plot(summary), modelled=bool(summary.get("simulated")), layers=_layers(summary),
-        simulated_note=simulated_note(summary.get("layers") or []), frozen=_frozen(summary), facts=_facts(summary, config),
-        versions=summary["versions"], command=command(summary, config), run=summary["run"],
+        simulated_note=simulated_note(summary.get("layers") or []), frozen=_frozen(summary),
+        facts=_facts(summary, config), versions=summary["versions"],
+        command=command(summary, config), run=summary["run"],
     )  # fmt: skip
 
 
@@ -93,8 +94,10 @@ def _trade_off(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     pad = (max(xs) - min(xs)) * 0.05
     plot = scatter(
         series, linear(min(xs) - pad, max(xs) + pad), wide([p.y for p in every]),
-        x_label=f"{cost}{', predicted' if modelled else ''}, {unit}", y_label="accuracy, %" if by_accuracy else "estimated loss (less is better)",
-        title=f"{cost.capitalize()} and accuracy of every trial", limit=None if limit is None else (limit * scale, "budget"),
+        x_label=f"{cost}{', predicted' if modelled else ''}, {unit}",
+        y_label="accuracy, %" if by_accuracy else "estimated loss (less is better)",
+        title=f"{cost.capitalize()} and accuracy of every trial",
+        limit=None if limit is None else (limit * scale, "budget"),
     )  # fmt: skip
     thinned = max(len(s.points) for s in series) > MAX_POINTS
     return {
@@ -155,6 +158,10 @@ def _frozen(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     by_reason: dict[str, list[str]] = {}
     for layer, reason in summary["frozen"].items():
         by_reason.setdefault(reason, []).append(layer)
+    choices = {row["name"]: row.get("choice") or {} for row in summary.get("layers") or []}
+    kept = [n for n, c in choices.items() if c.get("pinned") and "not quantized" not in summary["frozen"].get(n, "")]
+    if kept and len(kept) < len(choices):  # otherwise bits were not what this run chose
+        by_reason["no choice of bits: the first and the last layer keep the widest"] = kept
     return sorted(by_reason.items(), key=lambda item: -len(item[1]))
 
 
