@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -128,9 +129,9 @@ def test_any_number_of_layers_is_legible(count: int) -> None:
     found = [b for g in svg.iter("g") for b in bars(g)[:1]]
     assert len(found) == count
     assert all(b["width"] >= 11 for b in found)
-    assert all(p["x"] + p["width"] < q["x"] for p, q in zip(found, found[1:], strict=False))
+    assert all(p["x"] + p["width"] < q["x"] for p, q in pairwise(found))
     assert found[0]["x"] > 0 and found[-1]["x"] + found[-1]["width"] <= width
-    assert all(0 < b["y"] and b["y"] + b["height"] < height for g in svg.iter("g") for b in bars(g))
+    assert all(b["y"] > 0 and b["y"] + b["height"] < height for g in svg.iter("g") for b in bars(g))
     names = [t.text or "" for t in svg.iter("text") if (t.get("class") or "").startswith("name")]
     assert max(map(len, names)) <= 24 and HOSTILE in (next(svg.iter("g")).findtext("title") or "")
     assert f"min-width:{width:.0f}px" in (svg.get("style") or "")  # a narrow page scrolls it, and does not shrink it

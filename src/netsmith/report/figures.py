@@ -109,7 +109,7 @@ def budget_rows(summary: Mapping[str, Any]) -> list[BudgetRow]:
 def headline(summary: Mapping[str, Any]) -> str:
     """The outcome in one sentence; a network that did not get faster is said not to have."""
     a, b = summary["baseline"], summary["result"]
-    parts, predicted = [], []
+    parts, predicted = list[str](), list[str]()
     measured = a["latency_measured_s"] and b["latency_measured_s"]
     before, after = (x["latency_measured_s"] if measured else x["latency_predicted_s"] for x in (a, b))
     if before and after:
