@@ -135,12 +135,12 @@ def scatter(
         out.append(
             f'<text class="limit-name" x="{sx + dx}" y="{_TOP + 11}" text-anchor="{side}">{escape(limit[1])}</text>'
         )
-    ends, taken = [at(*points[-1])[1] for _, points in lines], list[float]()
+    last, taken = [at(*points[-1])[1] for _, points in lines], list[float]()
     for name, points in lines:
         path = " ".join(f"{px},{py}" for px, py in (at(*p) for p in points))
         px, py = at(*points[-1])
         out.append(f'<polyline class="roof" points="{path}"><title>{escape(name)}</title></polyline>')
-        others = taken + [y for y in ends if abs(y - py) > 0.5]
+        others = taken + [y for y in last if abs(y - py) > 0.5]
         room = next((y for y in (py - 9.5, py + 9.5) if all(abs(y - other) > 11 for other in others)), None)
         if room is not None:
             taken.append(room)
