@@ -11,6 +11,7 @@ import pytest
 from example_summary import HOSTILE, example_mixed_summary, example_summary
 
 from netsmith.report.bits import bits_plot
+from netsmith.report.charts import log, tick_text
 
 NAMES = ["stem", "a.expand", "a.depth", "a.project", "b.expand", "b.mix", "fc"]
 
@@ -135,3 +136,10 @@ def test_any_number_of_layers_is_legible(count: int) -> None:
     names = [t.text or "" for t in svg.iter("text") if (t.get("class") or "").startswith("name")]
     assert max(map(len, names)) <= 24 and HOSTILE in (next(svg.iter("g")).findtext("title") or "")
     assert f"min-width:{width:.0f}px" in (svg.get("style") or "")  # a narrow page scrolls it, and does not shrink it
+
+
+def test_ticks() -> None:
+    values = (0.0, 1e-4, -2.5e-4, 1e-5, 0.05, 12.5, 1e10)
+    assert [tick_text(v) for v in values] == ["0", "1e−4", "−2.5e−4", "1e−5", "0.05", "12.5", "1e10"]
+    assert log([12.0, 95.0]).ticks == [20, 50, 100]  # a scale without a power of ten in it still has ticks
+    assert log([0.5, 2e4]).ticks == pytest.approx([1, 10, 100, 1000, 10000])

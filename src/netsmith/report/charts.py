@@ -172,4 +172,5 @@ def _nice(step: float) -> float:
 
 def tick_text(value: float) -> str:
     """A number at an axis."""
-    return f"{value:.4g}".replace("e+0", "e").replace("e+", "e").replace("-", "−") if value else "0"
+    short = f"{value:.1e}".replace(".0e", "e") if 0 < abs(value) < 1e-3 else f"{value:.4g}"
+    return short.replace("e+0", "e").replace("e+", "e").replace("e-0", "e-").replace("-", "−")
