@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from onnx import numpy_helper
 from torch import nn
 
 from netsmith.compression.calibrate import collect
+from netsmith.compression.mixed import LayerQuantizer, layer_inputs, quantize_mixed
 from netsmith.compression.placement import place, quantizable
 from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
 from netsmith.export.fusion import check_fusion
-from netsmith.export.onnx import to_onnx
+from netsmith.export.onnx import stored_bits, to_onnx
 from netsmith.export.parity import check_parity
 from netsmith.export.pt2 import save_pt2
 from netsmith.network.graph import Graph, trace
@@ -47,6 +49,22 @@ def test_parity_and_fusion(spec: str, shape: tuple[int, ...]) -> None:
     assert fusion.complete, fusion
     assert "Conv" not in fusion.operators and fusion.operators.get("QuantizeLinear", 0) <= 4
     assert len(integer.SerializeToString()) < 0.5 * len(plain)
+
+
+def test_narrow_grids_are_stored_in_the_bits_that_are_said() -> None:
+    graph, _, x = prepared("zoo:digits", (1, 8, 8))
+    bits = {layer: (2 + i % 5, 3 + i % 4) for i, layer in enumerate(quantizable(graph))}
+    quantizer = LayerQuantizer(graph, collect(graph, [x], set(layer_inputs(graph, bits).values())))
+    quantized = quantize_mixed(graph, bits, quantizer)
+    model = to_onnx(quantized.graph, quantized.weight_scales, integer_bias=False)
+    stored = {i.name: i for i in model.graph.initializer}
+    weights = [n for n in stored if n.endswith("_q")]
+    zeros = [stored[n.input[2]] for n in model.graph.node if n.op_type == "QuantizeLinear"]
+    assert len(weights) == len(bits) and zeros
+    assert {numpy_helper.to_array(stored[n]).itemsize * 8 for n in weights} == {
+        stored_bits(w) for w, _ in bits.values()
+    }
+    assert {numpy_helper.to_array(z).itemsize * 8 for z in zeros} == {stored_bits(a) for _, a in bits.values()}
 
 
 def test_unquantized_layers_show_as_unfused() -> None:

@@ -62,8 +62,17 @@ def test_every_layer_is_an_integer_layer_where_there_are_no_floats(finished: tup
     assert all(row["choice"]["bits"] == 8 for row in summary["layers"] if row["choice"]["width"])
     assert all(b["met"] for b in summary["budgets"]) and summary["simulated"]
     before, after = summary["baseline"], summary["result"]
-    assert before["size_bytes"] == before["params"] * 4  # as it was given, in floating point
+    weights = before["params"] * 4  # as it was given, in floating point, and the frame of the file
+    assert weights < before["size_bytes"] < 1.01 * weights
     assert after["energy_j"] <= 0.7 * before["energy_j"]
+    assert before["mean_bits"] == {"weights": 32.0, "activations": 32.0} and before["priced_bits"] == [8, 8]
+    assert after["mean_bits"] == {"weights": 8.0, "activations": 8.0}
+    for row in summary["layers"]:
+        assert row["choice"]["pinned"]  # the target has one width only
+        assert row["choice"]["stored_bits"] == ([8, 8] if row["choice"]["width"] else [0, 0])
+    assert not any(t["measured"] for t in summary["trials"])
+    chosen = next(t for t in summary["trials"] if t["chosen"])
+    assert chosen["energy_j"] == pytest.approx(after["energy_j"])
 
 
 def test_priced_on_other_hardware_as_by_the_run_itself(finished: tuple[dict[str, Any], Path]) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from example_summary import example_summary
+from example_summary import example_mixed_summary, example_summary
 
 from netsmith.errors import InputError
 from netsmith.jobs import all_met, check_summary
@@ -25,6 +25,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 def test_the_example_keeps_the_schema() -> None:
     check_summary(example_summary())
     assert all_met(example_summary())
+    check_summary(example_mixed_summary())
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,11 @@ def test_the_example_keeps_the_schema() -> None:
         ("budgets.1.tolerance", 0.5, r"budgets\[1\]\.tolerance is 0\.5"),
         ("frozen.fc", "", r"frozen\['fc'\] gives no reason"),
         ("layers.3.latency_s", [1, 2], r"layers\[3\]\.latency_s must have"),
+        ("layers.3.choice", 8, r"layers\[3\]\.choice is no mapping"),
+        ("layers.3.choice.bits", 4.5, r"layers\[3\]\.choice\.bits is 4\.5, not a whole number"),
+        ("layers.3.choice.a_bits", 64, r"layers\[3\]\.choice\.a_bits is 64"),
+        ("layers.3.choice.stored_bits", [8], r"layers\[3\]\.choice\.stored_bits is \[8\]"),
+        ("result.mean_bits", {"weights": 4.0}, r"result\.mean_bits must have 'weights' and 'activations'"),
         ("fidelity.0.measured_s", None, r"fidelity\[0\] needs the numbers"),
         ("trials.2.loss", KeyError, r"trials\[2\] needs the number 'accuracy' or 'loss'"),
     ],

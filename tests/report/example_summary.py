@@ -19,6 +19,59 @@ def example_config() -> dict[str, Any]:
     }  # fmt: skip
 
 
+#: layer, kind, kernel, bits of weights and activations (None: removed), MACs a byte
+_MIXED = (
+    ("stem", "conv", 3, (8, 8), 7.5), ("a.expand", "conv", 1, (6, 4), 40.0), ("a.depth", "depthwise", 3, (4, 5), 3.0),
+    ("a.project", "conv", 1, (4, 3), 55.0), ("b.expand", "conv", 1, None, None), ("b.mix", "conv", 3, (5, 5), 60.0),
+    ("fc", "linear", 1, (8, 8), 0.9),
+)  # fmt: skip
+
+
+def example_mixed_summary(run: str = "runs/mixed") -> dict[str, Any]:
+    """A run on a simulated machine without floating point: a budget of energy, bits of every layer."""
+    layers, moved = [], []
+    for name, kind, kernel, bits, intensity in _MIXED:
+        w, a = bits or (0, 0)
+        layers.append({
+            "name": name, "kind": kind, "kernel": [kernel, kernel],
+            "choice": {"width": 32 if bits else 0, "of": 32, "bits": w, "a_bits": a,
+                       "stored_bits": [8, 8] if bits else [0, 0], "pinned": name in ("stem", "fc")},
+            "latency_s": {"before": 20e-6, "after": 20e-6 * w * a / 64}, "macs": {"before": 9216, "after": 9216},
+        })  # fmt: skip
+        if bits:
+            moved += [
+                {"network": "before", "name": name, "kind": kind, "bits": [8, 8], "intensity": intensity / 2,
+                 "macs_per_s": 1e9},
+                {"network": "after", "name": name, "kind": kind, "bits": [w, a], "intensity": intensity,
+                 "macs_per_s": 2e9},
+            ]  # fmt: skip
+    roofs = [
+        {"bits": list(bits), "macs_per_s": 64 * 5e10 / (bits[0] * bits[1]), "bytes_per_s": 2e9}
+        for bits in dict.fromkeys(bits for _, _, _, bits, _ in _MIXED if bits)
+    ]
+    trials = [
+        {"strategy": "exact", "loss": 0.02, "latency_s": 84e-6, "energy_j": 142e-6, "measured": False, "chosen": True},
+        {"strategy": "weights of one layer in fewer bits", "loss": 0.001, "latency_s": 170e-6, "energy_j": 390e-6,
+         "measured": False, "chosen": False},
+    ]  # fmt: skip
+    sides = {
+        "baseline": {"accuracy": 0.9916, "search_accuracy": 0.9953, "latency_measured_s": None,
+                     "latency_predicted_s": 182e-6, "energy_j": 407e-6, "macs": 4_475_520, "params": 169_354,
+                     "size_bytes": 677_961, "mean_bits": {"weights": 32.0, "activations": 32.0},
+                     "priced_bits": [8, 8]},
+        "result": {"accuracy": 0.9888, "search_accuracy": 0.9812, "latency_measured_s": None,
+                   "latency_predicted_s": 84e-6, "energy_j": 142e-6, "macs": 4_475_520, "params": 169_354,
+                   "size_bytes": 98_833, "mean_bits": {"weights": 4.47, "activations": 4.17}},
+    }  # fmt: skip
+    return copy.deepcopy(example_summary(run) | sides | {
+        "budgets": [{"cost": "energy", "limit": 143e-6, "value": 142e-6, "met": True}], "target": "bismo-edge",
+        "simulated": True, "device": {"name": "bismo-edge", "simulated": True}, "timing": {}, "fidelity": [],
+        "frozen": {}, "layers": layers, "roofline": {"roofs": roofs, "layers": moved}, "trials": trials,
+        "search_accuracy_untuned": 0.9021, "recovery": [{"epoch": 1, "loss": 0.07}],
+        "files": {"model.onnx": "model.onnx", "model.nsw": "model.nsw"},
+    })  # fmt: skip
+
+
 def example_summary(run: str = "runs/example") -> dict[str, Any]:
     rng = np.random.default_rng(0)
     layers = []

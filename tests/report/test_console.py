@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from example_summary import example_summary
+from example_summary import example_mixed_summary, example_summary
 
 from netsmith.jobs.compare import compare
 from netsmith.jobs.run import Run
@@ -19,6 +20,25 @@ def test_summary_ends_with_the_verdict_and_the_files(tmp_path: Path, capsys: pyt
     assert out.index("before") < out.index("budget") < out.index("Every budget is met")
     assert out.index("Every budget is met") < out.index("model.onnx")
     assert "model.pt2" not in out  # the run has none
+
+
+def test_bits_and_what_training_gave_are_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    show_summary(example_mixed_summary())
+    out = capsys.readouterr().out
+    lines = {line.split("  ")[0]: line.split() for line in out.splitlines() if line}
+    assert lines["search split, before training"][-4:] == ["99.53%", "90.21%", "-9.32", "points"]
+    assert lines["search split, after training"][-4:] == ["99.53%", "98.12%", "-1.41", "points"]
+    assert lines["packed size (model.nsw)"][-5:] == ["678", "KB", "98.8", "KB", "0.15×"]
+    assert lines["mean bits of weights"][-3:] == ["32", "4.47", "0.14×"]
+    assert lines["mean bits of activations"][-3:] == ["32", "4.17", "0.13×"]
+    assert "4 layers have widths that are stored in 8 bits in model.onnx: simulated" in out
+    assert "The budget is met, as predicted: 2.17 times as fast" in out
+    assert "measured" not in out
+
+
+def test_no_accuracy_before_training_where_nothing_was_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    show_summary(example_mixed_summary() | {"recovery": []})
+    assert "training" not in capsys.readouterr().out
 
 
 def test_square_brackets_of_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,6 +80,26 @@ def test_comparison_of_finished_runs(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert part in good and part in bad
     assert "not met" not in good
     assert "size not met" in bad
+
+
+def test_comparison_says_which_latencies_are_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = {"cpu": example_summary(str(tmp_path / "cpu")), "edge": example_mixed_summary(str(tmp_path / "edge"))}
+    for name, summary in runs.items():
+        with Run.create(tmp_path / name, {}) as run:
+            run.finish(summary)
+    show_comparison({"rows": _short(compare([tmp_path / name for name in runs]))})
+    head, cpu, edge = capsys.readouterr().out.splitlines()
+    assert "energy, predicted" in head and "mean bits" in head
+    assert "0.48×  measured" in cpu and "–" in cpu
+    assert "84.0 us" in edge and "182 us  0.46×  predicted" in edge and "142 uJ  0.35×" in edge
+    assert "w4.47 a4.17" in edge and "98.8 KB" in edge
+    show_comparison(compare([tmp_path / "cpu"]))
+    assert "energy" not in capsys.readouterr().out  # no column of dashes
+
+
+def _short(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows with names that leave room for every column."""
+    return [row | {"run": Path(row["run"]).name} for row in result["rows"]]
 
 
 def test_targets(capsys: pytest.CaptureFixture[str]) -> None:

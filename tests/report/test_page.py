@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_summary import HOSTILE, example_config, example_summary
+from example_summary import HOSTILE, example_config, example_mixed_summary, example_summary
 
 from netsmith.errors import InputError
 from netsmith.jobs.run import Run
@@ -112,14 +112,68 @@ def test_does_not_praise_a_network_that_missed_its_budget_or_got_slower() -> Non
     assert "budget is met" not in text
 
 
-def test_a_modelled_latency_is_not_called_measured() -> None:
-    summary = example_summary() | {"simulated": True, "target": "bitfusion", "timing": {}, "fidelity": []}
+def test_nothing_is_called_measured_on_a_simulated_target() -> None:
+    summary = example_mixed_summary()
+    latency = {"cost": "latency", "limit": 90e-6, "value": 84e-6, "met": True}
+    for more in ([], [latency]):
+        summary["budgets"] += more
+        text = page(summary).text
+        assert "measured" not in text
+        assert "2.17 times as fast and 35% of the energy against the network at 8 bits, " in text
+        assert "predicted for bismo-edge (simulated); 0.28 points of accuracy lost; 15% of the size." in text
+        assert "predicted by target bismo-edge, simulated: the network itself did not run on it" in text
+        assert "latency and energy before are those of the network as given at 8 bits" in text
+        assert "energy, predicted: 142 uJ of 143 uJ" in text
+    assert "Every budget is met, as predicted" in text and "latency, predicted: 84.0 us of 90.0 us" in text
+    summary["budgets"].append({"cost": "size", "limit": 1e5, "value": 98_833, "met": True})
+    assert "Every budget is met, energy and latency as predicted" in page(summary).text
+    summary["budgets"][0] |= {"value": 0.2e-3, "met": False}
+    assert "Not met: the budget of energy (predicted)" in page(summary).text
+
+
+def test_a_figure_that_nobody_measured_is_not_called_measured() -> None:
+    summary = example_summary() | {"timing": {}, "fidelity": []}
     for side in ("baseline", "result"):
         summary[side]["latency_measured_s"] = None
     text = page(summary).text
-    assert "as predicted, not measured" in text
+    assert "2.07 times as fast, predicted for cpu; 0.52 points" in text
     assert "latency, measured not measured not measured" in text
-    assert "predicted by target bitfusion; the network itself was not measured" in text
+    assert "latency, predicted: 930 us of 960 us" in text
+
+
+def test_trials_stand_over_the_cost_that_has_the_budget() -> None:
+    summary = example_mixed_summary()
+    text = page(summary).text
+    assert (
+        "energy, predicted, µJ" in text and "weights of one layer in fewer bits: loss 0.001, 390 uJ predicted" in text
+    )
+    summary["budgets"][0] = {"cost": "latency", "limit": 90e-6, "value": 84e-6, "met": True}
+    text = page(summary).text
+    assert "latency, predicted, µs" in text and "loss 0.001, 170 us predicted" in text
+    assert "energy, predicted, µJ" not in text
+
+
+def test_layers_say_both_widths_and_which_of_them_are_simulated() -> None:
+    text = page(example_mixed_summary()).text
+    assert "32 of 32 channels, w4 a3, simulated" in text
+    assert "32 of 32 channels, 5 bits, simulated" in text
+    assert "32 of 32 channels, 8 bits linear" not in text and "32 of 32 channels, 8 bits, simulated" not in text
+    assert "4 layers have widths that are stored in 8 bits in model.onnx: simulated." in text
+    assert "no choice of bits: the first and the last layer keep the widest stem, fc" in text
+    assert "simulated" not in page().text  # 8 bits are what the file has
+
+
+def test_many_roofs_do_not_write_over_each_other() -> None:
+    summary = example_mixed_summary()
+    summary["roofline"]["roofs"] += [
+        {"bits": [w, a], "macs_per_s": 64 * 5e10 / (w * a), "bytes_per_s": 2e9}
+        for w in range(2, 9)
+        for a in range(2, 9)
+    ]
+    checker = page(summary)
+    names = [float(a["y"] or "nan") for _, a in checker.seen if a.get("class") == "roof-name"]
+    assert names and all(abs(p - q) > 11 for i, p in enumerate(names) for q in names[:i])
+    assert "w7 a2" in checker.text  # as the text of its line
 
 
 def test_a_tolerance_is_stated() -> None:

@@ -21,6 +21,11 @@ from netsmith.network.graph import Graph
 OPSET = 20
 
 
+def stored_bits(bits: int) -> int:
+    """Bits that one number on a grid of ``bits`` takes in the file; more than ``bits`` where it is only simulated."""
+    return 0 if bits == 0 else 8 if bits <= 8 else 32
+
+
 def to_onnx(
     graph: Graph, weight_scales: Mapping[str, torch.Tensor] | None = None, *, integer_bias: bool = True
 ) -> onnx.ModelProto:

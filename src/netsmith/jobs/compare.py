@@ -23,8 +23,9 @@ def compare(
         targets: hardware to price every run's network on; a measured one measures the layers that it lacks.
 
     Returns:
-        ``rows``, one a run: accuracy before and after, latency measured, its ratio to the run's own baseline, MACs,
-        parameters, bytes, and whether every budget is met. With targets also ``costs``: run -> target -> predicted
+        ``rows``, one a run: accuracy before and after, latency before and after and their ratio, ``latency`` whether
+        these are ``measured`` or ``predicted``, predicted energy and its ratio, MACs, parameters, bytes, mean bits, and
+        whether every budget is met. With targets also ``costs``: run -> target -> predicted
         ``latency_s``, ``energy_j`` (null where the target has none) and the same of the run's ``baseline``.
 
     Raises:
@@ -38,12 +39,17 @@ def compare(
     for folder in runs:
         summary = Run.open(folder).summary()
         before, after = summary["baseline"], summary["result"]
-        base, now = before["latency_measured_s"], after["latency_measured_s"]
+        measured = before["latency_measured_s"] is not None and after["latency_measured_s"] is not None
+        how = "measured" if measured else "predicted"
+        base, now = before[f"latency_{how}_s"], after[f"latency_{how}_s"]
+        joules, spent = before.get("energy_j"), after.get("energy_j")
         rows.append({
             "run": str(folder), "model": summary.get("model"), "data": summary.get("data"),
             "target": summary.get("target"),
             "accuracy_before": before["accuracy"], "accuracy_after": after["accuracy"], "latency_before_s": base,
-            "latency_after_s": now, "ratio": now / base if now and base else None, "macs": after["macs"],
+            "latency_after_s": now, "ratio": now / base if now and base else None, "latency": how,
+            "energy_j": spent, "energy_ratio": spent / joules if spent is not None and joules else None,
+            "mean_bits": after.get("mean_bits"), "macs": after["macs"],
             "params": after["params"], "size_bytes": after["size_bytes"],
             "met": all(b["met"] for b in summary["budgets"]),
             "budgets": summary["budgets"],

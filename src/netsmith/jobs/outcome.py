@@ -8,11 +8,13 @@ import numpy as np
 
 from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.compression.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
+from netsmith.export.onnx import stored_bits
 from netsmith.jobs.export import FORMATS
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.versions import versions
+from netsmith.network.layers import LayerTable
 
 
 def summarise(
@@ -21,6 +23,7 @@ def summarise(
 ) -> dict[str, Any]:  # fmt: skip
     """The summary of a finished compression, in the schema of ``netsmith.jobs.summary``."""
     design = np.array(found["best"]["design"])
+    rows = job.pricing.rows(design)
     timed = "latency" in limits and not job.simulated
 
     energy = job.pricing.cost(job.graph.layers).energy_j is not None
@@ -38,6 +41,8 @@ def summarise(
         result, float(found["best"]["predicted_s"]), result["size_bytes"],
         float(job.pricing.predict(design, "energy")[0]) if energy else None,
     )  # fmt: skip
+    before |= {"mean_bits": _mean_bits(job.graph.layers), "priced_bits": _priced_bits(job)}
+    after["mean_bits"] = _mean_bits(rows)
     values = {
         "latency": after["latency_predicted_s"] if job.simulated else after["latency_measured_s"],
         "macs": after["macs"], "size": after["size_bytes"], "energy": after["energy_j"],
@@ -49,11 +54,11 @@ def summarise(
         "versions": versions(), "run": str(job.run.folder), "target": job.config["target"],
         "simulated": job.simulated, "bound": found["best"]["bound"], "loss": found["best"]["loss"],
         "layers": _layers(job, design),
-        "roofline": roofline(job.target, before=job.graph.layers, after=job.pricing.rows(design)),
+        "roofline": roofline(job.target, before=job.graph.layers, after=rows),
         "timing": result["timing"], "parity": result["parity"],
         "fusion": result["fusion"],
         "fidelity": [{k: a[k] for k in ("predicted_s", "measured_s")} for a in found["attempts"]] if timed else [],
-        "trials": _trials(job, sensitivity, found, before), "recovery": result["history"],
+        "trials": _trials(job, sensitivity, found, before, energy), "recovery": result["history"],
         "search_accuracy_untuned": result["search_accuracy_untuned"],
         "sensitivity": {
             "candidates": sensitivity.candidates, "seconds": sensitivity.seconds, "recomputed": sensitivity.recomputed,
@@ -72,20 +77,37 @@ def _device(job: Stages) -> dict[str, Any]:
     return fingerprint(job.config["threads"]).to_dict()
 
 
+def _mean_bits(table: LayerTable) -> dict[str, float]:
+    """Bits of a weight and of a number that enters a compute layer, in the mean over all of them; table ``(L,)``."""
+    entering = np.where(table.is_compute, table.c_in * table.h_in * table.w_in, 0)
+    sides = {"weights": (table.w_bits, table.weights), "activations": (table.a_bits, entering)}
+    return {name: float((bits * count).sum() / max(count.sum(), 1)) for name, (bits, count) in sides.items()}
+
+
+def _priced_bits(job: Stages) -> list[int]:
+    """(Weight, activation) widths that the network as given is priced at."""
+    pairs = job.target.capabilities.bits
+    return list((32, 32) if (32, 32) in pairs else pairs[0])
+
+
 def _layers(job: Stages, design: Any) -> list[dict[str, Any]]:
     before, _ = job.choices.columns(job.choices.original)
     after, present = job.choices.columns(design)
     t0, t1 = job.pricing.per_row(job.choices.original), job.pricing.per_row(design)
+    sizes = np.append(job.choices.space.sizes, 1)  # of no decision, -1: one choice
+    pinned = (sizes[job.choices.precision] == 1).all(axis=0)
     rows = []
     for i, name in enumerate(before.names):
         if not before.is_compute[0, i]:
             continue
+        bits = [int(b[0, i]) if present[0, i] else 0 for b in (after.w_bits, after.a_bits)]
         rows.append({
             "name": name, "kind": kind_of(job.graph.layers, i),
+            "kernel": [int(before.kernel_h[0, i]), int(before.kernel_w[0, i])],
             "choice": {
                 "width": int(after.c_out[0, i]) if present[0, i] else 0, "of": int(before.c_out[0, i]),
-                "bits": int(after.w_bits[0, i]) if present[0, i] else 0,
-                "a_bits": int(after.a_bits[0, i]) if present[0, i] else 0,
+                "bits": bits[0], "a_bits": bits[1], "stored_bits": [stored_bits(b) for b in bits],
+                "pinned": bool(pinned[i]),
             },
             "latency_s": {"before": float(t0[i]), "after": float(t1[i])},
             "macs": {"before": int(before.macs[0, i]), "after": int(after.macs[0, i]) if present[0, i] else 0},
@@ -94,20 +116,23 @@ def _layers(job: Stages, design: Any) -> list[dict[str, Any]]:
 
 
 def _trials(
-    job: Stages, sensitivity: Sensitivity, found: dict[str, Any], before: dict[str, Any]
+    job: Stages, sensitivity: Sensitivity, found: dict[str, Any], before: dict[str, Any], energy: bool
 ) -> list[dict[str, Any]]:
-    """Designs that were measured, and every choice taken alone with its predicted latency.
+    """Designs that were tried whole, and every choice taken alone with its predicted latency.
 
     The latter is scaled as the network as given was measured, so that both kinds stand on one axis.
+
+    Args:
+        energy: whether the target has an energy model.
     """
     scale = (before["latency_measured_s"] or before["latency_predicted_s"]) / before["latency_predicted_s"]
     trials = [
-        {"strategy": job.config["strategy"], "loss": a["loss"], "latency_s": a["measured_s"], "measured": True,
-         "chosen": a["design"] == found["best"]["design"]}
+        {"strategy": job.config["strategy"], "loss": a["loss"], "latency_s": a["measured_s"],
+         "measured": not job.simulated, "chosen": a["design"] == found["best"]["design"]}
         for a in found["attempts"]
     ]  # fmt: skip
     original = job.choices.original
-    singles, losses, kinds = [], [], []
+    designs, losses, kinds = [a["design"] for a in found["attempts"]], [], []
     names = {
         WIDTH: "one group narrower", DEPTH: "one branch dropped", BITS: "one layer int8",
         W_BITS: "weights of one layer in fewer bits", A_BITS: "input of one layer in fewer bits",
@@ -116,12 +141,13 @@ def _trials(
         for k in range(len(decision.choices) - 1):
             x = original.copy()
             x[d] = k
-            singles.append(x)
+            designs.append(x.tolist())
             losses.append(float(sensitivity.loss[d, k]))
             kinds.append(names[decision.kind])
-    if singles:
-        for kind, loss, t in zip(kinds, losses, job.pricing.predict(np.array(singles)), strict=True):
-            trials.append(
-                {"strategy": kind, "loss": loss, "latency_s": float(t) * scale, "measured": False, "chosen": False}
-            )
-    return trials
+    every = np.array(designs)
+    for kind, loss, t in zip(kinds, losses, job.pricing.predict(every[len(trials) :]), strict=True):
+        trials.append(
+            {"strategy": kind, "loss": loss, "latency_s": float(t) * scale, "measured": False, "chosen": False}
+        )
+    joules = job.pricing.predict(every, "energy").tolist() if energy else [None] * len(trials)
+    return [trial | {"energy_j": j} for trial, j in zip(trials, joules, strict=True)]

@@ -26,14 +26,20 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
 def check_summary(summary: Any, where: str = "the summary") -> None:
     """Check a summary against the schema; further keys are allowed.
 
-    ``baseline`` and ``result`` have :data:`FIGURES` (and may have ``energy_j``). ``budgets`` are ``{"cost", "limit",
+    ``baseline`` and ``result`` have :data:`FIGURES`; they may have ``energy_j`` and ``mean_bits``, ``{"weights",
+    "activations"}`` in the mean over all numbers, and ``baseline`` may have ``priced_bits``, the (weight, activation)
+    widths that the network as given is priced at, which differ from its own on a target without floating point.
+    ``budgets`` are ``{"cost", "limit",
     "value", "met"}`` in SI units, and ``met`` must be what value and limit say; a measured value may come with a
     ``tolerance``, the share by which repeated measurements differ (at most 0.05), which the report states. ``frozen``
     is layer name -> reason.
 
-    Optional are ``layers`` of ``{"name", "kind", "choice": {"width", "of", "bits"}, "latency_s", "macs"}`` with costs
-    as ``{"before", "after"}``; ``fidelity`` of ``{"predicted_s", "measured_s"}``; ``trials`` of ``{"strategy",
-    "latency_s"}`` and ``accuracy`` or ``loss``, with the flags ``measured`` and ``chosen``.
+    Optional are ``layers`` in the order of execution, of ``{"name", "kind", "kernel", "choice", "latency_s", "macs"}``
+    with costs as ``{"before", "after"}`` and choices as ``{"width", "of", "bits", "a_bits", "stored_bits", "pinned"}``:
+    bits of weights and of the input (the same if ``a_bits`` is absent), what both take in ``model.onnx`` (more than
+    their bits where these are simulated), and whether there was no choice of them. A removed layer has width and bits
+    0. ``fidelity`` is of ``{"predicted_s", "measured_s"}``; ``trials`` of ``{"strategy", "latency_s"}``, ``accuracy``
+    or ``loss``, perhaps ``energy_j``, and the flags ``measured`` and ``chosen``.
 
     Raises:
         InputError: names the field at fault.
@@ -60,6 +66,9 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
         accuracy = summary[side]["accuracy"]
         if accuracy is not None and accuracy > 1:
             raise fail(f"{side}.accuracy is {accuracy}, not a share of at most 1")
+        mean = summary[side].get("mean_bits")
+        if mean is not None and not (isinstance(mean, Mapping) and {"weights", "activations"} <= set(mean)):
+            raise fail(f"{side}.mean_bits must have 'weights' and 'activations'")
     for i, budget in enumerate(summary["budgets"]):
         _check_budget(budget, f"budgets[{i}]", fail)
     for name, reason in summary["frozen"].items():
@@ -68,6 +77,7 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     for i, row in enumerate(summary.get("layers") or []):
         if not isinstance(row, Mapping) or not isinstance(row.get("name"), str):
             raise fail(f"layers[{i}] has no name")
+        _check_choice(row.get("choice"), f"layers[{i}].choice", fail)
         for cost in ("latency_s", "macs"):
             pair = row.get(cost)
             if pair is not None and not (isinstance(pair, Mapping) and {"before", "after"} <= set(pair)):
@@ -85,6 +95,20 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
 def all_met(summary: Mapping[str, Any]) -> bool:
     """Whether every budget is met; the exit code is 0 only then."""
     return all(budget["met"] for budget in summary["budgets"])
+
+
+def _check_choice(choice: Any, name: str, fail: Any) -> None:
+    if choice is None:
+        return
+    if not isinstance(choice, Mapping):
+        raise fail(f"{name} is no mapping")
+    for key in ("bits", "a_bits"):
+        bits = choice.get(key)
+        if bits is not None and not (isinstance(bits, int) and not isinstance(bits, bool) and 0 <= bits <= 32):
+            raise fail(f"{name}.{key} is {bits!r}, not a whole number of 0 to 32")
+    stored = choice.get("stored_bits")
+    if stored is not None and not (isinstance(stored, list) and len(stored) == 2 and all(map(_number, stored))):
+        raise fail(f"{name}.stored_bits is {stored!r}, not two numbers")
 
 
 def _check_budget(budget: Any, name: str, fail: Any) -> None:

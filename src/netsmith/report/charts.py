@@ -55,12 +55,15 @@ def linear(low: float, high: float, count: int = 5) -> Scale:
 
 
 def log(values: Sequence[float]) -> Scale:
-    """A logarithmic scale over positive values, with a tick at every power of ten (or every other, ...)."""
+    """A logarithmic scale over positive values, with ticks at powers of ten, or at 1, 2 and 5 times these if few."""
     low, high = (math.log10(v) for v in (min(values), max(values)))
     pad = max((high - low) * 0.05, 0.05)
     low, high = low - pad, high + pad
     step = math.ceil((high - low) / 6)
     ticks = [10.0**p for p in range(math.ceil(low), math.floor(high) + 1, step)]
+    if len(ticks) < 3:
+        powers = range(math.floor(low), math.floor(high) + 1)
+        ticks = [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= math.log10(m * 10.0**p) <= high]
     return Scale(lambda v: (math.log10(max(v, 1e-300)) - low) / (high - low), ticks, 10.0**low, 10.0**high)
 
 
@@ -95,7 +98,8 @@ def scatter(
         title: for those who cannot see it.
         diagonal: draw where both axes are equal.
         limit: a vertical line at this x, and its name.
-        lines: names and points of polygonal lines; the name stands at the last point.
+        lines: names and points of polygonal lines; the name stands at the last point, above or below the line, or
+            only in the text that a pointer shows if there is room for it at neither side.
     """
 
     def at(px: float, py: float) -> tuple[float, float]:
@@ -107,11 +111,11 @@ def scatter(
     for t in x.ticks:
         sx = at(t, y.low)[0]
         out.append(f'<line class="grid" x1="{sx}" x2="{sx}" y1="{_TOP}" y2="{bottom}"/>')
-        out.append(f'<text class="tick" x="{sx}" y="{bottom + 17}" text-anchor="middle">{_number(t)}</text>')
+        out.append(f'<text class="tick" x="{sx}" y="{bottom + 17}" text-anchor="middle">{tick_text(t)}</text>')
     for t in y.ticks:
         sy = at(x.low, t)[1]
         out.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{sy}" y2="{sy}"/>')
-        out.append(f'<text class="tick" x="{_LEFT - 7}" y="{sy + 4}" text-anchor="end">{_number(t)}</text>')
+        out.append(f'<text class="tick" x="{_LEFT - 7}" y="{sy + 4}" text-anchor="end">{tick_text(t)}</text>')
     middle = (_TOP + bottom) / 2
     out.append(
         f'<text class="axis" x="{(_LEFT + right) / 2}" y="{_H - 8}" text-anchor="middle">{escape(x_label)}</text>'
@@ -131,11 +135,16 @@ def scatter(
         out.append(
             f'<text class="limit-name" x="{sx + dx}" y="{_TOP + 11}" text-anchor="{side}">{escape(limit[1])}</text>'
         )
+    last, taken = [at(*points[-1])[1] for _, points in lines], list[float]()
     for name, points in lines:
         path = " ".join(f"{px},{py}" for px, py in (at(*p) for p in points))
         px, py = at(*points[-1])
-        out.append(f'<polyline class="roof" points="{path}"/>')
-        out.append(f'<text class="roof-name" x="{px - 4}" y="{py - 5}" text-anchor="end">{escape(name)}</text>')
+        out.append(f'<polyline class="roof" points="{path}"><title>{escape(name)}</title></polyline>')
+        others = taken + [y for y in last if abs(y - py) > 0.5]
+        room = next((y for y in (py - 9.5, py + 9.5) if all(abs(y - other) > 11 for other in others)), None)
+        if room is not None:
+            taken.append(room)
+            out.append(f'<text class="roof-name" x="{px - 4}" y="{room + 4.5}" text-anchor="end">{escape(name)}</text>')
     for s in series:
         out.append(f'<g class="c{s.colour}">')
         for p in _thin(s.points):
@@ -161,5 +170,7 @@ def _nice(step: float) -> float:
     return float(next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= step * (1 - 1e-9)))
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}".replace("e+0", "e").replace("e+", "e").replace("-", "−") if value else "0"
+def tick_text(value: float) -> str:
+    """A number at an axis."""
+    short = f"{value:.1e}".replace(".0e", "e") if 0 < abs(value) < 1e-3 else f"{value:.4g}"
+    return short.replace("e+0", "e").replace("e+", "e").replace("e-0", "e-").replace("-", "−")

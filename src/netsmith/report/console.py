@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from netsmith.report.figures import before_after, budget_rows, headline, verdict
+from netsmith.report.figures import before_after, budget_rows, headline, notes, verdict
 from netsmith.units import format_bytes, format_count, format_joules, format_seconds
 
 _FILES = {
@@ -35,6 +35,8 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     """Before and after, the budgets, and where the files are."""
     console = _console()
     console.print(_before_after(summary))
+    for note in notes(summary):
+        console.print(f"[dim]{escape(note)}[/]")
     good, sentence = verdict(summary)
     if summary["budgets"]:
         console.print(_budgets(summary))
@@ -130,15 +132,22 @@ def show_training(result: Mapping[str, Any]) -> None:
 def show_comparison(result: Mapping[str, Any]) -> None:
     """One line a run, as ``netsmith.jobs.compare`` has them in ``result["rows"]``."""
     table = Table(box=None, pad_edge=False)
-    names = ("run", "target", "accuracy", "was", "latency", "was", "ratio", "MACs", "parameters", "size", "budgets")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("run", "target", "budgets") else "right", overflow="fold")
-    writers = {
-        "accuracy_after": _percent, "accuracy_before": _percent, "latency_after_s": format_seconds,
-        "latency_before_s": format_seconds, "ratio": lambda v: f"{v:.2f}×", "macs": format_count,
-        "params": format_count, "size_bytes": format_bytes,
+    rows = result["rows"]
+    columns: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "accuracy_after": ("accuracy", _percent), "accuracy_before": ("was", _percent),
+        "latency_after_s": ("latency", format_seconds), "latency_before_s": ("was", format_seconds),
+        "ratio": ("ratio", _ratio), "latency": ("", str),
+        "energy_j": ("energy, predicted", format_joules), "energy_ratio": ("ratio", _ratio),
+        "macs": ("MACs", format_count), "params": ("parameters", format_count), "size_bytes": ("size", format_bytes),
+        "mean_bits": ("mean bits", lambda m: f"w{m['weights']:.3g} a{m['activations']:.3g}"),
     }  # fmt: skip
-    for row in result["rows"]:
+    seldom = ("latency", "energy_j", "energy_ratio", "mean_bits")  # shown if some run has them
+    columns = {k: c for k, c in columns.items() if k not in seldom or any(row.get(k) is not None for row in rows)}
+    for name in ("run", "target", *(name for name, _ in columns.values()), "budgets"):
+        left = name in ("run", "target", "", "budgets")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    writers = {key: write for key, (_, write) in columns.items()}
+    for row in rows:
         cells = [write(row[key]) if row.get(key) is not None else "–" for key, write in writers.items()]
         missed = [b["cost"] for b in row["budgets"] if not b["met"]]
         budgets = f"[red]{', '.join(missed)} not met[/]" if missed else "[green]met[/]" if row["budgets"] else "none"
@@ -198,6 +207,10 @@ def _budgets(summary: Mapping[str, Any]) -> Table:
         mark = "[green]met[/]" if row.met else "[bold red]not met[/]"
         table.add_row(row.name, row.limit, row.value, mark, f"[dim]{row.note}[/]")
     return table
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}×"
 
 
 def _percent(share: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from netsmith.report.widths import in_words, simulated_note
 from netsmith.units import format_bytes, format_cost, format_count, format_seconds
 
 _NAMES = {"latency": "latency", "energy": "energy", "size": "size", "macs": "MACs"}
@@ -40,21 +41,55 @@ def before_after(summary: Mapping[str, Any]) -> list[Row]:
     a, b = summary["baseline"], summary["result"]
     split = summary.get("accuracy_split")
     rows = [_accuracy(f"accuracy ({split})" if isinstance(split, str) else "accuracy", a["accuracy"], b["accuracy"])]
+    untuned = summary.get("search_accuracy_untuned")
+    if untuned is not None and summary.get("recovery"):
+        rows.append(_accuracy("search split, before training", a.get("search_accuracy"), untuned))
+        rows.append(_accuracy("search split, after training", a.get("search_accuracy"), b.get("search_accuracy")))
     lines = (
         ("latency, measured", "latency_measured_s", format_seconds),
         ("latency, predicted", "latency_predicted_s", format_seconds),
         ("energy, predicted", "energy_j", lambda v: format_cost("energy", v)),
         ("MACs", "macs", format_count),
         ("parameters", "params", format_count),
-        ("packed size", "size_bytes", format_bytes),
-    )
+        (f"packed size{' (model.nsw)' if 'model.nsw' in (summary.get('files') or {}) else ''}", "size_bytes",
+         format_bytes),
+    )  # fmt: skip
     for name, key, write in lines:
         if a.get(key) is None and b.get(key) is None:
-            if key == "latency_measured_s":
+            if key == "latency_measured_s" and not summary.get("simulated"):
                 rows.append(Row(name, "not measured", "not measured", "", None))
             continue
         rows.append(_cost(name, a.get(key), b.get(key), write))
+    means = a.get("mean_bits") or {}, b.get("mean_bits") or {}
+    for side in ("weights", "activations"):
+        was, now = (mean.get(side) for mean in means)
+        if was is not None and now is not None and abs(was - now) > 1e-9:
+            rows.append(_cost(f"mean bits of {side}", was, now, "{:.3g}".format))
     return rows
+
+
+def notes(summary: Mapping[str, Any]) -> list[str]:
+    """What has to be known to read the figures: what they are compared with, and which bits are only simulated."""
+    said = []
+    against = _against(summary)
+    if against:
+        said.append(
+            f"{summary.get('target') or 'the target'} has no floating point: latency and energy before are those of "
+            f"the network as given at {against}"
+        )
+    simulated = simulated_note(summary.get("layers") or [])
+    return said + ([simulated] if simulated else [])
+
+
+def _against(summary: Mapping[str, Any]) -> str:
+    """Bits at which a network as given in floating point is priced; empty where that is floating point."""
+    priced = summary["baseline"].get("priced_bits")
+    return in_words(*priced) if priced and min(priced) < 32 else ""
+
+
+def is_predicted(summary: Mapping[str, Any], cost: str) -> bool:
+    """Whether a cost of the result comes from a model; MACs and size are counted."""
+    return cost == "energy" or (cost == "latency" and summary["result"]["latency_measured_s"] is None)
 
 
 def budget_rows(summary: Mapping[str, Any]) -> list[BudgetRow]:
@@ -65,7 +100,7 @@ def budget_rows(summary: Mapping[str, Any]) -> list[BudgetRow]:
         note = ""
         if budget["met"] and share > 1 and budget.get("tolerance"):
             note = f"within the {budget['tolerance']:.0%} by which repeated measurements differ"
-        name = _NAMES[budget["cost"]]
+        name = _NAMES[budget["cost"]] + (", predicted" if is_predicted(summary, budget["cost"]) else "")
         limit, value = (format_cost(budget["cost"], budget[k]) for k in ("limit", "value"))
         rows.append(BudgetRow(name, limit, value, budget["met"], share, note))
     return rows
@@ -74,14 +109,22 @@ def budget_rows(summary: Mapping[str, Any]) -> list[BudgetRow]:
 def headline(summary: Mapping[str, Any]) -> str:
     """The outcome in one sentence; a network that did not get faster is said not to have."""
     a, b = summary["baseline"], summary["result"]
-    parts = []
+    parts, predicted = list[str](), list[str]()
     measured = a["latency_measured_s"] and b["latency_measured_s"]
     before, after = (x["latency_measured_s"] if measured else x["latency_predicted_s"] for x in (a, b))
     if before and after:
-        how = "as measured" if measured else "as predicted, not measured"
-        ratio = before / after
-        speed = f"{ratio:.2f} times as fast, {how}" if ratio >= 1.005 else f"not faster ({ratio:.2f} times, {how})"
-        parts.append(speed)
+        ratio, how = before / after, ", as measured" if measured else ""
+        speed = f"{ratio:.2f} times as fast{how}" if ratio >= 1.005 else f"not faster ({ratio:.2f} times{how})"
+        (parts if measured else predicted).append(speed)
+    if a.get("energy_j") and b.get("energy_j") is not None:
+        predicted.append(f"{b['energy_j'] / a['energy_j']:.0%} of the energy")
+    if predicted:
+        against = _against(summary)
+        parts.append(
+            " and ".join(predicted) + (f" against the network at {against}" if against else "")
+            + f", predicted for {summary.get('target') or 'the target'}"
+            + (" (simulated)" if summary.get("simulated") else "")
+        )  # fmt: skip
     if a["accuracy"] is not None and b["accuracy"] is not None:
         points = (b["accuracy"] - a["accuracy"]) * 100
         lost = f"{abs(points):.2f} points of accuracy {'lost' if points < 0 else 'gained'}"
@@ -92,13 +135,20 @@ def headline(summary: Mapping[str, Any]) -> str:
 
 
 def verdict(summary: Mapping[str, Any]) -> tuple[bool, str]:
-    """Whether all budgets are met, and the sentence that says so."""
-    missed = [_NAMES[b["cost"]] for b in summary["budgets"] if not b["met"]]
+    """Whether all budgets are met, and the sentence that says so, and for which of them by a prediction only."""
+    costs = [b["cost"] for b in summary["budgets"]]
+    predicted = [c for c in costs if is_predicted(summary, c)]
+    missed = [
+        _NAMES[b["cost"]] + (" (predicted)" if b["cost"] in predicted else "")
+        for b in summary["budgets"] if not b["met"]
+    ]  # fmt: skip
     if not summary["budgets"]:
         return True, "No budget was set"
     if missed:
         return False, f"Not met: the budget of {' and '.join(missed)}"
-    return True, "Every budget is met" if len(summary["budgets"]) > 1 else "The budget is met"
+    which = " and ".join(_NAMES[c] for c in predicted) + " " if len(predicted) < len(costs) else ""
+    met = "Every budget is met" if len(costs) > 1 else "The budget is met"
+    return True, f"{met}, {which}as predicted" if predicted else met
 
 
 def command(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:

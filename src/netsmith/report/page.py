@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
@@ -11,10 +11,12 @@ from typing import Any
 
 from netsmith.files import write_atomic
 from netsmith.jobs.run import Run
+from netsmith.report.bits import bits_plot
 from netsmith.report.charts import MAX_POINTS, Point, Series, linear, scatter, wide
-from netsmith.report.figures import before_after, budget_rows, command, headline, verdict
+from netsmith.report.figures import before_after, budget_rows, command, headline, notes, verdict
 from netsmith.report.roofline import roofline_plot
-from netsmith.units import format_count, format_seconds
+from netsmith.report.widths import in_words, simulated, simulated_note, widths
+from netsmith.units import format_count, format_joules, format_seconds
 
 #: further keys of a summary that say how it was come by, and what they are called
 _NOTES = {
@@ -44,10 +46,12 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     good, sentence = verdict(summary)
     return template.render(
         title=_title(summary, config), good=good, verdict=sentence, headline=headline(summary),
-        rows=before_after(summary), budgets=budget_rows(summary), trade_off=_trade_off(summary),
+        rows=before_after(summary), notes=notes(summary), budgets=budget_rows(summary), trade_off=_trade_off(summary),
         fidelity=_fidelity(summary), roofline=roofline_plot(summary.get("roofline")),
-        layers=_layers(summary), frozen=_frozen(summary), facts=_facts(summary, config),
-        versions=summary["versions"], command=command(summary, config), run=summary["run"],
+        bits=bits_plot(summary), modelled=bool(summary.get("simulated")), layers=_layers(summary),
+        simulated_note=simulated_note(summary.get("layers") or []), frozen=_frozen(summary),
+        facts=_facts(summary, config), versions=summary["versions"],
+        command=command(summary, config), run=summary["run"],
     )  # fmt: skip
 
 
@@ -58,36 +62,48 @@ def _title(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 
 
 def _trade_off(summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    """All trials: latency against accuracy where every trial has one, else against loss."""
+    """All trials: their cost against accuracy where every trial has one, else against loss.
+
+    The cost is latency, or energy if only that has a budget.
+    """
     trials = summary.get("trials") or []
     if not trials:
         return None
     by_accuracy = all(isinstance(t.get("accuracy"), (int, float)) for t in trials)
-    unit, scale = _time_unit([t["latency_s"] for t in trials])
+    budgets = {b["cost"]: b["limit"] for b in summary["budgets"]}
+    by_energy = "latency" not in budgets and "energy" in budgets and all(t.get("energy_j") for t in trials)
+    cost, key, units = ("energy", "energy_j", _JOULES) if by_energy else ("latency", "latency_s", _SECONDS)
+    write = format_joules if by_energy else format_seconds
+    unit, scale = _unit([t[key] for t in trials], units)
+    modelled = by_energy or bool(summary.get("simulated"))  # then nothing of it was measured
     names = list(dict.fromkeys(str(t.get("strategy", "search")) for t in trials))
     series = []
     for colour, name in enumerate(names):
         points = []
         for t in (t for t in trials if str(t.get("strategy", "search")) == name):
             y = t["accuracy"] * 100 if by_accuracy else t["loss"]
-            how = "predicted" if t.get("measured") is False else "measured" if t.get("measured") else ""
+            guess = modelled or t.get("measured") is False
+            how = "predicted" if guess else "measured" if t.get("measured") else ""
             what = f"accuracy {y:.2f} %" if by_accuracy else f"loss {y:.4g}"
-            text = f"{name}: {what}, {format_seconds(t['latency_s'])} {how}".strip()
-            points.append(Point(t["latency_s"] * scale, y, text, t.get("measured") is False, bool(t.get("chosen"))))
+            text = f"{name}: {what}, {write(t[key])} {how}".strip()
+            points.append(Point(t[key] * scale, y, text, guess and not modelled, bool(t.get("chosen"))))
         series.append(Series(name, points, colour % 6))
     every = [p for s in series for p in s.points]
-    limit = next((b["limit"] for b in summary["budgets"] if b["cost"] == "latency"), None)
+    limit = budgets.get(cost)
     xs = [p.x for p in every] + ([limit * scale] if limit is not None else [])
     pad = (max(xs) - min(xs)) * 0.05
     plot = scatter(
         series, linear(min(xs) - pad, max(xs) + pad), wide([p.y for p in every]),
-        x_label=f"latency, {unit}", y_label="accuracy, %" if by_accuracy else "estimated loss (less is better)",
-        title="Latency and accuracy of every trial", limit=None if limit is None else (limit * scale, "budget"),
+        x_label=f"{cost}{', predicted' if modelled else ''}, {unit}",
+        y_label="accuracy, %" if by_accuracy else "estimated loss (less is better)",
+        title=f"{cost.capitalize()} and accuracy of every trial",
+        limit=None if limit is None else (limit * scale, "budget"),
     )  # fmt: skip
     thinned = max(len(s.points) for s in series) > MAX_POINTS
     return {
         "plot": plot, "legend": [(s.name, s.colour, len(s.points)) for s in series], "count": len(trials),
         "chosen": any(p.chosen for p in every), "hollow": any(p.hollow for p in every), "thinned": thinned,
+        "cost": f"predicted {cost}" if modelled else cost,
     }  # fmt: skip
 
 
@@ -96,7 +112,7 @@ def _fidelity(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     pairs = [(f["predicted_s"], f["measured_s"]) for f in summary.get("fidelity") or [] if f["measured_s"] > 0]
     if not pairs:
         return None
-    unit, scale = _time_unit([v for pair in pairs for v in pair])
+    unit, scale = _unit([v for pair in pairs for v in pair], _SECONDS)
     points = []
     for predicted, measured in pairs:
         off = predicted / measured - 1
@@ -121,10 +137,12 @@ def _layers(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     for row in rows:
         choice = row.get("choice") or {}
         width, of, bits = choice.get("width"), choice.get("of"), choice.get("bits")
+        both = widths(choice)
         before, after = _pair(row, "latency_s")
         m0, m1 = _pair(row, "macs")
         found.append({
             "name": row["name"], "kind": row.get("kind", ""), "width": width, "of": of, "bits": bits,
+            "widths": in_words(*both) if both else "", "simulated": simulated(choice),
             "removed": width == 0, "kept": 100 * width / of if width is not None and of else None,
             "before": None if before is None else format_seconds(before),
             "after": None if after is None else format_seconds(after),
@@ -140,6 +158,10 @@ def _frozen(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     by_reason: dict[str, list[str]] = {}
     for layer, reason in summary["frozen"].items():
         by_reason.setdefault(reason, []).append(layer)
+    choices = {row["name"]: row.get("choice") or {} for row in summary.get("layers") or []}
+    kept = [n for n, c in choices.items() if c.get("pinned") and "not quantized" not in summary["frozen"].get(n, "")]
+    if kept and len(kept) < len(choices):  # otherwise bits were not what this run chose
+        by_reason["no choice of bits: the first and the last layer keep the widest"] = kept
     return sorted(by_reason.items(), key=lambda item: -len(item[1]))
 
 
@@ -147,11 +169,11 @@ def _facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> list[tuple[
     """How it was measured, as far as the run says."""
     facts: list[tuple[str, str]] = []
     device = summary.get("device") or {}
-    if device:
+    if device and not (summary.get("simulated") and set(device) <= {"name", "simulated"}):
         facts += [(k, _plain(v)) for k, v in device.items() if v not in (None, "", [])]
     target = summary.get("target") or config.get("target")
     if target and summary.get("simulated"):
-        facts.append(("latency", f"predicted by target {target}; the network itself was not measured"))
+        facts.append(("costs", f"predicted by target {target}, simulated: the network itself did not run on it"))
     elif target:
         facts.append(("target", str(target)))
     threads = config.get("threads")
@@ -206,6 +228,10 @@ def _pair(row: Mapping[str, Any], key: str) -> tuple[float | None, float | None]
     return pair.get("before"), pair.get("after")
 
 
-def _time_unit(seconds: list[float]) -> tuple[str, float]:
-    most = max(seconds)
-    return next((u, f) for u, f, least in (("s", 1.0, 1.0), ("ms", 1e3, 1e-3), ("µs", 1e6, 0.0)) if most >= least)
+_SECONDS = (("s", 1.0), ("ms", 1e3), ("µs", 1e6))
+_JOULES = (("J", 1.0), ("mJ", 1e3), ("µJ", 1e6), ("nJ", 1e9))
+
+
+def _unit(values: list[float], units: Sequence[tuple[str, float]]) -> tuple[str, float]:
+    """The largest unit of which the largest value has one or more, and how many of it make the SI unit."""
+    return next(((u, f) for u, f in units if max(values) * f >= 1), units[-1])

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import escape
 
 from netsmith.report.charts import Point, Series, log, scatter
+from netsmith.report.widths import in_words
 
 _PALETTE = ("#1f62c9", "#d97706", "#0f766e", "#a21caf", "#64748b", "#b91c1c")
 _STYLE = (
@@ -71,4 +72,4 @@ def roofline_picture(roofline: Mapping[str, Any], title: str) -> str:
 
 
 def _bits(w: int, a: int) -> str:
-    return "fp32" if w == a == 32 else f"{w}-bit" if w == a else f"{w}-bit weights, {a}-bit activations"
+    return "fp32" if w == a == 32 else f"{w}-bit" if w == a else in_words(w, a)
