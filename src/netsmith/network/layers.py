@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +80,13 @@ class LayerTable:
         }
         frozen = {row["name"]: row["frozen"] for row in rows if row.get("frozen")}
         return cls(names=tuple(row["name"] for row in rows), frozen=frozen, **columns)
+
+    @classmethod
+    def distinct(cls, tables: Sequence[LayerTable]) -> LayerTable:
+        """The rows of tables of any shape, each once and without its name, ``(U,)``."""
+        columns = np.stack([np.concatenate([t.columns[c].ravel() for t in tables]) for c in _COLUMNS])
+        rows: dict[str, Any] = dict(zip(_COLUMNS, np.unique(columns, axis=1), strict=True))
+        return cls(names=("row",) * len(rows["kind"]), **rows)
 
     def __len__(self) -> int:
         return len(self.names)
