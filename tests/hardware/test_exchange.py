@@ -11,9 +11,9 @@ import pytest
 from netsmith.errors import InputError
 from netsmith.hardware import get_target
 from netsmith.hardware.devices.exchange import measure_here, read_timings, write_layers
-from netsmith.hardware.measured.microbench import Entry
 from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.table.calibration import Calibration
+from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.keys import Key, keys_of, unique_keys
 from netsmith.hardware.table.latency import LatencyTable
 from netsmith.network.layers import ACTIVATION, KIND, KINDS, MAPS, LayerTable

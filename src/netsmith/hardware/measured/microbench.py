@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from netsmith.errors import InputError
 from netsmith.hardware.measured.fragments import OPSET, Fragments, bare_depthwise
 from netsmith.hardware.measured.timing import make_session
+from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.keys import BARE, BLOCKED, ENTRY, MIXED, Key, describe
 from netsmith.network.layers import COMPUTE_KINDS, KIND, KINDS
 
@@ -34,25 +35,6 @@ _BLOCKS = 4  # a campaign is cut into blocks; the least disturbed one counts
 
 #: Measured in every chunk: its changes are the machine's, not the layers'.
 CONTROL = Key(KIND["conv"], 32, 32, 3, 3, 1, 1, 16, 16, 16, 16, 1, 32, BARE)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Time of one layer.
-
-    Attributes:
-        seconds: the undisturbed time (see :func:`quiet`).
-        iqr_s: interquartile range over all runs; NaN where a user's table does not say.
-        n: runs; 0 where a user's table does not say.
-        nodes: executed operators behind it; a fused layer may have none of its own.
-        energy_j: where a user's table has it.
-    """
-
-    seconds: float
-    iqr_s: float
-    n: int
-    nodes: float
-    energy_j: float | None = None
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.errors import InputError
-from netsmith.hardware.measured.microbench import Entry
 from netsmith.hardware.table import file
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.columns import FREE, Schema, describe_row
+from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.interpolation import Interpolation, Row
 from netsmith.hardware.table.keys import IntArray, Key, as_key, describe, keys_of
 from netsmith.network.layers import LayerTable

@@ -1,0 +1,24 @@
+"""What a latency table knows of one layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Time of one layer.
+
+    Attributes:
+        seconds: the undisturbed time (see ``quiet`` of the module ``measured.timing``).
+        iqr_s: interquartile range over all runs; NaN where a user's table does not say.
+        n: runs; 0 where a user's table does not say.
+        nodes: executed operators behind it; a fused layer may have none of its own.
+        energy_j: where a user's table has it.
+    """
+
+    seconds: float
+    iqr_s: float
+    n: int
+    nodes: float
+    energy_j: float | None = None
