@@ -116,6 +116,12 @@ class LayerTable:
         return np.where(stored, self.c_in * self.c_out // self.groups * self.kernel_h * self.kernel_w, 0)
 
     @property
+    def moved(self) -> IntArray:
+        """Elements that a row reads and writes, weights aside, ``(..., L)``; additions and products read two maps."""
+        operands = np.where((self.kind == KIND["add"]) | (self.kind == KIND["mul"]), 2, 1)
+        return operands * self.c_in * self.h_in * self.w_in + self.c_out * self.h_out * self.w_out
+
+    @property
     def params(self) -> IntArray:
         """Weights and biases, ``(..., L)``."""
         return self.weights + np.where(self.weights > 0, self.bias * self.c_out, 0)

@@ -10,7 +10,7 @@ class Entry:
     """Time of one layer.
 
     Attributes:
-        seconds: the undisturbed time (see ``quiet`` of the module ``measured.timing``).
+        seconds: the undisturbed time (see ``quiet`` in ``measured/microbench.py``).
         iqr_s: interquartile range over all runs; NaN where a user's table does not say.
         n: runs; 0 where a user's table does not say.
         nodes: executed operators behind it; a fused layer may have none of its own.
