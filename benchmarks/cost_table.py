@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import common
 import numpy as np
 from common import Store, table
+
+if TYPE_CHECKING:
+    from netsmith.hardware import CostTable
 
 LAYERS, DESIGNS = 50, 1_000_000
 
@@ -47,12 +51,12 @@ def main() -> None:
     store.fragment("Pricing designs with a cost table", lines, 1, notes)
 
 
-def speeds(costs: object, designs: np.ndarray, repeats: int) -> list[float]:
-    costs.price(designs)  # type: ignore[attr-defined]
+def speeds(costs: CostTable, designs: np.ndarray, repeats: int) -> list[float]:
+    costs.price(designs)
     found = []
     for _ in range(repeats):
         start = time.perf_counter()
-        costs.price(designs)  # type: ignore[attr-defined]
+        costs.price(designs)
         found.append(len(designs) / (time.perf_counter() - start))
     return found
 

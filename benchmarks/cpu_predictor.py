@@ -35,8 +35,8 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     from netsmith.compression.choices import Choices
     from netsmith.compression.pricing import Pricing
     from netsmith.export.onnx import to_onnx
+    from netsmith.hardware.measured.cpu import CpuTarget
     from netsmith.hardware.table.keys import keys_of
-    from netsmith.hardware.target import get_target
     from netsmith.network.graph import trace
 
     side = NETWORKS[spec]
@@ -46,7 +46,7 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     graph = trace(model, (3, side, side))
     folder = args.results / "cpu_predictor"
     folder.mkdir(parents=True, exist_ok=True)
-    target = get_target("cpu", threads=args.threads)
+    target = CpuTarget(args.threads)
     choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False)
     pricing = Pricing(choices, target)
     _, quantized = integerise(
@@ -104,12 +104,12 @@ def held_out(spec: str, found: dict[str, Any], args: Any) -> dict[str, Any]:
     """
     from dataclasses import replace
 
+    from netsmith.hardware.measured.cpu import CpuTarget
     from netsmith.hardware.predictor import fit_layers
     from netsmith.hardware.predictor.target import PredictorTarget
-    from netsmith.hardware.target import get_target
     from netsmith.network.layers import LayerTable
 
-    table = get_target("cpu", threads=args.threads).table  # type: ignore[attr-defined]
+    table = CpuTarget(args.threads).table
     own = {tuple(k) for form in ("fp32", "int8") for k in found[spec][form]["keys"]}
     others = {tuple(k) for s in found if s != spec for form in ("fp32", "int8") for k in found[s][form]["keys"]}
     known = {k: e for k, e in table.entries.items() if tuple(k) in others - own}

@@ -21,14 +21,14 @@ def uniform_and_fastest(network: Network, weights: str | None, folder: Path, arg
     from netsmith.compression.build import integerise
     from netsmith.compression.pricing import Pricing
     from netsmith.export.onnx import to_onnx
-    from netsmith.hardware.target import get_target
+    from netsmith.hardware.measured.cpu import CpuTarget
     from netsmith.jobs.closing import Loop
     from netsmith.jobs.subject import load_subject
 
-    target = get_target("cpu", threads=args.threads)
+    target = CpuTarget(args.threads)
     s = load_subject(network.spec, network.data, target, weights=weights, methods=("quantize",), seed=args.seed)
     pricing = Pricing(s.choices, target)
-    pricing.prepare(target.prepare)
+    target.prepare(pricing.every_row())
     loop = Loop(pricing, np.zeros((len(s.choices.space), 2)), {"latency": 1.0}, lambda design: 0.0)
     every = np.zeros_like(s.choices.original)  # the first choice of every layer is int8
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ def kinds_of(layers: Any) -> np.ndarray:
 def study(spec: str, batch: int, side: int) -> dict[str, Any]:
     """Latency, intensity and bound of every kind of layer at 8 bits, and what fewer bits change."""
     from netsmith.hardware import get_target
+    from netsmith.hardware.target import roof_of
     from netsmith.network.graph import trace
     from netsmith.network.load import load_model
 
@@ -45,7 +46,8 @@ def study(spec: str, batch: int, side: int) -> dict[str, Any]:
             "a4": float(costs[8, 4].latency_s[here].sum() / base.latency_s[here].sum()),
             "both4": float(costs[4, 4].latency_s[here].sum() / base.latency_s[here].sum()),
         }  # fmt: skip
-    roof = target.roof(8, 8)  # type: ignore[attr-defined]
+    roof = roof_of(target, 8, 8)
+    assert roof is not None, f"{spec} has no kernel of 8 bits"
     found["ridge"] = roof.ridge
     return found
 

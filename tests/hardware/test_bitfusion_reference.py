@@ -144,7 +144,7 @@ def fast(layer: Layer, config: BitFusionConfig):
     return search(Dense(*(np.array([int(v)]) for v in vars(layer).values())), config)[0]
 
 
-def check(layer: Layer, config: BitFusionConfig):
+def assert_a_best_mapping(layer: Layer, config: BitFusionConfig):
     """The vectorised search finds one of the best mappings of the exhaustive one, with its counts."""
     best, found = options(layer, config), fast(layer, config)
     if not best:
@@ -168,7 +168,7 @@ def test_the_transcription_reproduces_the_simulator(index):
         tuple(int(r[name]) for name in list(EXACT)[2:3] + list(EXACT)[1:2] + list(EXACT)[3:])
     }
     assert best[0].energy / 1e3 == pytest.approx(float(r["energy_total_nJ"]), rel=2e-4)
-    check(layer, published("bf_e"))
+    assert_a_best_mapping(layer, published("bf_e"))
 
 
 def number(low, high):
@@ -198,13 +198,13 @@ CONFIGS = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(LAYERS, CONFIGS)
 def test_the_vectorised_search_agrees_with_the_exhaustive_one(layer, config):
-    check(layer, config)
+    assert_a_best_mapping(layer, config)
 
 
 @settings(max_examples=25, deadline=None)
 @given(LAYERS, CONFIGS, number(1, 11))
 def test_it_agrees_on_square_maps(layer, config, side):
-    check(replace(layer, h_out=side, w_out=side, kernel_w=layer.kernel_h), config)
+    assert_a_best_mapping(replace(layer, h_out=side, w_out=side, kernel_w=layer.kernel_h), config)
 
 
 @settings(max_examples=25, deadline=None)

@@ -14,9 +14,9 @@ from netsmith.errors import InputError
 from netsmith.hardware import get_target, target_names
 from netsmith.hardware.measured.calibrate import chain, chain_keys
 from netsmith.hardware.measured.cpu import CpuTarget
-from netsmith.hardware.measured.microbench import METHOD, Entry
 from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.table.calibration import Calibration
+from netsmith.hardware.table.entry import METHOD, Entry
 from netsmith.hardware.table.keys import Key, keys_of, unique_keys
 from netsmith.network.layers import KIND, MAPS, LayerTable
 from netsmith.testing.targets import check_target

@@ -11,9 +11,9 @@ import pytest
 from netsmith.errors import InputError
 from netsmith.hardware import get_target
 from netsmith.hardware.devices.exchange import measure_here, read_timings, write_layers
-from netsmith.hardware.measured.microbench import Entry
 from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.table.calibration import Calibration
+from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.keys import Key, keys_of, unique_keys
 from netsmith.hardware.table.latency import LatencyTable
 from netsmith.network.layers import ACTIVATION, KIND, KINDS, MAPS, LayerTable
@@ -219,7 +219,12 @@ def test_every_kind_is_written_and_runs(tmp_path: Path, bits: int) -> None:
 
 
 def test_round_trip_on_this_machine(tmp_path: Path) -> None:
-    """The written files, timed here, say about what the microbenchmark says."""
+    """The written files, timed here, say about what the microbenchmark says.
+
+    Other work on the machine makes single times too long, never too short, and differences wrong either way. So each
+    file's least time of all sessions counts, and each layer's median; a slip of a copy is a factor of two or more in
+    every session.
+    """
     from netsmith.hardware.measured.microbench import measure
 
     folder = tmp_path / "x"
@@ -230,14 +235,22 @@ def test_round_trip_on_this_machine(tmp_path: Path) -> None:
     keys = [Key(*k) for k in keys_of(table).tolist()]
     write_layers(table, folder, calibrate=False)
     names = list(dict.fromkeys(line.split(",")[0] for line in (folder / "timings.csv").read_text().splitlines()[5:]))
-    for attempt in range(4):  # a shared machine; a slip of a copy is a factor of two or more, every time
-        timed = time_models({n: folder / n for n in names}, seconds=0.3, seed=attempt)
-        lines = [f"{n},{timed[n].n},{timed[n].quiet_s!r},{timed[n].iqr_s!r}" for n in [*names, *names[:2]]]
+    least, here = dict.fromkeys(names, np.inf), []
+    for session in range(12):  # one will do on a quiet machine
+        timed = time_models({n: folder / n for n in names}, seconds=0.3, seed=session)
+        least = {n: min(t, timed[n].quiet_s) for n, t in least.items()}
+        lines = [f"{n},{timed[n].n},{least[n]!r},{timed[n].iqr_s!r}" for n in [*names, *names[:2]]]
         (folder / "timings.csv").write_text(HEAD + "file,runs,median_s,iqr_s\n" + "\n".join(lines) + "\n")
-        read_timings(folder).save(tmp_path / "device.json")
+        entries = measure(keys, max_rounds=40, seed=session).entries
+        here.append([entries[k].seconds for k in keys])
+        measured = np.median(here, axis=0)
+        try:
+            read_timings(folder).save(tmp_path / "device.json")
+        except InputError:  # a file with the layer was faster than one without it, so the latter was never undisturbed
+            if session == 11:
+                raise
+            continue
         cost = get_target(f"table:{tmp_path / 'device.json'}").cost(table).latency_s
-        here = measure(keys, max_rounds=40, seed=attempt).entries
-        measured = [here[k].seconds for k in keys]
         if np.allclose(cost, measured, rtol=0.4):
             break
     assert cost == pytest.approx(measured, rel=0.4)

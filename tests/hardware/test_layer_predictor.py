@@ -12,12 +12,12 @@ from netsmith.errors import InputError
 from netsmith.hardware import get_target
 from netsmith.hardware.devices.readers import read_table
 from netsmith.hardware.devices.target import TableTarget
-from netsmith.hardware.measured.microbench import Entry
 from netsmith.hardware.predictor import fit_additive, fit_layers, fit_predictor
 from netsmith.hardware.predictor.features import NAMES, layer_features
 from netsmith.hardware.predictor.layers import fused_patterns
 from netsmith.hardware.predictor.target import PredictorTarget
 from netsmith.hardware.table.calibration import Calibration
+from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.keys import Key, keys_of, unique_keys
 from netsmith.hardware.table.latency import LatencyTable
 from netsmith.network.layers import KIND, MAPS, LayerTable

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from netsmith.errors import InputError
-from netsmith.hardware.measured.microbench import METHOD, Entry
 from netsmith.hardware.table.calibration import Calibration
+from netsmith.hardware.table.entry import METHOD, Entry
 from netsmith.hardware.table.keys import BLOCKED, Key
 from netsmith.hardware.table.latency import LatencyTable
 from netsmith.network.layers import KIND

@@ -42,7 +42,7 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).reshape(b, t, c)).mean(1)
 
 
-def same(model: nn.Module, shape: tuple[int, ...]) -> None:
+def assert_traced_alike(model: nn.Module, shape: tuple[int, ...]) -> None:
     graph = trace(model, shape)
     x = torch.randn(5, *shape)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def same(model: nn.Module, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("shape", [(3, 8, 8), (3, 9, 7)])
 def test_control_flow(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    same(Control().eval(), shape)
+    assert_traced_alike(Control().eval(), shape)
 
 
 @pytest.mark.parametrize("spec", ["zoo:cifar_resnet20", "zoo:plain20", "zoo:digits", "zoo:mobilenet_v2?width=0.25"])
@@ -66,7 +66,7 @@ def test_folding_keeps_the_function(spec: str) -> None:
             m.weight.data.uniform_(0.5, 1.5)
             m.bias.data.normal_()
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    same(model, (1, 8, 8) if spec == "zoo:digits" else (3, 32, 32))
+    assert_traced_alike(model, (1, 8, 8) if spec == "zoo:digits" else (3, 32, 32))
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
@@ -107,7 +107,7 @@ def test_shared_weight_is_frozen() -> None:
             return self.norms[1](self.conv(self.norms[0](self.conv(x)))).mean((2, 3))
 
     model = Twice().eval()
-    same(model, (4, 5, 5))
+    assert_traced_alike(model, (4, 5, 5))
     assert trace(nn.Sequential(model), (4, 5, 5), fold=False).layers.frozen
 
 

@@ -372,3 +372,13 @@ def test_missing_extras_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(optional.importlib, "import_module", broken)
     assert "build of torchvision that matches" in fails("timm:resnet18")
+
+
+def test_an_example_input_is_the_same_every_time_and_needs_a_shape() -> None:
+    loaded = load_model("zoo:digits")
+    x = loaded.example_input()
+    assert x.shape == (2, 1, 8, 8) and x.std() > 0.5
+    assert torch.equal(x, loaded.example_input())
+    with pytest.raises(InputError, match=r"Sequential does not say what input it takes; give it with --input C,H,W"):
+        load_model(nn.Sequential(nn.Conv2d(3, 4, 3))).example_input()
+    assert load_model(nn.Conv2d(3, 4, 3), input_shape=(3, 9, 7)).example_input().shape == (2, 3, 9, 7)

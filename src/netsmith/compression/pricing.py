@@ -109,20 +109,15 @@ class Pricing:
                 factors.append(Factor((i, j), values))
         return CostTable(fixed, unary, tuple(factors))
 
-    def prepare(self, measure: Callable[..., object], progress: Callable[[int, int], None] | None = None) -> None:
-        """Hand every row that the search may ask for to a target's ``prepare``, in one table."""
+    def every_row(self) -> LayerTable:
+        """Every row that the search may ask a target for, each once; what a measured target prepares for."""
         recorder = _Recorder(self.target)
         shadow = Pricing(self.choices, recorder)
         start = self.choices.original.copy()
         shadow.table("latency", start)
         start[len(self.choices.groups) + len(self.choices.branches) :] = 0
         shadow.table("latency", start)
-        columns = {
-            k: np.concatenate([t.columns[k].ravel() for t in recorder.tables]) for k in recorder.tables[0].columns
-        }
-        index = np.unique(np.stack(list(columns.values())), axis=1, return_index=True)[1]
-        rows: dict[str, Any] = {k: v[index] for k, v in columns.items()}
-        measure(LayerTable(names=("row",) * len(index), **rows), progress=progress)
+        return LayerTable.distinct(recorder.tables)
 
     # --- compute layers: exact --------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from netsmith.errors import InputError
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
-from netsmith.network.graph import Graph
+from netsmith.network.graph import Graph, random_input
 
 OPSET = 20
 
@@ -42,8 +42,7 @@ def to_onnx(
     Raises:
         InputError: an operator has no ONNX counterpart; it is named.
     """
-    shape = (graph.example_batch, *graph.input_shape)
-    x = torch.zeros(shape).normal_(generator=torch.Generator().manual_seed(0))
+    x = random_input(graph.example_batch, *graph.input_shape)
     dynamic = ({0: torch.export.Dim.AUTO},) if graph.dynamic_batch else None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.layers import LayerTable
+from netsmith.progress import Progress
 
 FloatArray = NDArray[np.float64]
 
@@ -74,7 +75,7 @@ class Target(Protocol):
     """A piece of hardware with a cost model. ``cost`` has no state that a caller can see: equal tables, equal costs.
 
     A target may also have ``prepare(table, progress)`` (it measures what it lacks), ``settings`` and ``roof``; see
-    :func:`settings_of` and :func:`roof_of`.
+    :func:`prepare_target`, :func:`settings_of` and :func:`roof_of`.
     """
 
     name: str
@@ -94,6 +95,19 @@ def roof_of(target: Target, w_bits: int, a_bits: int) -> Roof | None:
     """``target.roof(w_bits, a_bits)``: peak rate and memory bandwidth; None where the target does not know them."""
     roof = getattr(target, "roof", None)
     return None if roof is None else roof(w_bits, a_bits)
+
+
+def prepare_target(target: Target, table: LayerTable | Callable[[], LayerTable], progress: Progress) -> None:
+    """``target.prepare(table, progress)``, for a target that measures what it lacks; others need nothing.
+
+    Args:
+        table: rows that will be priced, or a function that makes them, for there may be many.
+        progress: shows the stage "latency table", if there is one.
+    """
+    prepare = getattr(target, "prepare", None)
+    if prepare is not None:
+        progress.stage("latency table")
+        prepare(table() if callable(table) else table, progress=progress.update)
 
 
 def as_run(table: LayerTable, capabilities: Capabilities) -> LayerTable:

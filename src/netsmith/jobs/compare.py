@@ -8,7 +8,7 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.files import read_json
-from netsmith.hardware.target import Target, as_run, get_target
+from netsmith.hardware.target import Target, as_run, get_target, prepare_target
 from netsmith.jobs.run import Run
 from netsmith.network.layers import LayerTable
 from netsmith.progress import Progress, Silent
@@ -56,29 +56,29 @@ def compare(
         })  # fmt: skip
     if not devices:
         return {"rows": rows}
+    layers = {str(folder): _layers(Run.open(folder)) for folder in runs}
+    for device in devices.values():
+        every = [as_run(table, device.capabilities) for pair in layers.values() for table in pair]
+        prepare_target(device, LayerTable.distinct(every), progress)
     progress.stage("pricing")
     costs = {
-        str(folder): {spec: _costs(Run.open(folder), device, progress) for spec, device in devices.items()}
-        for folder in runs
+        folder: {spec: _priced(after, d) | {"baseline": _priced(before, d)} for spec, d in devices.items()}
+        for folder, (before, after) in layers.items()
     }
     simulated = [spec for spec, device in devices.items() if not device.capabilities.measured]
     return {"rows": rows, "costs": costs, "simulated": simulated}
 
 
-def _costs(run: Run, device: Target, progress: Progress) -> dict[str, Any]:
+def _layers(run: Run) -> tuple[LayerTable, LayerTable]:
+    """The layers of a run's network before and after."""
     record = read_json(run.path("layers.json"), "repeat the run with this netsmith, older ones did not write it")
     try:
-        before, after = (LayerTable.from_dict(record[side]) for side in ("baseline", "result"))
+        return LayerTable.from_dict(record["baseline"]), LayerTable.from_dict(record["result"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{run.path('layers.json')} is damaged ({error}); repeat the run") from error
-    return _priced(after, device, progress) | {"baseline": _priced(before, device, progress)}
 
 
-def _priced(table: LayerTable, device: Target, progress: Progress) -> dict[str, float | None]:
-    table = as_run(table, device.capabilities)
-    prepare = getattr(device, "prepare", None)
-    if prepare is not None:
-        prepare(table, progress=progress.update)
-    cost = device.cost(table)
+def _priced(table: LayerTable, device: Target) -> dict[str, float | None]:
+    cost = device.cost(as_run(table, device.capabilities))
     energy = None if cost.energy_j is None else float(cost.energy_j.sum())
     return {"latency_s": float(cost.latency_s.sum() + cost.fixed_s), "energy_j": energy}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from netsmith.compression.branches import find_branches
 from netsmith.compression.channels import GroupReport
@@ -77,22 +76,15 @@ def _rows(
 ) -> LayerTable:
     """Every distinct row of a network in fp32 and in int8, or of all that a search may make of it."""
     loaded = load_model(model, weights=weights, num_classes=num_classes, input_shape=input_shape)
-    shape = input_shape or loaded.input_shape
-    if shape is None:
-        raise InputError(f"{loaded.spec} does not say what input it takes; give it with --input C,H,W")
-    graph = trace(loaded.model, tuple(shape))
+    example = loaded.example_input()
+    graph = trace(loaded.model, tuple(example.shape[1:]))
     target = CpuTarget()
     if space:
-        example = torch.zeros(2, *shape).normal_(generator=torch.Generator().manual_seed(0))
         report, branches = find_groups(loaded.model, example), find_branches(loaded.model, example)
         multiple = target.capabilities.channel_multiple
         choices = Choices.of(graph, report, branches, multiple=multiple)
     else:
         choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False)
     pricing = Pricing(choices, target)
-    found: list[LayerTable] = [pricing.rows(choices.original), pricing.rows(np.zeros_like(choices.original))]
-    pricing.prepare(lambda rows, progress: found.append(rows))
-    columns: dict[str, Any] = {k: np.concatenate([t.columns[k] for t in found]) for k in found[0].columns}
-    index = np.unique(np.stack(list(columns.values())), axis=1, return_index=True)[1]
-    distinct: dict[str, Any] = {k: v[index] for k, v in columns.items()}
-    return LayerTable(names=("row",) * len(index), **distinct)
+    designs = (choices.original, np.zeros_like(choices.original))
+    return LayerTable.distinct([*(pricing.rows(d) for d in designs), pricing.every_row()])

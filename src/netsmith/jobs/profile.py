@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import place, quantizable
-from netsmith.errors import InputError
-from netsmith.hardware.target import Cost, as_run, get_target, settings_of
+from netsmith.hardware.target import Cost, as_run, get_target, prepare_target, settings_of
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import KIND, KINDS, LayerTable
 from netsmith.network.load import load_model
@@ -42,17 +40,13 @@ def profile(
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
     progress.stage("load")
     loaded = load_model(model, weights=weights, num_classes=num_classes, input_shape=input_shape)
-    shape = input_shape or loaded.input_shape
-    if shape is None:
-        raise InputError(f"{loaded.spec} does not say what input it takes; give it with --input C,H,W")
-    graph = trace(loaded.model, tuple(shape))
+    example = loaded.example_input()
+    shape = tuple(example.shape[1:])
+    graph = trace(loaded.model, shape)
     progress.stage("groups")
-    report = find_groups(loaded.model, torch.zeros(2, *shape).normal_(generator=torch.Generator().manual_seed(0)))
+    report = find_groups(loaded.model, example)
     table = as_run(with_bits(graph, bits), device.capabilities)
-    prepare = getattr(device, "prepare", None)
-    if prepare is not None:
-        progress.stage("latency table")
-        prepare(table, progress=progress.update)
+    prepare_target(device, table, progress)
     cost = device.cost(table, batch)
     compute = table.is_compute
     total = float(cost.latency_s.sum() + cost.fixed_s)

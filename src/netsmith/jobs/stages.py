@@ -27,6 +27,7 @@ from netsmith.export.packed import write_packed
 from netsmith.export.parity import check_parity
 from netsmith.export.pt2 import save_pt2
 from netsmith.hardware.measured.timing import time_models
+from netsmith.hardware.target import prepare_target
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated, Proposal
 from netsmith.jobs.recover import epochs_of, fine_tune, quantizer_for, train_quantized
@@ -112,11 +113,7 @@ class Stages:
         }
 
     def prepare_target(self) -> None:
-        prepare = getattr(self.target, "prepare", None)
-        if prepare is None:
-            return
-        self.progress.stage("latency table")
-        self.pricing.prepare(prepare, self.progress.update)
+        prepare_target(self.target, self.pricing.every_row, self.progress)
 
     def sensitivity(self) -> Sensitivity:
         """The loss of every choice taken alone."""

@@ -67,9 +67,8 @@ def load_subject(
     loaded = load_model(model, weights=weights, num_classes=images.known_classes, input_shape=images.input_shape)
     if data_options.get("mean") is None:
         images = images.with_normalisation(normalisation_from_metadata(loaded.metadata))
-    shape = tuple(images.input_shape)
-    example = torch.zeros(2, *shape).normal_(generator=torch.Generator().manual_seed(0))
-    graph = trace(loaded.model, shape)
+    example = loaded.example_input()
+    graph = trace(loaded.model, tuple(images.input_shape))
     check_classes(images, n_outputs(graph))
     prune, quantize = "prune" in methods, "quantize" in methods
     report = find_groups(loaded.model, example) if prune else GroupReport([], {}, {})

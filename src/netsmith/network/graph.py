@@ -71,6 +71,11 @@ def copy_module(module: nn.Module) -> fx.GraphModule:
     return out
 
 
+def random_input(*shape: int) -> torch.Tensor:
+    """An example input, normally distributed; the same whenever it is asked for."""
+    return torch.zeros(shape).normal_(generator=torch.Generator().manual_seed(0))
+
+
 def export_program(
     model: nn.Module, input_shape: tuple[int, ...], batch: int = 2
 ) -> tuple[torch.export.ExportedProgram, bool]:
@@ -80,7 +85,7 @@ def export_program(
         InputError: the network cannot run on this input, or its control flow depends on data.
     """
     model = model.eval()
-    x = torch.zeros(batch, *input_shape).normal_(generator=torch.Generator().manual_seed(0))
+    x = random_input(batch, *input_shape)
     try:
         with torch.no_grad():
             model(x)

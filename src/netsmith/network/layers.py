@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,13 @@ class LayerTable:
         frozen = {row["name"]: row["frozen"] for row in rows if row.get("frozen")}
         return cls(names=tuple(row["name"] for row in rows), frozen=frozen, **columns)
 
+    @classmethod
+    def distinct(cls, tables: Sequence[LayerTable]) -> LayerTable:
+        """The rows of tables of any shape, each once and without its name, ``(U,)``."""
+        columns = np.stack([np.concatenate([t.columns[c].ravel() for t in tables]) for c in _COLUMNS])
+        rows: dict[str, Any] = dict(zip(_COLUMNS, np.unique(columns, axis=1), strict=True))
+        return cls(names=("row",) * len(rows["kind"]), **rows)
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -107,6 +114,12 @@ class LayerTable:
         """Weights without bias, ``(..., L)``; 0 for products of two activations and for glue."""
         stored = (self.kind == KIND["conv"]) | (self.kind == KIND["linear"])
         return np.where(stored, self.c_in * self.c_out // self.groups * self.kernel_h * self.kernel_w, 0)
+
+    @property
+    def moved(self) -> IntArray:
+        """Elements that a row reads and writes, weights aside, ``(..., L)``; additions and products read two maps."""
+        operands = np.where((self.kind == KIND["add"]) | (self.kind == KIND["mul"]), 2, 1)
+        return operands * self.c_in * self.h_in * self.w_in + self.c_out * self.h_out * self.w_out
 
     @property
     def params(self) -> IntArray:

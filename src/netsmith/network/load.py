@@ -12,7 +12,7 @@ from netsmith.errors import InputError
 from netsmith.network.sources import Source, find_source
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,18 @@ class LoadedModel:
     metadata: dict[str, str] = field(default_factory=dict)
     num_classes: int | None = None
     input_shape: tuple[int, ...] | None = None
+
+    def example_input(self) -> Tensor:
+        """A random input of two samples, ``(2, C, H, W)``, the same at every call.
+
+        Raises:
+            InputError: the network does not say what it takes, and nobody else did.
+        """
+        from netsmith.network.graph import random_input
+
+        if self.input_shape is None:
+            raise InputError(f"{self.spec} does not say what input it takes; give it with --input C,H,W")
+        return random_input(2, *self.input_shape)
 
 
 def load_model(

@@ -21,12 +21,10 @@ import numpy as np
 from netsmith.errors import InputError
 from netsmith.hardware.measured.fragments import OPSET, Fragments, bare_depthwise
 from netsmith.hardware.measured.timing import make_session, quiet
+from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.keys import BARE, BLOCKED, ENTRY, MIXED, Key, describe
 from netsmith.network.layers import COMPUTE_KINDS, KIND, KINDS
 
-#: The way in which layers are measured. Times of different ways are not mixed in one table: raise it with every change
-#: of this module, the fragments or the calibration that changes what a time means.
-METHOD = 2
 _CONVS = ("Conv", "FusedConv", "QLinearConv")  # blocked or dense with anything fused, plain with an activation, integer
 _BORDERS = ("ReorderInput", "ReorderOutput", "Transpose")
 _CHUNK = 48
@@ -39,25 +37,6 @@ CONTROL = Key(KIND["conv"], 32, 32, 3, 3, 1, 1, 16, 16, 16, 16, 1, 32, BARE)
 #: cache makes such layers slower by half for seconds on end, and :data:`CONTROL` by nothing.
 STREAM = Key(KIND["conv"], 512, 512, 1, 1, 1, 1, 2, 2, 2, 2, 1, 32, BARE)
 _ATTEMPTS = 3
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Time of one layer.
-
-    Attributes:
-        seconds: the undisturbed time (see :func:`quiet`).
-        iqr_s: interquartile range over all runs; NaN where a user's table does not say.
-        n: runs; 0 where a user's table does not say.
-        nodes: executed operators behind it; a fused layer may have none of its own.
-        energy_j: where a user's table has it.
-    """
-
-    seconds: float
-    iqr_s: float
-    n: int
-    nodes: float
-    energy_j: float | None = None
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,4 @@ class Roofline:
 def _glue(table: LayerTable, batch: int) -> tuple[FloatArray, Any]:
     """Bytes of rows that compute nothing, at their activation bits, and which of them are charged."""
     charged = ~table.is_compute & (table.kind != KIND["reshape"])
-    operands = np.where(np.isin(table.kind, [KIND["add"], KIND["mul"]]), 2, 1)
-    moved = operands * table.c_in * table.h_in * table.w_in + table.c_out * table.h_out * table.w_out
-    return np.where(charged, moved * table.a_bits / 8 * batch, 0.0), charged
+    return np.where(charged, table.moved * table.a_bits / 8 * batch, 0.0), charged

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from netsmith.errors import InputError
-from netsmith.hardware.measured.microbench import METHOD, Entry
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.columns import COLUMNS
+from netsmith.hardware.table.entry import METHOD, Entry
 from netsmith.hardware.table.interpolation import Row
 from netsmith.hardware.table.keys import Key, as_key
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.errors import InputError
-from netsmith.hardware.measured.microbench import METHOD, Entry
 from netsmith.hardware.table import file
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.columns import FREE, Schema, describe_row
+from netsmith.hardware.table.entry import METHOD, Entry
 from netsmith.hardware.table.interpolation import Interpolation, Row
 from netsmith.hardware.table.keys import IntArray, Key, as_key, describe, keys_of
 from netsmith.network.layers import LayerTable
@@ -33,7 +33,7 @@ class LatencyTable:
         columns: of the keys; those of :class:`Key`, or those that a user's table has.
         names: layer names of a table that has the column "name".
         batch: samples in a run.
-        method: the way in which netsmith measured it (``microbench.METHOD``); a user's table has no meaning for it.
+        method: the way in which netsmith measured it (``entry.METHOD``); a user's table has no meaning for it.
     """
 
     target: str

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.hardware.target import FloatArray, Roof
-from netsmith.network.layers import COMPUTE_KINDS, KIND, LayerTable
+from netsmith.network.layers import COMPUTE_KINDS, LayerTable
 
 if TYPE_CHECKING:
     from netsmith.hardware.table.latency import LatencyTable
@@ -18,9 +18,7 @@ def least_traffic(table: LayerTable) -> FloatArray:
     """Bytes that a row must read and write at least: inputs, weights, output; ``(..., L)``."""
     a_bytes = np.where(table.a_bits <= 8, 1.0, 4.0)
     w_bytes = np.where(table.w_bits <= 8, 1.0, 4.0)
-    two = np.where(np.isin(table.kind, [KIND["add"], KIND["mul"]]), 2, 1)
-    moved = two * table.c_in * table.h_in * table.w_in + table.c_out * table.h_out * table.w_out
-    return np.asarray(moved * a_bytes + table.weights * w_bytes, dtype=np.float64)
+    return np.asarray(table.moved * a_bytes + table.weights * w_bytes, dtype=np.float64)
 
 
 def bound_of(table: LayerTable, latency: FloatArray, measured: LatencyTable) -> NDArray[np.str_]:

@@ -18,8 +18,8 @@ from netsmith.hardware.devices.exchange.write import FORMAT, quantizing
 from netsmith.hardware.devices.readers.assemble import Time
 from netsmith.hardware.devices.readers.columns import columns_of, time_of
 from netsmith.hardware.devices.readers.raw import Raw, read_raw
-from netsmith.hardware.measured.microbench import Entry
 from netsmith.hardware.table.calibration import Calibration
+from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.keys import Key
 from netsmith.hardware.table.latency import LatencyTable
 from netsmith.network.layers import COMPUTE_KINDS, KINDS

@@ -12,7 +12,7 @@ import numpy as np
 
 from netsmith.errors import InputError
 from netsmith.hardware.devices.readers.raw import Raw
-from netsmith.hardware.measured.microbench import Entry
+from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.keys import IntArray, Key, as_key
 from netsmith.hardware.table.latency import LatencyTable
 
