@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
-from netsmith.compression.choices import DEPTH, FLOAT, WIDTH
+from netsmith.compression.choices import DEPTH, WIDTH
+from netsmith.network.layers import FLOAT
 
 FloatArray = NDArray[np.float64]
 
