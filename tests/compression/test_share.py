@@ -98,7 +98,7 @@ def test_the_price_is_the_size_of_the_file(graph: Graph, choices: Choices) -> No
         quantized = quantize_mixed(graph, choices.bits(design), quantizer)
         tensors = packed_tensors(graph, quantized)
         assert write_packed(None, tensors) == pricing.predict(design, "size")[0]
-        assert write_packed(None, tensors, huffman=True) < pricing.predict(design, "size")[0]
+        assert write_packed(None, tensors, huffman=True) <= pricing.predict(design, "size")[0]
         stored = [t for t in tensors.values() if isinstance(t, CodebookTensor)]
         assert len(stored) == len(choices.layers) and not quantized.weight_scales
 

@@ -42,5 +42,9 @@ class CodebookQuantizer(LayerQuantizer):
         return self.codebook(layer, bits).weight
 
     def trainable(self, layer: str, weight: torch.Tensor, bits: int) -> nn.Module:
-        """The layer's codebook with values that are trained; ``weight`` is the one that it was fitted to."""
-        return KMeansWeight(self.codebook(layer, bits))
+        """The layer's codebook with values that are trained; ``weight`` is the one that it was fitted to.
+
+        A value moves by the mean of its members' steps: their sum is thousands of times as large in one layer as in the
+        next, and no one learning rate suits both.
+        """
+        return KMeansWeight(self.codebook(layer, bits), damping=1.0)

@@ -13,6 +13,7 @@ from torch import nn
 from netsmith.compression.build import histograms_of, is_int8
 from netsmith.compression.mixed import Bits, LayerQuantizer, layer_inputs
 from netsmith.compression.qat import TrainedQuantizer, finish, prepare
+from netsmith.compression.quantizers import LsqWeight
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.data import Data
 from netsmith.network.graph import Graph, trace
@@ -40,8 +41,9 @@ def fine_tune(
     progress.stage("fine-tune")
     start = time.time()
     quantized = any("parametrizations" in name for name, _ in model.named_modules())
+    rounded = any(isinstance(module, LsqWeight) for module in model.modules())
     result = fit(
-        model, data, epochs=epochs, lr=config["lr"] or (QAT_LR if quantized else FINE_TUNE_LR), teacher=teacher,
+        model, data, epochs=epochs, lr=config["lr"] or (QAT_LR if rounded else FINE_TUNE_LR), teacher=teacher,
         seed=config["seed"], checkpoint=checkpoint, progress=training_events(progress),
         bf16=False if quantized else "auto",
     )  # fmt: skip
