@@ -125,27 +125,21 @@ def test_trained_weights_lie_on_codebooks_that_the_file_has(
     x = torch.randn(32, *SHAPE)
     torch.testing.assert_close(student.eval()(x), quantize_mixed(graph, bits, quantizer).graph.module(x))
     optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9)
-    y = torch.arange(32) % 10
-    losses = []
-    for _ in range(20):
-        loss = nn.functional.cross_entropy(student.train()(x), y)
+    for _ in range(5):
+        loss = nn.functional.cross_entropy(student.train()(x), torch.arange(32) % 10)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        losses.append(float(loss))
-    assert losses[-1] < 0.5 * losses[0]
-    trained, grids = finish(student.eval(), bits, quantizer)
+    want = student.eval()(x)
+    trained, grids = finish(student, bits, quantizer)
     assert not grids.weights and not grids.inputs and type(trained) is type(digits_model)
-    torch.testing.assert_close(trained(x), student(x), rtol=0, atol=0)
+    torch.testing.assert_close(trained(x), want, rtol=0, atol=0)
     after = trace(trained, SHAPE, fold=False)
     again = quantize_mixed(after, bits, CodebookQuantizer(after))
     torch.testing.assert_close(again.graph.module(x), after.module(x), rtol=0, atol=0)
-    moved = {n: c.values for n, c in again.codebooks.items()}
-    assert all(len(v) <= 2**b for v, (b, _) in zip(moved.values(), bits.values(), strict=True))
-    assert any(
-        not torch.equal(v, quantizer.codebook(n.removesuffix(".weight"), bits[n.removesuffix(".weight")][0]).values)
-        for n, v in moved.items()
-    )
+    for layer, (b, _) in bits.items():
+        values = again.codebooks[f"{layer}.weight"].values
+        assert len(values) <= 2**b and not torch.allclose(values, quantizer.codebook(layer, b).values, rtol=1e-3)
     size = write_packed(None, packed_tensors(after, again))
     assert size == Pricing(choices, Toy((32, 32))).predict(design, "size")[0]
 
