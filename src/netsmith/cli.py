@@ -158,7 +158,9 @@ def compress(
     energy: Annotated[str | None, typer.Option(metavar="BUDGET", help="2mJ, or 0.5x")] = None,
     size: Annotated[str | None, typer.Option(metavar="BUDGET", help="300KB, or 0.25x")] = None,
     macs: Annotated[str | None, typer.Option(metavar="BUDGET", help="30M, or 0.5x")] = None,
-    methods: Annotated[str, typer.Option(help="prune, quantize, or both with a comma")] = "prune,quantize",
+    methods: Annotated[str, typer.Option(help="prune, quantize, or both with a comma; or share, for --size")] = (
+        "prune,quantize"
+    ),
     strategy: Annotated[
         str, typer.Option(help="exact, ddpg, evolution, greedy, random or uniform; exact proves its bound")
     ] = "exact",
@@ -170,8 +172,15 @@ def compress(
         str, typer.Option(help="what one choice alone loses: loss, output (both measured), fisher or hessian")
     ] = "loss",
     least_bits: Annotated[
-        int, typer.Option(min=1, max=8, help="fewest bits of a layer, on targets that run several widths")
-    ] = 2,
+        int | None,
+        typer.Option(
+            min=1, max=8, help="fewest bits of a layer where there is a choice; default 2, of shared weights 1"
+        ),
+    ] = None,
+    huffman: Annotated[
+        bool,
+        typer.Option("--huffman", help="code the packed file; the search goes by its size without, an upper bound"),
+    ] = False,
     weights: Weights = None,
     out: Annotated[Path | None, typer.Option(help="run folder; default runs/NAME")] = None,
     epochs: Annotated[int | None, typer.Option(min=0, help="fine-tuning; default by the size of the data")] = None,
@@ -210,7 +219,7 @@ def compress(
             out=folder, resume=resume, epochs=epochs, lr=lr, seed=seed, importance=importance, calibration=calibration,
             search_size=search_size, mean=averages, std=deviations, image_size=image_size, label_column=label_column,
             train_limit=train_limit, threads=threads, least_bits=least_bits, evaluations=evaluations,
-            sensitivity=sensitivity, progress=progress,
+            sensitivity=sensitivity, huffman=huffman, progress=progress,
         )  # fmt: skip
     _finish_run(result, as_json)
 

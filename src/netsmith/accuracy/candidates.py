@@ -17,7 +17,7 @@ from netsmith.compression.importance import keep_indices
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import place
 from netsmith.compression.quantize import Calibration, input_grid, layer_scale, quantize_weight
-from netsmith.compression.quantizers import linear
+from netsmith.network.layers import FLOAT
 from netsmith.network.passes import get_parameter
 from netsmith.network.rows import fused_activation
 
@@ -31,7 +31,7 @@ class Candidates:
         choices: the decisions.
         calibration: 8-bit grids of the tensors that integer layers read or write; for layers whose weights and
             activations have one width.
-        quantizer: grids at every width; for layers that have two.
+        quantizer: grids or codebooks at every width; for layers whose weights have a width of their own.
         importance: group name -> score of each channel; the best stay.
     """
 
@@ -70,12 +70,11 @@ class Candidates:
         if choices.is_mixed:
             for layer, (w_bits, a_bits) in bits.items():
                 name = self.quantizer.parameter(layer)
-                if name in weights:  # channels that go do not move the grid of those that stay
-                    scale = self.quantizer.scale(layer, w_bits)
-                    weights[name] = linear.quantize(weights[name], scale, w_bits) * (weights[name] != 0)
-                else:
-                    weights[name] = self.quantizer.weight(layer, w_bits)
-                inputs[self._edge(layer)] = self.quantizer.grid(layer, a_bits)
+                rounded = self.quantizer.weight(layer, w_bits)
+                # channels that go do not move the grid of those that stay
+                weights[name] = rounded * (weights[name] != 0) if name in weights else rounded
+                if a_bits < FLOAT:
+                    inputs[self._edge(layer)] = self.quantizer.grid(layer, a_bits)
         elif bits:
             placed = self._placed(list(bits), weights)
             weights, inputs, outputs = dict(placed.weights), dict(placed.inputs), dict(placed.outputs)

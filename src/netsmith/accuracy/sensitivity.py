@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
-from netsmith.compression.choices import DEPTH, FLOAT, W_BITS, WIDTH
+from netsmith.compression.choices import DEPTH, W_BITS, WIDTH
 from netsmith.errors import InputError, did_you_mean
+from netsmith.network.layers import FLOAT
 
 FloatArray = NDArray[np.float64]
 MEASURES = ("loss", "output", "fisher", "hessian")

@@ -21,6 +21,7 @@ from netsmith.compression.prune import plan
 from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
 from netsmith.compression.recipe import DropStep, Recipe, apply_recipe
 from netsmith.network.graph import Graph, trace
+from netsmith.network.layers import FLOAT
 
 Importance = Mapping[str, NDArray[np.float64]]
 
@@ -78,13 +79,13 @@ def integerise(
     """Trace a network and quantize layers with ranges from normalised ``images``.
 
     8-bit layers are placed as integer runtimes run them; where a layer has other widths, every layer reads its input
-    through a grid of its own.
+    through a grid of its own. Layers that read floats stay as they are.
 
     Returns:
         The traced network with batch norm folded, and its quantized form (None if no layer is to be quantized).
     """
     graph = trace(model, input_shape)
-    bits = {n: pair for n, pair in bits.items() if n in graph.node_of}
+    bits = {n: pair for n, pair in bits.items() if n in graph.node_of and pair[1] < FLOAT}
     if not bits:
         return graph, None
     if is_int8(bits):

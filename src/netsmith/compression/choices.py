@@ -14,8 +14,9 @@ from netsmith.compression.branches import Branch
 from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.importance import widths
 from netsmith.compression.placement import quantizable
+from netsmith.export.packed import Scheme
 from netsmith.network.graph import Graph
-from netsmith.network.layers import KIND, LayerTable
+from netsmith.network.layers import FLOAT, KIND, LayerTable
 from netsmith.space import Decision, Space
 
 Designs = NDArray[np.int64]
@@ -24,7 +25,6 @@ FloatArray = NDArray[np.float64]
 WIDTH, DEPTH = "channels", "branch"
 BITS, W_BITS, A_BITS = "bits", "w_bits", "a_bits"  #: weights and input together, or each on its own
 KEEP, DROP = "keep", "drop"
-FLOAT = 32
 
 Pairs = Sequence[tuple[int, int]]
 
@@ -43,6 +43,8 @@ class Choices:
             ``LAYER.a_bits``); the last choice is the network as given, at the widest bits that the target has.
         graph: the network as given.
         groups, branches, layers: what the decisions are about, in the order of the space.
+        scheme: how weights of few bits are stored: on a grid, or as indices into a codebook of their layer. Layers with
+            codebooks compute in floating point, whatever their ``w_bits``.
     """
 
     space: Space
@@ -50,11 +52,13 @@ class Choices:
     groups: tuple[ChannelGroup, ...]
     branches: tuple[Branch, ...]
     layers: tuple[str, ...]
+    scheme: Scheme = "linear"
 
     @classmethod
     def of(
         cls, graph: Graph, report: GroupReport, branches: Sequence[Branch], *, prune: bool = True,
         quantize: bool = True, multiple: int = 1, bits: Pairs = ((8, 8), (32, 32)), pinned: Sequence[str] = (),
+        scheme: Scheme = "linear",
     ) -> Choices:  # fmt: skip
         """The choices for a network.
 
@@ -64,13 +68,17 @@ class Choices:
             branches: its removable branches.
             multiple: granularity of channel counts that the target likes.
             bits: (weight, activation) widths to choose from. Where they are equal in every pair, a layer has one
-                decision for both; otherwise every combination is allowed and it has two, weights first.
+                decision for both; otherwise every combination is allowed and it has two, weights first. Where
+                activations are floats in every pair, only the weights have one.
             pinned: layers that keep the widest bits.
+            scheme: how weights of few bits are stored.
         """
         groups = tuple(g for g in report.groups if len(group_widths(g, multiple)) > 1) if prune else ()
         drops = tuple(branches) if prune else ()
         layers = tuple(quantizable(graph)) if quantize else ()
         sides = [(BITS, 0)] if all(w == a for w, a in bits) else [(W_BITS, 0), (A_BITS, 1)]
+        if sides[0][0] == W_BITS and all(a == FLOAT for _, a in bits):
+            del sides[1]
         widths_of = {kind: tuple(sorted({pair[side] for pair in bits})) for kind, side in sides}
         decisions = [Decision(f"{g.name}.{WIDTH}", WIDTH, group_widths(g, multiple)) for g in groups]
         decisions += [Decision(f"{b.name}.{DEPTH}", DEPTH, (DROP, KEEP)) for b in drops]
@@ -79,7 +87,7 @@ class Choices:
             for n in layers
             for kind, _ in sides
         ]
-        return cls(Space(tuple(decisions)), graph, groups, drops, layers)
+        return cls(Space(tuple(decisions)), graph, groups, drops, layers, scheme)
 
     @property
     def original(self) -> Designs:
@@ -184,26 +192,35 @@ class Choices:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether weights and activations have widths of their own."""
-        return bool(self.layers) and self.space.decisions[-1].kind == A_BITS
+        """Whether weights have widths of their own."""
+        return bool(self.layers) and self.space.decisions[-1].kind != BITS
 
     @property
     def has_floats(self) -> bool:
-        """Whether layers may stay in floating point."""
+        """Whether layers may be integers or stay in floating point, as a design says."""
         return not self.layers or self.space.decisions[-1].choices[-1] == FLOAT
+
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        """Kinds of the decisions about the bits of one layer, in their order."""
+        first = len(self.groups) + len(self.branches)
+        count = (len(self.space) - first) // max(len(self.layers), 1)
+        return tuple(d.kind for d in self.space.decisions[first : first + count])
 
     @cached_property
     def precision(self) -> NDArray[np.int64]:
         """``(2, R)`` decisions that set the bits of a row's weights and of its input, or -1."""
         out = np.full((2, len(self.table)), -1)
-        first, step = len(self.groups) + len(self.branches), 1 + self.is_mixed
+        first, kinds = len(self.groups) + len(self.branches), self._kinds
         for i, layer in enumerate(self.layers):
-            out[:, self._rows[layer]] = first + i * step, first + i * step + self.is_mixed
+            for j, kind in enumerate(kinds):
+                sides = {BITS: (0, 1), W_BITS: (0,), A_BITS: (1,)}[kind]
+                out[sides, self._rows[layer]] = first + i * len(kinds) + j
         return out
 
     def layer_of(self, decision: int) -> str:
         """The layer whose bits a decision sets."""
-        return self.layers[(decision - len(self.groups) - len(self.branches)) // (1 + self.is_mixed)]
+        return self.layers[(decision - len(self.groups) - len(self.branches)) // len(self._kinds)]
 
     def columns(self, designs: Designs) -> tuple[LayerTable, NDArray[np.bool_]]:
         """Layer tables of designs ``(N, D)`` as arrays ``(N, R)``, and which rows are present ``(N, R)``.
@@ -228,7 +245,7 @@ class Choices:
         return table, present
 
     def bits(self, design: Designs) -> dict[str, tuple[int, int]]:
-        """(Weight, activation) widths of the layers of one design that are integers and present."""
+        """(Weight, activation) widths of the layers of one design whose weights have few bits, and that are present."""
         table, present = self.columns(design)
         return {
             n: (int(table.w_bits[0, i]), int(table.a_bits[0, i]))

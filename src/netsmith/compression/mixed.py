@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import torch
+from torch import nn
 
 from netsmith.compression.calibrate import Histogram, QuantParams
 from netsmith.compression.placement import Placement
 from netsmith.compression.quantize import Calibration, QuantizedGraph, insert
 from netsmith.compression.quantizers import linear
+from netsmith.compression.quantizers.kmeans import Codebook
+from netsmith.compression.quantizers.learned import LsqWeight
 from netsmith.network.graph import Graph
+from netsmith.network.layers import FLOAT
 from netsmith.network.passes import get_parameter, set_parameter
 
 Bits = Mapping[str, tuple[int, int]]
@@ -64,6 +68,14 @@ class LayerQuantizer:
         """The weight on its grid."""
         return self._fit(layer, bits)[1]
 
+    def codebook(self, layer: str, bits: int) -> Codebook | None:
+        """The values that a weight shares; None where it lies on a grid."""
+        return None
+
+    def trainable(self, layer: str, weight: torch.Tensor, bits: int) -> nn.Module:
+        """What makes the rounded weight while it is trained, from ``weight`` as the user's module has it."""
+        return LsqWeight.from_scale(linear.fit_scale(weight, bits, clip=self.clip), bits)
+
     def _fit(self, layer: str, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
         if (layer, bits) not in self._fitted:
             weight = get_parameter(self.graph.module, self.parameter(layer)).detach()
@@ -75,6 +87,8 @@ class LayerQuantizer:
 def quantize_mixed(graph: Graph, bits: Bits, quantizer: LayerQuantizer) -> QuantizedGraph:
     """Round the weights of the layers ``bits`` and put fake quantizers before them, in a copy of ``graph``.
 
+    A layer whose activations have 32 bits reads floats, as they are.
+
     Args:
         bits: layer (row name) to its (weight, activation) widths.
         quantizer: grids that fit ``graph``.
@@ -83,15 +97,22 @@ def quantize_mixed(graph: Graph, bits: Bits, quantizer: LayerQuantizer) -> Quant
     nodes = out.nodes
     scales: dict[str, torch.Tensor] = {}
     widths: dict[str, int] = {}
+    codebooks: dict[str, Codebook] = {}
     readers: dict[tuple[str, QuantParams], set[str]] = {}
     for layer, (w_bits, a_bits) in bits.items():
         name = quantizer.parameter(layer)
         set_parameter(out.module, name, quantizer.weight(layer, w_bits))
-        scales[name], widths[name] = quantizer.scale(layer, w_bits), w_bits
-        readers.setdefault((quantizer.source(layer), quantizer.grid(layer, a_bits)), set()).add(graph.node_of[layer])
+        codebook = quantizer.codebook(layer, w_bits)
+        if codebook is None:
+            scales[name], widths[name] = quantizer.scale(layer, w_bits), w_bits
+        else:
+            codebooks[name] = codebook
+        if a_bits < FLOAT:
+            edge = quantizer.source(layer), quantizer.grid(layer, a_bits)
+            readers.setdefault(edge, set()).add(graph.node_of[layer])
     inputs: dict[str, tuple[str, ...]] = {}
     for (source, grid), consumers in readers.items():
         insert(out.module, nodes[source], grid, {nodes[c] for c in consumers})
         inputs[source] = (*inputs.get(source, ()), *sorted(consumers))
     out.module.recompile()
-    return QuantizedGraph(out, Placement({}, inputs, frozenset()), scales, widths, {})
+    return QuantizedGraph(out, Placement({}, inputs, frozenset()), scales, widths, {}, codebooks)

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.compression.choices import BITS, DEPTH, FLOAT, WIDTH, Choices, Designs, FloatArray
+from netsmith.compression.choices import BITS, DEPTH, WIDTH, Choices, Designs, FloatArray
 from netsmith.compression.placement import Placement, place
 from netsmith.export.packed import layer_bytes, table_bytes
 from netsmith.export.packed.model import stored_tensors
 from netsmith.hardware.target import Cost, CostTable, Factor, Target, as_run
-from netsmith.network.layers import KIND, LayerTable
+from netsmith.network.layers import FLOAT, KIND, LayerTable
 
 _CELLS = 600  #: a factor over more cells than this is expanded around the current design instead
 RowCost = Callable[[LayerTable], FloatArray]
@@ -43,7 +43,7 @@ class Pricing:
         if name == "macs":
             return lambda t: np.asarray(t.macs, dtype=float)
         if name == "size":
-            return lambda t: layer_bytes(t, stored=self._stored).astype(float)
+            return lambda t: layer_bytes(t, self.choices.scheme, stored=self._stored).astype(float)
         if name == "energy":
             return lambda t: np.asarray(self.cost(t).energy_j, dtype=float)
         return lambda t: np.asarray(self.cost(t).latency_s)
@@ -54,7 +54,7 @@ class Pricing:
 
     @property
     def is_exact(self) -> bool:
-        """Whether cost tables are right at every design: all layers are integers, and nothing is pruned."""
+        """Whether cost tables are right at every design: all layers are integers or none is, and nothing is pruned."""
         return not self.choices.has_floats and not self.choices.groups and not self.choices.branches
 
     def between(self, name: str) -> bool:
@@ -191,7 +191,7 @@ class Pricing:
         kinds = [d.kind for d in space.decisions]
         designs: list[Designs] = [around]
         where: list[tuple[int, ...]] = [()]
-        # where every layer is an integer layer, the placement is always the same and no width of bits moves it
+        # where all layers are integer layers, or none, the placement is always the same and no width of bits moves it
         moving = {WIDTH, DEPTH, BITS} if self.choices.has_floats else {WIDTH, DEPTH}
         for i, size in enumerate(space.sizes):
             for k in range(size if kinds[i] in moving else 0):
@@ -237,7 +237,7 @@ class Pricing:
         return sorted(found)
 
     def _placement(self, design: Designs) -> Placement:
-        layers = self.choices.bits(design)
+        layers = [n for n, (_, a_bits) in self.choices.bits(design).items() if a_bits < FLOAT]
         key = "\n".join(layers).encode()
         if key not in self._placements:
             if len(self._placements) > 4000:

@@ -21,6 +21,7 @@ from netsmith.compression.quantizers import linear
 from netsmith.compression.quantizers.learned import LsqActivation, LsqWeight
 from netsmith.errors import InputError
 from netsmith.network.graph import Graph
+from netsmith.network.layers import FLOAT
 from netsmith.network.passes import get_parameter
 
 _INPUT = "input_quantizer"
@@ -38,19 +39,19 @@ class Trained:
 def prepare(model: nn.Module, bits: Bits, quantizer: LayerQuantizer) -> nn.Module:
     """A copy of ``model`` that rounds weights and inputs of the layers ``bits`` with steps that are trained (LSQ).
 
-    Steps start where calibration put them. Layers that are no modules of their own (functional calls) stay as they
-    are; they are rounded after training only.
+    Steps start where calibration put them, shared values where k-means did. Layers that are no modules of their own
+    (functional calls) stay as they are; they are rounded after training only.
     """
     model = copy.deepcopy(model)
     for layer, (w_bits, a_bits) in bits.items():
         module = _module(model, quantizer.parameter(layer))
         if module is None:
             continue
-        weight: torch.Tensor = module.weight
-        step = LsqWeight.from_scale(linear.fit_scale(weight.detach(), w_bits, clip=quantizer.clip), w_bits)
-        parametrize.register_parametrization(module, "weight", step)
-        module.add_module(_INPUT, LsqActivation.from_grid(quantizer.grid(layer, a_bits)))
-        module.register_forward_pre_hook(_round_input)
+        rounded = quantizer.trainable(layer, module.weight.detach(), w_bits)
+        parametrize.register_parametrization(module, "weight", rounded)
+        if a_bits < FLOAT:
+            module.add_module(_INPUT, LsqActivation.from_grid(quantizer.grid(layer, a_bits)))
+            module.register_forward_pre_hook(_round_input)
     return model
 
 
@@ -69,7 +70,7 @@ def _round_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def finish(model: nn.Module, bits: Bits, quantizer: LayerQuantizer) -> tuple[nn.Module, Trained]:
-    """Make the trained network a plain module whose weights lie on their grids, in place, and tell these grids."""
+    """Make the trained network a plain module whose weights lie on their grids or codebooks, in place, and tell these."""
     weights: dict[str, torch.Tensor] = {}
     inputs: dict[str, QuantParams] = {}
     for layer in bits:
@@ -77,9 +78,12 @@ def finish(model: nn.Module, bits: Bits, quantizer: LayerQuantizer) -> tuple[nn.
         if module is None or not parametrize.is_parametrized(module, "weight"):
             continue
         parametrization: Any = module.parametrizations.weight
-        weights[layer] = parametrization[0].export(parametrization.original.detach())[0]
-        inputs[layer] = getattr(module, _INPUT).grid()
+        if isinstance(parametrization[0], LsqWeight):
+            weights[layer] = parametrization[0].export(parametrization.original.detach())[0]
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+        if not hasattr(module, _INPUT):
+            continue
+        inputs[layer] = getattr(module, _INPUT).grid()
         hooks = module._forward_pre_hooks
         for key in [k for k, hook in hooks.items() if hook is _round_input]:
             del hooks[key]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import fx
 
 from netsmith.compression.calibrate import Histogram, QuantParams, fit_range
 from netsmith.compression.placement import Placement, place
 from netsmith.compression.quantizers import linear
-from netsmith.export.packed import LinearTensor, Tensor
+from netsmith.compression.quantizers.kmeans import Codebook
+from netsmith.export.packed import CodebookTensor, LinearTensor, Tensor
 from netsmith.export.packed.model import network_tensors
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph
@@ -30,6 +32,7 @@ class QuantizedGraph:
         weight_scales: parameter name -> scale of each output channel ``(C_out,)``.
         weight_bits: parameter name -> bits of the weight.
         activations: node name (of the graph before quantization) -> grid of its output.
+        codebooks: parameter name -> what the weight is made of, where it shares values.
     """
 
     graph: Graph
@@ -37,6 +40,7 @@ class QuantizedGraph:
     weight_scales: dict[str, torch.Tensor]
     weight_bits: dict[str, int]
     activations: dict[str, QuantParams]
+    codebooks: dict[str, Codebook] = field(default_factory=dict)
 
 
 class Calibration:
@@ -108,16 +112,22 @@ def quantize(graph: Graph, int8_layers: Collection[str], calibration: Calibratio
 
 
 def packed_tensors(graph: Graph, quantized: QuantizedGraph | None) -> dict[str, Tensor]:
-    """What the packed file of a network stores: integers and scales of quantized layers, everything else as it is."""
+    """What the packed file of a network stores.
+
+    Integers and scales, or indices and shared values, of quantized layers, and everything else as it is.
+    """
     if quantized is None:
         return network_tensors(graph)
-    integers = {
+    weights: dict[str, LinearTensor | CodebookTensor] = {
         name: LinearTensor.on_grid(
             get_parameter(quantized.graph.module, name).detach().numpy(), scale.numpy(), quantized.weight_bits[name]
         )
         for name, scale in quantized.weight_scales.items()
     }
-    return network_tensors(quantized.graph, integers)
+    for name, codebook in quantized.codebooks.items():
+        index, values = np.ascontiguousarray(codebook.index.numpy()), codebook.values.numpy()
+        weights[name] = CodebookTensor(index, values, codebook.bits)
+    return network_tensors(quantized.graph, weights)
 
 
 def insert(module: fx.GraphModule, node: fx.Node, grid: QuantParams, only: set[fx.Node] | None) -> None:

@@ -111,13 +111,15 @@ def prepare_target(target: Target, table: LayerTable | Callable[[], LayerTable],
 
 
 def as_run(table: LayerTable, capabilities: Capabilities) -> LayerTable:
-    """The table as a target runs it: on a machine without floating point, such rows take its first bit-widths."""
-    if (32, 32) in capabilities.bits:
-        return table
-    w_bits, a_bits = capabilities.bits[0]
+    """The table as a target runs it.
+
+    Rows that read floats compute in floating point: shared weights, of whatever width, are decoded when a network is
+    loaded. On a machine without floating point such rows take its first bit-widths.
+    """
+    given = (32, 32) if (32, 32) in capabilities.bits else capabilities.bits[0]
     return table.replace(
-        w_bits=np.where(table.w_bits >= 32, w_bits, table.w_bits),
-        a_bits=np.where(table.a_bits >= 32, a_bits, table.a_bits),
+        w_bits=np.where(np.maximum(table.w_bits, table.a_bits) >= 32, given[0], table.w_bits),
+        a_bits=np.where(table.a_bits >= 32, given[1], table.a_bits),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from netsmith.jobs.subject import load_subject
 from netsmith.progress import Progress, Silent
 from netsmith.units import Budget, check_budgets, parse_budget
 
-METHODS = ("prune", "quantize")
+METHODS = ("prune", "quantize", "share")
 #: Share of the latency budget to aim at; the rest absorbs the noise of measuring the finished network again.
 AIMS = (0.97, 0.93)
 
@@ -27,7 +27,7 @@ def compress(
     epochs: int | None = None, lr: float | None = None, seed: int = 0, importance: str = "l2", calibration: str = "mse",
     search_size: int | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
     image_size: int | None = None, label_column: str | None = None, train_limit: int | None = None, threads: int = 1,
-    least_bits: int = 2, evaluations: int | None = None, sensitivity: str = "loss",
+    least_bits: int | None = None, evaluations: int | None = None, sensitivity: str = "loss", huffman: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make a trained network keep budgets on a target.
@@ -37,7 +37,8 @@ def compress(
         data: ``digits``, a Hugging Face name or a local folder.
         target: hardware; its measured or modelled latency drives the search.
         latency, energy, size, macs: budgets, absolute (``3ms``) or relative (``0.5x``).
-        methods: which of ``prune`` (channels and branches) and ``quantize`` (int8) may be used.
+        methods: which of ``prune`` (channels and branches) and ``quantize`` (integers) may be used; or ``share``,
+            weights as indices into codebooks, which saves bytes and no time.
         strategy: search strategy, ``exact`` by default.
         weights: trained weights.
         out: run folder.
@@ -47,10 +48,11 @@ def compress(
         importance: which channels go: ``l1``, ``l2`` or ``taylor``.
         calibration: ``minmax``, ``percentile``, ``mse`` or ``entropy``.
         threads: threads that the deployed network runs on.
-        least_bits: fewest bits of a layer, on targets with a choice.
+        least_bits: fewest bits of a layer, on targets with a choice (default 2) and of shared weights (default 1).
         evaluations: designs that the strategy runs on the search split; None chooses by the strategy, 0 goes by summed
             sensitivities alone.
         sensitivity: what a choice is taken to lose: ``loss``, ``output``, ``fisher`` or ``hessian``.
+        huffman: code the weights of ``model.nsw``; the search goes by the size without, which it never exceeds.
 
     Returns:
         The summary, as in ``summary.json``.
@@ -62,6 +64,8 @@ def compress(
     progress = progress or Silent()
     budgets = _budgets(latency=latency, energy=energy, size=size, macs=macs)
     wanted = _methods(methods)
+    _check_share(wanted, budgets)
+    least = (1 if "share" in wanted else 2) if least_bits is None else least_bits
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
     config = {
         "job": "compress", "model": model if isinstance(model, str) else type(model).__name__, "data": str(data),
@@ -70,7 +74,7 @@ def compress(
         "seed": seed, "importance": importance, "calibration": calibration, "search_size": search_size,
         "mean": list(mean) if mean else None, "std": list(std) if std else None, "image_size": image_size,
         "label_column": label_column, "train_limit": train_limit, "threads": threads,
-        "least_bits": least_bits, "evaluations": evaluations, "sensitivity": sensitivity,
+        "least_bits": least, "evaluations": evaluations, "sensitivity": sensitivity, "huffman": huffman,
     }  # fmt: skip
     with Run.start(out, config, resume=resume) as run:
         progress.stage("load")
@@ -78,7 +82,7 @@ def compress(
             subject = load_subject(
                 model, data, device, weights=weights, methods=wanted, seed=seed, search_size=search_size, mean=mean,
                 std=std, image_size=image_size, label_column=label_column, train_limit=train_limit,
-                least_bits=least_bits,
+                least_bits=least,
             )  # fmt: skip
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder
@@ -120,3 +124,18 @@ def _methods(methods: str | Sequence[str]) -> tuple[str, ...]:
     if not names:
         raise InputError(f"--methods is empty; give at least one of {', '.join(METHODS)}")
     return tuple(dict.fromkeys(names))
+
+
+def _check_share(methods: Sequence[str], budgets: Collection[str]) -> None:
+    """Sharing weights saves bytes on disk and nothing else."""
+    if "share" not in methods:
+        return
+    if "quantize" in methods:
+        raise InputError(
+            "--methods share and quantize exclude each other: a weight is an index or an integer; drop one"
+        )
+    if "size" not in budgets:
+        raise InputError("--methods share saves bytes and no time or energy: give a budget of them with --size")
+    others = [name for name in budgets if name != "size"]
+    if others and "prune" not in methods:
+        raise InputError(f"--methods share does not change {others[0]}: drop --{others[0]}, or add prune to --methods")

@@ -13,8 +13,11 @@ from torch import nn
 from netsmith.compression.build import histograms_of, is_int8
 from netsmith.compression.mixed import Bits, LayerQuantizer, layer_inputs
 from netsmith.compression.qat import TrainedQuantizer, finish, prepare
+from netsmith.compression.quantizers import LsqWeight
+from netsmith.compression.share import CodebookQuantizer
 from netsmith.data import Data
 from netsmith.network.graph import Graph, trace
+from netsmith.network.layers import FLOAT
 from netsmith.progress import Progress, training_events
 
 #: Peak learning rates: rounded weights have no room for steps as large as those of a network that lost channels.
@@ -38,8 +41,9 @@ def fine_tune(
     progress.stage("fine-tune")
     start = time.time()
     quantized = any("parametrizations" in name for name, _ in model.named_modules())
+    rounded = any(isinstance(module, LsqWeight) for module in model.modules())
     result = fit(
-        model, data, epochs=epochs, lr=config["lr"] or (QAT_LR if quantized else FINE_TUNE_LR), teacher=teacher,
+        model, data, epochs=epochs, lr=config["lr"] or (QAT_LR if rounded else FINE_TUNE_LR), teacher=teacher,
         seed=config["seed"], checkpoint=checkpoint, progress=training_events(progress),
         bf16=False if quantized else "auto",
     )  # fmt: skip
@@ -56,7 +60,9 @@ def epochs_of(config: Mapping[str, Any], data: Data) -> int:
 
 
 def quantizer_for(graph: Graph, bits: Bits, images: Any, method: str) -> LayerQuantizer:
-    """Calibrated grids for the layers ``bits`` of a network."""
+    """Calibrated grids for the layers ``bits`` of a network, or codebooks where they read floats."""
+    if all(a_bits == FLOAT for _, a_bits in bits.values()):
+        return CodebookQuantizer(graph)
     return LayerQuantizer(graph, histograms_of(graph, images, layer_inputs(graph, bits).values()), method)
 
 
@@ -66,17 +72,19 @@ def train_quantized(
     """Quantization-aware training of a network in mixed widths.
 
     Args:
-        model, graph: the network, and its trace with batch norm folded.
+        model, graph: the network, and its trace; with batch norm folded, unless weights are shared.
         bits: (weight, activation) widths of layers.
-        quantizer: calibrated grids that training starts from.
+        quantizer: calibrated grids or codebooks that training starts from.
         training: as for :func:`fine_tune`.
 
     Returns:
-        The trained network's trace, its grids, the network itself, and the log.
+        The trained network's trace, its grids or codebooks, the network itself, and the log.
     """
     assert not is_int8(bits)
     student = prepare(model, bits, quantizer)
     history = fine_tune(student, **training)
     trained, grids = finish(student, bits, quantizer)
-    new = trace(trained, graph.input_shape)
+    new = trace(trained, graph.input_shape, fold=graph.folded)
+    if isinstance(quantizer, CodebookQuantizer):
+        return new, CodebookQuantizer(new), trained, history
     return new, TrainedQuantizer(new, trained, grids, quantizer), trained, history

@@ -20,6 +20,7 @@ from netsmith.compression.mixed import LayerQuantizer, layer_inputs, quantize_mi
 from netsmith.compression.placement import place
 from netsmith.compression.pricing import Pricing
 from netsmith.compression.quantize import Calibration, QuantizedGraph, packed_tensors
+from netsmith.compression.share import CodebookQuantizer
 from netsmith.errors import InputError
 from netsmith.export.fusion import check_fusion
 from netsmith.export.onnx import to_onnx
@@ -73,7 +74,7 @@ class Stages:
             f"bits of {len(self.choices.layers)} layers; frozen: {len(s.frozen)}"
         )
         bits = self.target.capabilities.bits
-        if (32, 32) not in bits:
+        if (32, 32) not in bits and self.choices.scheme == "linear":
             w, a = bits[0]
             self.progress.note(
                 f"{self.config['target']} has no floating point: every layer becomes an integer layer, and the network "
@@ -126,7 +127,9 @@ class Stages:
         return measure_sensitivity(self._candidates(), evaluator, self.progress.update, how).to_dict()
 
     def _candidates(self) -> Candidates:
-        """What choices and designs do to the traced network, with grids from the calibration images."""
+        """What choices and designs do to the traced network, with grids from the calibration images or codebooks."""
+        if self.choices.scheme == "kmeans":
+            return Candidates(self.choices, Calibration({}), CodebookQuantizer(self.graph), self._importance())
         names = set(layer_inputs(self.graph, self.choices.layers).values())
         if not self.choices.is_mixed:
             names = place(self.graph, self.choices.layers).scaled
@@ -236,7 +239,7 @@ class Stages:
             self.progress.stage("export")
             graph, quantized = integerise(model, self.graph.input_shape, slimmed.bits, images, method)
         else:
-            graph = trace(model, self.graph.input_shape)
+            graph = trace(model, self.graph.input_shape, fold=self.graph.folded)
             quantizer = quantizer_for(graph, slimmed.bits, images, method)
             quantized = quantize_mixed(graph, slimmed.bits, quantizer)
             before = self._search_accuracy(quantized)
@@ -257,7 +260,8 @@ class Stages:
         fusion = check_fusion(path, len(integers))
         save_pt2(final, self.run.path("model.pt2"))
         save_weights(self.run.path("model.safetensors"), model.state_dict())
-        size = write_packed(self.run.path("model.nsw"), packed_tensors(final, quantized))
+        tensors = packed_tensors(final, quantized)
+        size = write_packed(self.run.path("model.nsw"), tensors, huffman=self.config["huffman"])
         self.run.write_text("recipe.json", slimmed.recipe.to_json())
         tables = {"baseline": self.graph.layers, "result": self.pricing.rows(design)}
         self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})

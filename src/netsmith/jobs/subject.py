@@ -15,8 +15,10 @@ from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import quantizable
 from netsmith.data import Data, check_classes, load_data, normalisation_from_metadata
 from netsmith.errors import InputError
+from netsmith.export.packed.bits import MAX_BITS
 from netsmith.hardware.target import Capabilities, Target
 from netsmith.network.graph import Graph, trace
+from netsmith.network.layers import FLOAT
 from netsmith.network.load import LoadedModel, load_model
 
 
@@ -27,7 +29,7 @@ class Subject:
     Attributes:
         loaded: the network as given.
         data: with the normalisation that the network expects.
-        graph: the network traced, batch norm folded.
+        graph: the network traced; batch norm folded, unless weights are to be shared.
         report: channel groups and what is frozen.
         choices: the decisions.
         frozen: layer -> why it is left alone.
@@ -58,7 +60,8 @@ def load_subject(
     """Load and check everything that a job needs.
 
     Args:
-        least_bits: fewest bits of a layer, on targets with a choice.
+        methods: ``prune``, ``quantize``, ``share``; the last two exclude each other.
+        least_bits: fewest bits of a layer, on targets with a choice and of shared weights.
 
     Raises:
         InputError: anything that cannot be used, in one sentence.
@@ -67,19 +70,19 @@ def load_subject(
     loaded = load_model(model, weights=weights, num_classes=images.known_classes, input_shape=images.input_shape)
     if data_options.get("mean") is None:
         images = images.with_normalisation(normalisation_from_metadata(loaded.metadata))
+    prune, share = "prune" in methods, "share" in methods
     example = loaded.example_input()
-    graph = trace(loaded.model, tuple(images.input_shape))
+    graph = trace(loaded.model, tuple(images.input_shape), fold=not share)
     check_classes(images, n_outputs(graph))
-    prune, quantize = "prune" in methods, "quantize" in methods
     report = find_groups(loaded.model, example) if prune else GroupReport([], {}, {})
     branches = find_branches(loaded.model, example) if prune else []
-    pairs = bit_pairs(target.capabilities, least_bits)
+    pairs = shared_pairs(least_bits) if share else bit_pairs(target.capabilities, least_bits)
     layers = list(quantizable(graph))
     choices = Choices.of(
-        graph, report, branches, prune=prune, quantize=quantize, multiple=target.capabilities.channel_multiple,
-        bits=pairs,
+        graph, report, branches, prune=prune, quantize=share or "quantize" in methods,
+        multiple=target.capabilities.channel_multiple, bits=pairs, scheme="kmeans" if share else "linear",
         # too few weights to save anything, and every published method leaves them alone
-        pinned=(layers[0], layers[-1]) if layers and (32, 32) not in pairs else (),
+        pinned=(layers[0], layers[-1]) if layers and (32, 32) not in pairs and not share else (),
     )  # fmt: skip
     frozen = {n: f"not pruned: {r}" for n, r in report.frozen.items()} if prune else {}
     frozen |= {n: f"not quantized: {r}" for n, r in graph.layers.frozen.items()}
@@ -103,6 +106,17 @@ def bit_pairs(capabilities: Capabilities, least: int = 2) -> tuple[tuple[int, in
     pairs = {(w, a) for w, a in capabilities.bits if least <= min(w, a) and w <= given[0] and a <= given[1]}
     sides = [{pair[i] for pair in pairs} for i in (0, 1)]
     return tuple(sorted(pairs)) if len(pairs) == len(sides[0]) * len(sides[1]) else (given,)
+
+
+def shared_pairs(least: int = 1) -> tuple[tuple[int, int], ...]:
+    """(Weight, activation) widths of shared weights: indices of ``least`` to 8 bits, activations in floating point.
+
+    Raises:
+        InputError: ``least`` is none of them.
+    """
+    if not 1 <= least <= MAX_BITS:
+        raise InputError(f"--least-bits is {least}; an index of shared weights has 1 to {MAX_BITS}")
+    return tuple((bits, FLOAT) for bits in range(least, MAX_BITS + 1))
 
 
 def n_outputs(graph: Graph) -> int:

@@ -14,9 +14,9 @@ import torch
 from torch import fx, nn
 
 from netsmith.errors import InputError
-from netsmith.network.layers import LayerTable
+from netsmith.network.layers import KIND, LayerTable
 from netsmith.network.passes import clean, fold_batch_norm, make_functional
-from netsmith.network.rows import read_rows
+from netsmith.network.rows import read_rows, weight_reason
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Graph:
         layers: compute layers and glue in execution order.
         node_of: row name -> name of its node in ``module.graph``.
         dynamic_batch: False if the network only runs at the batch size it was traced with.
+        folded: whether batch norm was merged into the layers before it.
     """
 
     module: fx.GraphModule
@@ -37,6 +38,7 @@ class Graph:
     node_of: dict[str, str]
     dynamic_batch: bool = True
     example_batch: int = 2
+    folded: bool = True
     node_names: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,6 +61,7 @@ class Graph:
             self.node_of,
             self.dynamic_batch,
             self.example_batch,
+            self.folded,
         )
 
 
@@ -113,7 +116,8 @@ def export_program(
 def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) -> Graph:
     """Trace ``model`` for samples of ``input_shape`` (``(C, H, W)``).
 
-    The model is left as it was. ``fold=True`` merges batch norm into the convolution or linear layer before it.
+    The model is left as it was. ``fold=True`` merges batch norm into the convolution or linear layer before it; without
+    it the norms stay in the graph, and the layer table is the same: runtimes fold them when they load the network.
 
     Raises:
         InputError: the network does not run on that shape or cannot be traced.
@@ -128,12 +132,18 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) 
             program = program.run_decompositions({})  # knows every in-place operator and view, but takes much longer
         module = copy_module(program.module(check_guards=False))
     clean(module)
-    if fold:
-        fold_batch_norm(module)
-    rows, node_of = read_rows(module)
+    folded = module if fold else copy_module(module)
+    fold_batch_norm(folded)
+    rows, node_of = read_rows(folded)
+    if not fold:  # folding gives layers that share a weight one each
+        nodes = {n.name: n for n in module.graph.nodes}
+        for row in rows:
+            if row["kind"] in (KIND["conv"], KIND["linear"]):
+                row.pop("frozen", None)
+                row |= weight_reason(nodes[node_of[row["name"]]])
     if not rows:
         raise InputError("the network has no layer that could be priced: no operator was found in its trace")
-    return Graph(module, tuple(input_shape), LayerTable.from_rows(rows), node_of, dynamic, batch)
+    return Graph(module, tuple(input_shape), LayerTable.from_rows(rows), node_of, dynamic, batch, fold)
 
 
 def _first_line(error: BaseException | None) -> str:

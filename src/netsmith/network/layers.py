@@ -20,6 +20,7 @@ KINDS = (
 )  # fmt: skip
 KIND = {name: code for code, name in enumerate(KINDS)}
 COMPUTE_KINDS = 3
+FLOAT = 32  #: the width of floating point
 
 #: Where a row's tensors live: PLAIN (tokens, vectors), MAPS (image maps between convolutions, which runtimes keep in a
 #: blocked layout), MIXED (an addition one of whose operands left that layout, such as a padded shortcut).

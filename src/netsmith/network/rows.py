@@ -126,7 +126,7 @@ def _conv(node: fx.Node) -> Row:
         "kind": KIND["conv"], "c_in": int(x.shape[1]), "c_out": int(y.shape[1]), "kernel_h": prod(spatial[:-1]),
         "kernel_w": spatial[-1], "stride": int(stride[-1]), "groups": groups, "bias": int(args[2] is not None),
     }  # fmt: skip
-    return row | _sizes(x.shape[2:], y.shape[2:]) | _weight_reason(node)
+    return row | _sizes(x.shape[2:], y.shape[2:]) | weight_reason(node)
 
 
 def _linear(node: fx.Node) -> Row:
@@ -136,10 +136,11 @@ def _linear(node: fx.Node) -> Row:
         "kind": KIND["linear"], "c_in": int(w.shape[1]), "c_out": int(w.shape[0]),
         "bias": int(len(node.args) > 2 and node.args[2] is not None), "h_in": tokens, "h_out": tokens,
     }  # fmt: skip
-    return row | _weight_reason(node)
+    return row | weight_reason(node)
 
 
-def _weight_reason(node: fx.Node) -> Row:
+def weight_reason(node: fx.Node) -> Row:
+    """Why the weight of a layer is left alone, as the column ``frozen`` of its row."""
     weight = node.args[1]
     if isinstance(weight, fx.Node) and weight.op == "get_attr":
         if len(weight.users) > 1:

@@ -86,6 +86,19 @@ def test_a_centroid_has_the_sum_of_its_members_gradients() -> None:
     torch.testing.assert_close(module.values.grad, want)
 
 
+def test_damping_makes_a_step_the_mean_of_its_members_steps() -> None:
+    weight = laplace(2, 4, 5, 3, 3).contiguous(memory_format=torch.channels_last)
+    book = fit_codebook(weight, 3)
+    upstream = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+    module = KMeansWeight(book, damping=1.0)
+    optimizer = torch.optim.SGD([module.values], lr=0.1)
+    (module() * upstream.contiguous(memory_format=torch.channels_last)).sum().backward()
+    optimizer.step()
+    other = KMeansWeight(book)
+    other.recentre(book.weight - 0.1 * upstream)  # every weight alone, then the mean of the members
+    torch.testing.assert_close(module.values, other.values)
+
+
 def test_recentre_assign_and_codebook() -> None:
     weight = torch.tensor([[0.0, 0.2, 1.0, 1.4], [5.0, 5.0, 0.1, 1.2]])
     index = torch.tensor([[0, 0, 1, 1], [3, 3, 0, 1]], dtype=torch.uint8)

@@ -79,6 +79,22 @@ class _LearnedClip(torch.autograd.Function):
         return grads[0] * ~(above | below), to_c, None, None
 
 
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, index: torch.Tensor, damping: float) -> torch.Tensor:
+        ctx.save_for_backward(index)
+        ctx.count, ctx.damping = len(values), damping
+        return values[index.long()]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (index,) = ctx.saved_tensors
+        flat = index.reshape(-1)
+        total = torch.bincount(flat, grads[0].reshape(-1).double(), minlength=ctx.count)
+        members = torch.bincount(flat, minlength=ctx.count).clamp(min=1).double()
+        return (total / members**ctx.damping).to(grads[0].dtype), None, None
+
+
 def straight_through(x: torch.Tensor, value: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     """``value``, with the incoming gradient times ``factor`` for ``x``."""
     result: torch.Tensor = _StraightThrough.apply(x, value, factor)  # type: ignore[no-untyped-call]
@@ -104,6 +120,17 @@ def learned_clip(x: torch.Tensor, c: torch.Tensor, value: torch.Tensor, signed: 
     To ``x``: 1 inside, else 0. To ``c`` (one number): the sign of x where it is clipped at c or -c, else 0 (eq. 3).
     """
     result: torch.Tensor = _LearnedClip.apply(x, c, value, signed)  # type: ignore[no-untyped-call]
+    return result
+
+
+def gather(values: torch.Tensor, index: torch.Tensor, damping: float) -> torch.Tensor:
+    """``values[index]``, for values ``(K,)`` and uint8 indices of any shape.
+
+    The gradient of a value is the sum of its members' gradients over ``members ** damping``: with 0 the true one (Deep
+    Compression, Han et al. 2016, section 3.3); with 1 the mean, so that a step moves a value to the mean of where its
+    members alone would have gone (HAQ, Wang et al. 2019).
+    """
+    result: torch.Tensor = _Gather.apply(values, index, damping)  # type: ignore[no-untyped-call]
     return result
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from netsmith.compression.quantizers.gradients import gather
 from netsmith.compression.quantizers.linear import check_bits, weight_rows
 from netsmith.errors import InputError
 
@@ -110,13 +111,20 @@ def _lloyd(ordered: FloatArray, centres: FloatArray, iterations: int) -> tuple[F
 
 
 class KMeansWeight(nn.Module):
-    """A weight whose shared values are trained: a value's gradient is the sum of its members' gradients."""
+    """A weight whose shared values are trained.
+
+    Args:
+        codebook: where training starts.
+        damping: a value's gradient is the sum of its members' gradients over ``members ** damping``, see
+            ``gradients.gather``: 0 (Deep Compression) asks for a learning rate that fits the number of members, 1 (HAQ)
+            takes that of the weights.
+    """
 
     index: torch.Tensor
 
-    def __init__(self, codebook: Codebook) -> None:
+    def __init__(self, codebook: Codebook, damping: float = 0.0) -> None:
         super().__init__()
-        self.bits = codebook.bits
+        self.bits, self.damping = codebook.bits, damping
         self.values = nn.Parameter(codebook.values.clone())
         self.register_buffer("index", codebook.index.clone())
 
@@ -124,7 +132,7 @@ class KMeansWeight(nn.Module):
         """The shared weight; an argument, as other quantizers take it, must have its shape and gets no gradient."""
         if weight is not None:
             self._check(weight)
-        return self.values[self.index.long()]
+        return gather(self.values, self.index, self.damping)
 
     def assign(self, weight: torch.Tensor) -> None:
         """Give every weight the index of its nearest value."""

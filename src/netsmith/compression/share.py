@@ -1,0 +1,50 @@
+"""Weight sharing: the weights of a layer are indices into a codebook, activations stay floats.
+
+Deep Compression (Han et al., ICLR 2016, section 3) with a width of its own for each layer, as in the size mode of HAQ
+(Wang et al., CVPR 2019). Batch norm is not folded: folding multiplies each channel by a number of its own, and one
+codebook would have to serve all of these scales.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from netsmith.compression.mixed import LayerQuantizer
+from netsmith.compression.quantizers.kmeans import Codebook, KMeansWeight, fit_codebook
+from netsmith.network.graph import Graph
+from netsmith.network.passes import get_parameter
+
+
+class CodebookQuantizer(LayerQuantizer):
+    """The codebooks of every layer at every width, fitted when first asked for.
+
+    On a graph whose weights are shared already they are found again, exactly: a weight of no more than ``2**bits``
+    values is its own codebook.
+
+    Args:
+        graph: the network, traced with its norms.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph, {})
+        self._codebooks: dict[tuple[str, int], Codebook] = {}
+
+    def codebook(self, layer: str, bits: int) -> Codebook:
+        """Shared values and indices of a layer's weight."""
+        if (layer, bits) not in self._codebooks:
+            weight = get_parameter(self.graph.module, self.parameter(layer)).detach()
+            self._codebooks[layer, bits] = fit_codebook(weight, bits)
+        return self._codebooks[layer, bits]
+
+    def weight(self, layer: str, bits: int) -> torch.Tensor:
+        """The weight with its values shared."""
+        return self.codebook(layer, bits).weight
+
+    def trainable(self, layer: str, weight: torch.Tensor, bits: int) -> nn.Module:
+        """The layer's codebook with values that are trained; ``weight`` is the one that it was fitted to.
+
+        A value moves by the mean of its members' steps: their sum is thousands of times as large in one layer as in the
+        next, and no one learning rate suits both.
+        """
+        return KMeansWeight(self.codebook(layer, bits), damping=1.0)

@@ -1,0 +1,168 @@
+"""Weights shared by codebooks: decisions, prices to the byte, files, training, and designs that also prune."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from netsmith.accuracy.candidates import Candidates
+from netsmith.compression.branches import find_branches
+from netsmith.compression.build import slim
+from netsmith.compression.channels import GroupReport
+from netsmith.compression.choices import W_BITS, Choices
+from netsmith.compression.groups import find_groups
+from netsmith.compression.importance import channel_importance
+from netsmith.compression.mixed import quantize_mixed
+from netsmith.compression.pricing import Pricing
+from netsmith.compression.qat import finish, prepare
+from netsmith.compression.quantize import Calibration, packed_tensors
+from netsmith.compression.share import CodebookQuantizer
+from netsmith.export.packed import CodebookTensor, write_packed
+from netsmith.export.packed.model import load_packed
+from netsmith.hardware.target import Capabilities, Cost
+from netsmith.network.graph import Graph, trace
+from netsmith.network.layers import LayerTable
+
+PAIRS = [(b, 32) for b in range(1, 9)]
+SHAPE = (1, 8, 8)
+
+
+class Toy:
+    """Integers are three times as fast; a layer that reads floats must be priced as one."""
+
+    name = "toy"
+
+    def __init__(self, *bits: tuple[int, int]) -> None:
+        self.capabilities = Capabilities(bits=bits)
+
+    def cost(self, table: LayerTable, batch: int = 1) -> Cost:
+        assert {(int(w), int(a)) for w, a in zip(table.w_bits.ravel(), table.a_bits.ravel(), strict=True)} <= {
+            *self.capabilities.bits
+        }
+        return Cost(table.macs * np.where(table.w_bits < 32, 1e-11, 3e-11) + 1e-7)
+
+
+@pytest.fixture(scope="module")
+def graph(digits_model: nn.Module) -> Graph:
+    return trace(digits_model, SHAPE, fold=False)
+
+
+@pytest.fixture(scope="module")
+def choices(graph: Graph) -> Choices:
+    return Choices.of(graph, GroupReport([], {}, {}), [], prune=False, bits=PAIRS, scheme="kmeans")
+
+
+def shared(graph: Graph, choices: Choices, design: np.ndarray):  # type: ignore[no-untyped-def]
+    return quantize_mixed(graph, choices.bits(design), CodebookQuantizer(graph))
+
+
+def test_norms_stay_and_the_layer_table_is_that_of_the_folded_network(digits_model: nn.Module, graph: Graph) -> None:
+    folded = trace(digits_model, SHAPE)
+    assert graph.layers.to_dict() == folded.layers.to_dict() and not graph.folded and folded.folded
+    assert set(graph.node_of.values()) <= set(graph.nodes) and not graph.copy().folded
+    norms = [n for n in graph.nodes.values() if "batch_norm" in str(n.target)]
+    assert len(norms) == sum(isinstance(m, nn.BatchNorm2d) for m in digits_model.modules())
+    x = torch.randn(4, *SHAPE)
+    torch.testing.assert_close(graph.module(x), folded.module(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_has_one_decision_and_stays_in_floats(choices: Choices) -> None:
+    assert [d.kind for d in choices.space.decisions] == [W_BITS] * len(choices.layers)
+    assert choices.is_mixed and not choices.has_floats
+    design = np.arange(len(choices.space)) % 8
+    assert choices.bits(design) == {n: (i % 8 + 1, 32) for i, n in enumerate(choices.layers)}
+    assert [choices.layer_of(d) for d in range(len(choices.space))] == list(choices.layers)
+
+
+@pytest.mark.parametrize("bits", [[(32, 32), (8, 8)], [(8, 8), (4, 4)]])
+def test_sharing_changes_the_size_and_no_latency(choices: Choices, bits: list[tuple[int, int]]) -> None:
+    pricing = Pricing(choices, Toy(*bits))
+    designs = choices.space.sample(np.random.default_rng(0), 5)
+    latency = pricing.predict(np.concatenate([designs, [choices.original]]))
+    assert latency == pytest.approx(float(pricing.row_cost("latency")(choices.table).sum()))
+    assert len(set(pricing.predict(designs, "size"))) == 5
+    table = pricing.table("size", choices.original)
+    assert table.price(designs) == pytest.approx(pricing.predict(designs, "size"))
+    assert pricing.is_exact
+
+
+def test_the_price_is_the_size_of_the_file(graph: Graph, choices: Choices) -> None:
+    pricing = Pricing(choices, Toy((32, 32)))
+    quantizer = CodebookQuantizer(graph)
+    for design in choices.space.sample(np.random.default_rng(1), 4):
+        quantized = quantize_mixed(graph, choices.bits(design), quantizer)
+        tensors = packed_tensors(graph, quantized)
+        assert write_packed(None, tensors) == pricing.predict(design, "size")[0]
+        assert write_packed(None, tensors, huffman=True) <= pricing.predict(design, "size")[0]
+        stored = [t for t in tensors.values() if isinstance(t, CodebookTensor)]
+        assert len(stored) == len(choices.layers) and not quantized.weight_scales
+
+
+def test_the_network_of_the_file_is_the_network(graph: Graph, choices: Choices, tmp_path: Path) -> None:
+    quantized = shared(graph, choices, np.full(len(choices.space), 2))
+    write_packed(tmp_path / "w.nsw", packed_tensors(graph, quantized), huffman=True)
+    loaded = graph.copy().module
+    with torch.no_grad():
+        for parameter in loaded.parameters():
+            parameter.zero_()
+    load_packed(loaded, tmp_path / "w.nsw")
+    x = torch.randn(8, *SHAPE)
+    torch.testing.assert_close(loaded(x), quantized.graph.module(x), rtol=0, atol=0)
+    assert not torch.allclose(loaded(x), graph.module(x), atol=1e-3)
+
+
+def test_trained_weights_lie_on_codebooks_that_the_file_has(
+    digits_model: nn.Module, graph: Graph, choices: Choices
+) -> None:
+    design = np.arange(len(choices.space)) % 3
+    bits, quantizer = choices.bits(design), CodebookQuantizer(graph)
+    student = prepare(digits_model, bits, quantizer)
+    x = torch.randn(32, *SHAPE)
+    torch.testing.assert_close(student.eval()(x), quantize_mixed(graph, bits, quantizer).graph.module(x))
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(5):
+        loss = nn.functional.cross_entropy(student.train()(x), torch.arange(32) % 10)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    want = student.eval()(x)
+    trained, grids = finish(student, bits, quantizer)
+    assert not grids.weights and not grids.inputs and type(trained) is type(digits_model)
+    torch.testing.assert_close(trained(x), want, rtol=0, atol=0)
+    after = trace(trained, SHAPE, fold=False)
+    again = quantize_mixed(after, bits, CodebookQuantizer(after))
+    torch.testing.assert_close(again.graph.module(x), after.module(x), rtol=0, atol=0)
+    for layer, (b, _) in bits.items():
+        values = again.codebooks[f"{layer}.weight"].values
+        assert len(values) <= 2**b and not torch.allclose(values, quantizer.codebook(layer, b).values, rtol=1e-3)
+    size = write_packed(None, packed_tensors(after, again))
+    assert size == Pricing(choices, Toy((32, 32))).predict(design, "size")[0]
+
+
+def test_designs_may_prune_as_well(digits_model: nn.Module, graph: Graph) -> None:
+    x = torch.randn(2, *SHAPE)
+    report = find_groups(digits_model, x)
+    choices = Choices.of(graph, report, find_branches(digits_model, x), multiple=8, bits=PAIRS, scheme="kmeans")
+    design = choices.original.copy()
+    design[0], first = 0, len(choices.groups) + len(choices.branches)
+    design[first:] = 1
+    scores = channel_importance(digits_model, report)
+    quantizer = CodebookQuantizer(graph)
+    candidate = Candidates(choices, Calibration({}), quantizer, scores).of_design(design)
+    assert not candidate.inputs and not candidate.outputs
+    consumer = next(m.layer for m in choices.groups[0].inputs if f"{m.layer}.weight" in candidate.weights)
+    masked, plain = candidate.weights[f"{consumer}.weight"], quantizer.weight(consumer, 2)
+    gone = (masked == 0).flatten(2).all(dim=2).all(dim=0)
+    kept = int(choices.values[0, 0])
+    assert int((~gone).sum()) == kept
+    assert torch.equal(masked[:, ~gone], plain[:, ~gone])
+    slimmed = slim(copy.deepcopy(digits_model), choices, report, design, scores)
+    small = trace(slimmed.model, SHAPE, fold=False)
+    size = write_packed(None, packed_tensors(small, quantize_mixed(small, slimmed.bits, CodebookQuantizer(small))))
+    predicted = Pricing(choices, Toy((32, 32))).predict(design, "size")[0]
+    assert 0.9 * predicted < size <= predicted  # norms are priced at all their channels
