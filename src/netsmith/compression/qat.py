@@ -70,7 +70,7 @@ def _round_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def finish(model: nn.Module, bits: Bits, quantizer: LayerQuantizer) -> tuple[nn.Module, Trained]:
-    """Make the trained network a plain module whose weights lie on their grids or codebooks, in place, and tell these."""
+    """Make the trained network a plain module, in place, with weights on their grids or codebooks; tell the grids."""
     weights: dict[str, torch.Tensor] = {}
     inputs: dict[str, QuantParams] = {}
     for layer in bits:
