@@ -100,7 +100,8 @@ def problem_of(case: Case, target: str, cost: str, budget: float, loss: Any) -> 
     choices = case.subject.choices
     pricing = Pricing(choices, get_target(target))
     prices = pricing.table(cost, choices.original)
-    return Problem(loss, {cost: prices}, {cost: budget * float(prices.price(choices.original)[0])})
+    limit = budget * float(prices.price(choices.original)[0])
+    return Problem(loss, {cost: prices}, {cost: limit}, choices.tied)
 
 
 def run(case: Case, problem: Any, strategy: str) -> dict[str, Any]:

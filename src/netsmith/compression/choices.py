@@ -87,7 +87,12 @@ class Choices:
             for n in layers
             for kind, _ in sides
         ]
-        return cls(Space(tuple(decisions)), graph, groups, drops, layers, scheme)
+        return cls(Space(tuple(decisions), _shared_inputs(graph, decisions)), graph, groups, drops, layers, scheme)
+
+    @property
+    def tied(self) -> tuple[tuple[int, ...], ...]:
+        """Decisions that share one choice: layers that read one tensor read it at the same width."""
+        return self.space.tied
 
     @property
     def original(self) -> Designs:
@@ -269,9 +274,12 @@ class Choices:
         for d, group in enumerate(self.groups):
             if all(m.layer in gone for m in group.outputs if m.layer in self.report_layers):
                 out[d] = self.original[d]
-        for d in range(len(self.groups) + len(self.branches), len(out)):
-            if self.layer_of(d).split("#")[0] in gone:
-                out[d] = self.original[d]
+        first = len(self.groups) + len(self.branches)
+        absent = {d for d in range(first, len(out)) if self.layer_of(d).split("#")[0] in gone}
+        out[list(absent)] = self.original[list(absent)]
+        for tied in self.space.tied:
+            present = [d for d in tied if d not in absent]
+            out[list(tied)] = out[(present or list(tied))[0]]
         return out
 
     @cached_property
@@ -283,3 +291,13 @@ class Choices:
         """Branches that the design removes."""
         first = len(self.groups)
         return [b for i, b in enumerate(self.branches) if self.values[first + i, design[first + i]] == 0]
+
+
+def _shared_inputs(graph: Graph, decisions: Sequence[Decision]) -> tuple[tuple[int, ...], ...]:
+    """Groups of decisions about the width of one and the same tensor."""
+    readers: dict[tuple[str, int], list[int]] = {}
+    for d, decision in enumerate(decisions):
+        if decision.kind == A_BITS:
+            source = graph.node(decision.name.removesuffix(f".{A_BITS}")).all_input_nodes[0].name
+            readers.setdefault((source, len(decision.choices)), []).append(d)
+    return tuple(tuple(group) for group in readers.values() if len(group) > 1)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import torch
@@ -17,13 +18,22 @@ from onnx import helper, numpy_helper
 from netsmith.errors import InputError
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph, random_input
+from netsmith.network.passes import get_parameter
 
 OPSET = 20
+OPSET_4 = 21  #: the first with 4-bit integers
+_TOP_4 = 7  #: largest weight of 4 bits
 
 
-def stored_bits(bits: int) -> int:
-    """Bits that one number on a grid of ``bits`` takes in the file; more than ``bits`` where it is only simulated."""
-    return 0 if bits == 0 else 8 if bits <= 8 else 32
+def stored_bits(w_bits: int, a_bits: int) -> tuple[int, int]:
+    """Bits that a weight and an activation on grids of these widths take in the file; where it is more, the grid is
+    only simulated.
+
+    Activations have no 4-bit form: ONNX Runtime (1.31) cannot load a model in which a rectifier or a clip stands before
+    a 4-bit QuantizeLinear.
+    """
+    weights = 4 if 0 < w_bits <= 4 else 8
+    return weights if 0 < w_bits <= 8 else 32 * (w_bits > 0), 8 if 0 < a_bits <= 8 else 32 * (a_bits > 0)
 
 
 def to_onnx(
@@ -31,17 +41,19 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Export a graph; fake quantizers become QuantizeLinear/DequantizeLinear pairs.
 
-    Grids of fewer than 8 bits are stored in 8: what lies outside them is clipped before it is rounded.
+    Weights on grids of up to 4 bits are stored in 4, all other integers in 8: what lies outside a grid that does not
+    fill them is clipped before it is rounded.
 
     Args:
         graph: the network as traced, or ``QuantizedGraph.graph``.
-        weight_scales: parameter name -> ``(C_out,)`` scales of weights to be stored as int8.
+        weight_scales: parameter name -> ``(C_out,)`` scales of weights to be stored as integers.
         integer_bias: store the biases of these layers as int32 on the grid of their products, as integer kernels want
             it. That grid is too coarse for a bias where operands have few bits.
 
     Raises:
         InputError: an operator has no ONNX counterpart; it is named.
     """
+    narrow = not integer_bias and _has_4_bit_weights(graph, weight_scales or {})
     x = random_input(graph.example_batch, *graph.input_shape)
     dynamic = ({0: torch.export.Dim.AUTO},) if graph.dynamic_batch else None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -50,7 +62,7 @@ def to_onnx(
             warnings.simplefilter("ignore")
             program = torch.export.export(graph.module, (x,), dynamic_shapes=dynamic, strict=False)
             exported = torch.onnx.export(
-                program, dynamo=True, opset_version=OPSET, verbose=False, input_names=["input"],
+                program, dynamo=True, opset_version=OPSET_4 if narrow else OPSET, verbose=False, input_names=["input"],
                 output_names=["output"],
                 custom_translation_table={FAKE_QUANTIZE: _translation()},
             )  # fmt: skip
@@ -66,6 +78,14 @@ def to_onnx(
         _integer_weights(model, weight_scales, integer_bias)
     onnx.checker.check_model(model)
     return model
+
+
+def _has_4_bit_weights(graph: Graph, scales: Mapping[str, torch.Tensor]) -> bool:
+    for name, scale in scales.items():
+        weight = get_parameter(graph.module, name).detach()
+        if float((weight.abs().flatten(1).amax(dim=1) / scale).max()) < _TOP_4 + 0.5:
+            return True
+    return False
 
 
 def _translation() -> Any:
@@ -119,7 +139,7 @@ def _global_pools(model: onnx.ModelProto) -> None:
 
 def _integer_weights(model: onnx.ModelProto, scales: Mapping[str, torch.Tensor], integer_bias: bool) -> None:
     """Store weights as int8 and, if asked, the biases beside them as int32, each behind a DequantizeLinear."""
-    graph = model.graph
+    graph, opset = model.graph, next(o.version for o in model.opset_import if not o.domain)
     tensors = {i.name: i for i in graph.initializer}
     activation_scale = {
         n.output[0]: float(numpy_helper.to_array(tensors[n.input[1]]))
@@ -130,7 +150,7 @@ def _integer_weights(model: onnx.ModelProto, scales: Mapping[str, torch.Tensor],
     for node in graph.node:
         if node.op_type in ("Conv", "Gemm") and node.input[1] in scales and node.input[0] in activation_scale:
             weight, scale = node.input[1], scales[node.input[1]].numpy().astype(np.float32)
-            node.input[1] = _integer(graph, new, tensors, weight, scale, np.int8, 127)
+            node.input[1] = _integer(graph, new, tensors, weight, scale, np.int8, 127, opset=opset)
             if integer_bias and len(node.input) > 2 and node.input[2]:
                 bias_scale = (scale.astype(np.float64) * activation_scale[node.input[0]]).astype(np.float32)
                 node.input[2] = _integer(graph, new, tensors, node.input[2], bias_scale, np.int32, 2**31 - 1)
@@ -147,13 +167,16 @@ def _integer_weights(model: onnx.ModelProto, scales: Mapping[str, torch.Tensor],
 
 def _integer(
     graph: onnx.GraphProto, nodes: list[onnx.NodeProto], tensors: dict[str, onnx.TensorProto], name: str,
-    scale: np.ndarray[Any, Any], dtype: type[np.integer[Any]], limit: int, axis: int = 0,
+    scale: np.ndarray[Any, Any], dtype: Any, limit: int, axis: int = 0, opset: int = OPSET,
 ) -> str:  # fmt: skip
     """Add an integer initializer and its DequantizeLinear; return the name of the dequantized value."""
     value = numpy_helper.to_array(tensors[name]).astype(np.float64)
     shape = [1] * value.ndim
     shape[axis] = -1
-    q = np.clip(np.round(value / scale.astype(np.float64).reshape(shape)), -limit, limit).astype(dtype)
+    q = np.clip(np.round(value / scale.astype(np.float64).reshape(shape)), -limit, limit)
+    if dtype is np.int8 and opset >= OPSET_4 and np.abs(q).max(initial=0) <= _TOP_4:
+        dtype = ml_dtypes.int4
+    q = q.astype(dtype)
     graph.initializer.append(numpy_helper.from_array(q, f"{name}_q"))
     graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
     graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, dtype), f"{name}_zero"))

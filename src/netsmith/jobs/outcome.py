@@ -106,7 +106,7 @@ def _layers(job: Stages, design: Any) -> list[dict[str, Any]]:
             "kernel": [int(before.kernel_h[0, i]), int(before.kernel_w[0, i])],
             "choice": {
                 "width": int(after.c_out[0, i]) if present[0, i] else 0, "of": int(before.c_out[0, i]),
-                "bits": bits[0], "a_bits": bits[1], "stored_bits": [stored_bits(b) for b in bits],
+                "bits": bits[0], "a_bits": bits[1], "stored_bits": list(stored_bits(*bits)),
                 "pinned": bool(pinned[i]),
             },
             "latency_s": {"before": float(t0[i]), "after": float(t1[i])},
