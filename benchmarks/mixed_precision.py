@@ -30,6 +30,7 @@ class Case:
     args: Any
     network: str
     seed: int
+    measure: str = "loss"  #: of sensitivities
 
     @cached_property
     def subject(self) -> Any:
@@ -74,7 +75,7 @@ class Case:
         from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 
         def compute() -> Any:
-            return measure_sensitivity(self.candidates, self.evaluator.evaluator).to_dict()
+            return measure_sensitivity(self.candidates, self.evaluator.evaluator, measure=self.measure).to_dict()
 
         key = f"sensitivity {self.network} s{self.seed}"
         return Sensitivity.from_dict(store.cell(key, {"images": self.args.images}, compute))

@@ -94,7 +94,7 @@ def test_evaluated_designs_are_the_networks_that_are_built(case) -> None:  # typ
         for design, evaluation in zip(designs, found, strict=False):
             got = quantize_mixed(graph, choices.bits(design), quantizer).graph.module(images)
             kl = (reference.exp() * (reference - F.log_softmax(got, dim=1))).sum(dim=1).mean()
-            assert evaluation.divergence == pytest.approx(float(kl), rel=1e-4)
+            assert evaluation.divergence == pytest.approx(float(kl), rel=1e-3, abs=1e-7)
             assert evaluation.accuracy == pytest.approx(float((got.argmax(1) == labels).float().mean()))
             assert evaluation.cross_entropy == pytest.approx(float(F.cross_entropy(got, labels)), rel=1e-4)
 
