@@ -107,9 +107,9 @@ def main() -> None:
         bits = [f"{s['bits'][k][0]:.2f} / {s['bits'][k][1]:.2f}" for k in ("depthwise", "pointwise")]
         rows.append([name, *cells, percent(s["test_accuracy"]), f"{s['divergence']:.3f}", *bits])
     notes = [
-        f"All tuned designs have at most the summed loss of {args.uniform} bits everywhere ({bound:.3f} nats, first and "
-        "last layer at 8 bits); each has the least latency on its target, proven. Latency as a share of that with every "
-        "layer at 8 bits; the least of a column is bold. Simulated targets.",
+        f"All tuned designs have at most the summed loss of {args.uniform} bits everywhere ({bound:.3f} nats, first "
+        "and last layer at 8 bits); each has the least latency on its target, proven. Latency as a share of that with "
+        "every layer at 8 bits; the least of a column is bold. Simulated targets.",
         f"As given, in floats: {percent(given)}. No training; {args.images} images of the search split; Fisher "
         "information for weights, measured divergence for inputs.",
         "Layers bound by memory at 8 bits, depthwise and pointwise: "
