@@ -8,7 +8,7 @@ from test_allocate import COSTS, LOSS, SIZE
 
 import netsmith
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.hardware.target import CostTable
+from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, lagrange, minimise_cost, solve, solve_dp
 
 
@@ -51,7 +51,10 @@ def test_random_instances_within_the_grid(seed):
 
 
 def test_what_it_cannot_do_is_said():
+    rng = np.random.default_rng(0)
+    pairs = tuple(Factor((i, (i + 1) % 10), rng.random((3, 3))) for i in range(10))
+    ring = Problem(rng.random((10, 3)), {"c": CostTable(0.0, rng.random((10, 3)), pairs)}, {"c": 12.0})
     with pytest.raises(InputError, match="takes one budget"):
         solve_dp(random_problem(0, 6, 3, 2, False, 0))
     with pytest.raises(InputError, match="coupled in small groups"):
-        solve_dp(random_problem(1, 8, 3, 1, False, 14))
+        solve_dp(ring)
