@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from cases import random_problem
 from test_allocate import COSTS, LOSS, SIZE
