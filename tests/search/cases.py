@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -74,6 +75,41 @@ def brute_force(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """All feasible designs and their losses, best first."""
     every = designs_of(problem)
     every = every[problem.feasible(every)]
-    loss = problem.loss[np.arange(len(problem.loss)), every].sum(axis=1)
+    loss = problem.estimate(every)
     order = np.argsort(loss, kind="stable")
     return every[order], loss[order]
+
+
+def with_pairs(problem: Problem, seed: int, terms: int = 4) -> Problem:
+    """The same with random interactions, over tied decisions as well, large enough to change the optimum."""
+    rng = np.random.default_rng(seed)
+    (d, k), scale = problem.loss.shape, float(np.median(problem.loss[np.isfinite(problem.loss)]))
+    pairs = [tuple(int(r) for r in rng.permutation(d)[:2]) for _ in range(terms)]
+    factors = tuple(Factor(p, 3.0 * scale * rng.standard_normal((k, k))) for p in pairs)
+    return replace(problem, interactions=factors)
+
+
+def mixed_precision(seed: int, layers: int, budgets: int, alpha: float, noise: float = 0.0) -> Problem:
+    """Bits 2..8 for the weights and activations of each layer (decisions 2l and 2l + 1), as on an accelerator.
+
+    The loss falls about fourfold a bit; latency is the larger of bit operations and traffic, energy their sum, size
+    the weights'. Limits lie ``alpha`` of the way from all low to all high.
+    """
+    rng = np.random.default_rng(seed)
+    bits, decisions = np.arange(2, 9), 2 * layers
+    decay = rng.uniform(1.0, 1.6, (decisions, 1))
+    loss = 10 ** rng.normal(0, 1.0, (decisions, 1)) * np.exp(-decay * (bits - 2))
+    loss = (loss - loss[:, -1:]) * (1 + noise * rng.standard_normal(loss.shape))
+    macs, params, acts = (10 ** rng.uniform(low, 2, layers) for low in (0, -1, -1))
+    none, w, a = np.zeros((decisions, 7)), bits[:, None], bits
+    latency, energy = [], []
+    for i in range(layers):
+        compute, traffic = macs[i] * w * a / 64, (params[i] * w + acts[i] * a) / 8
+        latency.append(Factor((2 * i, 2 * i + 1), np.maximum(compute, traffic * rng.uniform(0.3, 1.5))))
+        energy.append(Factor((2 * i, 2 * i + 1), compute / 2 + 2 * traffic))
+    size = none.copy()
+    size[::2] = params[:, None] * bits / 8
+    tables = [CostTable(0.0, none, tuple(latency)), CostTable(0.0, none, tuple(energy)), CostTable(0.0, size)]
+    costs = dict(list(zip(("latency", "energy", "size"), tables, strict=True))[:budgets])
+    ends = np.array([[0] * decisions, [6] * decisions])
+    return Problem(loss, costs, {n: float(c.price(ends) @ [1 - alpha, alpha]) for n, c in costs.items()})

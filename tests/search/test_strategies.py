@@ -14,7 +14,7 @@ from netsmith.search.reduced import reduce
 from netsmith.space import Decision, Space
 from netsmith.testing import check_strategy, example_problem
 
-NAMES = ["exact", "greedy", "random", "uniform"]
+NAMES = ["evolution", "exact", "greedy", "random", "uniform"]
 
 
 def losses(problem, designs):

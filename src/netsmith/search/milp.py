@@ -77,7 +77,7 @@ def solve_model(
             model = join(model, far) if all(model.sizes) else model
     plain = not any(t.factors for t in model.tables)
     bound, listed = floor, False
-    for _ in range(2):
+    for _ in range(2 if plain else 1):
         if not all(model.sizes):
             break
         least, mu, met = relax(model.tables, limits)
