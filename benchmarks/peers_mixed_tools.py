@@ -117,6 +117,10 @@ def mct(model: nn.Module, batches: Batches, request: dict[str, Any]) -> tuple[nn
 def _platform(weight_bits: list[int], activation_bits: list[int]) -> Any:
     """The default platform (IMX500, 1.0) with other bits, made as the comments of its source say."""
     from model_compression_toolkit.target_platform_capabilities.constants import KERNEL_ATTR, WEIGHTS_N_BITS
+    from model_compression_toolkit.target_platform_capabilities.schema.mct_current_schema import (
+        OperatorSetNames,
+        QuantizationConfigOptions,
+    )
     from model_compression_toolkit.target_platform_capabilities.tpc_models.imx500_tpc.v1_0 import tpc
 
     base, _, default = tpc.get_op_quantization_configs()
@@ -125,7 +129,15 @@ def _platform(weight_bits: list[int], activation_bits: list[int]) -> Any:
         for a in activation_bits
         for w in weight_bits
     ]
-    return tpc.generate_tpc(default, options[0], options, "imx500_other_bits")
+    platform = tpc.generate_tpc(default, options[0], options, "imx500_other_bits")
+    others = tuple(default.clone_and_edit(activation_n_bits=a) for a in activation_bits)
+    # a convolution fused with its ReLU has the activation bits of the ReLU, to which generate_tpc gives no choice
+    choice = QuantizationConfigOptions(quantization_configurations=others, base_config=others[0])
+    sets = tuple(
+        s.model_copy(update={"qc_options": choice}) if s.name in (OperatorSetNames.RELU, OperatorSetNames.ADD) else s
+        for s in platform.operator_set
+    )
+    return platform.model_copy(update={"operator_set": sets})
 
 
 def modelopt_bits(model: nn.Module) -> tuple[dict[str, Any], Counter[Any]]:
@@ -160,7 +172,7 @@ def mct_bits(model: nn.Module) -> tuple[dict[str, Any], Counter[Any]]:
     for name, module in model.named_modules():
         if isinstance(module, PytorchQuantizationWrapper):
             quantizer = module.weights_quantizers["weight"]
-            scales = len(quantizer.threshold) if quantizer.per_channel else 1
+            scales = quantizer.scales.numel() if quantizer.per_channel else 1
             layers[name] = {"weights": module.weight.numel(), "bits": quantizer.num_bits, "scales": scales}
         elif isinstance(module, PytorchActivationQuantizationHolder):
             tensors[module.activation_holder_quantizer.num_bits] += 1
