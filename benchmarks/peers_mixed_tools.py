@@ -16,10 +16,12 @@ What had to be worked around, with nvidia-modelopt 0.47.0 and model-compression-
     torchvision: the one of PyPI is built for the CUDA torch; its operators nms and qnms are declared first
         (``tests/torchvision_shim.py``), or ``import model_compression_toolkit`` fails.
     stdout: the solver that MCT calls (CBC, a process of its own) writes to file descriptor 1, so that is moved aside.
-    MXFP4, MXINT8 and NVFP4 formats of ModelOpt: need its CUDA extension even to simulate; not used. INT4 blockwise and
-        W4A8 AWQ do run, but a block of 128 lies along the last axis, which in a 3x3 convolution is 3 weights long: one
-        scale for 3 weights, more than the 4 bits that the tool counts. See ``bits_with_scales`` of the answer. The
-        default formats are therefore the documented int8 one and its own kind, per channel, with fewer weight bits.
+    MXFP4 and NVFP4 formats of ModelOpt: need its CUDA extension even to simulate; not used. INT4 blockwise and W4A8
+        AWQ do run, but a block of 128 lies along the last axis, which in a 3x3 convolution is 3 weights long: one scale
+        for 3 weights, so what the tool counts as 4.7 bits of ResNet-20 is 9.1 with scales of 16 bits. See
+        ``bits_with_scales`` of the answer. The default formats are therefore of the kind of its documented int8 one,
+        symmetric and per channel with int8 activations, with fewer weight bits.
+    a layer that ModelOpt leaves unquantized: counted as 16 bits, as it does itself; its inputs are float.
 """
 
 from __future__ import annotations
