@@ -10,13 +10,31 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from netsmith.errors import InfeasibleError, InputError, NetsmithError
+from netsmith.options import (
+    AsJson,
+    Data,
+    Format,
+    ImageSize,
+    Input,
+    LabelColumn,
+    Model,
+    Numbers,
+    Resume,
+    SearchSize,
+    Seed,
+    TargetName,
+    Threads,
+    TrainLimit,
+    Weights,
+    spread,
+    usage_sentence,
+)  # fmt: skip
 from netsmith.progress import Progress, make_progress
 
 INTERRUPTED = 130
@@ -31,39 +49,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# --- options that several commands share ------------------------------------------------------------------------------
-
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", help="file.py:callable, package.module:callable, timm:NAME, torchvision:NAME or zoo:NAME"
-    ),
-]
-Data = Annotated[str, typer.Option(help="digits, a Hugging Face name, or a folder of images or parquet files")]
-TargetName = Annotated[str, typer.Option(help="hardware; `netsmith targets` lists it")]
-Input = Annotated[
-    str | None, typer.Option("--input", metavar="C,H,W", help="shape of one sample, if the network does not say it")
-]
-Weights = Annotated[Path | None, typer.Option(help=".safetensors or .pth file")]
-Seed = Annotated[int, typer.Option(help="equal seeds, equal results")]
-Resume = Annotated[bool, typer.Option("--resume", help="go on with what was interrupted")]
-AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object, and nothing else, on standard output")]
-Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", help="normalisation a channel, on x/255")]
-ImageSize = Annotated[int | None, typer.Option(help="side in pixels; default is that of the images")]
-LabelColumn = Annotated[str | None, typer.Option(help="where the labels are, if not in `label`")]
-SearchSize = Annotated[int | None, typer.Option(help="images held out of train to decide on")]
-TrainLimit = Annotated[int | None, typer.Option(help="train on this many images only")]
-Threads = Annotated[int, typer.Option(min=1, help="threads that the deployed network runs on")]
-
-
-class Format(StrEnum):
-    """What a run can be exported to."""
-
-    onnx = "onnx"
-    pt2 = "pt2"
-    safetensors = "safetensors"
-    nsw = "nsw"
 
 
 @app.callback(invoke_without_command=True)
@@ -385,7 +370,7 @@ def _text(path: Path | None) -> str | None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 well, 2 bad input, 3 infeasible or unmet budget, 130 interrupted."""
-    arguments = _spread(sys.argv[1:] if arguments is None else arguments, "--targets")
+    arguments = spread(sys.argv[1:] if arguments is None else arguments, "--targets")
     as_json = "--json" in arguments
     if not sys.warnoptions:  # what libraries tell their developers is not for users; python -W brings it back
         for category in (FutureWarning, DeprecationWarning):
@@ -396,7 +381,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         reachable = error.reachable if isinstance(error, InfeasibleError) else {}
         _fail(str(error), error.exit_code, as_json, {"reachable": reachable} if reachable else {})
     except _UsageError as error:
-        _fail(_sentence(error), InputError.exit_code, as_json)
+        _fail(usage_sentence(error), InputError.exit_code, as_json)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
@@ -407,19 +392,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _spread(arguments: list[str], option: str) -> list[str]:
-    """Let an option take several words, ``--targets a b``: the option is written before each of them."""
-    found: list[str] = []
-    open_ = False
-    for word in arguments:
-        if open_ and not word.startswith("-") and found[-1] != option:
-            found.append(option)
-        elif word.startswith("-"):
-            open_ = word == option
-        found.append(word)
-    return found
-
-
 def _fail(
     message: str, code: int, as_json: bool, more: dict[str, Any] | None = None, prefix: str = "error: "
 ) -> NoReturn:
@@ -427,11 +399,3 @@ def _fail(
         print(json.dumps({"error": message, "exit_code": code} | (more or {})))
     print(f"{prefix}{message}", file=sys.stderr)
     sys.exit(code)
-
-
-def _sentence(error: Exception) -> str:
-    """A usage error, with the command whose help to read."""
-    text = str(error.format_message()).replace("Value error, ", "").strip().rstrip(".")  # type: ignore[attr-defined]
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "netsmith"
-    return f"{text[:1].lower()}{text[1:]}; see `{command} --help`"

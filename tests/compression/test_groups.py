@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from netsmith.compression import GroupReport, find_groups, masked
+from netsmith.compression import GroupReport, dependencies, find_groups, masked, proposals
 from netsmith.compression.groups import _trial
 from netsmith.compression.prune import prune
-from netsmith.compression.trial import randomized
+from netsmith.compression.trial import Limit, faulty, randomized
 
 
 class OptionA(nn.Module):
@@ -193,3 +193,59 @@ def test_the_trial_rejects_a_group_with_one_wrong_index(side: str) -> None:
     turned = dataclasses.replace(members[-1], index=np.roll(members[-1].index, 1))
     wrong = dataclasses.replace(group, **{side: (*members[:-1], turned)})
     assert _trial(probe, inputs, [(wrong, keep)]) is not None
+
+
+class Sliced(nn.Module):
+    """Additions to a part of a tensor, laid beside the rest, again and again: many ways lead to one channel."""
+
+    def __init__(self, blocks: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.blocks = nn.ModuleList(nn.Conv2d(8 + 2 * i, 10 + 2 * i, 3, padding=1) for i in range(blocks))
+        self.mixed, self.fc = nn.Conv2d(8 + 2 * blocks, 12, 1), nn.Linear(12, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for conv in self.blocks:
+            y = conv(x)
+            x = torch.cat([y[:, : x.shape[1]] + x, y[:, x.shape[1] :]], 1)
+        return self.fc(self.mixed(x).mean((2, 3)))
+
+
+def test_what_is_open_after_the_limit_is_frozen_and_the_run_goes_on() -> None:
+    image = torch.randn(2, 3, 8, 8)
+    report = find_groups(Sliced(), image, seconds=0)
+    assert not report.groups and set(report.frozen) == set(report.counts)
+    assert all("too entangled" in r and "within 0 s" in r for r in report.frozen.values())
+    assert [g.name for g in find_groups(Sliced(), image).groups] == ["mixed"]
+
+
+def test_heads_are_found_without_following_channels_and_pass_together_after_the_limit() -> None:
+    report = find_groups(TinyViT(), torch.randn(2, 3, 8, 8), seconds=0)
+    assert [g.name for g in report.groups] == ["attn.qkv"]  # it is tried, although the time is over
+
+
+@pytest.mark.parametrize("network", [Sliced, OptionA, TinyViT])
+def test_looking_up_by_hash_finds_what_looking_through_finds(
+    network: type[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model, image = network(), torch.randn(2, 3, 8, 8)
+    probe, inputs = randomized(model, image)
+    found = proposals.traced(probe, inputs, set(), Limit(60))
+    monkeypatch.setattr(dependencies, "_quick", lambda group, limit: group)
+    assert repr(found) == repr(proposals.traced(probe, inputs, set(), Limit(60)))
+
+
+def test_undecided_items_count_as_faulty() -> None:
+    tried: list[list[int]] = []
+
+    def trial(some: list[int]) -> str | None:
+        tried.append(some)
+        return "three" if 3 in some else None
+
+    assert faulty(range(8), trial) == {3: "three"}
+    tried.clear()
+    over = Limit(0)
+    assert faulty(range(8), trial, over) == dict.fromkeys(range(8), over.reason) and tried == [list(range(8))]
+    assert faulty([0, 1], trial, over) == {}  # what passes together needs no search

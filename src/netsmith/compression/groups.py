@@ -19,15 +19,20 @@ from torch.nn.modules.conv import _ConvNd
 
 from netsmith.compression.channels import ChannelGroup, GroupReport, Member
 from netsmith.compression.proposals import Proposal, attention_heads, is_depthwise, sides_of, traced
-from netsmith.compression.trial import Inputs, faulty, first_line, randomized, same, shell
+from netsmith.compression.trial import Inputs, Limit, faulty, first_line, randomized, same, shell
+
+PATIENCE_S = 60.0  #: networks in use take a few seconds for either step
 
 
-def find_groups(model: nn.Module, example_input: torch.Tensor | Inputs) -> GroupReport:
+def find_groups(model: nn.Module, example_input: torch.Tensor | Inputs, *, seconds: float = PATIENCE_S) -> GroupReport:
     """Find the channel groups of ``model``, which is not changed; never raises for what it cannot handle.
 
     Args:
         model: any module.
         example_input: a tensor ``(N, ...)`` or a tuple of arguments.
+        seconds: how long it may take to follow the channels, and again to try the groups. What is open then is frozen
+            as too entangled. Time of the processor, not of the clock, so that the result does not depend on other work;
+            and the default is far above what networks need whose concatenations are not sliced again and again.
     """
     probe, inputs = randomized(model, example_input)
     layers = {name: m for name, m in probe.named_modules() if isinstance(m, (_ConvNd, nn.Linear))}
@@ -36,14 +41,14 @@ def find_groups(model: nn.Module, example_input: torch.Tensor | Inputs) -> Group
     raw = list(attention_heads(probe))
     frozen = dict.fromkeys(layers, "it takes no part in the forward pass (in eval mode)")
     try:
-        raw += traced(probe, inputs, {m.layer for r in raw for m in r.outputs})
+        raw += traced(probe, inputs, {m.layer for r in raw for m in r.outputs}, Limit(seconds))
     except Exception as e:  # torch-pruning may fail anywhere on an unusual forward
         frozen = dict.fromkeys(layers, f"the dependency graph could not be built: {first_line(e)}")
     groups, reasons = _merge(raw, probe)
     frozen |= reasons
     rng = np.random.default_rng(0)
     tried = [(g, _half(g, rng)) for g in groups]
-    bad = _rejected(probe, inputs, tried)
+    bad = _rejected(probe, inputs, tried, Limit(seconds))
     good = [g for i, g in enumerate(groups) if i not in bad]
     for i, reason in bad.items():
         ops = sorted({op for r in raw for op in r.ops if _overlap(r, groups[i])})
@@ -189,17 +194,18 @@ def _half(group: ChannelGroup, rng: np.random.Generator) -> list[int]:
 Tried = tuple[ChannelGroup, list[int]]
 
 
-def _rejected(probe: nn.Module, inputs: Inputs, tried: list[Tried]) -> dict[int, str]:
+def _rejected(probe: nn.Module, inputs: Inputs, tried: list[Tried], limit: Limit) -> dict[int, str]:
     """Index of each group that fails its trial -> the reason; the others pass together.
 
     Most failures are shapes that do not fit, which shows without arithmetic, on torch's meta device. If the rest does
     not pass, the search goes on with one sample where the network allows it, and what it accepts is tried on all.
+    Nothing passes that was not tried with all that passes, whatever the limit.
     """
     bad: dict[int, str] = {}
 
     def search(trial: Callable[[list[Tried]], str | None]) -> None:
         left = [i for i in range(len(tried)) if i not in bad]
-        found = faulty([tried[i] for i in left], trial)
+        found = faulty([tried[i] for i in left], trial, limit)
         bad.update({left[k]: reason for k, reason in found.items()})
 
     meta = _on_meta(probe, inputs)

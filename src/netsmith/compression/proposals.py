@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
 import warnings
@@ -18,7 +17,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from netsmith.compression.branches import ZeroBranch
 from netsmith.compression.channels import Member
-from netsmith.compression.trial import Inputs, first_line
+from netsmith.compression.dependencies import TooEntangledError, made_robust
+from netsmith.compression.trial import Inputs, Limit, first_line
 
 
 @dataclass
@@ -66,14 +66,17 @@ def attention_heads(model: nn.Module) -> Iterator[Proposal]:
                 break
 
 
-def traced(probe: nn.Module, inputs: Inputs, skip: set[str]) -> list[Proposal]:
-    """What torch-pruning proposes, a proposal for each layer whose outputs no earlier proposal covers."""
+def traced(probe: nn.Module, inputs: Inputs, skip: set[str], limit: Limit) -> list[Proposal]:
+    """What torch-pruning proposes, a proposal for each layer whose outputs no earlier proposal covers.
+
+    When ``limit`` is over, the layers left have proposals without members beside themselves, and with the reason.
+    """
     from torch_pruning.dependency import DependencyGraph
 
     model = _with_stubs(copy.deepcopy(probe), inputs)
     names = {m: n for n, m in model.named_modules()}
     parameters = {id(p): n for n, p in model.named_parameters()}
-    with warnings.catch_warnings(), torch.enable_grad(), _tolerant_reshapes():
+    with warnings.catch_warnings(), torch.enable_grad(), made_robust(limit):
         warnings.simplefilter("ignore")
         level = logging.root.manager.disable
         logging.disable(logging.WARNING)
@@ -101,7 +104,8 @@ def traced(probe: nn.Module, inputs: Inputs, skip: set[str]) -> list[Proposal]:
                 except Exception as e:  # one layer that torch-pruning cannot follow says nothing about the others
                     index = np.arange(len(start))
                     member = Member(name, _out_size(module), np.asarray(start), index)
-                    reason = f"its channels could not be followed: {first_line(e)}"
+                    entangled = isinstance(e, TooEntangledError)
+                    reason = limit.reason if entangled else f"its channels could not be followed: {first_line(e)}"
                     raw = Proposal(name, len(start), [member], [], reason=reason)
                 for m in raw.outputs:
                     covered.setdefault(m.layer, set()).update(m.index.tolist())
@@ -110,27 +114,6 @@ def traced(probe: nn.Module, inputs: Inputs, skip: set[str]) -> list[Proposal]:
                     again |= parts - through
                 result.append(raw)
     return result
-
-
-@contextlib.contextmanager
-def _tolerant_reshapes() -> Iterator[None]:
-    """A reshape that torch-pruning cannot read (a channel shuffle: ZeroDivisionError) is left as if it moved nothing.
-
-    Groups through it are wrong then, and fail their trial; the others are saved.
-    """
-    from torch_pruning.dependency import index_mapping
-
-    original = index_mapping.update_reshape_index_mapping
-
-    def tolerant(graph: Any, node: Any) -> None:
-        with contextlib.suppress(ArithmeticError):
-            original(graph, node)
-
-    index_mapping.update_reshape_index_mapping = tolerant
-    try:
-        yield
-    finally:
-        index_mapping.update_reshape_index_mapping = original
 
 
 def _from_torch_pruning(

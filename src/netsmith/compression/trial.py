@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,20 @@ import torch
 from torch import nn
 
 Inputs = tuple[Any, ...]
+
+
+class Limit:
+    """Processor time of this thread that a search may take, from now on: other work on the machine takes none of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.thread_time() + seconds
+        self.reason = (
+            f"too entangled: what its channels are tied to was not decided within {seconds:g} s of processor time"
+        )
+
+    @property
+    def over(self) -> bool:
+        return time.thread_time() >= self._end
 
 
 def randomized(model: nn.Module, example_input: torch.Tensor | Inputs, seed: int = 0) -> tuple[nn.Module, Inputs]:
@@ -86,12 +101,15 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def faulty(items: Sequence[Any], trial: Callable[[list[Any]], str | None]) -> dict[int, str]:
+def faulty(
+    items: Sequence[Any], trial: Callable[[list[Any]], str | None], limit: Limit | None = None
+) -> dict[int, str]:
     """Find the items that fail a joint trial: all at once, then by bisection.
 
     Args:
         items: what is tried.
         trial: returns ``None`` if a list of items passes together, else a reason.
+        limit: when it is over, what is not decided counts as faulty. All items together are tried in any case.
 
     Returns:
         Index of each faulty item -> its reason. The others pass together.
@@ -100,7 +118,15 @@ def faulty(items: Sequence[Any], trial: Callable[[list[Any]], str | None]) -> di
     if not items or trial(list(items)) is None:
         return bad
 
+    def undecided(part: list[int]) -> bool:
+        if limit is None or not limit.over:
+            return False
+        bad.update(dict.fromkeys(part, limit.reason))
+        return True
+
     def search(part: list[int]) -> None:
+        if undecided(part):
+            return
         reason = trial([items[i] for i in part])
         if reason is None:
             return
@@ -122,6 +148,8 @@ def faulty(items: Sequence[Any], trial: Callable[[list[Any]], str | None]) -> di
     if good and trial([items[i] for i in good]) is not None:  # fine apart, not together: add one by one
         kept: list[int] = []
         for i in good:
+            if undecided([i]):
+                continue
             reason = trial([items[j] for j in [*kept, i]])
             if reason is None:
                 kept.append(i)
