@@ -46,6 +46,7 @@ def test_energy_budget_is_kept_by_bits_alone_and_training_recovers(weights: str,
     assert file.stat().st_size == summary["result"]["size_bytes"] < 0.35 * summary["baseline"]["size_bytes"]
     assert decode_packed(file)
     assert summary["parity"]["ok"]
+    assert summary["additivity"]["n"] >= 10 and -1 <= summary["additivity"]["spearman"] <= 1
 
 
 @pytest.mark.parametrize("strategy", ["ddpg", "evolution", "uniform"])

@@ -10,15 +10,17 @@ import numpy as np
 
 from netsmith.accuracy.designs import DesignEvaluator, Evaluation
 from netsmith.compression.choices import Designs, FloatArray
-from netsmith.errors import InfeasibleError
+from netsmith.errors import InfeasibleError, InputError
 from netsmith.search.loop import minimize
 from netsmith.search.registry import get_strategy
+from netsmith.search.reranking import additivity
 from netsmith.search.strategy import Problem, Strategy
 from netsmith.space import Space
 
 #: Designs to run on the search split where the user does not say: strategies that learn need many, those that know the
 #: sensitivities only check what they found.
 EVALUATIONS = {"exact": 16, "greedy": 16, "uniform": 49, "random": 200, "evolution": 200, "ddpg": 300}
+CHECKED = 16  #: random designs that tell whether sums of losses can be trusted
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Estimated:
         return Proposal(found[0], None, _bound(strategy))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Evaluated:
     """The best of the designs that a strategy asks for, each run on the search split.
 
@@ -55,6 +57,8 @@ class Evaluated:
         evaluator: runs designs.
         evaluations: how many.
         progress: called with the number of designs done and asked for.
+        additivity: how well summed losses rank random designs that fill the budgets, by evaluating some; told after the
+            first search.
     """
 
     strategy: str
@@ -64,6 +68,7 @@ class Evaluated:
     evaluations: int
     progress: Callable[[int, int], None] = lambda done, total: None
     options: dict[str, Any] = field(default_factory=dict)
+    additivity: dict[str, float] | None = None
 
     def __call__(self, problem: Problem) -> Proposal:
         strategy = get_strategy(self.strategy, problem, self.space, self.seed, **self.options)
@@ -71,7 +76,7 @@ class Evaluated:
 
         def evaluate(designs: Designs) -> FloatArray:
             nonlocal done
-            losses = np.array([loss_of(e) for e in self.evaluator.evaluate(designs)])
+            losses = self._losses(designs)
             done += len(designs)
             self.progress(done, self.evaluations)
             return losses
@@ -80,7 +85,15 @@ class Evaluated:
         history = minimize(problem, strategy, evaluate, self.evaluations, batch=1 if self.strategy == "ddpg" else 8)
         if not len(history.loss):
             raise InfeasibleError(f"strategy {self.strategy} found no design that keeps the budgets", {})
+        if self.additivity is None:
+            try:
+                self.additivity = additivity(problem, self._losses, CHECKED, self.seed, within=True)
+            except InputError:  # two designs tell nothing
+                self.additivity = {}
         return Proposal(history.best, float(history.loss.min()), _bound(strategy))
+
+    def _losses(self, designs: Designs) -> FloatArray:
+        return np.array([loss_of(e) for e in self.evaluator.evaluate(designs)])
 
 
 def loss_of(evaluation: Evaluation) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,14 +29,13 @@ from netsmith.export.pt2 import save_pt2
 from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.target import prepare_target
 from netsmith.jobs.closing import Attempt, Loop
-from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated, Proposal
+from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated
 from netsmith.jobs.recover import epochs_of, fine_tune, quantizer_for, train_quantized
 from netsmith.jobs.run import Run
 from netsmith.jobs.subject import Subject
 from netsmith.network.graph import trace
 from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
-from netsmith.search.strategy import Problem
 from netsmith.systems.haq import features
 from netsmith.training.score import evaluate
 from netsmith.units import Budget
@@ -175,10 +173,17 @@ class Stages:
                 {"latency_s": attempt.measured_s, "predicted_s": attempt.predicted_s}, kind=self.config["strategy"],
             )  # fmt: skip
 
-        best, attempts = Loop(self.pricing, sensitivity.loss, limits, measure, self._propose(), note, aim).run()
-        return {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts]}
+        propose = self._propose()
+        best, attempts = Loop(self.pricing, sensitivity.loss, limits, measure, propose, note, aim).run()
+        additivity = propose.additivity if isinstance(propose, Evaluated) else None
+        if additivity:
+            self.progress.note(
+                f"  summed losses rank {additivity['n']:.0f} random designs within the budgets with a correlation of "
+                f"{additivity['spearman']:.2f} (Spearman)"
+            )
+        return {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts], "additivity": additivity}
 
-    def _propose(self) -> Callable[[Problem], Proposal]:
+    def _propose(self) -> Estimated | Evaluated:
         """How the strategy finds designs: by evaluating them where it learns from that or sums of losses mislead."""
         name, space, seed = self.config["strategy"], self.choices.space, self.config["seed"]
         evaluations = self.config["evaluations"]

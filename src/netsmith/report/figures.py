@@ -78,7 +78,15 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
             f"the network as given at {against}"
         )
     simulated = simulated_note(summary.get("layers") or [])
-    return said + ([simulated] if simulated else [])
+    if simulated:
+        said.append(simulated)
+    check = summary.get("additivity")
+    if check:
+        said.append(
+            f"losses of single choices, summed, rank {check['n']:.0f} random designs that fill the budget with a "
+            f"correlation of {check['spearman']:.2f} (Spearman) to what they lose when run"
+        )
+    return said
 
 
 def _against(summary: Mapping[str, Any]) -> str:
