@@ -81,7 +81,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_design(weights: str, tmp_p
     monkeypatch.setattr(DesignEvaluator, "evaluate", counts)
     resumed = run(weights, tmp_path / "killed", energy="0.4x", strategy="ddpg", evaluations=8, epochs=0, resume=True)
     assert resumed["design"] == whole["design"]
-    assert sum(fresh) <= 4  # what had been evaluated was not evaluated again
+    assert sum(fresh[:8]) <= 4  # what had been evaluated was not evaluated again
     assert json.loads((tmp_path / "killed" / "summary.json").read_text())["design"] == whole["design"]
 
 

@@ -40,7 +40,7 @@ class Choices:
 
     Attributes:
         space: decisions ``GROUP.channels``, ``BRANCH.branch`` and ``LAYER.bits`` (or ``LAYER.w_bits`` and
-            ``LAYER.a_bits``); the last choice is the network as given, at the widest bits that the target has.
+            ``LAYER.a_bits``); the last choice is the network as given, at the widest bits there are.
         graph: the network as given.
         groups, branches, layers: what the decisions are about, in the order of the space.
         scheme: how weights of few bits are stored: on a grid, or as indices into a codebook of their layer. Layers with

@@ -39,8 +39,8 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     bits of weights and of the input (the same if ``a_bits`` is absent), what both take in ``model.onnx`` (more than
     their bits where these are simulated), and whether there was no choice of them. A removed layer has width and bits
     0. ``fidelity`` is of ``{"predicted_s", "measured_s"}``; ``trials`` of ``{"strategy", "latency_s"}``, ``accuracy``
-    or ``loss``, perhaps ``energy_j``, and the flags ``measured`` and ``chosen``. ``additivity`` has ``n`` random designs'
-    rank correlation, ``spearman``, of summed losses and what the designs lose.
+    or ``loss``, perhaps ``energy_j``, and the flags ``measured`` and ``chosen``. ``additivity`` is the rank
+    correlation, ``spearman``, of summed losses and what ``n`` random designs lose.
 
     Raises:
         InputError: names the field at fault.
