@@ -162,6 +162,9 @@ def compress(
             min=1, max=8, help="fewest bits of a layer where there is a choice; default 2, of shared weights 1"
         ),
     ] = None,
+    episode_images: Annotated[
+        int, typer.Option(min=0, help="train each evaluated design on so many images first, as HAQ does")
+    ] = 0,
     huffman: Annotated[
         bool,
         typer.Option("--huffman", help="code the packed file; the search goes by its size without, an upper bound"),
@@ -204,7 +207,7 @@ def compress(
             out=folder, resume=resume, epochs=epochs, lr=lr, seed=seed, importance=importance, calibration=calibration,
             search_size=search_size, mean=averages, std=deviations, image_size=image_size, label_column=label_column,
             train_limit=train_limit, threads=threads, least_bits=least_bits, evaluations=evaluations,
-            sensitivity=sensitivity, huffman=huffman, progress=progress,
+            sensitivity=sensitivity, huffman=huffman, episode_images=episode_images, progress=progress,
         )  # fmt: skip
     _finish_run(result, as_json)
 

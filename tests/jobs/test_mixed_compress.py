@@ -85,6 +85,15 @@ def test_a_search_that_was_killed_goes_on_to_the_same_design(weights: str, tmp_p
     assert json.loads((tmp_path / "killed" / "summary.json").read_text())["design"] == whole["design"]
 
 
+def test_designs_can_be_trained_before_they_are_scored(weights: str, tmp_path: Path) -> None:
+    options = {"energy": "0.25x", "strategy": "uniform", "evaluations": 2, "epochs": 0}
+    plain = run(weights, tmp_path / "plain", **options)
+    tuned = run(weights, tmp_path / "tuned", episode_images=512, **options)
+    assert tuned["loss"] < plain["loss"]  # divergence after training, of designs of the same widths
+    with pytest.raises(InputError, match="episode-images"):
+        run(weights, tmp_path / "cpu", target="cpu", episode_images=64, evaluations=2, latency="0.9x")
+
+
 def test_what_cannot_be_done_is_said(weights: str, tmp_path: Path) -> None:
     with pytest.raises(InfeasibleError, match="reachable") as caught:
         run(weights, tmp_path / "a", energy="0.01x")

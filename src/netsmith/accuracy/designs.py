@@ -49,11 +49,20 @@ class DesignEvaluator:
         keys = [tuple(int(k) for k in d) for d in canonical]
         new = {key: design for key, design in zip(keys, canonical, strict=True) if key not in self.known}
         if new:
-            scores = self.evaluator.evaluate([self.candidates.of_design(d) for d in new.values()])
+            for key, evaluation in zip(new, self.run(np.array(list(new.values()))), strict=True):
+                self.known[key] = evaluation
+                self.store(key, evaluation)
             self.evaluated += len(new)
-            for i, key in enumerate(new):
-                # an overflow is the worst that a design can do
-                cross, kl = (float(np.nan_to_num(v[i], nan=1e6)) for v in (scores.cross_entropy, scores.divergence))
-                self.known[key] = Evaluation(float(scores.accuracy[i]), cross, kl)
-                self.store(key, self.known[key])
         return [self.known[key] for key in keys]
+
+    def run(self, designs: Designs) -> list[Evaluation]:
+        """Run designs ``(N, D)`` that nothing is known of."""
+        scores = self.evaluator.evaluate([self.candidates.of_design(d) for d in designs])
+        return [
+            evaluation(*values) for values in zip(scores.accuracy, scores.cross_entropy, scores.divergence, strict=True)
+        ]
+
+
+def evaluation(accuracy: float, cross_entropy: float, divergence: float) -> Evaluation:
+    """An evaluation in which an overflow is the worst that a design can do."""
+    return Evaluation(float(accuracy), *(float(np.nan_to_num(v, nan=1e6)) for v in (cross_entropy, divergence)))

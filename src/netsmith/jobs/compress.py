@@ -28,7 +28,7 @@ def compress(
     search_size: int | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
     image_size: int | None = None, label_column: str | None = None, train_limit: int | None = None, threads: int = 1,
     least_bits: int | None = None, evaluations: int | None = None, sensitivity: str = "loss", huffman: bool = False,
-    progress: Progress | None = None,
+    episode_images: int = 0, progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make a trained network keep budgets on a target.
 
@@ -52,6 +52,7 @@ def compress(
         evaluations: designs that the strategy runs on the search split; None chooses by the strategy, 0 goes by summed
             sensitivities alone.
         sensitivity: what a choice is taken to lose: ``loss``, ``output``, ``fisher`` or ``hessian``.
+        episode_images: images of the train split on which each evaluated design is trained first, as in HAQ.
         huffman: code the weights of ``model.nsw``; the search goes by the size without, which it never exceeds.
 
     Returns:
@@ -75,6 +76,7 @@ def compress(
         "mean": list(mean) if mean else None, "std": list(std) if std else None, "image_size": image_size,
         "label_column": label_column, "train_limit": train_limit, "threads": threads,
         "least_bits": least, "evaluations": evaluations, "sensitivity": sensitivity, "huffman": huffman,
+        "episode_images": episode_images,
     }  # fmt: skip
     with Run.start(out, config, resume=resume) as run:
         progress.stage("load")

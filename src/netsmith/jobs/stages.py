@@ -29,6 +29,7 @@ from netsmith.export.pt2 import save_pt2
 from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.target import prepare_target
 from netsmith.jobs.closing import Attempt, Loop
+from netsmith.jobs.episodes import TunedEvaluator
 from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated
 from netsmith.jobs.recover import epochs_of, fine_tune, quantizer_for, train_quantized
 from netsmith.jobs.run import Run
@@ -200,8 +201,13 @@ class Stages:
         def store(design: tuple[int, ...], evaluation: Evaluation) -> None:
             self.run.log_trial(list(design), vars(evaluation), {}, kind=EVALUATED)
 
-        images = self.subject.search_images(EVALUATION_IMAGES)
-        evaluator = DesignEvaluator(self._candidates(), IncrementalEvaluator(self.graph, *images), known, store)
+        runner = IncrementalEvaluator(self.graph, *self.subject.search_images(EVALUATION_IMAGES))
+        evaluator = DesignEvaluator(self._candidates(), runner, known, store)
+        if self.config["episode_images"]:
+            evaluator = TunedEvaluator(
+                self._candidates(), runner, self.subject.model, self.subject.data, self.config["episode_images"],
+                self.config["lr"], seed, known=known, store=store,
+            )  # fmt: skip
         return Evaluated(name, space, seed, evaluator, evaluations, self.progress.update, self._options(name))
 
     def _options(self, strategy: str) -> dict[str, Any]:

@@ -1,0 +1,65 @@
+"""Designs evaluated after a short training each, as HAQ does in every episode (Wang et al., CVPR 2019, section 3.4)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from netsmith.accuracy.candidates import Candidates
+from netsmith.accuracy.designs import DesignEvaluator, Evaluation, evaluation
+from netsmith.accuracy.incremental import IncrementalEvaluator
+from netsmith.compression.choices import Designs
+from netsmith.compression.qat import prepare
+from netsmith.data import Data
+from netsmith.errors import InputError
+from netsmith.jobs.recover import QAT_LR
+
+
+class TunedEvaluator(DesignEvaluator):
+    """Trains each design on the same images before it is scored on the search split; nothing is kept of the training.
+
+    Args:
+        candidates, evaluator: as for ``DesignEvaluator``; of widths alone, nothing pruned.
+        model: the network as given, which also teaches.
+        data: with a train split.
+        images: of the train split, one pass over them.
+        lr: peak learning rate.
+        seed: of order and augmentation, the same for every design.
+        options: ``known`` and ``store`` of ``DesignEvaluator``.
+    """
+
+    def __init__(
+        self, candidates: Candidates, evaluator: IncrementalEvaluator, model: torch.nn.Module, data: Data, images: int,
+        lr: float | None = None, seed: int = 0, **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(candidates, evaluator, **options)
+        choices = candidates.choices
+        if not choices.is_mixed or choices.groups or choices.branches:
+            raise InputError(
+                "--episode-images trains bits of a width for each layer; choose --methods quantize and such a target"
+            )
+        self.model, self.lr, self.seed = model, lr or QAT_LR, seed
+        self.data = dataclasses.replace(data, train=data.need_train().take(slice(0, images)))
+        with torch.inference_mode():
+            self._reference = F.log_softmax(self._logits(model.eval()), dim=1)
+
+    def run(self, designs: Designs) -> list[Evaluation]:
+        """Train and score designs ``(N, D)``."""
+        return [self._one(design) for design in designs]
+
+    def _one(self, design: Designs) -> Evaluation:
+        from netsmith.training import fit
+
+        student = prepare(self.model, self.candidates.choices.bits(design), self.candidates.quantizer)
+        fit(student, self.data, epochs=1, lr=self.lr, teacher=self.model, seed=self.seed, bf16=False, eval_every=1)
+        with torch.inference_mode():
+            log_p, labels = F.log_softmax(self._logits(student.eval()), dim=1), self.evaluator.labels
+            divergence = (self._reference.exp() * (self._reference - log_p)).sum(dim=1).mean()
+            right = (log_p.argmax(dim=1) == labels).float().mean()
+            return evaluation(float(right), float(F.nll_loss(log_p, labels)), float(divergence))
+
+    def _logits(self, model: torch.nn.Module) -> torch.Tensor:
+        return torch.cat([model(x) for x in self.evaluator.images.split(self.evaluator.batch_size)]).float()
