@@ -223,7 +223,7 @@ def write(store: Store, args: Any) -> None:
                     r for budget in args.budgets for r in rows_of(store, args, f"{network} {target} {cost} {budget:g}")
                 ]
                 if rows:
-                    head = ["budget", "strategy", "evaluations", "seconds", "divergence", "test accuracy",
+                    head = ["budget", "strategy", "seeds", "evaluations", "seconds", "divergence", "test accuracy",
                             "best tuned", "share of budget used"]  # fmt: skip
                     lines += ["", f"### {network}, {target}, {cost}", "", *table(head, rows)]
     given = {n: store.cells[f"given {n}"]["value"] for n in args.networks if f"given {n}" in store.cells}
@@ -246,7 +246,7 @@ def sensitivity_cost(store: Store, args: Any) -> list[str]:
     return [f"{n} {c['candidates']} choices in {c['seconds']:.0f} s" for n, c in zip(args.networks, cells) if c]
 
 
-def rows_of(store: Store, args: Any, prefix: str) -> list[list[str]]:
+def rows_of(store: Store, args: Any, prefix: str) -> list[list[Any]]:
     """One row a strategy, medians over the seeds that are there."""
     rows = []
     budget = f"{prefix.rsplit(' ', 1)[1]}x"
@@ -257,11 +257,11 @@ def rows_of(store: Store, args: Any, prefix: str) -> list[list[str]]:
             continue
         done = [f for f in found if "design" in f]
         if not done:
-            rows.append([budget, strategy, "cannot be met", *[""] * 5])
+            rows.append([budget, strategy, len(found), "cannot be met", *[""] * 5])
             continue
         tuned = [store.cells[f"tuned {k}"]["value"]["test_accuracy"] for k in keys if f"tuned {k}" in store.cells]
         rows.append([
-            budget, strategy, f"{np.median([f['evaluations'] for f in done]):.0f}",
+            budget, strategy, len(done), f"{np.median([f['evaluations'] for f in done]):.0f}",
             f"{np.median([f['seconds'] for f in done]):.0f}", spread([f["divergence"] for f in done], "{:.3f}"),
             spread([100 * f["test_accuracy"] for f in done], "{:.2f} %"),
             spread([100 * t for t in tuned], "{:.2f} %") if tuned else "",
