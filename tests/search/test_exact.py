@@ -9,7 +9,7 @@ from cases import brute_force, designs_of, random_problem
 
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware.target import CostTable, Factor
-from netsmith.search import Problem, minimise_cost, solve, solve_k_best
+from netsmith.search import Problem, lagrange, minimise_cost, solve, solve_k_best
 from netsmith.search.greedy import Greedy
 from netsmith.search.random import Random
 from netsmith.search.reduced import canonical, reduce
@@ -109,6 +109,19 @@ def test_budgets_that_only_clash_together():
         solve(problem)
     assert e.value.reachable == {"a": 0.0, "b": 0.0}
     assert minimise_cost(problem, "a", within=["b"])[0] == pytest.approx(6.0)
+
+
+def test_bounds_hold_where_a_limit_is_the_least_reachable_cost():
+    """The tolerance of a budget lets designs in that rounding puts above the limit; the bound is theirs as well."""
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        table = CostTable(0.0, rng.random((6, 3)).cumsum(axis=1) / 3)
+        least = table.price(np.zeros((1, 6), dtype=int))[0]
+        for limit in (least, least * (1 - 5e-10), least * (1 + 1e-12)):
+            problem = Problem(np.sort(rng.random((6, 3)))[:, ::-1], {"c": table}, {"c": float(limit)})
+            best = solve(problem)
+            assert best.choice.tolist() == [0] * 6
+            assert lagrange(problem).bound <= best.loss * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -132,7 +132,7 @@ def test_lagrangian_bound_optimum_and_rounding_are_in_order(seed, budgets):
     assert (mu >= 0).all() and mu.any()
     prices = problem.price(relaxed.designs)
     over = sum(m * (prices[n] - problem.budgets[n]) for n, m in relaxed.multipliers.items())
-    assert (problem.estimate(relaxed.designs) + over).min() == pytest.approx(relaxed.bound, rel=1e-9)
+    assert (problem.estimate(relaxed.designs) + over).min() == pytest.approx(relaxed.bound, rel=1e-6)
 
 
 def test_hull_points_are_optimal_at_their_own_cost():

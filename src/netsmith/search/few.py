@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsmith.search.program import SLACK, Far, Program
+from netsmith.search.program import SLACK, Far, Program, loosened
 from netsmith.search.strategy import Designs, FloatArray
 
 #: So many designs are listed at most; counted on so many steps of the gap.
@@ -32,7 +32,7 @@ def best_of_few(
     flat = [np.array([t.unary[g, :n] for t in program.tables]) for g, n in enumerate(program.sizes)]  # (tables, n)
     excess = [f[0] + mu @ f[1:] for f in flat]
     fixed = np.array([t.fixed for t in program.tables])
-    gap = known - float(sum(e.min() for e in excess) + fixed[0] + mu @ (fixed[1:] - limits))
+    gap = known - float(sum(e.min() for e in excess) + fixed[0] + mu @ (fixed[1:] - loosened(limits)))
     excess = [e - e.min() for e in excess]
     if not np.isfinite(gap) or gap < 0 or _count(excess, gap) > _MOST:
         return False, None, np.inf

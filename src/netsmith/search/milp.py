@@ -19,7 +19,7 @@ from netsmith.errors import NetsmithError
 from netsmith.hardware.target import CostTable
 from netsmith.search.few import best_of_few
 from netsmith.search.polish import polish
-from netsmith.search.program import Far, Program, bounds, join, program, prune
+from netsmith.search.program import Far, Program, bounds, join, loosened, program, prune
 from netsmith.search.reduced import embed
 from netsmith.search.relaxation import relax
 from netsmith.search.strategy import Designs, FloatArray
@@ -126,7 +126,7 @@ def _rows(
         right.append(np.array([known]))
         if mu is not None and mu.any():
             weights.append(np.append(1.0, mu)[None])
-            right.append(np.array([known + mu @ limits]))
+            right.append(np.array([known + mu @ loosened(limits)]))
     return np.concatenate(weights), np.concatenate(right)
 
 

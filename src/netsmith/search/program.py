@@ -93,6 +93,14 @@ def bounds(table: CostTable) -> tuple[float, float]:
     return float(table.fixed + low), float(table.fixed + top)
 
 
+def loosened(limits: FloatArray) -> FloatArray:
+    """Limits with the tolerance of ``Problem.feasible``, ``(B,)``: what is proven has to hold for all that it lets in.
+
+    Where a limit is the least reachable cost, multipliers are large enough for the tolerance to be worth some loss.
+    """
+    return np.asarray(limits + 2 * SLACK * np.abs(limits))
+
+
 def combine(tables: Sequence[CostTable], weights: FloatArray) -> CostTable:
     """The weighted sum of tables (weights of 0 leave out what a table forbids)."""
     used = [(t, float(w)) for t, w in zip(tables, weights, strict=True) if w != 0]

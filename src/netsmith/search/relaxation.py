@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netsmith.hardware.target import CostTable
-from netsmith.search.program import Far, bounds, join, program
+from netsmith.search.program import Far, bounds, join, loosened, program
 from netsmith.search.reduced import reduce
 from netsmith.search.strategy import Designs, FloatArray, Problem
 
@@ -66,6 +66,7 @@ def relax(tables: Sequence[CostTable], limits: FloatArray, rounds: int = 60) -> 
     Returns:
         the bound, multipliers ``(B,)``, and the minimising cells ``(P, groups)`` that were met.
     """
+    limits = loosened(limits)
     terms = _terms(tables)
     fixed = np.array([t.fixed for t in tables])
     low, high = bounds(tables[0])
