@@ -205,3 +205,17 @@ def test_tables_that_do_not_fit_are_refused():
         solve(Problem(loss, {"c": CostTable(0.0, loss, (Factor((0, 1), np.zeros((2, 1))),))}, {"c": 1.0}))
     with pytest.raises(InputError, match="no cost 'd'"):
         minimise_cost(Problem(loss, {"c": CostTable(0.0, loss)}, {}), "d")
+
+
+def test_the_solver_writes_nothing_to_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    import ctypes
+
+    from netsmith.search.milp import _chatter_to_stderr
+
+    print("before", flush=True)
+    with _chatter_to_stderr():
+        ctypes.CDLL(None).puts(b"chatter of a C library")
+    print("after", flush=True)
+    captured = capfd.readouterr()
+    assert captured.out.split() == ["before", "after"]
+    assert "chatter" in captured.err

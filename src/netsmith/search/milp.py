@@ -10,7 +10,11 @@ with a good known design drops every choice that cannot be in a better one; of m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -226,7 +230,10 @@ def _highs(model: Program, limits: FloatArray, far: Far, known: float, time_limi
     options: dict[str, float] = {"mip_rel_gap": share}
     if time_limit is not None:
         options["time_limit"] = max(time_limit, 1e-3)
-    result = milp(goal * unit, integrality=binary, bounds=Bounds(0, upper), constraints=constraints, options=options)
+    with _chatter_to_stderr():
+        result = milp(
+            goal * unit, integrality=binary, bounds=Bounds(0, upper), constraints=constraints, options=options
+        )
     if result.status == 2:
         return Answer(None, np.inf, np.inf, "infeasible")
     if result.status not in (0, 1):
@@ -249,3 +256,23 @@ def _nearness(model: Program, far: Far, width: int) -> FloatArray:
     rows[:, : flat.shape[1]] = far.least - flat
     reached = np.sum([a.min(axis=1) for a in apart], axis=0) < far.least
     return np.asarray(rows[reached])
+
+
+@contextmanager
+def _chatter_to_stderr() -> Iterator[None]:
+    """HiGHS writes some lines to file descriptor 1 whatever it is asked, and what stands there may be a user's JSON."""
+    try:
+        sys.stdout.flush()
+        out = os.dup(1)
+    except (OSError, ValueError, AttributeError):  # no such descriptor, as in a service
+        yield
+        return
+    flush = ctypes.CDLL(None).fflush
+    try:
+        flush(None)
+        os.dup2(2, 1)
+        yield
+    finally:
+        flush(None)  # the C library keeps its lines until then
+        os.dup2(out, 1)
+        os.close(out)
