@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from typing import Any
 
 import common
@@ -73,9 +74,8 @@ def main() -> None:
         case = Case(shared, "cifar_resnet20", seed, measure="fisher")
         problem = problem_of(case, args.target, "latency", args.budget, case.sensitivity(store).loss)
         for name, change in VARIANTS.items():
-            found[name].append(
-                store.cell(f"{name} s{seed}", settings, lambda c=change, p=problem: run(case, p, c, args.episodes))
-            )
+            compute = partial(run, case, problem, change, args.episodes)
+            found[name].append(store.cell(f"{name} s{seed}", settings, compute))
     head = ["agent", "best after 80", "160", "320", "mean of the last tenth", "seconds"]
     rows = []
     for name, cells in found.items():
@@ -85,8 +85,8 @@ def main() -> None:
             f"{np.median([c['seconds'] for c in cells]):.0f}",
         ])  # fmt: skip
     notes = [
-        f"Divergence in nats, median of {len(args.seeds)} seeds, least and greatest in brackets; {args.images} images of "
-        f"the search split; latency at most {args.budget:g} of that at 8 bits on {args.target} (simulated).",
+        f"Divergence in nats, median of {len(args.seeds)} seeds, least and greatest in brackets; {args.images} images "
+        f"of the search split; latency at most {args.budget:g} of that at 8 bits on {args.target} (simulated).",
     ]
     store.fragment("HAQ's agent, a part at a time", table(head, rows), args.threads, notes)
 
