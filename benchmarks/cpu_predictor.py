@@ -30,6 +30,7 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     from netsmith.compression.build import integerise
     from netsmith.compression.channels import GroupReport
     from netsmith.compression.choices import Choices
+    from netsmith.compression.demand import rows_asked
     from netsmith.compression.pricing import Pricing
     from netsmith.export.onnx import to_onnx
     from netsmith.hardware.measured.cpu import CpuTarget
@@ -46,7 +47,7 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     target = CpuTarget(args.threads)
     choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False)
     pricing = Pricing(choices, target)
-    target.prepare(pricing.every_row())
+    target.prepare(rows_asked(pricing))
     _, quantized = integerise(
         model, (3, side, side), dict.fromkeys(choices.layers, (8, 8)), images, "minmax", batch=BATCH
     )

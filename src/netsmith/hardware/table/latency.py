@@ -33,6 +33,7 @@ class LatencyTable:
         columns: of the keys; those of :class:`Key`, or those that a user's table has.
         names: layer names of a table that has the column "name".
         batch: samples in a run.
+        channel_multiple: granularity of the channel counts that were measured.
     """
 
     target: str
@@ -46,6 +47,7 @@ class LatencyTable:
     columns: tuple[str, ...] = Key._fields
     names: tuple[str, ...] = ()
     batch: int = 1
+    channel_multiple: int = 1
     _made: tuple[int, Schema, Interpolation] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
