@@ -63,7 +63,7 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
         return common.time_interleaved(files, args.threads, args.seconds / SESSIONS, seed=seed)
 
     timed = [session(i) for i in range(SESSIONS // 2)]
-    pricing.prepare(target.prepare)  # type: ignore[attr-defined]
+    target.prepare(rows_asked(pricing))
     timed += [session(i) for i in range(SESSIONS // 2, SESSIONS)]
     designs = {"fp32": choices.original, "int8": np.zeros_like(choices.original)}
     found: dict[str, Any] = {"int8_layers": len(choices.layers), "layers": int(graph.layers.is_compute.sum())}

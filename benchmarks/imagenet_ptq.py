@@ -19,6 +19,7 @@ DEFAULT = ["mobilenet_v2_tf", "squeezenet1_1", "mobilenetv3_small_100"]
 def uniform_and_fastest(network: Network, weights: str | None, folder: Path, args: Any) -> dict[str, Any]:
     """Build fp32, all-int8 and the mix of least predicted latency; measure how fast the latter two are."""
     from netsmith.compression.build import integerise
+    from netsmith.compression.demand import rows_asked
     from netsmith.compression.pricing import Pricing
     from netsmith.export.onnx import to_onnx
     from netsmith.hardware.measured.cpu import CpuTarget
@@ -28,7 +29,7 @@ def uniform_and_fastest(network: Network, weights: str | None, folder: Path, arg
     target = CpuTarget(args.threads)
     s = load_subject(network.spec, network.data, target, weights=weights, methods=("quantize",), seed=args.seed)
     pricing = Pricing(s.choices, target)
-    target.prepare(pricing.every_row())
+    target.prepare(rows_asked(pricing))
     loop = Loop(pricing, np.zeros((len(s.choices.space), 2)), {"latency": 1.0}, lambda design: 0.0)
     every = np.zeros_like(s.choices.original)  # the first choice of every layer is int8
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 from typing import Any
@@ -63,12 +62,13 @@ def test_help_comes_at_once_and_imports_nothing_heavy() -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
     took = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-        took.append(time.perf_counter() - start)
+        after = os.times()  # of the processor: other work on the machine does not count
+        took.append(after.children_user + after.children_system - before.children_user - before.children_system)
         assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in COMMANDS)
-    assert min(took) < 1.0
+    assert min(took) < 0.5
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from netsmith.errors import InputError
 from netsmith.hardware import Capabilities, Cost, get_target
 from netsmith.hardware.target import prepare_target, roof_of, settings_of
 from netsmith.network.layers import LayerTable
@@ -50,6 +52,15 @@ def test_a_formula_needs_no_preparation_and_its_rows_are_not_made() -> None:
     progress = Stages()
     prepare_target(get_target("roofline-edge"), made, progress)
     assert progress.names == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "hint"),
+    [("board.json", "'table:board.json'"), ("x/T.CSV", "'table:x/T.CSV'"), ("p.safetensors", "'predictor:p.safetens")],
+)
+def test_a_file_without_its_target_is_recognised(spec: str, hint: str) -> None:
+    with pytest.raises(InputError, match=rf"unknown target '{spec}' \(did you mean {hint}"):
+        get_target(spec)
 
 
 def test_settings_and_roof_may_be_missing() -> None:

@@ -132,11 +132,14 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         target.cost(wide)
     zero = get_target(f"table:{path},missing=zero")
     assert zero.cost(wide).latency_s == pytest.approx([0.30e-3, 0, 0, 0.12e-3, 0.05e-3, 0.01e-3])
-    many = layers().take([1] * 20).replace(kernel_h=5, kernel_w=5)
-    with pytest.raises(InputError, match="20 of 20 layers: a, a, a, a, a and 15 more"):
-        target.cost(many)
+    large = [layers().row(1) | {"name": f"l{i}", "kernel_h": 5, "kernel_w": 5} for i in range(20)]
+    with pytest.raises(InputError, match="20 of 20 layers: l0, l1, l2, l3, l4 and 15 more"):
+        target.cost(LayerTable.from_rows(large))
     population = layers().replace(c_out=layers().c_out + np.array([[0], [1]]))
     assert "a" in target.unpriced(population)
+    with pytest.raises(InputError, match=r"no time for 5 of 6 layers, in 5 of 11 sizes and bit-widths: stem, a, b, "):
+        target.prepare(population)
+    assert zero.prepare(population) is None
 
 
 def test_interpolation_stays_between_measured_channels(tmp_path: Path) -> None:
@@ -355,3 +358,24 @@ def test_own_format_is_checked_as_before(tmp_path: Path) -> None:
     path.write_text(json.dumps(record | {"columns": ["kind", "colour"]}))
     with pytest.raises(InputError, match="damaged"):
         LatencyTable.load(path)
+
+
+def test_the_multiple_of_channels_is_the_files_or_an_option(tmp_path: Path) -> None:
+    plain, headed = write(tmp_path, csv(ROWS)), write(tmp_path, "# channel_multiple: 8\n" + csv(ROWS), "h.csv")
+    assert get_target(f"table:{plain}").capabilities.channel_multiple == 1
+    own = get_target(f"table:{headed}")
+    assert own.capabilities.channel_multiple == 8 and "channel_multiple" not in own.settings["device"]
+    own.table.save(tmp_path / "own.json")
+    assert get_target(f"table:{tmp_path / 'own.json'}").capabilities.channel_multiple == 8
+    assert get_target(f"table:{tmp_path / 'own.json'},multiple=4").capabilities.channel_multiple == 4
+    for wrong in ("0", "x", "1.5"):
+        with pytest.raises(InputError, match=f"multiple is a whole number of channels above 0, not '{wrong}'"):
+            get_target(f"table:{plain},multiple={wrong}")
+
+
+def test_a_table_that_is_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path, csv(ROWS), "board.csv")
+    with pytest.raises(InputError, match=r"boards.csv does not exist \(did you mean '.*board.csv'\?\); name the file"):
+        get_target(f"table:{tmp_path / 'boards.csv'}")
+    with pytest.raises(InputError, match="is a folder; name the file of a table"):
+        get_target(f"table:{tmp_path}")

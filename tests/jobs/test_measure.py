@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from netsmith.compression.demand import rows_asked
+from netsmith.compression.pricing import Pricing
+from netsmith.data import load_data
 from netsmith.errors import InputError
+from netsmith.hardware import CpuTarget, get_target, prepare_target
 from netsmith.jobs.measure import measure
 from netsmith.jobs.profile import profile
+from netsmith.jobs.subject import load_subject
+from netsmith.progress import Silent
 
 MODEL = "zoo:digits?channels=16&blocks=1"
 
@@ -53,6 +60,28 @@ def test_layers_go_out_and_their_times_price_the_network(tmp_path: Path) -> None
             assert row["latency_s"] == pytest.approx(1e-6 + row["macs"] * 1e-9, rel=1e-6)
 
 
+def test_a_written_space_holds_every_design_that_compress_may_try(tmp_path: Path) -> None:
+    measure(MODEL, input_shape=(1, 8, 8), space=True, write=tmp_path / "layers")
+    pretend(tmp_path / "layers")
+    target = get_target(measure(read=tmp_path / "layers", out=tmp_path / "phone.json")["target"])
+    assert target.capabilities.channel_multiple == CpuTarget().capabilities.channel_multiple > 1
+    data = load_data("digits")
+    subject = load_subject(MODEL, data, target)
+    pricing = Pricing(subject.choices, target)
+    prepare_target(target, lambda: rows_asked(pricing), Silent())  # refuses nothing
+    designs = subject.choices.space.sample(np.random.default_rng(0), 64)
+    latency = pricing.predict(designs)
+    assert (latency < pricing.predict(subject.choices.original)).all() and latency.min() > 0
+    narrow = tmp_path / "narrow"
+    measure(MODEL, input_shape=(1, 8, 8), write=narrow)  # the network alone
+    pretend(narrow)
+    target = get_target(measure(read=narrow, out=tmp_path / "narrow.json")["target"])
+    with pytest.raises(
+        InputError, match=r"sizes and bit-widths: .*; add them with `netsmith targets measure MODEL --sp"
+    ):
+        prepare_target(target, lambda: rows_asked(Pricing(subject.choices, target)), Silent())
+
+
 def test_this_machine_into_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETSMITH_CACHE", str(tmp_path / "cache"))
     found = measure(MODEL, out=tmp_path / "here.json")
@@ -68,11 +97,13 @@ def test_this_machine_into_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytes
         ({"read": "x", "model": MODEL, "out": "y"}, "drop the network"),
         ({"read": "nothing-there", "out": "y"}, "manifest.json is missing"),
         ({"model": MODEL, "write": "x", "out": "y"}, "drop it here"),
+        ({"model": "zoo:nothing", "write": "."}, "not empty"),  # before the network is looked for
     ],
 )
 def test_what_cannot_be_done_is_said(
     options: dict[str, str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("")
     with pytest.raises(InputError, match=words):
         measure(**options)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ def test_distinct_rows_of_tables_of_any_shape() -> None:
     assert found.kind.shape == (4,) and len(found) == 4  # two widths, each at 8 and at 32 bits
     assert sorted(zip(found.c_in.tolist(), found.a_bits.tolist(), strict=True)) == [(3, 8), (3, 32), (4, 8), (4, 32)]
     assert (found.c_out == 8).all() and (found.w_bits == 32).all()
+    assert sorted(found.names) == ["a", "a", "b", "b"]
 
 
 @pytest.mark.parametrize(("kind", "reads"), [("conv", 1), ("add", 2), ("mul", 2), ("avgpool", 1)])

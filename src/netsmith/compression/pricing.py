@@ -21,7 +21,7 @@ from netsmith.export.packed.model import stored_tensors
 from netsmith.hardware.target import Cost, CostTable, Factor, Target, as_run
 from netsmith.network.layers import FLOAT, KIND, LayerTable
 
-_CELLS = 600  #: a factor over more cells than this is expanded around the current design instead
+CELLS = 600  #: a factor over more cells than this is expanded around the current design instead
 RowCost = Callable[[LayerTable], FloatArray]
 
 
@@ -109,16 +109,6 @@ class Pricing:
                 factors.append(Factor((i, j), values))
         return CostTable(fixed, unary, tuple(factors))
 
-    def every_row(self) -> LayerTable:
-        """Every row that the search may ask a target for, each once; what a measured target prepares for."""
-        recorder = _Recorder(self.target)
-        shadow = Pricing(self.choices, recorder)
-        start = self.choices.original.copy()
-        shadow.table("latency", start)
-        start[len(self.choices.groups) + len(self.choices.branches) :] = 0
-        shadow.table("latency", start)
-        return LayerTable.distinct(recorder.tables)
-
     # --- compute layers: exact --------------------------------------------------------------------------------------
 
     def _touching(self, r: int) -> list[int]:
@@ -137,7 +127,7 @@ class Pricing:
             touching = self._touching(int(r))
             exact: list[int] = []
             for dec in touching:
-                if np.prod([space.sizes[e] for e in [*exact, dec]]) <= _CELLS:
+                if np.prod([space.sizes[e] for e in [*exact, dec]]) <= CELLS:
                     exact.append(dec)
             rest = [dec for dec in touching if dec not in exact]
             shape = tuple(int(space.sizes[e]) for e in exact)
@@ -281,7 +271,7 @@ class Pricing:
         """Rows of the quantize and dequantize operators that the placement needs."""
         nodes = self.choices.graph.nodes
         rows: list[tuple[int, int]] = []
-        shape_of = self._shape_rows
+        shape_of = self.shape_rows
         for name in placement.inputs:
             if name in shape_of and (shape_of[name] < 0 or present[shape_of[name]]):
                 rows.append((shape_of[name], KIND["quantize"]))
@@ -309,7 +299,7 @@ class Pricing:
         return bool(table.w_bits[table.names.index(name)] < FLOAT)
 
     @property
-    def _shape_rows(self) -> dict[str, int]:
+    def shape_rows(self) -> dict[str, int]:
         """Node -> row whose output has its shape (its own, or that of the layer it is fused into); -1 for the input."""
         if not hasattr(self, "_shapes"):
             graph = self.choices.graph
@@ -326,18 +316,6 @@ class Pricing:
                         shapes[node.name] = ups[0]
             self._shapes = shapes
         return self._shapes
-
-
-class _Recorder:
-    """A target that notes what it is asked and charges nothing."""
-
-    def __init__(self, target: Target) -> None:
-        self.name, self.capabilities = target.name, target.capabilities
-        self.tables: list[LayerTable] = []
-
-    def cost(self, table: LayerTable, batch: int = 1) -> Cost:
-        self.tables.append(table)
-        return Cost(np.zeros(table.kind.shape))
 
 
 def _with(design: Designs, change: dict[int, int]) -> Designs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Protocol
 
 import numpy as np
@@ -185,6 +186,8 @@ class CostTable:
 
 _REGISTRY: dict[str, Callable[..., Target]] = {}
 _FILES: dict[str, Callable[..., Target]] = {}
+#: Files that are named after the target that opens them.
+_OPENED = {".safetensors": "predictor"} | dict.fromkeys((".csv", ".tsv", ".parquet", ".json", ".yaml", ".yml"), "table")
 
 
 def register_target(name: str) -> Callable[[Callable[..., Target]], Callable[..., Target]]:
@@ -218,6 +221,7 @@ def get_target(spec: str, **options: Any) -> Target:
             return opened(spec, **options)
     name, _, argument = spec.partition(":")
     if name not in _REGISTRY:
-        hint = did_you_mean(name, target_names())
+        kind = _OPENED.get(PurePath(spec).suffix.lower())
+        hint = f" (did you mean '{kind}:{spec}'?)" if kind else did_you_mean(name, target_names())
         raise InputError(f"unknown target {spec!r}{hint}; known targets: {', '.join(target_names())}")
     return _REGISTRY[name](argument, **options) if argument else _REGISTRY[name](**options)

@@ -10,10 +10,11 @@ import numpy as np
 from netsmith.compression.branches import find_branches
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices
+from netsmith.compression.demand import rows_possible
 from netsmith.compression.groups import find_groups
 from netsmith.compression.pricing import Pricing
 from netsmith.errors import InputError
-from netsmith.hardware.devices.exchange import measure_here, read_timings, write_layers
+from netsmith.hardware.devices.exchange import measure_here, new_folder, read_timings, write_layers
 from netsmith.hardware.measured.cpu import CpuTarget
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
@@ -55,13 +56,16 @@ def measure(
         return {"layers": len(table.entries), "table": str(out), "target": f"table:{out}"}
     if model is None:
         raise InputError("name the network whose layers are to be measured, or --read a folder of times")
+    if write is not None:
+        new_folder(Path(write))
     progress.stage("load")
     rows = _rows(model, input_shape, space, weights, num_classes)
     if write is not None:
         if out is not None:
             raise InputError("--out is the table of --read; drop it here")
         progress.stage("writing layers")
-        count = write_layers(rows, Path(write), progress=progress.update)
+        multiple = CpuTarget().capabilities.channel_multiple
+        count = write_layers(rows, Path(write), channel_multiple=multiple, progress=progress.update)
         return {"layers": count, "folder": str(write), "next": f"time the files as {Path(write) / 'README.md'} says"}
     progress.stage("latency table")
     path = Path(out) if out is not None else None
@@ -87,4 +91,4 @@ def _rows(
         choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False)
     pricing = Pricing(choices, target)
     designs = (choices.original, np.zeros_like(choices.original))
-    return LayerTable.distinct([*(pricing.rows(d) for d in designs), pricing.every_row()])
+    return LayerTable.distinct([*(pricing.rows(d) for d in designs), rows_possible(pricing)])

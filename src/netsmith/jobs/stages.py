@@ -14,6 +14,7 @@ from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 from netsmith.compression.build import Slimmed, histograms_of, integerise, is_int8, slim
+from netsmith.compression.demand import rows_asked
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.mixed import LayerQuantizer, layer_inputs, quantize_mixed
 from netsmith.compression.placement import place
@@ -113,7 +114,7 @@ class Stages:
         }
 
     def prepare_target(self) -> None:
-        prepare_target(self.target, self.pricing.every_row, self.progress)
+        prepare_target(self.target, lambda: rows_asked(self.pricing), self.progress)
 
     def sensitivity(self) -> Sensitivity:
         """The loss of every choice taken alone."""

@@ -84,10 +84,12 @@ class LayerTable:
 
     @classmethod
     def distinct(cls, tables: Sequence[LayerTable]) -> LayerTable:
-        """The rows of tables of any shape, each once and without its name, ``(U,)``."""
+        """The rows of tables of any shape, each once, ``(U,)``; of equal rows the first gives the name."""
         columns = np.stack([np.concatenate([t.columns[c].ravel() for t in tables]) for c in _COLUMNS])
-        rows: dict[str, Any] = dict(zip(_COLUMNS, np.unique(columns, axis=1), strict=True))
-        return cls(names=("row",) * len(rows["kind"]), **rows)
+        unique, first = np.unique(columns, axis=1, return_index=True)
+        names = [name for t in tables for name in t.names * (t.kind.size // max(1, len(t)))]
+        rows: dict[str, Any] = dict(zip(_COLUMNS, unique, strict=True))
+        return cls(names=tuple(names[i] for i in first), **rows)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from netsmith.hardware.table.latency import LatencyTable
 
 MISSING = ("error", "zero")
-OPTIONS = ("unit", "layout", "interpolate", "missing")
+OPTIONS = ("unit", "layout", "interpolate", "missing", "multiple")
 _SHOWN = 5
 
 
@@ -37,6 +37,7 @@ class TableTarget:
         layout: ``bits`` or ``channels``, for nested tables by layer name that could be either.
         interpolate: price channel counts between measured ones, linearly.
         missing: what a layer without a price is: an ``error``, or ``zero`` seconds.
+        multiple: granularity of the channel counts to choose from; that of the file by default, or else 1.
 
     Raises:
         InputError: the file cannot be read; it names line and column.
@@ -46,7 +47,7 @@ class TableTarget:
 
     def __init__(
         self, source: Path | LatencyTable, *, unit: str | None = None, layout: str | None = None,
-        interpolate: bool = False, missing: str = "error",
+        interpolate: bool = False, missing: str = "error", multiple: int | None = None,
     ) -> None:  # fmt: skip
         from netsmith.hardware.devices.readers import read_table
 
@@ -58,7 +59,9 @@ class TableTarget:
         self.table = replace(found, interpolate=bool(interpolate))
         self.interpolate = bool(interpolate)
         self.missing = missing
-        self.capabilities = Capabilities(bits=self._bits(), measured=True, monotone=False)
+        self.capabilities = Capabilities(
+            bits=self._bits(), channel_multiple=multiple or self.table.channel_multiple, measured=True, monotone=False
+        )
 
     def _bits(self) -> tuple[tuple[int, int], ...]:
         if self.table.measured_here:
@@ -74,6 +77,14 @@ class TableTarget:
             "interpolate": self.interpolate, "missing": self.missing,
         }  # fmt: skip
 
+    def prepare(self, table: LayerTable, progress: object = None) -> None:
+        """Refuse a table that lacks a row of ``table`` before anything else is done; nothing is measured.
+
+        Raises:
+            InputError: it lacks one, and ``missing`` is ``error``.
+        """
+        self._look_up(table, refuse=self.missing == "error")
+
     def cost(self, table: LayerTable, batch: int = 1) -> Cost:
         """Latency and, where the table has it, energy of every row, ``(..., L)``.
 
@@ -82,9 +93,7 @@ class TableTarget:
         """
         if batch != self.table.batch:
             raise InputError(f"{self._called} has times of batch {self.table.batch}, not {batch}; price that batch")
-        keys, where, known = self._look_up(table)
-        if not known.all() and self.missing == "error":
-            self._refuse(table, keys, where, known)
+        keys, where, known = self._look_up(table, refuse=self.missing == "error")
         seconds = np.zeros(len(keys))
         seconds[known] = self.table.price(keys[known])
         energy = None
@@ -111,22 +120,32 @@ class TableTarget:
         lacking = (~known[where]).reshape(-1, len(table)).any(axis=0)
         return tuple(table.names[i] for i in np.flatnonzero(lacking))
 
-    def _look_up(self, table: LayerTable) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
-        """Distinct keys, which row has which, and which the table can price."""
+    def _look_up(self, table: LayerTable, refuse: bool = False) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
+        """Distinct keys, which row has which, and which the table can price; all of them if ``refuse``."""
         keys, where = unique_keys(self.table.keys(table))
         lacking = set(self.table.missing(map(tuple, keys.tolist())))
-        return keys, where, np.array([tuple(k) not in lacking for k in keys.tolist()], dtype=bool)
+        known = np.array([tuple(k) not in lacking for k in keys.tolist()], dtype=bool)
+        if refuse and not known.all():
+            raise InputError(self._lacks(table, keys, where.reshape(-1, len(table)), known))
+        return keys, where, known
 
-    def _refuse(self, table: LayerTable, keys: IntArray, where: IntArray, known: NDArray[np.bool_]) -> None:
-        names = self.unpriced(table)
-        rows = where.reshape(-1, len(table))
-        first = keys[rows[~known[rows]][0]]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        remedies = ["add them to the table"] + ["allow interpolate=1"] * (not self.interpolate)
-        raise InputError(
-            f"{self._called} has no time for {len(names)} of {len(table)} layers: {', '.join(names[:_SHOWN])}{more} "
-            f"(the first is {self.table.describe(tuple(first.tolist()))}); {', '.join(remedies)} or count them "
-            "as nothing with missing=zero"
+    def _lacks(self, table: LayerTable, keys: IntArray, rows: IntArray, known: NDArray[np.bool_]) -> str:
+        """What is missing, in a sentence, for ``rows (N, L)`` of keys."""
+        lacking = ~known[rows]
+        names = [table.names[i] for i in np.flatnonzero(lacking.any(axis=0))]
+        shown = list(dict.fromkeys(names))
+        more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+        first = self.table.describe(tuple(keys[rows[lacking][0]].tolist()))
+        several = len(set(table.names)) < len(table) or len(rows) > 1  # a search asks for a layer in many sizes
+        sizes = f", in {int((~known).sum())} of {len(known)} sizes and bit-widths" if several else ""
+        remedies = ["add them to the table"]
+        if several and self.table.measured_here:
+            remedies = ["add them with `netsmith targets measure MODEL --space`, which has all that compress may try"]
+        remedies += ["allow interpolate=1"] * (not self.interpolate)
+        return (
+            f"{self._called} has no time for {len(shown)} of {len(set(table.names))} layers{sizes}: "
+            f"{', '.join(shown[:_SHOWN])}{more} (the first is {first}); {', '.join(remedies)} or count them as nothing "
+            "with missing=zero"
         )
 
     @property
@@ -136,7 +155,7 @@ class TableTarget:
 
 @register_target("table")
 def table(argument: str = "", **options: Any) -> TableTarget:
-    """``table:FILE``, ``table:FILE,unit=ms,interpolate=1,missing=zero,layout=bits``."""
+    """``table:FILE``, ``table:FILE,unit=ms,interpolate=1,missing=zero,layout=bits,multiple=8``."""
     settings: dict[str, Any] = {}
     words = argument.split(",")
     while len(words) > 1 and words[-1].partition("=")[0] in OPTIONS and "=" in words[-1]:
@@ -144,6 +163,10 @@ def table(argument: str = "", **options: Any) -> TableTarget:
         if name == "interpolate" and value not in ("0", "1"):
             raise InputError(f"target table: interpolate is 0 or 1, not {value!r}")
         settings[name] = value == "1" if name == "interpolate" else value
+        if name == "multiple":
+            if not value.isdigit() or int(value) < 1:
+                raise InputError(f"target table: multiple is a whole number of channels above 0, not {value!r}")
+            settings[name] = int(value)
     if len(words) > 1 and "=" in words[-1] and not Path(",".join(words)).exists():
         name = words[-1].partition("=")[0]
         raise InputError(

@@ -80,6 +80,7 @@ class CpuTarget:
         else:
             self.table = LatencyTable(self.name, threads, device.hash, device.to_dict())
         self.table.interpolate = bool(interpolate)
+        self.table.channel_multiple = self.capabilities.channel_multiple
 
     def _stored(self, ours: bool, device: str) -> LatencyTable | None:
         """The table on disk; one in the cache that cannot be read (another version wrote it) is measured again."""

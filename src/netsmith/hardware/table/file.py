@@ -31,7 +31,10 @@ def save(path: Path, fields: Mapping[str, Any]) -> None:
     calibration = fields["calibration"]
     record: dict[str, Any] = {
         "format": FORMAT, "unit": "seconds", "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        **{k: fields[k] for k in ("target", "threads", "batch", "fingerprint", "campaigns", "method")},
+        **{
+            k: fields[k]
+            for k in ("target", "threads", "batch", "fingerprint", "campaigns", "method", "channel_multiple")
+        },
         "device": dict(fields["device"]), "calibration": None if calibration is None else vars(calibration),
         "columns": list(fields["columns"]), "rows": [list(k) for k in entries],
         "seconds": [e.seconds for e in entries.values()],
@@ -89,6 +92,7 @@ def load(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
             "calibration": _calibration(record["calibration"]), "campaigns": list(record["campaigns"]),
             "columns": columns, "names": names, "batch": int(record["batch"]),
             "method": int(method),
+            "channel_multiple": max(1, int(record.get("channel_multiple", 1))),
         }  # fmt: skip
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(f"{path} is a damaged latency table: {error}; measure again") from error

@@ -34,6 +34,7 @@ class LatencyTable:
         names: layer names of a table that has the column "name".
         batch: samples in a run.
         method: the way in which netsmith measured it (``entry.METHOD``); a user's table has no meaning for it.
+        channel_multiple: granularity of the channel counts that were measured.
     """
 
     target: str
@@ -48,6 +49,7 @@ class LatencyTable:
     names: tuple[str, ...] = ()
     batch: int = 1
     method: int = METHOD
+    channel_multiple: int = 1
     _made: tuple[int, Schema, Interpolation] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

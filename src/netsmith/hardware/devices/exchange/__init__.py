@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netsmith.hardware.devices.exchange.read import read_timings
-from netsmith.hardware.devices.exchange.write import write_layers
+from netsmith.hardware.devices.exchange.write import new_folder, write_layers
 from netsmith.network.layers import LayerTable
 
 if TYPE_CHECKING:
     from netsmith.hardware.measured.cpu import Progress
     from netsmith.hardware.table.latency import LatencyTable
 
-__all__ = ["measure_here", "read_timings", "write_layers"]
+__all__ = ["measure_here", "new_folder", "read_timings", "write_layers"]
 
 
 def measure_here(

@@ -14,7 +14,8 @@ import numpy as np
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.files import read_json
-from netsmith.hardware.devices.exchange.write import FORMAT, quantizing
+from netsmith.hardware.devices.exchange.write import quantizing
+from netsmith.hardware.devices.readers import EXCHANGE
 from netsmith.hardware.devices.readers.assemble import Time
 from netsmith.hardware.devices.readers.columns import columns_of, time_of
 from netsmith.hardware.devices.readers.raw import Raw, read_raw
@@ -42,10 +43,10 @@ def read_timings(folder: Path, timings: Path | None = None, *, max_drift: float 
     Raises:
         InputError: a file, a line or the device's record lacks, the device was not steady, or a layer takes no time.
     """
-    manifest = read_json(folder / "manifest.json", "name the folder that write_layers wrote")
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    manifest = read_json(folder / "manifest.json", "name the folder that targets measure --write (write_layers) made")
+    if not isinstance(manifest, dict) or manifest.get("format") != EXCHANGE:
         raise InputError(
-            f"{folder / 'manifest.json'} is not a list of layers of format {FORMAT}; write the layers again"
+            f"{folder / 'manifest.json'} is not a list of layers of format {EXCHANGE}; write the layers again"
         )
     raw = read_raw(timings or folder / "timings.csv")
     found = _times(raw, manifest)
@@ -63,6 +64,7 @@ def read_timings(folder: Path, timings: Path | None = None, *, max_drift: float 
     device["processor"] = device["device"]
     table = LatencyTable(
         target="exchange", threads=int(str(raw.meta["threads"])), device=device, entries=entries,
+        channel_multiple=int(manifest.get("channel_multiple", 1)),
         fingerprint=hashlib.sha256(json.dumps(device, sort_keys=True).encode()).hexdigest()[:16],
         campaigns=[{
             "date": raw.meta["date"], "keys": len(entries), "drift": round(drift, 4), "control_s": control,

@@ -5,7 +5,7 @@ README = """# {layers} layers to time
 `layers/` holds {files} ONNX files ({megabytes:.0f} MB). Most come in pairs: a file with some copies of one layer, and
 one, `without-*.onnx`, that is the same without the layer. The time of the layer is the difference over the number of
 copies.
-`network-*.onnx` are small whole networks that show how layers add up.
+`network-*.onnx` are small whole networks that show how layers add up; {others} more layers are theirs.
 
 1. Fix the state of the device: power mode and clock, number of threads, no other work; let it reach its working
    temperature.
@@ -19,7 +19,8 @@ copies.
    The control appears several times: time it again each time, so that drift shows.
 5. Leave out what the runtime cannot run: delete the line. Such a layer has no price afterwards.
 
-In Python, then: `read_timings(folder).save(path)`, and netsmith prices networks with `--target table:FILE`.
+Then, where netsmith is: `netsmith targets measure --read FOLDER --out device.json` (in Python
+`read_timings(folder).save(path)`), and netsmith prices networks with `--target table:device.json`.
 """
 
 TIMINGS = """# device:

@@ -12,11 +12,11 @@ import numpy as np
 from netsmith.errors import InputError
 from netsmith.files import to_json, write_atomic
 from netsmith.hardware.devices.exchange.readme import README, TIMINGS
+from netsmith.hardware.devices.readers import EXCHANGE
 from netsmith.hardware.measured.microbench import CONTROL
 from netsmith.hardware.table.keys import Key, describe, keys_of, unique_keys
 from netsmith.network.layers import COMPUTE_KINDS, KIND, KINDS, LayerTable
 
-FORMAT = "netsmith-layers/1"
 _MOST_COPIES, _MODEL_BYTES = 16, 8e6
 _CONTROL_EVERY = 25  #: files between two rows of the control layer
 
@@ -27,6 +27,7 @@ def write_layers(
     *,
     bits: tuple[int, ...] = (),
     calibrate: bool = True,
+    channel_multiple: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Write what has to be timed on a device so that it can price ``table``.
@@ -35,6 +36,7 @@ def write_layers(
         table: a network, or a population of designs of a space, ``(..., L)``.
         folder: empty or new; gets ``layers/*.onnx``, ``manifest.json``, ``README.md`` and ``timings.csv``.
         bits: precisions to write every row at, 32 (floating point) or 8 (QDQ); none for the table's own.
+        channel_multiple: granularity of the channel counts in ``table``, for ``compress`` to keep to.
         calibrate: add small whole networks, so that the sum over layers can be fitted to what networks take.
         progress: called with (done, all) files.
 
@@ -44,8 +46,7 @@ def write_layers(
     Raises:
         InputError: the folder holds other files, or a precision is neither 32 nor 8.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not empty; name a new folder for the layers")
+    new_folder(folder)
     if not set(bits) <= {32, 8}:
         raise InputError(f"layers are written with 32 bits (floating point) or 8 (QDQ), not {sorted(set(bits))}")
     tables = [table.replace(w_bits=b, a_bits=b) for b in bits] or [table]
@@ -65,16 +66,27 @@ def write_layers(
     for name, (keys, model) in networks.items():
         whole.append({"file": files.write(f"network-{name}.onnx", model), "keys": [list(k) for k in keys]})
     manifest = {
-        "format": FORMAT, "batch": 1, "columns": list(Key._fields), "report": "seconds of one run of each file",
+        "format": EXCHANGE, "batch": 1, "columns": list(Key._fields), "report": "seconds of one run of each file",
+        "channel_multiple": channel_multiple,
         "control": control, "layers": layers, "networks": whole,
     }  # fmt: skip
     size = sum(p.stat().st_size for p in (folder / "layers").iterdir())
-    text = README.format(layers=len(wanted), files=len(files.written), megabytes=size / 1e6)
+    text = README.format(layers=count, others=len(wanted) - count, files=len(files.written), megabytes=size / 1e6)
     write_atomic(folder / "README.md", text)
     order = _order(manifest)
     write_atomic(folder / "timings.csv", TIMINGS + "".join(f"{name},,,\n" for name in order))
     write_atomic(folder / "manifest.json", to_json(manifest))  # last: a folder with it is complete
     return count
+
+
+def new_folder(folder: Path) -> None:
+    """Refuse a folder that layers cannot be written to, since there is something in it.
+
+    Raises:
+        InputError: it is a file, or not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not empty; name a new folder for the layers")
 
 
 def quantizing(key: Key) -> Key:

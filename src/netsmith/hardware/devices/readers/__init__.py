@@ -19,6 +19,10 @@ from netsmith.hardware.table.latency import LatencyTable
 __all__ = ["read_table"]
 
 LAYOUTS = ("bits", "channels")
+EXCHANGE = "netsmith-layers/1"  #: what a folder of layers calls itself that was written for another device
+_LAYERS = (
+    "{} is of a folder of layers, not a table; make the table with `netsmith targets measure --read {} --out FILE`"
+)
 
 
 def read_table(path: Path, *, unit: str | None = None, layout: str | None = None) -> LatencyTable:
@@ -34,15 +38,24 @@ def read_table(path: Path, *, unit: str | None = None, layout: str | None = None
     """
     from netsmith.hardware.devices.readers.blocks import is_blocks, read_blocks
     from netsmith.hardware.devices.readers.named import read_named
-    from netsmith.hardware.devices.readers.raw import read_raw
+    from netsmith.hardware.devices.readers.raw import SUFFIXES, read_raw
     from netsmith.hardware.devices.readers.rows import read_rows
 
     if layout is not None and layout not in LAYOUTS:
         hint = did_you_mean(layout, list(LAYOUTS))
         raise InputError(f"layout is {' or '.join(LAYOUTS)}, not {layout!r}{hint}")
+    if (path / "manifest.json").is_file():
+        raise InputError(_LAYERS.format(path, path))
     if not path.is_file():
-        raise InputError(f"latency table {path} does not exist; make one with target cpu on its device, or name yours")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        siblings = [str(p) for p in path.parent.glob("*") if p.suffix in SUFFIXES] if path.parent.is_dir() else []
+        raise InputError(
+            f"latency table {path} {what}{did_you_mean(str(path), siblings)}; name the file of a table, or make one: "
+            "see docs/devices.md"
+        )
     raw = read_raw(path)
+    if raw.meta.get("format") == EXCHANGE or "file" in raw.head:
+        raise InputError(_LAYERS.format(path, path.parent))
     if str(raw.meta.get("format")).startswith("netsmith-"):
         return LatencyTable.load(path)
     raw = replace(raw, meta=raw.meta | {k: v for k, v in {"unit": unit, "layout": layout}.items() if v})

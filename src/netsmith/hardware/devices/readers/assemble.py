@@ -16,6 +16,8 @@ from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.keys import IntArray, Key, as_key
 from netsmith.hardware.table.latency import LatencyTable
 
+_NOT_OF_DEVICE = ("unit", "layout", "batch", "energy_unit", "channel_multiple")
+
 
 @dataclass(frozen=True)
 class Time:
@@ -37,7 +39,7 @@ def assemble(
         gathered[as_key(key)].append(time)
     if not any(t.seconds > 0 for t in times):
         raise InputError(f"{raw.path}: every time is 0; give measured ones")
-    said = {k: v for k, v in raw.meta.items() if k not in ("unit", "layout", "batch", "energy_unit") and _is_plain(v)}
+    said = {k: v for k, v in raw.meta.items() if k not in _NOT_OF_DEVICE and _is_plain(v)}
     device = {k: v for k, v in said.items() if k != "date"} or {"processor": "not stated"}
     if "device" in device and "processor" not in device:
         device["processor"] = device["device"]
@@ -49,7 +51,7 @@ def assemble(
         target="table", threads=_number(raw, "threads", 0), device=device, campaigns=[campaign],
         fingerprint=hashlib.sha256(json.dumps(device, sort_keys=True).encode()).hexdigest()[:16],
         entries={k: _entry(v) for k, v in gathered.items()}, columns=columns, names=names,
-        batch=_number(raw, "batch", 1),
+        batch=_number(raw, "batch", 1), channel_multiple=max(1, _number(raw, "channel_multiple", 1)),
     )  # fmt: skip
 
 

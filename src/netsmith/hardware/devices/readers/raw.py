@@ -11,7 +11,7 @@ from typing import Any
 from netsmith.errors import InputError
 from netsmith.optional import require
 
-_SUFFIXES = ".csv, .tsv, .parquet, .json, .yaml or .yml"
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".yaml", ".yml")
 _CONTENT = ("rows", "layers", "blocks", "table")  #: keys below which a JSON or YAML file may keep its times
 
 
@@ -63,7 +63,7 @@ def read_raw(path: Path) -> Raw:
             return _nested(path, json.loads(_text(path)))
         except ValueError as error:
             raise InputError(f"{path} cannot be read as a latency table, it is no JSON: {error}") from error
-    raise InputError(f"{path} is not a table that can be read: its name must end in {_SUFFIXES}")
+    raise InputError(f"{path} is not a table that can be read: its name must end in {', '.join(SUFFIXES)}")
 
 
 def _text(path: Path) -> str:
