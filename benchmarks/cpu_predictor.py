@@ -33,6 +33,7 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     from netsmith.compression.build import integerise
     from netsmith.compression.channels import GroupReport
     from netsmith.compression.choices import Choices
+    from netsmith.compression.demand import rows_asked
     from netsmith.compression.pricing import Pricing
     from netsmith.export.onnx import to_onnx
     from netsmith.hardware.measured.cpu import CpuTarget
