@@ -48,7 +48,8 @@ def to_onnx(
         graph: the network as traced, or ``QuantizedGraph.graph``.
         weight_scales: parameter name -> ``(C_out,)`` scales of weights to be stored as integers.
         integer_bias: store the biases of these layers as int32 on the grid of their products, as integer kernels want
-            it. That grid is too coarse for a bias where operands have few bits.
+            it. That grid is too coarse for a bias where operands have few bits; otherwise they are added behind the
+            layer, for ONNX Runtime's optimizer would put a float bias on that grid itself.
 
     Raises:
         InputError: an operator has no ONNX counterpart; it is named.
@@ -138,7 +139,7 @@ def _global_pools(model: onnx.ModelProto) -> None:
 
 
 def _integer_weights(model: onnx.ModelProto, scales: Mapping[str, torch.Tensor], integer_bias: bool) -> None:
-    """Store weights as int8 and, if asked, the biases beside them as int32, each behind a DequantizeLinear."""
+    """Store weights as int8, behind a DequantizeLinear, and biases as int32 likewise or in an addition."""
     graph, opset = model.graph, next(o.version for o in model.opset_import if not o.domain)
     tensors = {i.name: i for i in graph.initializer}
     activation_scale = {
@@ -151,9 +152,13 @@ def _integer_weights(model: onnx.ModelProto, scales: Mapping[str, torch.Tensor],
         if node.op_type in ("Conv", "Gemm") and node.input[1] in scales and node.input[0] in activation_scale:
             weight, scale = node.input[1], scales[node.input[1]].numpy().astype(np.float32)
             node.input[1] = _integer(graph, new, tensors, weight, scale, np.int8, 127, opset=opset)
-            if integer_bias and len(node.input) > 2 and node.input[2]:
+            if len(node.input) > 2 and node.input[2] and integer_bias:
                 bias_scale = (scale.astype(np.float64) * activation_scale[node.input[0]]).astype(np.float32)
                 node.input[2] = _integer(graph, new, tensors, node.input[2], bias_scale, np.int32, 2**31 - 1)
+            elif len(node.input) > 2 and node.input[2]:
+                new.append(node)
+                new.append(_bias_behind(graph, tensors, node))
+                continue
         elif node.op_type == "MatMul" and node.input[1] in tensors and node.input[0] in activation_scale:
             _matmul_weight(graph, new, tensors, node, scales)
         new.append(node)
@@ -163,6 +168,17 @@ def _integer_weights(model: onnx.ModelProto, scales: Mapping[str, torch.Tensor],
     kept = [i for i in graph.initializer if i.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
+
+
+def _bias_behind(graph: onnx.GraphProto, tensors: dict[str, onnx.TensorProto], node: onnx.NodeProto) -> onnx.NodeProto:
+    """Take the bias out of a layer; the addition that stands in for it."""
+    bias = numpy_helper.to_array(tensors[node.input[2]])
+    axes = max(len(a.ints) for a in node.attribute if a.name == "kernel_shape") if node.op_type == "Conv" else 0
+    name, out = f"{node.input[2]}_behind_{node.name}", node.output[0]
+    graph.initializer.append(numpy_helper.from_array(bias.reshape(-1, *[1] * axes), name))
+    del node.input[2]
+    node.output[0] = f"{out}_without_bias"
+    return helper.make_node("Add", [node.output[0], name], [out], name=name)
 
 
 def _integer(

@@ -286,7 +286,12 @@ class Stages:
             "macs": int(table.macs.sum()),
             "params": int(table.params.sum()),
             "size_bytes": size,
-            "parity": {"relative_error": parity.relative_error, "agreement": parity.agreement, "ok": parity.ok},
+            "parity": {
+                "relative_error": parity.relative_error,
+                "agreement": parity.agreement,
+                "ok": parity.ok,
+                "jitter": parity.jitter,
+            },
             "fusion": {"expected": fusion.expected, "fused": fusion.fused},
             "timing": timing,
             "history": history,
