@@ -137,10 +137,11 @@ def command() -> str:
     """The command line of this process; of a path outside the repository only the last part is of interest."""
     words = []
     for word in sys.argv[1:]:
-        path = Path(word)
+        key, equals, rest = word.rpartition("=")
+        path = Path(rest)
         if path.is_absolute():
-            word = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
-        words.append(word)
+            rest = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+        words.append(f"{key}{equals}{rest}")
     return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 
