@@ -82,7 +82,7 @@ def test_written_folder_is_complete_and_portable(tmp_path: Path) -> None:
     assert sum(line.startswith(manifest["control"]["file"]) for line in template) >= 2
     assert "timings.csv" in (tmp_path / "x/README.md").read_text()
     for wrong in (tmp_path / "x", tmp_path / "x/timings.csv", tmp_path / "x/manifest.json"):
-        with pytest.raises(InputError, match=r"folder of layers, no table; .*measure --read \S+x --out FILE"):
+        with pytest.raises(InputError, match=r"folder of layers, not a table; .*measure --read \S+x --out FILE"):
             get_target(f"table:{wrong}")
     with pytest.raises(InputError, match="not empty"):
         write_layers(small(), tmp_path / "x")

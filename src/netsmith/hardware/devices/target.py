@@ -141,6 +141,8 @@ class TableTarget:
         remedies = ["add them to the table"]
         if several and self.table.measured_here:
             remedies = ["add them with `netsmith targets measure MODEL --space`, which has all that compress may try"]
+        elif several and self.capabilities.channel_multiple == 1:
+            remedies += ["name the step of its channel counts (multiple=16)"]
         remedies += ["allow interpolate=1"] * (not self.interpolate)
         return (
             f"{self._called} has no time for {len(shown)} of {len(set(table.names))} layers{sizes}: "
