@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from netsmith.errors import InputError
-from netsmith.hardware import get_target
+from netsmith.hardware import get_target, prepare_target
 from netsmith.hardware.devices.readers import read_table
 from netsmith.hardware.devices.target import TableTarget
 from netsmith.hardware.predictor import fit_additive, fit_layers, fit_predictor
@@ -21,6 +22,7 @@ from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.keys import Key, keys_of, unique_keys
 from netsmith.hardware.table.latency import LatencyTable
 from netsmith.network.layers import KIND, MAPS, LayerTable
+from netsmith.progress import Silent
 from netsmith.testing.targets import check_target, example_table
 
 
@@ -187,3 +189,15 @@ def test_each_devices_table_finds_its_own_network(tmp_path: Path) -> None:
     assert own == {"wide": 0, "deep": 2}
     assert prices["wide"][own["deep"]] > 1.5 * prices["wide"][own["wide"]]
     assert prices["deep"][own["wide"]] > 1.5 * prices["deep"][own["deep"]]
+
+
+def test_the_predictor_keeps_to_the_channel_steps_of_its_table(tmp_path: Path) -> None:
+    made = fit_layers(replace(TABLE, channel_multiple=16), "ridge", folds=2)
+    made.save(tmp_path / "p.safetensors")
+    target = get_target(f"predictor:{tmp_path / 'p.safetensors'}")
+    assert target.capabilities.channel_multiple == 16
+    assert PredictorTarget(fit_layers(TABLE, "ridge", folds=2)).capabilities.channel_multiple == 1
+    rows = example_table((32, 32)).take([0, 0, 1])
+    prepare_target(target, rows, Silent())  # refuses nothing
+    with pytest.raises(InputError, match=r"no layer like \S+ \(1 of 2 layers\) in its kind, activation and bits"):
+        prepare_target(target, rows.replace(activation=np.array([9, 9, rows.activation[2]])), Silent())

@@ -133,3 +133,10 @@ def test_messages(tmp_path: Path, change: dict, message: str) -> None:
     path.write_text(json.dumps({k: m for k, (m, _) in PROXYLESS.items()} | change))
     with pytest.raises(InputError, match=message):
         read_table(path)
+
+
+def test_a_table_of_blocks_says_that_it_does_not_price_row_by_row(tmp_path: Path) -> None:
+    assert not TableTarget(proxyless(tmp_path)).capabilities.by_row
+    path = tmp_path / "layers.csv"
+    path.write_text("kind,c_in,c_out,kernel,size,latency_ms\nconv,3,16,3,8,1.0\n")
+    assert TableTarget(path).capabilities.by_row

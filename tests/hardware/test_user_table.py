@@ -379,3 +379,22 @@ def test_a_table_that_is_elsewhere(tmp_path: Path) -> None:
         get_target(f"table:{tmp_path / 'boards.csv'}")
     with pytest.raises(InputError, match="is a folder; name the file of a table"):
         get_target(f"table:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (csv(ROWS).replace(",", ";"), "separates its columns by semicolons; write commas"),
+        (csv(ROWS, HEAD.replace("kind", "what")), r"has no column 'kind'; its columns are what, c_in"),  # c_in is known
+        (csv(ROWS, HEAD.replace("kind", "kinds")), r"has no column 'kind' \(did you mean 'kinds'\?\)"),
+    ],
+)
+def test_columns_that_are_not_understood(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_table(write(tmp_path, text))
+
+
+def test_netsmiths_own_tables_have_a_unit(tmp_path: Path) -> None:
+    read_table(write(tmp_path, csv(ROWS))).save(tmp_path / "own.json")
+    with pytest.raises(InputError, match=r"own.json is a table of netsmith's own format, in seconds; drop unit="):
+        get_target(f"table:{tmp_path / 'own.json'},unit=ms")

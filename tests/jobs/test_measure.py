@@ -14,6 +14,7 @@ from netsmith.compression.pricing import Pricing
 from netsmith.data import load_data
 from netsmith.errors import InputError
 from netsmith.hardware import CpuTarget, get_target, prepare_target
+from netsmith.jobs.compress import compress
 from netsmith.jobs.measure import measure
 from netsmith.jobs.profile import profile
 from netsmith.jobs.subject import load_subject
@@ -79,9 +80,7 @@ def test_a_written_space_holds_every_design_that_compress_may_try(tmp_path: Path
     measure(MODEL, input_shape=(1, 8, 8), write=narrow)  # the network alone
     pretend(narrow)
     target = get_target(measure(read=narrow, out=tmp_path / "narrow.json")["target"])
-    with pytest.raises(
-        InputError, match=r"sizes and bit-widths: .*; add them with `netsmith targets measure MODEL --sp"
-    ):
+    with pytest.raises(InputError, match=r"sizes and bit-widths: .*; add them with `netsmith targets measure MODEL"):
         prepare_target(target, lambda: rows_asked(Pricing(subject.choices, target)), Silent())
 
 
@@ -110,3 +109,17 @@ def test_what_cannot_be_done_is_said(
     (tmp_path / "mine.txt").write_text("")
     with pytest.raises(InputError, match=words):
         measure(**options)  # type: ignore[arg-type]
+
+
+def test_compress_refuses_what_cannot_price_its_designs(tmp_path: Path) -> None:
+    blocks = tmp_path / "phone.json"
+    key = "expanded_conv-input:8x8x16-output:8x8x16-expand:1-kernel:3-stride:1-idskip:1"
+    blocks.write_text(json.dumps({key: {"mean": 1.0, "count": 5}}))
+    run = {"latency": "0.5x", "epochs": 0, "out": tmp_path / "run"}
+    with pytest.raises(InputError, match=r"phone.json has times of whole blocks, .*targets measure MODEL --space"):
+        compress(MODEL, "digits", target=f"table:{blocks}", **run)
+    assert not (tmp_path / "run").exists()
+    other = tmp_path / "other.csv"
+    other.write_text("kind,c_in,c_out,kernel,size,latency_ms\nconv,7,7,3,8,1.0\n")
+    with pytest.raises(InputError, match="prices the network as given at nothing"):
+        compress(MODEL, "digits", target=f"table:{other},missing=zero", **run)

@@ -63,6 +63,7 @@ class Capabilities:
         measured: True if costs were measured on the device, False if they come from a model.
         runs_here: whole networks can be timed on it from here; otherwise they are predicted only.
         monotone: more channels or a larger batch never cost less.
+        by_row: rows are priced independently of each other, as a search needs it.
     """
 
     bits: tuple[tuple[int, int], ...] = ((32, 32), (8, 8))
@@ -70,6 +71,7 @@ class Capabilities:
     measured: bool = False
     runs_here: bool = False
     monotone: bool = True
+    by_row: bool = True
 
 
 class Target(Protocol):

@@ -57,7 +57,7 @@ def compare(
     if not devices:
         return {"rows": rows}
     layers = {str(folder): _layers(Run.open(folder)) for folder in runs}
-    for device in devices.values():
+    for device in (d for d in devices.values() if d.capabilities.by_row):  # others price whole networks only
         every = [as_run(table, device.capabilities) for pair in layers.values() for table in pair]
         prepare_target(device, LayerTable.distinct(every), progress)
     progress.stage("pricing")

@@ -68,6 +68,12 @@ def compress(
     _check_share(wanted, budgets)
     least = (1 if "share" in wanted else 2) if least_bits is None else least_bits
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
+    if not device.capabilities.by_row:
+        raise InputError(
+            f"{target} has times of whole blocks, which a search cannot take apart: price finished networks with it "
+            "(profile, compare --targets), and compress with times of single layers, whose files "
+            "`netsmith targets measure MODEL --space --write FOLDER` writes"
+        )
     config = {
         "job": "compress", "model": model if isinstance(model, str) else type(model).__name__, "data": str(data),
         "target": target, "latency": latency, "energy": energy, "size": size, "macs": macs, "methods": list(wanted),

@@ -369,7 +369,13 @@ class Stages:
             raise InputError(
                 f"target {self.config['target']!r} has no energy model; drop --energy or choose a target that has one"
             )
-        return float(budget.limit(self.given(budget.cost)))
+        given = self.given(budget.cost)
+        if given <= 0:
+            raise InputError(
+                f"target {self.config['target']!r} prices the network as given at nothing, it knows no layer of it; "
+                f"drop --{budget.cost} or choose a target that has them"
+            )
+        return float(budget.limit(given))
 
     def given(self, cost: str) -> float:
         """A predicted cost of the network as given; latency and energy at widths that the target runs."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.table.keys import IntArray, unique_keys
 from netsmith.hardware.table.limits import bound_of, least_traffic, roof_seen
+from netsmith.hardware.table.mbconv import MBCONV
 from netsmith.hardware.target import Capabilities, Cost, Roof, register_target
 from netsmith.network.layers import LayerTable
 
@@ -60,8 +61,9 @@ class TableTarget:
         self.interpolate = bool(interpolate)
         self.missing = missing
         self.capabilities = Capabilities(
-            bits=self._bits(), channel_multiple=multiple or self.table.channel_multiple, measured=True, monotone=False
-        )
+            bits=self._bits(), channel_multiple=multiple or self.table.channel_multiple, measured=True, monotone=False,
+            by_row=self.table.measured_here or MBCONV not in self.table.schema.ignored,
+        )  # fmt: skip
 
     def _bits(self) -> tuple[tuple[int, int], ...]:
         if self.table.measured_here:
@@ -141,6 +143,8 @@ class TableTarget:
         remedies = ["add them to the table"]
         if several and self.table.measured_here:
             remedies = ["add them with `netsmith targets measure MODEL --space`, which has all that compress may try"]
+        elif several and self.capabilities.channel_multiple == 1:
+            remedies += ["name the step of its channel counts (multiple=16)"]
         remedies += ["allow interpolate=1"] * (not self.interpolate)
         return (
             f"{self._called} has no time for {len(shown)} of {len(set(table.names))} layers{sizes}: "

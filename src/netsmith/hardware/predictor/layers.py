@@ -46,6 +46,7 @@ def fit_layers(
     extra = {
         "layers": sorted(fused), "calibration": None if calibration is None else vars(calibration),
         "patterns": sorted({_pattern(k) for k in table.entries}), "threads": table.threads,
+        "channel_multiple": table.channel_multiple,
     }  # fmt: skip
     # products of logarithms say little about layers; trees find what matters for which kind
     return fit_predictor(

@@ -31,7 +31,6 @@ class PredictorTarget:
     """
 
     name = "predictor"
-    capabilities = Capabilities(bits=((32, 32), (8, 8)), measured=False, monotone=False)
 
     def __init__(self, source: Path | Predictor, *, quantile: float | None = None) -> None:
         from netsmith.hardware.predictor import Predictor
@@ -48,6 +47,11 @@ class PredictorTarget:
                 f"{', '.join(self.predictor.names[:4])}..., not from layers; fit one with fit_layers"
             )
         self.predictor.margin(quantile)  # refuse now rather than at the first network
+        # other widths may run differently, as narrow convolutions do, and none of them was seen
+        multiple = int(extra.get("channel_multiple", 1))
+        self.capabilities = Capabilities(
+            bits=((32, 32), (8, 8)), channel_multiple=multiple, measured=False, monotone=False
+        )
         self._columns = PATTERN_COLUMNS
         self._fused, self._known = (
             np.array(extra[name], dtype=np.int64).reshape(-1, len(PATTERN)) for name in ("layers", "patterns")
@@ -72,12 +76,7 @@ class PredictorTarget:
         from netsmith.hardware.predictor.features import layer_features
 
         keys, where = unique_keys(keys_of(table))
-        names = self.unpriced(table)
-        if names:
-            raise InputError(
-                f"the predictor has seen no layer like {names[0]} ({len(names)} of {len(table)} layers) in its kind, "
-                "activation and bits; measure some and fit it again"
-            )
+        self.prepare(table)
         fused = self._among(keys, self._fused)
         seconds = np.zeros(len(keys))
         if not fused.all():
@@ -89,6 +88,19 @@ class PredictorTarget:
             latency_s=seconds[where], traffic_bytes=least_traffic(table),
             fixed_s=0.0 if self._calibration is None else self._calibration.beta_s,
         )  # fmt: skip
+
+    def prepare(self, table: LayerTable, progress: object = None) -> None:
+        """Refuse rows of a pattern that the predictor has not seen; nothing is measured.
+
+        Raises:
+            InputError: there is one.
+        """
+        names = tuple(dict.fromkeys(self.unpriced(table)))
+        if names:
+            raise InputError(
+                f"the predictor has seen no layer like {names[0]} ({len(names)} of {len(set(table.names))} layers) in "
+                "its kind, activation and bits; measure some and fit it again"
+            )
 
     def unpriced(self, table: LayerTable) -> tuple[str, ...]:
         """Names of the layers of a pattern that the predictor has not seen."""

@@ -114,7 +114,8 @@ def _drift(
     if drift > max_drift:
         raise InputError(
             f"{raw.path}: the control layer took {min(control):.3g} to {max(control):.3g} s, {100 * drift:.0f} % "
-            "apart: the device was not steady (temperature, power mode, other work); time everything again"
+            "apart: the device was not steady (temperature, power mode, other work); time everything again, or take "
+            "it as it is, in Python, with a larger max_drift of read_timings"
         )
     return drift, control
 

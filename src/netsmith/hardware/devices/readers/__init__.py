@@ -57,6 +57,8 @@ def read_table(path: Path, *, unit: str | None = None, layout: str | None = None
     if raw.meta.get("format") == EXCHANGE or "file" in raw.head:
         raise InputError(_LAYERS.format(path, path.parent))
     if str(raw.meta.get("format")).startswith("netsmith-"):
+        if unit or layout:
+            raise InputError(f"{path} is a table of netsmith's own format, in seconds; drop unit= and layout=")
         return LatencyTable.load(path)
     raw = replace(raw, meta=raw.meta | {k: v for k, v in {"unit": unit, "layout": layout}.items() if v})
     if raw.rows is not None:

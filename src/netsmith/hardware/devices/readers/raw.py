@@ -87,6 +87,8 @@ def _delimited(path: Path, delimiter: str) -> Raw:
     head = [name.strip() for name in next(rows, [])]
     if not head:
         raise InputError(f"{path} is empty: it needs a line of column names and one line a layer")
+    if len(head) == 1 and head[0].count(";") > 1:
+        raise InputError(f"{path} separates its columns by semicolons; write commas, and points in numbers")
     found = []
     for cells in rows:
         where = f"line {start + rows.line_num}"

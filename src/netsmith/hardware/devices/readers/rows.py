@@ -31,7 +31,7 @@ def read_rows(raw: Raw) -> LatencyTable:
     by_name = "kind" not in found.shape
     for needed in () if by_name and "name" in found.shape else ("kind", "c_in", "c_out"):
         if needed not in found.shape:
-            near = did_you_mean(needed, head)
+            near = did_you_mean(needed, [c for c in head if c not in found.shape.values()])
             raise InputError(
                 f"{raw.path} has no column {needed!r}{near}; its columns are {', '.join(head)}: a table needs kind, "
                 "c_in, c_out and the sizes of its layers, or their names"
