@@ -138,7 +138,7 @@ class TableTarget:
         shown = list(dict.fromkeys(names))
         more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
         first = self.table.describe(tuple(keys[rows[lacking][0]].tolist()))
-        several = len(set(table.names)) < len(table) or len(rows) > 1  # a search asks for a layer in many sizes
+        several = len(shown) < len(names) or len(rows) > 1  # a search asks for a layer in many sizes
         sizes = f", in {int((~known).sum())} of {len(known)} sizes and bit-widths" if several else ""
         remedies = ["add them to the table"]
         if several and self.table.measured_here:

@@ -124,7 +124,8 @@ class Schema:
             if len(doubled):
                 raise InputError(
                     f"the latency table prices {self.names[pairs[doubled[0], 0]]!r} by its name and knows nothing of "
-                    f"{column}, but its channels change here; give times by channels, or do not prune"
+                    f"{column}, but its channels change here; give times by channels, or do not prune "
+                    "(--methods quantize)"
                 )
 
 
