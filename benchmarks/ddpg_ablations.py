@@ -30,21 +30,18 @@ def run(case: Case, problem: Any, options: dict[str, Any], episodes: int) -> dic
     """The best divergence after 80, 160, ... episodes, and the mean of the last tenth."""
     from dataclasses import replace
 
-    from netsmith.jobs.stages import REWARD_A_NAT
+    from netsmith.jobs.proposals import agent_options
     from netsmith.search.ddpg import DdpgConfig
     from netsmith.search.loop import minimize
     from netsmith.search.registry import get_strategy
-    from netsmith.systems.haq import features
 
     choices = case.subject.choices
-    rows = [choices.table.names.index(choices.layer_of(d)) for d in range(len(choices.space))]
     given = dict(options)
     config = DdpgConfig()
     if "updates" in given:
         config = replace(config, updates=given.pop("updates"))
     strategy = get_strategy(
-        "ddpg", problem, choices.space, case.seed, config=config, reward_scale=REWARD_A_NAT,
-        features=features(choices.table, rows, [d.kind for d in choices.space.decisions]), **given,
+        "ddpg", problem, choices.space, case.seed, config=config, **agent_options(choices), **given,
     )  # fmt: skip
     start = time.perf_counter()
     history = minimize(

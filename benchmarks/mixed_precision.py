@@ -52,7 +52,7 @@ class Case:
 
     @cached_property
     def quantizer(self) -> Any:
-        from netsmith.jobs.recover import quantizer_for
+        from netsmith.compression.build import quantizer_for
 
         graph, bits = self.subject.graph, dict.fromkeys(self.subject.choices.layers, (8, 8))
         return quantizer_for(graph, bits, self.subject.search_images(CALIBRATION)[0], "mse")
@@ -102,23 +102,18 @@ def problem_of(case: Case, target: str, cost: str, budget: float, loss: Any) -> 
     pricing = Pricing(choices, get_target(target))
     prices = pricing.table(cost, choices.original)
     limit = budget * float(prices.price(choices.original)[0])
-    return Problem(loss, {cost: prices}, {cost: limit}, choices.tied)
+    return Problem(loss, {cost: prices}, {cost: limit}, choices.space.tied)
 
 
 def run(case: Case, problem: Any, strategy: str) -> dict[str, Any]:
     """One strategy's search: the design that it keeps, and how the best loss fell."""
     from netsmith.errors import InfeasibleError
-    from netsmith.jobs.stages import REWARD_A_NAT
+    from netsmith.jobs.proposals import agent_options
     from netsmith.search.loop import minimize
     from netsmith.search.registry import get_strategy
-    from netsmith.systems.haq import features
 
     choices = case.subject.choices
-    options: dict[str, Any] = {}
-    if strategy == "ddpg":
-        kinds = [d.kind for d in choices.space.decisions]
-        rows = [choices.table.names.index(choices.layer_of(d)) for d in range(len(kinds))]
-        options = {"features": features(choices.table, rows, kinds), "reward_scale": REWARD_A_NAT}
+    options = agent_options(choices) if strategy == "ddpg" else {}
     start, fresh = time.perf_counter(), case.evaluator.evaluated
 
     def evaluate(designs: Any) -> Any:

@@ -15,6 +15,8 @@ import numpy as np
 from common import NETWORKS, Store, percent, table
 from mixed_precision import Case
 
+from netsmith.network.layers import KIND
+
 
 def tuned(case: Case, targets: list[str], loss: Any, bound: float) -> dict[str, list[int]]:
     """For each target the design of least latency with at most ``bound`` summed loss."""
@@ -27,9 +29,16 @@ def tuned(case: Case, targets: list[str], loss: Any, bound: float) -> dict[str, 
     found = {}
     for name in targets:
         latency = Pricing(choices, get_target(name)).table("latency", choices.original)
-        problem = Problem(loss, {"latency": latency, "loss": CostTable(0.0, loss)}, {"loss": bound}, choices.tied)
+        problem = Problem(loss, {"latency": latency, "loss": CostTable(0.0, loss)}, {"loss": bound}, choices.space.tied)
         found[name] = minimise_cost(problem, "latency", within=("loss",))[1].tolist()
     return found
+
+
+def kinds_of(case: Case) -> dict[str, Any]:
+    """Which rows are depthwise and pointwise convolutions, ``(L,)`` each."""
+    rows = case.subject.graph.layers
+    pointwise = (rows.kind == KIND["conv"]) & (rows.kernel_h == 1) & (rows.groups == 1)
+    return {"depthwise": rows.is_depthwise, "pointwise": pointwise}
 
 
 def scored(case: Case, targets: list[str], design: Any) -> dict[str, Any]:
@@ -39,19 +48,15 @@ def scored(case: Case, targets: list[str], design: Any) -> dict[str, Any]:
 
     choices, x = case.subject.choices, np.array(design)
     rows, _ = choices.columns(x)
-    table_ = case.subject.graph.layers
-    kinds = {
-        "depthwise": table_.is_depthwise,
-        "pointwise": (table_.kind == 0) & (table_.kernel_h == 1) & (table_.groups == 1),
-        "other": table_.is_compute & ~table_.is_depthwise & ~((table_.kind == 0) & (table_.kernel_h == 1)),
-    }
     latency = {}
     for name in targets:
         pricing = Pricing(choices, get_target(name))
         latency[name] = float(pricing.predict(x)[0] / pricing.predict(choices.original)[0])
     return {
         "latency": latency,
-        "bits": {k: [float(rows.w_bits[0, m].mean()), float(rows.a_bits[0, m].mean())] for k, m in kinds.items()},
+        "bits": {
+            k: [float(rows.w_bits[0, m].mean()), float(rows.a_bits[0, m].mean())] for k, m in kinds_of(case).items()
+        },
         "divergence": case.evaluator.evaluate(x)[0].divergence,
         "test_accuracy": case.test_accuracy(case.quantized(x).graph.module),
     }
@@ -62,14 +67,13 @@ def intensity(case: Case, targets: list[str]) -> dict[str, Any]:
     from netsmith.hardware.target import as_run, get_target
 
     table_ = case.subject.graph.layers
-    pointwise = (table_.kind == 0) & (table_.kernel_h == 1) & (table_.groups == 1)
     found = {}
     for name in targets:
         target = get_target(name)
         bound = target.cost(as_run(table_, target.capabilities)).bound
         if bound is not None:
             memory = np.asarray(bound) == "memory"
-            found[name] = [float(memory[m].mean()) for m in (table_.is_depthwise, pointwise)]
+            found[name] = [float(memory[m].mean()) for m in kinds_of(case).values()]
     return found
 
 

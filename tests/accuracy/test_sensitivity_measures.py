@@ -12,7 +12,8 @@ from netsmith.accuracy.sensitivity import MEASURES, measure_sensitivity
 from netsmith.compression.build import histograms_of
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices
-from netsmith.compression.mixed import LayerQuantizer, layer_inputs
+from netsmith.compression.mixed import LayerQuantizer
+from netsmith.compression.placement import layer_inputs
 from netsmith.compression.quantize import Calibration
 from netsmith.data import load_data
 from netsmith.errors import InputError

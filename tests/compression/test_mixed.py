@@ -13,7 +13,8 @@ from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.build import histograms_of
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices
-from netsmith.compression.mixed import LayerQuantizer, layer_inputs, quantize_mixed
+from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
+from netsmith.compression.placement import layer_inputs
 from netsmith.compression.pricing import Pricing
 from netsmith.compression.qat import TrainedQuantizer, finish, prepare
 from netsmith.compression.quantize import Calibration, packed_tensors

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from netsmith.compression.calibrate import collect
-from netsmith.compression.mixed import LayerQuantizer, layer_inputs, quantize_mixed
-from netsmith.compression.placement import place, quantizable
+from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
+from netsmith.compression.placement import layer_inputs, place, quantizable
 from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
 from netsmith.export.fusion import check_fusion
 from netsmith.export.onnx import stored_bits, to_onnx

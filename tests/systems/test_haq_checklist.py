@@ -38,7 +38,7 @@ def test_a_policy_tuned_for_one_machine_is_slower_on_another(case) -> None:  # t
     bound = float(loss[np.arange(len(even)), even].sum())
     tuned = {}
     for name, table in tables.items():
-        problem = Problem(loss, {"latency": table, "loss": CostTable(0.0, loss)}, {"loss": bound}, choices.tied)
+        problem = Problem(loss, {"latency": table, "loss": CostTable(0.0, loss)}, {"loss": bound}, choices.space.tied)
         tuned[name] = minimise_cost(problem, "latency", within=("loss",), time_limit=20.0)[1]
     price = np.array([[tables[on].price(tuned[of])[0] for on in TARGETS] for of in TARGETS])
     share = price / np.diag(price)
@@ -54,7 +54,7 @@ def test_depthwise_layers_on_the_edge_read_fewer_bits_than_their_weights_have(ca
     graph, choices, loss, tables = case
     table = tables["bismo-edge"]
     limit = 0.5 * float(table.price(choices.original)[0])
-    design = solve(Problem(loss, {"latency": table}, {"latency": limit}, choices.tied), 20.0).choice
+    design = solve(Problem(loss, {"latency": table}, {"latency": limit}, choices.space.tied), 20.0).choice
     rows, _ = choices.columns(design)
     cost = get_target("bismo-edge").cost(graph.layers.replace(w_bits=8, a_bits=8))
     assert cost.bound is not None

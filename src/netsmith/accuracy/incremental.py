@@ -74,6 +74,11 @@ def fitting_batch(graph: Graph, most: int, copies: float = 1.0) -> int:
     return max(1, min(most, in_memory, in_cache))
 
 
+def divergence(reference: torch.Tensor, log_p: torch.Tensor) -> torch.Tensor:
+    """KL divergence of each image's class probabilities from those given, ``(N,)`` in nats; both are logarithms."""
+    return (reference.exp() * (reference - log_p)).sum(dim=1).double()
+
+
 class IncrementalEvaluator:
     """Evaluates candidates on a fixed set of images.
 
@@ -116,7 +121,7 @@ class IncrementalEvaluator:
                 for i, plan in enumerate(plans):
                     logits = self._rerun(base, candidates[i], plan)
                     log_p = F.log_softmax(logits.float(), dim=1)
-                    kl = (reference.exp() * (reference - log_p)).sum(dim=1).double()
+                    kl = divergence(reference, log_p)
                     sums[0, i] += float(kl.sum())
                     sums[1, i] += float((kl**2).sum())
                     sums[2, i] += float(F.nll_loss(log_p, y, reduction="sum"))

@@ -15,11 +15,12 @@ from netsmith.compression.calibrate import Histogram, collect
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices, Designs
 from netsmith.compression.importance import keep_indices
-from netsmith.compression.mixed import Bits, LayerQuantizer, layer_inputs, quantize_mixed
-from netsmith.compression.placement import place
+from netsmith.compression.mixed import Bits, LayerQuantizer, quantize_mixed
+from netsmith.compression.placement import layer_inputs, place
 from netsmith.compression.prune import plan
 from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
 from netsmith.compression.recipe import DropStep, Recipe, apply_recipe
+from netsmith.compression.share import CodebookQuantizer
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import FLOAT
 
@@ -91,8 +92,14 @@ def integerise(
     if is_int8(bits):
         histograms = histograms_of(graph, images, place(graph, bits).scaled, batch)
         return graph, quantize(graph, bits, Calibration(histograms, method))
-    histograms = histograms_of(graph, images, layer_inputs(graph, bits).values(), batch)
-    return graph, quantize_mixed(graph, bits, LayerQuantizer(graph, histograms, method))
+    return graph, quantize_mixed(graph, bits, quantizer_for(graph, bits, images, method, batch))
+
+
+def quantizer_for(graph: Graph, bits: Bits, images: torch.Tensor, method: str, batch: int = 64) -> LayerQuantizer:
+    """Calibrated grids for the layers ``bits`` of a network, or codebooks where they read floats."""
+    if all(a_bits == FLOAT for _, a_bits in bits.values()):
+        return CodebookQuantizer(graph)
+    return LayerQuantizer(graph, histograms_of(graph, images, layer_inputs(graph, bits).values(), batch), method)
 
 
 def histograms_of(graph: Graph, images: torch.Tensor, names: Iterable[str], batch: int = 64) -> dict[str, Histogram]:

@@ -13,7 +13,7 @@ from torch import fx
 from netsmith.compression.branches import Branch
 from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.importance import widths
-from netsmith.compression.placement import quantizable
+from netsmith.compression.placement import layer_inputs, quantizable
 from netsmith.export.packed import Scheme
 from netsmith.network.graph import Graph
 from netsmith.network.layers import FLOAT, KIND, LayerTable
@@ -88,11 +88,6 @@ class Choices:
             for kind, _ in sides
         ]
         return cls(Space(tuple(decisions), _shared_inputs(graph, decisions)), graph, groups, drops, layers, scheme)
-
-    @property
-    def tied(self) -> tuple[tuple[int, ...], ...]:
-        """Decisions that share one choice: layers that read one tensor read it at the same width."""
-        return self.space.tied
 
     @property
     def original(self) -> Designs:
@@ -298,6 +293,7 @@ def _shared_inputs(graph: Graph, decisions: Sequence[Decision]) -> tuple[tuple[i
     readers: dict[tuple[str, int], list[int]] = {}
     for d, decision in enumerate(decisions):
         if decision.kind == A_BITS:
-            source = graph.node(decision.name.removesuffix(f".{A_BITS}")).all_input_nodes[0].name
+            layer = decision.name.removesuffix(f".{A_BITS}")
+            source = layer_inputs(graph, [layer])[layer]
             readers.setdefault((source, len(decision.choices)), []).append(d)
     return tuple(tuple(group) for group in readers.values() if len(group) > 1)

@@ -7,7 +7,7 @@ between layers as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -23,11 +23,6 @@ from netsmith.network.layers import FLOAT
 from netsmith.network.passes import get_parameter, set_parameter
 
 Bits = Mapping[str, tuple[int, int]]
-
-
-def layer_inputs(graph: Graph, layers: Iterable[str]) -> dict[str, str]:
-    """The node that each layer (row name) reads."""
-    return {layer: graph.node(layer).all_input_nodes[0].name for layer in layers}
 
 
 class LayerQuantizer:

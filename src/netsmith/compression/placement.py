@@ -9,7 +9,7 @@ fake quantization and ONNX all read this one placement, so that they speak of th
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +60,11 @@ def quantizable(graph: Graph) -> dict[str, str]:
         if node.target in (*CONVS, aten.linear.default) and name not in graph.layers.frozen:
             found[name] = node_name
     return found
+
+
+def layer_inputs(graph: Graph, layers: Iterable[str]) -> dict[str, str]:
+    """The node that each layer (row name) reads."""
+    return {layer: graph.node(layer).all_input_nodes[0].name for layer in layers}
 
 
 def place(graph: Graph, int8_layers: Collection[str]) -> Placement:

@@ -136,7 +136,7 @@ class Loop:
     def _problem(self, correction: float, around: Designs) -> Problem:
         costs = {name: self.pricing.table(name, around) for name in self.budgets}
         limits = {n: v / correction if n == "latency" else v for n, v in self.budgets.items()}
-        return Problem(self.loss, costs, limits, self.pricing.choices.tied)
+        return Problem(self.loss, costs, limits, self.pricing.choices.space.tied)
 
     def _solve(self, correction: float, around: Designs) -> Proposal:
         """Solve, renew the expansion at the solution, and solve again until the prediction of the design is right.
@@ -186,7 +186,7 @@ class Loop:
         """The design of least predicted latency."""
         choices = self.pricing.choices
         for _ in range(3):
-            problem = Problem(self.loss, {"latency": self.pricing.table("latency", around)}, {}, choices.tied)
+            problem = Problem(self.loss, {"latency": self.pricing.table("latency", around)}, {}, choices.space.tied)
             _, design = minimise_cost(problem, "latency", time_limit=20.0)
             design = choices.canonical(design)
             if np.array_equal(design, around):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.designs import DesignEvaluator, Evaluation, evaluation
-from netsmith.accuracy.incremental import IncrementalEvaluator
+from netsmith.accuracy.incremental import IncrementalEvaluator, divergence
 from netsmith.compression.choices import Designs
 from netsmith.compression.qat import prepare
 from netsmith.data import Data
@@ -39,7 +39,8 @@ class TunedEvaluator(DesignEvaluator):
         choices = candidates.choices
         if not choices.is_mixed or choices.groups or choices.branches:
             raise InputError(
-                "--episode-images trains bits of a width for each layer; choose --methods quantize and such a target"
+                "--episode-images trains networks with a width for each layer; choose --methods quantize and a target "
+                "with several widths"
             )
         self.model, self.lr, self.seed = model, lr or QAT_LR, seed
         self.data = dataclasses.replace(data, train=data.need_train().take(slice(0, images)))
@@ -57,9 +58,9 @@ class TunedEvaluator(DesignEvaluator):
         fit(student, self.data, epochs=1, lr=self.lr, teacher=self.model, seed=self.seed, bf16=False, eval_every=1)
         with torch.inference_mode():
             log_p, labels = F.log_softmax(self._logits(student.eval()), dim=1), self.evaluator.labels
-            divergence = (self._reference.exp() * (self._reference - log_p)).sum(dim=1).mean()
+            kl = divergence(self._reference, log_p).mean()
             right = (log_p.argmax(dim=1) == labels).float().mean()
-            return evaluation(float(right), float(F.nll_loss(log_p, labels)), float(divergence))
+            return evaluation(float(right), float(F.nll_loss(log_p, labels)), float(kl))
 
     def _logits(self, model: torch.nn.Module) -> torch.Tensor:
         return torch.cat([model(x) for x in self.evaluator.images.split(self.evaluator.batch_size)]).float()

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.designs import DesignEvaluator, Evaluation
-from netsmith.compression.choices import Designs, FloatArray
+from netsmith.compression.choices import Choices, Designs, FloatArray
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.search.loop import minimize
 from netsmith.search.registry import get_strategy
 from netsmith.search.reranking import additivity
 from netsmith.search.strategy import Problem, Strategy
 from netsmith.space import Space
+from netsmith.systems.haq import features
 
 #: Designs to run on the search split where the user does not say: strategies that learn need many, those that know the
 #: sensitivities only check what they found.
 EVALUATIONS = {"exact": 16, "greedy": 16, "uniform": 49, "random": 200, "evolution": 200, "ddpg": 300}
+REWARD_A_NAT = 1.0  #: the paper's 0.1 a point of accuracy, for a loss in nats
 CHECKED = 16  #: random designs that tell whether sums of losses can be trusted
 
 
@@ -94,6 +96,15 @@ class Evaluated:
 
     def _losses(self, designs: Designs) -> FloatArray:
         return np.array([loss_of(e) for e in self.evaluator.evaluate(designs)])
+
+
+def agent_options(choices: Choices) -> dict[str, Any]:
+    """What the strategy ``ddpg`` is told of the layers, where decisions are about bits alone; else nothing."""
+    if not choices.is_mixed or choices.groups or choices.branches:
+        return {}
+    kinds = [d.kind for d in choices.space.decisions]
+    rows = [choices.table.names.index(choices.layer_of(d)) for d in range(len(kinds))]
+    return {"features": features(choices.table, rows, kinds), "reward_scale": REWARD_A_NAT}
 
 
 def loss_of(evaluation: Evaluation) -> float:

@@ -6,18 +6,16 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
-from netsmith.compression.build import histograms_of, is_int8
-from netsmith.compression.mixed import Bits, LayerQuantizer, layer_inputs
+from netsmith.compression.build import is_int8
+from netsmith.compression.mixed import Bits, LayerQuantizer
 from netsmith.compression.qat import TrainedQuantizer, finish, prepare
-from netsmith.compression.quantizers import LsqWeight
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.data import Data
 from netsmith.network.graph import Graph, trace
-from netsmith.network.layers import FLOAT
 from netsmith.progress import Progress, training_events
 
 #: Peak learning rates: rounded weights have no room for steps as large as those of a network that lost channels.
@@ -25,9 +23,14 @@ FINE_TUNE_LR, QAT_LR = 0.03, 0.01
 
 
 def fine_tune(
-    model: nn.Module, teacher: nn.Module, data: Data, config: Mapping[str, Any], checkpoint: Path, progress: Progress
-) -> list[dict[str, Any]]:
+    model: nn.Module, teacher: nn.Module, data: Data, config: Mapping[str, Any], checkpoint: Path, progress: Progress,
+    lr: float = FINE_TUNE_LR, bf16: bool | Literal["auto"] = "auto",
+) -> list[dict[str, Any]]:  # fmt: skip
     """Train ``model`` in place, distilling from the network as given; or only re-estimate batch norm.
+
+    Args:
+        lr: peak learning rate where the user gave none.
+        bf16: as for ``fit``.
 
     Returns:
         What was logged of each epoch, as JSON values.
@@ -40,12 +43,9 @@ def fine_tune(
         return []
     progress.stage("fine-tune")
     start = time.time()
-    quantized = any("parametrizations" in name for name, _ in model.named_modules())
-    rounded = any(isinstance(module, LsqWeight) for module in model.modules())
     result = fit(
-        model, data, epochs=epochs, lr=config["lr"] or (QAT_LR if rounded else FINE_TUNE_LR), teacher=teacher,
-        seed=config["seed"], checkpoint=checkpoint, progress=training_events(progress),
-        bf16=False if quantized else "auto",
+        model, data, epochs=epochs, lr=config["lr"] or lr, teacher=teacher, seed=config["seed"],
+        checkpoint=checkpoint, progress=training_events(progress), bf16=bf16,
     )  # fmt: skip
     progress.note(f"  fine-tuned {result.epochs_run} epochs in {time.time() - start:.0f} s")
     return [json.loads(json.dumps(h, default=vars)) for h in result.history]
@@ -57,13 +57,6 @@ def epochs_of(config: Mapping[str, Any], data: Data) -> int:
         return 0
     asked = config["epochs"]
     return int(asked) if asked is not None else max(3, min(30, 200_000 // len(data.train)))
-
-
-def quantizer_for(graph: Graph, bits: Bits, images: Any, method: str) -> LayerQuantizer:
-    """Calibrated grids for the layers ``bits`` of a network, or codebooks where they read floats."""
-    if all(a_bits == FLOAT for _, a_bits in bits.values()):
-        return CodebookQuantizer(graph)
-    return LayerQuantizer(graph, histograms_of(graph, images, layer_inputs(graph, bits).values()), method)
 
 
 def train_quantized(
@@ -81,10 +74,11 @@ def train_quantized(
         The trained network's trace, its grids or codebooks, the network itself, and the log.
     """
     assert not is_int8(bits)
+    shared = isinstance(quantizer, CodebookQuantizer)
     student = prepare(model, bits, quantizer)
-    history = fine_tune(student, **training)
+    history = fine_tune(student, **training, lr=FINE_TUNE_LR if shared else QAT_LR, bf16=False)
     trained, grids = finish(student, bits, quantizer)
     new = trace(trained, graph.input_shape, fold=graph.folded)
-    if isinstance(quantizer, CodebookQuantizer):
+    if shared:
         return new, CodebookQuantizer(new), trained, history
     return new, TrainedQuantizer(new, trained, grids, quantizer), trained, history

@@ -13,11 +13,11 @@ from netsmith.accuracy.designs import DesignEvaluator, Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
-from netsmith.compression.build import Slimmed, histograms_of, integerise, is_int8, slim
+from netsmith.compression.build import Slimmed, histograms_of, integerise, is_int8, quantizer_for, slim
 from netsmith.compression.demand import rows_asked
 from netsmith.compression.importance import channel_importance
-from netsmith.compression.mixed import LayerQuantizer, layer_inputs, quantize_mixed
-from netsmith.compression.placement import place
+from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
+from netsmith.compression.placement import layer_inputs, place
 from netsmith.compression.pricing import Pricing
 from netsmith.compression.quantize import Calibration, QuantizedGraph, packed_tensors
 from netsmith.compression.share import CodebookQuantizer
@@ -31,21 +31,19 @@ from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.target import prepare_target
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.episodes import TunedEvaluator
-from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated
-from netsmith.jobs.recover import epochs_of, fine_tune, quantizer_for, train_quantized
+from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated, agent_options
+from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.run import Run
 from netsmith.jobs.subject import Subject
 from netsmith.network.graph import trace
 from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
-from netsmith.systems.haq import features
 from netsmith.training.score import evaluate
 from netsmith.units import Budget
 
 SENSITIVITY_IMAGES = 512
 CALIBRATION_IMAGES = 256
 EVALUATION_IMAGES = 512
-REWARD_A_NAT = 1.0
 EVALUATED = "evaluation"  #: trials of whole designs on the search split
 SESSION_S = 0.5
 SEARCH_SESSIONS, FINAL_SESSIONS = 3, 7
@@ -100,14 +98,16 @@ class Stages:
                 "an operator is exported wrongly by this torch version"
             )
         table = self.graph.layers
-        # what a busy machine adds would become the unit of every later figure: the quietest of three sessions counts
-        measured = min(
-            time_models({"baseline": path}, threads=self.config["threads"], seconds=SESSION_S)["baseline"].quiet_s
-            for _ in range(SEARCH_SESSIONS)
-        )
+        measured = None
+        if not self.simulated:
+            # what a busy machine adds would be the unit of every later figure: the quietest of three sessions counts
+            measured = min(
+                time_models({"baseline": path}, threads=self.config["threads"], seconds=SESSION_S)["baseline"].quiet_s
+                for _ in range(SEARCH_SESSIONS)
+            )
         return {
             "search_accuracy": onnx_accuracy(path, self.subject.data.search, self.norm),
-            "latency_measured_s": None if self.simulated else measured,
+            "latency_measured_s": measured,
             "parity": parity.relative_error,
             "macs": int(table.macs.sum()),
             "params": int(table.params.sum()),
@@ -127,6 +127,11 @@ class Stages:
         return measure_sensitivity(self._candidates(), evaluator, self.progress.update, how).to_dict()
 
     def _candidates(self) -> Candidates:
+        if not hasattr(self, "_made"):
+            self._made = self._make_candidates()
+        return self._made
+
+    def _make_candidates(self) -> Candidates:
         """What choices and designs do to the traced network, with grids from the calibration images or codebooks."""
         if self.choices.scheme == "kmeans":
             return Candidates(self.choices, Calibration({}), CodebookQuantizer(self.graph), self._importance())
@@ -203,21 +208,13 @@ class Stages:
             self.run.log_trial(list(design), vars(evaluation), {}, kind=EVALUATED)
 
         runner = IncrementalEvaluator(self.graph, *self.subject.search_images(EVALUATION_IMAGES))
-        evaluator = DesignEvaluator(self._candidates(), runner, known, store)
-        if self.config["episode_images"]:
-            evaluator = TunedEvaluator(
-                self._candidates(), runner, self.subject.model, self.subject.data, self.config["episode_images"],
-                self.config["lr"], seed, known=known, store=store,
-            )  # fmt: skip
-        return Evaluated(name, space, seed, evaluator, evaluations, self.progress.update, self._options(name))
-
-    def _options(self, strategy: str) -> dict[str, Any]:
-        if strategy != "ddpg" or not self.choices.is_mixed or self.choices.groups or self.choices.branches:
-            return {}
-        kinds = [d.kind for d in self.choices.space.decisions]
-        rows = [self.graph.layers.names.index(self.choices.layer_of(d)) for d in range(len(kinds))]
-        # the paper's 0.1 a point of accuracy, for a loss in nats
-        return {"features": features(self.graph.layers, rows, kinds), "reward_scale": REWARD_A_NAT}
+        images = self.config["episode_images"]
+        evaluator = DesignEvaluator(self._candidates(), runner, known, store) if not images else TunedEvaluator(
+            self._candidates(), runner, self.subject.model, self.subject.data, images, self.config["lr"], seed,
+            known=known, store=store,
+        )  # fmt: skip
+        options = agent_options(self.choices) if name == "ddpg" else {}
+        return Evaluated(name, space, seed, evaluator, evaluations, self.progress.update, options)
 
     def _measure(self, design: Any, share: float) -> float:
         """Latency of a design over that of the network as given; measured longer where ``share`` is near."""

@@ -148,7 +148,7 @@ class CpuTarget:
             if wanted:
                 campaign = measure(
                     wanted, threads=self.threads, seconds_per_key=self.seconds_per_key, progress=progress,
-                    steady=[pair for c in self.table.campaigns for pair in c["control_s"]],  # type: ignore[attr-defined]
+                    steady=[pair for c in self.table.campaigns for pair in c["control_s"]],
                 )  # fmt: skip
                 self.table.entries.update(campaign.entries)
                 self.table.campaigns.append({

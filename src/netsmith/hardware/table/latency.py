@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class LatencyTable:
     device: Mapping[str, object]
     entries: dict[Key, Entry] = field(default_factory=dict)
     calibration: Calibration | None = None
-    campaigns: list[dict[str, object]] = field(default_factory=list)
+    campaigns: list[dict[str, Any]] = field(default_factory=list)
     interpolate: bool = False
     columns: tuple[str, ...] = Key._fields
     names: tuple[str, ...] = ()
