@@ -14,7 +14,8 @@ from typing import Any
 import common
 import numpy as np
 from common import Store, table
-from mixed_precision import Case, problem_of
+from contest import Case
+from mixed_precision import problem_of
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "as by default": {},

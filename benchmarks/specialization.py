@@ -13,7 +13,7 @@ from typing import Any
 import common
 import numpy as np
 from common import NETWORKS, Store, percent, table
-from mixed_precision import Case
+from contest import Case
 
 from netsmith.network.layers import KIND
 
@@ -58,7 +58,7 @@ def scored(case: Case, targets: list[str], design: Any) -> dict[str, Any]:
             k: [float(rows.w_bits[0, m].mean()), float(rows.a_bits[0, m].mean())] for k, m in kinds_of(case).items()
         },
         "divergence": case.evaluator.evaluate(x)[0].divergence,
-        "test_accuracy": case.test_accuracy(case.quantized(x).graph.module),
+        "test_accuracy": case.test_accuracy(case.built(x)),
     }
 
 

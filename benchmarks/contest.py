@@ -1,0 +1,182 @@
+"""Strategies at equal budgets on one network and the same images: what the searches of several benchmarks share."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from common import NETWORKS, Store
+
+CALIBRATION = 256
+#: strategies that should see each result before they propose again
+ONE_BY_ONE = ("ddpg", "amc")
+
+
+@dataclass
+class Case:
+    """One network with images drawn by a seed; what does not depend on the target is computed once.
+
+    Attributes:
+        args: with ``weights`` (NETWORK=FILE), ``images`` of the search split and ``test_images`` (0 for all).
+        measure: of sensitivities.
+    """
+
+    args: Any
+    network: str
+    seed: int
+    measure: str = "loss"
+    methods: ClassVar[tuple[str, ...]] = ("quantize",)
+
+    @cached_property
+    def subject(self) -> Any:
+        from netsmith.hardware.target import get_target
+        from netsmith.jobs.subject import load_subject
+
+        net = NETWORKS[self.network]
+        weights = dict(pair.split("=", 1) for pair in self.args.weights).get(self.network, net.weights_file)
+        return load_subject(net.spec, net.data, get_target("bismo-edge"), weights=weights, methods=self.methods)
+
+    @cached_property
+    def images(self) -> tuple[Any, Any]:
+        import torch
+
+        split = self.subject.data.search
+        chosen = np.sort(np.random.default_rng(self.seed).permutation(len(split))[: self.args.images])
+        batches = list(split.take(chosen).batches(256, normalise=self.subject.data.normalisation))
+        return torch.cat([b[0] for b in batches]), torch.cat([b[1] for b in batches])
+
+    @cached_property
+    def quantizer(self) -> Any:
+        from netsmith.compression.build import quantizer_for
+
+        graph, bits = self.subject.graph, dict.fromkeys(self.subject.choices.layers, (8, 8))
+        return quantizer_for(graph, bits, self.subject.search_images(CALIBRATION)[0], "mse")
+
+    @cached_property
+    def candidates(self) -> Any:
+        from netsmith.accuracy.candidates import Candidates
+        from netsmith.compression.quantize import Calibration
+
+        return Candidates(self.subject.choices, Calibration({}), self.quantizer, {})
+
+    @cached_property
+    def evaluator(self) -> Any:
+        from netsmith.accuracy.designs import DesignEvaluator
+        from netsmith.accuracy.incremental import IncrementalEvaluator
+
+        return DesignEvaluator(self.candidates, IncrementalEvaluator(self.subject.graph, *self.images))
+
+    def sensitivity(self, store: Store) -> Any:
+        from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
+
+        def compute() -> Any:
+            return measure_sensitivity(self.candidates, self.evaluator.evaluator, measure=self.measure).to_dict()
+
+        key = f"sensitivity {self.network} s{self.seed}"
+        return Sensitivity.from_dict(store.cell(key, {"images": self.args.images}, compute))
+
+    def built(self, design: Any) -> Any:
+        """A design as a module, before training."""
+        from netsmith.compression.mixed import quantize_mixed
+
+        return quantize_mixed(self.subject.graph, self.subject.choices.bits(design), self.quantizer).graph.module
+
+    def test_accuracy(self, module: Any) -> float:
+        from netsmith.training.score import evaluate
+
+        data = self.subject.data
+        split = data.test.take(slice(0, self.args.test_images)) if self.args.test_images else data.test
+        return evaluate(module, split, normalisation=data.normalisation)[0]
+
+    def training_data(self) -> Any:
+        """The data with the first ``args.tune_images`` of the train split; 0 for all."""
+        data, n = self.subject.data, self.args.tune_images
+        return dataclasses.replace(data, train=data.need_train().take(slice(0, n))) if n else data
+
+
+def compete(
+    case: Case, problem: Any, strategy: str, evaluations: int, options: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """One strategy's search: the design that it keeps, how the best loss fell, and its accuracy before training."""
+    from netsmith.errors import InfeasibleError
+    from netsmith.search.loop import minimize
+    from netsmith.search.registry import get_strategy
+
+    start, fresh = time.perf_counter(), case.evaluator.evaluated
+
+    def evaluate(designs: Any) -> Any:
+        return np.array([e.divergence for e in case.evaluator.evaluate(designs)])
+
+    try:
+        chosen = get_strategy(strategy, problem, case.subject.choices.space, case.seed, **(options or {}))
+        history = minimize(problem, chosen, evaluate, evaluations, batch=1 if strategy in ONE_BY_ONE else 8)
+    except InfeasibleError as error:
+        return {"infeasible": {k: float(v) for k, v in error.reachable.items()}}
+    seconds = time.perf_counter() - start
+    best = case.evaluator.evaluate(history.best)[0]
+    cost, limit = next(iter(problem.budgets.items()))
+    return {
+        "design": history.best.tolist(), "divergence": best.divergence, "search_accuracy": best.accuracy,
+        "cost": float(problem.price(history.best)[cost][0]) / limit, "seconds": seconds,
+        "evaluations": len(history.loss), "fresh": case.evaluator.evaluated - fresh,
+        "best_after": np.minimum.accumulate(history.loss).tolist(),
+        "bound": float(chosen.solutions[0].bound) if getattr(chosen, "solutions", None) else None,
+        "test_accuracy": case.test_accuracy(case.built(history.best)),
+    }  # fmt: skip
+
+
+HEAD = ("seeds", "evaluations", "seconds", "divergence", "search accuracy", "test accuracy", "fine-tuned",
+        "share of budget used")  # fmt: skip
+
+
+def summary_of(store: Store, key: str, seeds: Sequence[int]) -> list[Any] | None:
+    """Medians over the seeds that are there, as cells of a table with the head ``HEAD``.
+
+    None where no seed has a design, an empty list without cells.
+    """
+    keys = [f"{key} s{seed}" for seed in seeds]
+    found = [store.cells[k]["value"] for k in keys if k in store.cells]
+    done = [f for f in found if "design" in f]
+    if not done:
+        return None if found else []
+    tuned = [store.cells[f"tuned {k}"]["value"]["test_accuracy"] for k in keys if f"tuned {k}" in store.cells]
+    return [
+        len(done), f"{np.median([f['evaluations'] for f in done]):.0f}",
+        f"{np.median([f['seconds'] for f in done]):.0f}", spread([f["divergence"] for f in done], "{:.3f}"),
+        spread([100 * f["search_accuracy"] for f in done], "{:.1f} %"),
+        spread([100 * f["test_accuracy"] for f in done], "{:.2f} %"),
+        spread([100 * t for t in tuned], "{:.2f} %") if tuned else "",
+        spread([f["cost"] for f in done], "{:.3f}"),
+    ]  # fmt: skip
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """The median, with the least and the greatest where there are several."""
+    middle = form.format(np.median(values))
+    return middle if len(values) == 1 else f"{middle} ({min(values):.4g} to {max(values):.4g})"
+
+
+def verdict(store: Store, networks: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """How often each strategy's kept design diverges less than another's, over all cells that both have."""
+    values: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+    names = {name for pair in pairs for name in pair}
+    for key, cell in store.cells.items():
+        *prefix, strategy, seed = key.split()
+        if strategy in names and prefix[0] in networks and "design" in cell["value"]:
+            values.setdefault((" ".join(prefix), seed), {})[strategy] = cell["value"]
+    notes = []
+    for a, b in pairs:
+        both = [v for v in values.values() if a in v and b in v]
+        if both:
+            wins = sum(v[a]["divergence"] <= v[b]["divergence"] for v in both)
+            points = np.median([100 * (v[a]["test_accuracy"] - v[b]["test_accuracy"]) for v in both])
+            notes.append(
+                f"{a} against {b}: no greater divergence in {wins} of {len(both)} cells; median difference of test "
+                f"accuracy {points:+.2f} points."
+            )
+    return notes
