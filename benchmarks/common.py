@@ -56,6 +56,7 @@ NETWORKS: Mapping[str, Network] = {
     "digits": Network("zoo:digits?channels=64", "digits"),
     "cifar_resnet20": Network("zoo:cifar_resnet20", "cifar10-jpeg", "models/cifar10-resnet20.safetensors"),
     "cifar_resnet56": Network("zoo:cifar_resnet56", "cifar10-jpeg", "models/cifar10-resnet56.safetensors"),
+    "plain20": Network("zoo:plain20", "cifar10-jpeg"),
     "mobilenet_v2_tf": Network("zoo:mobilenet_v2_tf", _SAMPLE, "models/imagenet-mobilenet_v2-folded.safetensors"),
     "squeezenet1_1": Network("zoo:squeezenet1_1", _SAMPLE, "models/imagenet-squeezenet1_1.safetensors"),
     "mobilenetv3_small_100": Network("timm:mobilenetv3_small_100", _SAMPLE),
@@ -79,6 +80,11 @@ def parser(doc: str) -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--seconds", type=float, default=60.0, help="length of the final timing session")
     return made
+
+
+def named(pairs: Sequence[str]) -> dict[str, str]:
+    """``NETWORK=FILE`` words by network."""
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def weights_of(name: str, given: str | None, results: Path, seed: int) -> str | None:

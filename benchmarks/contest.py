@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from common import NETWORKS, Store
+from common import NETWORKS, Store, named
 
 CALIBRATION = 256
 #: strategies that should see each result before they propose again
@@ -38,7 +38,7 @@ class Case:
         from netsmith.jobs.subject import load_subject
 
         net = NETWORKS[self.network]
-        weights = dict(pair.split("=", 1) for pair in self.args.weights).get(self.network, net.weights_file)
+        weights = named(self.args.weights).get(self.network, net.weights_file)
         return load_subject(net.spec, net.data, get_target("bismo-edge"), weights=weights, methods=self.methods)
 
     @cached_property

@@ -120,7 +120,7 @@ class Case:
 
 
 def bench(name: str, store: Store, args: Any) -> list[list[Any]]:
-    weights = common.weights_of(name, args.weights, args.results, args.seed)
+    weights = common.weights_of(name, common.named(args.weights).get(name), args.results, args.seed)
     case = Case(name, weights, args)
     base = {
         "weights": common.digest(weights), "seed": args.seed, "test": args.test_limit, "train": args.train_limit,
@@ -162,7 +162,7 @@ def drop(given: dict[str, Any], last: dict[str, Any]) -> str:
 def main() -> None:
     options = common.parser(__doc__ or "")
     options.add_argument("--models", nargs="+", default=DEFAULT, choices=list(NETWORKS))
-    options.add_argument("--weights", help="of the one network in --models; default is the pretrained one as it is")
+    options.add_argument("--weights", nargs="*", default=[], metavar="NETWORK=FILE", help="fine-tuned baselines")
     options.add_argument("--bits", nargs="+", type=int, default=[2, 3, 4], help="widths of the uniform networks")
     options.add_argument("--epochs", type=int, default=3, help="of fine-tuning, where there is a train split")
     options.add_argument("--lr", type=float, default=0.03)
@@ -171,8 +171,6 @@ def main() -> None:
     options.add_argument("--train-limit", type=int, help="train on this many images only")
     options.add_argument("--test-limit", type=int, help="test on this many images only")
     args = options.parse_args()
-    if args.weights and len(args.models) > 1:
-        raise SystemExit("--weights belong to one network: name it with --models")
     store, rows = Store(args.results, "size_kmeans"), []
     for name in args.models:
         rows += bench(name, store, args)
