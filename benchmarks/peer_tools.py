@@ -94,6 +94,45 @@ def prune(
     return small
 
 
+def prune_to_macs(
+    model: nn.Module, shape: tuple[int, ...], share: float, isomorphic: bool, free: set[str]
+) -> tuple[nn.Module, float]:
+    """Torch-Pruning's ranking over all layers, pruned no further than a share of the MACs asks for.
+
+    Args:
+        isomorphic: rank within classes of layers of one shape (Fang et al., ECCV 2024).
+        free: paths of the layers whose outputs may shrink.
+
+    Returns:
+        The smaller network and its share of the MACs, at most ``share``.
+    """
+    import torch_pruning as tp
+
+    x = torch.zeros(1, *shape)
+    before = tp.utils.count_ops_and_params(model, x)[0]
+
+    def pruned(ratio: float) -> tuple[nn.Module, float]:
+        small = copy.deepcopy(model).eval()
+        kept = [m for n, m in small.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and n not in free]
+        pruner = tp.pruner.MagnitudePruner(
+            small, x, importance=tp.importance.MagnitudeImportance(p=2), pruning_ratio=ratio, global_pruning=True,
+            isomorphic=isomorphic, ignored_layers=kept, max_pruning_ratio=0.95,
+        )  # fmt: skip
+        pruner.step()
+        return small, tp.utils.count_ops_and_params(small, x)[0] / before
+
+    low, high = 0.0, 0.95
+    best = pruned(high)
+    for _ in range(8):
+        middle = (low + high) / 2
+        made = pruned(middle)
+        if made[1] <= share:
+            best, high = made, middle
+        else:
+            low = middle
+    return best
+
+
 def ignored(model: nn.Module, spare: bool) -> list[nn.Module]:
     """The classifier, and on request all that writes to a residual stream."""
     layers: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Linear)]

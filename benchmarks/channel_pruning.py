@@ -1,0 +1,210 @@
+"""Channels of every layer by the published strategies at equal cost, CIFAR-10 (JPEG copy). Minutes a cell.
+
+One problem for all: the width of each channel group, in eighths; nothing is quantized, no block is dropped. A strategy
+proposes designs, each is run on images of the search split without training (channels chosen by one criterion, weights
+repaired by least squares), the one with the least divergence from the given network is kept and scored on the test
+split once. ``--tune`` trains the kept designs alike. Torch-Pruning ranks the channels of the same groups by itself.
+Seeds draw other images of the search split, other random numbers and another order of training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import common
+import numpy as np
+from common import Store, percent, table
+from contest import HEAD, Case, compete, spread, summary_of, verdict
+
+#: designs that each strategy may evaluate; the ramps and uniform widths have few that fill the budget
+EVALUATIONS = {"uniform": 8, "shallow": 8, "deep": 8, "netadapt": 320, "random": 320, "evolution": 320, "amc": 320,
+               "exact": 16}  # fmt: skip
+PAIRS = (
+    ("exact", "amc"),
+    ("exact", "evolution"),
+    ("exact", "uniform"),
+    ("amc", "uniform"),
+    ("amc", "random"),
+    ("amc", "netadapt"),
+)
+PEERS = {"Torch-Pruning, global": {"isomorphic": False}, "Torch-Pruning, isomorphic": {"isomorphic": True}}
+
+
+class Pruning(Case):
+    """A network whose channel groups are decisions, and nothing else."""
+
+    methods: ClassVar[tuple[str, ...]] = ("prune",)
+
+    @cached_property
+    def subject(self) -> Any:
+        from netsmith.compression.choices import Choices
+
+        whole = super().subject
+        choices = Choices.of(whole.graph, whole.report, [], quantize=False)
+        return dataclasses.replace(whole, choices=choices)
+
+    @cached_property
+    def importance(self) -> Any:
+        from netsmith.compression.importance import channel_importance
+
+        return channel_importance(self.subject.model, self.subject.report, self.args.importance)
+
+    @cached_property
+    def candidates(self) -> Any:
+        from netsmith.accuracy.candidates import Candidates
+        from netsmith.compression.quantize import Calibration
+
+        return Candidates(self.subject.choices, Calibration({}), None, self.importance, self.repair)
+
+    def slimmed(self, design: Any) -> Any:
+        """A design as a smaller copy of the module."""
+        from netsmith.compression.build import slim
+
+        subject = self.subject
+        return slim(subject.model, subject.choices, subject.report, design, self.importance, self.repair).model
+
+    def built(self, design: Any) -> Any:
+        return self.slimmed(np.asarray(design))
+
+
+def problem_of(case: Case, cost: str, budget: float, loss: Any) -> Any:
+    from netsmith.compression.pricing import Pricing
+    from netsmith.hardware.target import get_target
+    from netsmith.search.strategy import Problem
+
+    choices = case.subject.choices
+    prices = Pricing(choices, get_target("bismo-edge")).table(cost, choices.original)
+    limit = budget * float(prices.price(choices.original)[0])
+    return Problem(loss, {cost: prices}, {cost: limit}, choices.space.tied)
+
+
+def train(case: Case, model: Any) -> dict[str, Any]:
+    """Fine-tuning as the main job does it, taught by the given network; test accuracy at its end."""
+    from tempfile import TemporaryDirectory
+
+    from netsmith.jobs.recover import fine_tune
+    from netsmith.progress import Lines
+
+    start, args = time.perf_counter(), case.args
+    config = {"epochs": args.tune, "lr": args.lr, "seed": case.seed}
+    with TemporaryDirectory() as folder:
+        fine_tune(
+            model, teacher=case.subject.model, data=case.training_data(), config=config,
+            checkpoint=Path(folder) / "checkpoint.safetensors", progress=Lines(),
+        )  # fmt: skip
+    return {"test_accuracy": case.test_accuracy(model), "seconds": time.perf_counter() - start}
+
+
+def ranked(case: Pruning, budget: float, tuned: bool, isomorphic: bool) -> dict[str, Any]:
+    """What Torch-Pruning's ranking over all layers leaves of the same groups, with at most that share of the MACs."""
+    from peer_tools import prune_to_macs
+
+    subject = case.subject
+    free = {m.layer for g in subject.choices.groups for m in g.outputs}
+    model, macs = prune_to_macs(subject.model, tuple(subject.data.input_shape), budget, isomorphic, free)
+    found = {"macs": macs, "test_accuracy": case.test_accuracy(model)}
+    return found | ({"tuned": train(case, model)} if tuned else {})
+
+
+def main() -> None:
+    options = common.parser(__doc__ or "")
+    options.add_argument("--networks", nargs="+", default=["cifar_resnet56", "plain20"])
+    options.add_argument("--weights", nargs="*", default=[], metavar="NETWORK=FILE", help="trained baselines")
+    options.add_argument("--cost", default="macs")
+    options.add_argument("--budgets", nargs="+", type=float, default=[0.5])
+    options.add_argument("--strategies", nargs="+", default=list(EVALUATIONS))
+    options.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="Torch-Pruning as well")
+    options.add_argument("--importance", default="l2")
+    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    options.add_argument("--images", type=int, default=512, help="of the search split, for every evaluation")
+    options.add_argument("--test-images", type=int, default=0, help="the first so many of the test split; 0 for all")
+    options.add_argument("--tune", type=int, default=0, metavar="EPOCHS", help="train the kept designs")
+    options.add_argument("--tune-images", type=int, default=0, help="of the train split; 0 for all")
+    options.add_argument("--lr", type=float, default=0.03)
+    options.add_argument("--only-table", action="store_true", help="write the tables of the cells that there are")
+    args = options.parse_args()
+    store = Store(args.results, "channel_pruning")
+    if not args.only_table:
+        for network in args.networks:
+            for seed in args.seeds:
+                fill(store, args, Pruning(args, network, seed))
+    write(store, args)
+
+
+def fill(store: Store, args: Any, case: Pruning) -> None:
+    """Every cell of one network and seed."""
+    from netsmith.jobs.proposals import agent_options
+
+    loss = case.sensitivity(store).loss
+    store.cell(f"given {case.network}", {}, lambda: case.test_accuracy(case.subject.graph.module))
+    common_settings = {"images": args.images, "importance": args.importance, "test": args.test_images}
+    training = {"epochs": args.tune, "images": args.tune_images, "lr": args.lr}
+    for budget in args.budgets:
+        problem = problem_of(case, args.cost, budget, loss)
+        prefix = f"{case.network} {args.cost} {budget:g}"
+        for strategy in args.strategies:
+            key, n = f"{prefix} {strategy} s{case.seed}", EVALUATIONS[strategy]
+            options = agent_options(case.subject.choices, strategy)
+            search = partial(compete, case, problem, strategy, n, options)
+            found = store.cell(key, {**common_settings, "evaluations": n}, search)
+            if args.tune and "design" in found:
+                tune = partial(train, case, case.slimmed(np.array(found["design"])))
+                store.cell(f"tuned {key}", {**training, "design": found["design"]}, tune)
+        for name, how in PEERS.items() if args.peers and args.cost == "macs" else ():
+            key = f"{prefix} {name} s{case.seed}"
+            peer = partial(ranked, case, budget, args.tune, **how)
+            store.cell(key, {"test": args.test_images, **training}, peer)
+
+
+def write(store: Store, args: Any) -> None:
+    lines: list[str] = []
+    for network in args.networks:
+        for budget in args.budgets:
+            prefix = f"{network} {args.cost} {budget:g}"
+            rows: list[list[Any]] = []
+            for strategy in args.strategies:
+                cells = summary_of(store, f"{prefix} {strategy}", args.seeds)
+                if cells is None:
+                    rows.append([f"{strategy}: cannot be met", *[""] * len(HEAD)])
+                elif cells:
+                    rows.append([strategy, *cells])
+            rows += [row for name in PEERS if (row := peer_row(store, args, f"{prefix} {name}", budget))]
+            if rows:
+                lines += ["", f"### {network}, {budget:g}x {args.cost}", "", *table(["strategy", *HEAD], rows)]
+    given = {n: store.cells[f"given {n}"]["value"] for n in args.networks if f"given {n}" in store.cells}
+    spent = [store.cells.get(f"sensitivity {n} s{args.seeds[0]}", {}).get("value") for n in args.networks]
+    notes = [
+        "Search accuracy: on the images that designs are evaluated on, before training. Test accuracy: "
+        f"{args.test_images or 'all'} images of the test split, before training; of the networks as "
+        "given: " + ", ".join(f"{n} {percent(v)}" for n, v in given.items())
+        + f". Fine-tuned: {args.tune} epochs on {args.tune_images or 'all'} images of the train split, learning rate "
+        f"{args.lr:g}, taught by the given network, the same for every row.",
+        "Median over seeds, least to greatest in brackets. Divergence: mean KL divergence of the outputs from those of "
+        f"the network as given, {args.images} images of the search split, nats. Channels by {args.importance}, weights "
+        "repaired by least squares, for every strategy of netsmith; Torch-Pruning by the same norm, without repair, as "
+        "it comes. exact, evolution, uniform and the ramps know the loss of each choice alone ("
+        + ", ".join(f"{n} {c['candidates']} choices in {c['seconds']:.0f} s" for n, c in zip(args.networks, spent) if c)
+        + "); amc, netadapt and random do not. Designs that were evaluated twice are run once.",
+    ]  # fmt: skip
+    notes += verdict(store, args.networks, PAIRS)
+    store.fragment("Channel pruning: strategies at equal cost", lines, args.threads, notes)
+
+
+def peer_row(store: Store, args: Any, prefix: str, budget: float) -> list[Any] | None:
+    found = [store.cells[k]["value"] for seed in args.seeds if (k := f"{prefix} s{seed}") in store.cells]
+    if not found:
+        return None
+    tuned = [100 * f["tuned"]["test_accuracy"] for f in found if "tuned" in f]
+    before = spread([100 * f["test_accuracy"] for f in found], "{:.2f} %")
+    after = spread(tuned, "{:.2f} %") if tuned else ""
+    used = spread([f["macs"] / budget for f in found], "{:.3f}")
+    return [prefix.split(" ", 3)[3], len(found), "", "", "", "", before, after, used]
+
+
+if __name__ == "__main__":
+    main()
