@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -59,7 +60,7 @@ def to_onnx(
     dynamic = ({0: torch.export.Dim.AUTO},) if graph.dynamic_batch else None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()), _operators_once():
             warnings.simplefilter("ignore")
             program = torch.export.export(graph.module, (x,), dynamic_shapes=dynamic, strict=False)
             exported = torch.onnx.export(
@@ -79,6 +80,34 @@ def to_onnx(
         _integer_weights(model, weight_scales, integer_bias)
     onnx.checker.check_model(model)
     return model
+
+
+@functools.cache
+def _operators(parse: Any) -> Any:
+    return parse()
+
+
+@contextlib.contextmanager
+def _operators_once() -> Iterator[None]:
+    """Keep the list of operators that the exporter can write, for it parses their source anew at every export.
+
+    That takes 0.3 s, a third of the export of a small network, and a search exports each design that it measures. The
+    list has no public handle: a version of torch that holds it elsewhere is as slow as it would be.
+    """
+    apis: Any = None
+    with contextlib.suppress(ImportError, AttributeError):
+        from torch.onnx._internal.exporter import _registration
+
+        apis = getattr(_registration, "onnxscript_apis", None)
+    parse = getattr(apis, "get_torchlib_ops", None)
+    if parse is None:
+        yield
+        return
+    apis.get_torchlib_ops = lambda: _operators(parse)
+    try:
+        yield
+    finally:
+        apis.get_torchlib_ops = parse
 
 
 def _has_4_bit_weights(graph: Graph, scales: Mapping[str, torch.Tensor]) -> bool:
