@@ -60,10 +60,15 @@ def to_onnx(
     dynamic = ({0: torch.export.Dim.AUTO},) if graph.dynamic_batch else None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()), _operators_once():
+        with (
+            warnings.catch_warnings(),
+            torch.no_grad(),
+            contextlib.redirect_stdout(io.StringIO()),
+            _operators_once() as known,
+        ):
             warnings.simplefilter("ignore")
             program = torch.export.export(graph.module, (x,), dynamic_shapes=dynamic, strict=False)
-            _decompose_where_needed(program)
+            _decompose_where_needed(program, known | {FAKE_QUANTIZE.name()})
             exported = torch.onnx.export(
                 program, dynamo=True, opset_version=OPSET_4 if narrow else OPSET, verbose=False, input_names=["input"],
                 output_names=["output"],
@@ -89,8 +94,8 @@ def _operators(parse: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _operators_once() -> Iterator[None]:
-    """Keep the list of operators that the exporter can write, for it parses their source anew at every export.
+def _operators_once() -> Iterator[frozenset[str]]:
+    """Keep the exporter's list of operators, for it parses their source anew at every export; yields their names.
 
     That takes 0.3 s, a third of the export of a small network, and a search exports each design that it measures. The
     list has no public handle: a version of torch that holds it elsewhere is as slow as it would be.
@@ -102,16 +107,16 @@ def _operators_once() -> Iterator[None]:
         apis = getattr(_registration, "onnxscript_apis", None)
     parse = getattr(apis, "get_torchlib_ops", None)
     if parse is None:
-        yield
+        yield frozenset()
         return
     apis.get_torchlib_ops = lambda: _operators(parse)
     try:
-        yield
+        yield frozenset(str(o.qualified_name) for o in _operators(parse))
     finally:
         apis.get_torchlib_ops = parse
 
 
-def _decompose_where_needed(program: torch.export.ExportedProgram) -> None:
+def _decompose_where_needed(program: torch.export.ExportedProgram, known: frozenset[str]) -> None:
     """Spare the exporter a second trace of a program that has no operator to decompose: half of the export's time.
 
     Global pooling, which nearly every network has, is spelled out here, as the exporter itself would.
@@ -124,8 +129,8 @@ def _decompose_where_needed(program: torch.export.ExportedProgram) -> None:
 
     def run(table: Any = None, **options: Any) -> torch.export.ExportedProgram:
         operators = [node.target for node in program.graph.nodes if node.op not in ("placeholder", "output")]
-        done = table is not None and all(
-            isinstance(o, torch._ops.OpOverload) and o not in table and not o._schema.is_mutable for o in operators
+        done = all(
+            isinstance(o, torch._ops.OpOverload) and o.name() in known and not o._schema.is_mutable for o in operators
         )
         return program if done else decompose(table, **options)
 
