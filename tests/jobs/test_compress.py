@@ -22,7 +22,6 @@ from netsmith.jobs.compare import compare
 from netsmith.jobs.compress import compress
 from netsmith.jobs.export import export
 from netsmith.jobs.profile import profile
-from netsmith.jobs.train import train
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
 from netsmith.network.weights import read_weights
@@ -45,17 +44,16 @@ class Simulated:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
-    monkeypatch.setattr(stages, "SESSION_S", 0.1)
+    for name, value in {"SESSION_S": 0.1, "SEARCH_SESSIONS": 1, "FINAL_SESSIONS": 3}.items():
+        monkeypatch.setattr(stages, name, value)
     monkeypatch.setitem(targets._REGISTRY, "simulated", Simulated)
     yield
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("baseline") / "digits.safetensors"
+def weights(digits_weights: Path) -> Path:
     torch.set_num_threads(1)
-    train(MODEL, "digits", epochs=6, out=path, seed=0)
-    return path
+    return digits_weights
 
 
 def run(weights: Path, out: Path, /, **options: Any) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def test_designs_can_be_trained_before_they_are_scored(weights: str, tmp_path: P
     assert tuned["loss"] < plain["loss"]  # divergence after training, of designs of the same widths
     with pytest.raises(InputError, match="episode-images"):
         run(weights, tmp_path / "cpu", target="cpu", episode_images=64, evaluations=2, latency="0.9x")
+    assert not (tmp_path / "cpu" / "config.json").exists()  # said before anything is measured
 
 
 def test_what_cannot_be_done_is_said(weights: str, tmp_path: Path) -> None:

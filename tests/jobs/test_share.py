@@ -16,7 +16,6 @@ from netsmith.export.packed import CodebookTensor, read_packed, write_packed
 from netsmith.export.packed.model import load_packed
 from netsmith.hardware.measured.timing import make_session
 from netsmith.jobs.compress import compress
-from netsmith.jobs.train import train
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 
@@ -25,11 +24,9 @@ BUDGET = {"size": "0.12x", "epochs": 4}
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("baseline") / "digits.safetensors"
+def weights(digits_weights: Path) -> Path:
     torch.set_num_threads(1)
-    train(MODEL, "digits", epochs=6, out=path, seed=0)
-    return path
+    return digits_weights
 
 
 def run(weights: Path, out: Path, /, **options: Any) -> dict[str, Any]:

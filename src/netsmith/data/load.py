@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from netsmith.data import cache
 from netsmith.data.decode import decode
@@ -126,15 +128,21 @@ def _decode(raw: Raw, image_size: int | None) -> cache.Decoded:
     return {name: (images[name], torch.from_numpy(s.labels)) for name, s in splits.items()}, raw.classes
 
 
-def _digits(image_size: int | None) -> cache.Decoded:
+@functools.cache
+def _read_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The digits ``(N, 8, 8)`` and their classes ``(N,)``, parsed once a process from scikit-learn's text file."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    pixels = np.rint(found.images * (255.0 / 16.0)).astype(np.uint8)  # 17 grey levels
-    images = torch.from_numpy(pixels[:, None])
+    return np.rint(found.images * (255.0 / 16.0)).astype(np.uint8), found.target.astype(np.int64)  # 17 grey levels
+
+
+def _digits(image_size: int | None) -> cache.Decoded:
+    pixels, targets = _read_digits()
+    images = torch.from_numpy(pixels[:, None].copy())
     if image_size is not None and image_size != 8:
         size = (image_size, image_size)
         resized = torch.nn.functional.interpolate(images.float(), size, mode="bilinear", antialias=True)
         images = resized.round().clamp(0, 255).to(torch.uint8)
-    labels = torch.from_numpy(found.target.astype(np.int64))
+    labels = torch.from_numpy(targets.copy())
     return {"all": (images, labels)}, tuple(str(i) for i in range(10))

@@ -8,6 +8,7 @@ from typing import Any
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.target import get_target
+from netsmith.jobs.episodes import check_episodes
 from netsmith.jobs.outcome import summarise
 from netsmith.jobs.run import Run
 from netsmith.jobs.stages import Stages
@@ -92,6 +93,8 @@ def compress(
                 std=std, image_size=image_size, label_column=label_column, train_limit=train_limit,
                 least_bits=least,
             )  # fmt: skip
+            if episode_images:
+                check_episodes(subject.choices)
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise

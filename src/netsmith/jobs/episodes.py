@@ -11,11 +11,20 @@ import torch.nn.functional as F
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.designs import DesignEvaluator, Evaluation, evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator, divergence
-from netsmith.compression.choices import Designs
+from netsmith.compression.choices import Choices, Designs
 from netsmith.compression.qat import prepare
 from netsmith.data import Data
 from netsmith.errors import InputError
 from netsmith.jobs.recover import QAT_LR
+
+
+def check_episodes(choices: Choices) -> None:
+    """Raise InputError unless designs are widths of layers and nothing else."""
+    if not choices.is_mixed or choices.groups or choices.branches:
+        raise InputError(
+            "--episode-images trains networks with a width for each layer; choose --methods quantize and a target "
+            "with several widths"
+        )
 
 
 class TunedEvaluator(DesignEvaluator):
@@ -36,12 +45,7 @@ class TunedEvaluator(DesignEvaluator):
         lr: float | None = None, seed: int = 0, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(candidates, evaluator, **options)
-        choices = candidates.choices
-        if not choices.is_mixed or choices.groups or choices.branches:
-            raise InputError(
-                "--episode-images trains networks with a width for each layer; choose --methods quantize and a target "
-                "with several widths"
-            )
+        check_episodes(candidates.choices)
         self.model, self.lr, self.seed = model, lr or QAT_LR, seed
         self.data = dataclasses.replace(data, train=data.need_train().take(slice(0, images)))
         with torch.inference_mode():

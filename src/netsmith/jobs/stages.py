@@ -258,9 +258,11 @@ class Stages:
                 if self._search_accuracy(tuned) >= before:
                     graph, quantized, model, history = after, tuned, new, log
             self.progress.stage("export")
-        exported = to_onnx(graph)
-        if quantized:
-            exported = to_onnx(quantized.graph, quantized.weight_scales, integer_bias=is_int8(slimmed.bits))
+        exported = (
+            to_onnx(quantized.graph, quantized.weight_scales, integer_bias=is_int8(slimmed.bits))
+            if quantized
+            else to_onnx(graph)
+        )
         path = self.run.write_bytes("model.onnx", exported.SerializeToString())
         final = quantized.graph if quantized else graph
         images = self._calibration_images()[:64]
