@@ -155,7 +155,8 @@ def _mask(
         except AttributeError:
             continue
         columns = m.index[gone[m.root]]
-        if weight.dim() > 1 and weight.shape[1] > int(columns.max(initial=-1)):
+        # a grouped convolution counts its inputs within a group; it loses whole groups, and their readers are masked
+        if weight.dim() > 1 and weight.shape[1] == m.size:
             if name not in own:
                 weights[name] = weight = weight.clone()
                 own.add(name)
