@@ -58,7 +58,7 @@ def designs(choices: Choices, count: int = 4) -> list[np.ndarray]:
 
 
 def test_the_case_has_every_kind_of_consumer(case: Case) -> None:
-    _, _, report, moments, _, _ = case
+    _, _, _, moments, _, _ = case
     assert {"down", "point", "wide", "join", "inner", "outer", "head"} == set(moments.consumers)
     assert set(moments.skipped) == {"grouped"}
     assert len(moments.consumers["join"].sources) == 2  # a concatenation of two groups
@@ -98,7 +98,7 @@ def test_repair_brings_the_outputs_nearer_to_those_given(case: Case) -> None:
 
 
 def test_keeping_everything_changes_nothing(case: Case) -> None:
-    model, graph, report, moments, scores, _ = case
+    _, graph, report, moments, scores, _ = case
     repair = Repair(moments, scores)
     everything = {g.name: list(range(g.channels)) for g in report.groups}
     weights = repair.weights(everything)
@@ -112,7 +112,7 @@ def test_keeping_everything_changes_nothing(case: Case) -> None:
 
 @pytest.mark.parametrize("intercept", [False, True])
 def test_no_layer_is_worse_than_masked(case: Case, intercept: bool) -> None:
-    model, graph, report, moments, scores, _ = case
+    _, graph, report, moments, scores, _ = case
     repair = Repair(moments, scores, intercept)
     rng = np.random.default_rng(0)
     for _ in range(5):

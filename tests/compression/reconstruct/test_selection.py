@@ -97,7 +97,7 @@ def test_greedy_is_close_to_the_best_subset() -> None:
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 5))
     moments, report = moments_of(model, sample(400, 4))
-    order = removal_order(moments, report.groups[0])  # type: ignore[attr-defined]
+    order = removal_order(moments, report.groups[0], intercept=True)  # type: ignore[attr-defined]
     assert order is not None
     solver = LayerSolver(moments.grams["2"], moments.consumers["2"].weight(moments.graph), True)
     errors = [error_without(solver, list(gone)) for gone in itertools.combinations(range(8), 4)]

@@ -7,7 +7,7 @@ that a least-squares fit needs follow from ``G = X^T X`` and the sums of ``X``, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,19 +101,47 @@ def gather(
         raise InputError(
             f"least-squares repair got {len(images)} images; the network takes {size} at a time, give more"
         )
-    count = sum(len(b) for b in batches)
     consumers, skipped = find_consumers(graph, model, groups)
     widths = {n: int(c.weight(graph).shape[1]) for n, c in consumers.items()}
     for name in _too_large(widths, memory):
         skipped[name] = f"its {widths[name]} x {widths[name]} Gram matrix does not fit in {memory / 1e9:g} GB"
         del consumers[name]
+    products = {n: torch.zeros(p, p, dtype=torch.float64) for n, p in widths.items() if n in consumers}
+    sums = {n: torch.zeros(len(g), dtype=torch.float64) for n, g in products.items()}
+    samples = dict.fromkeys(consumers, 0)
+
+    def take(name: str, x: torch.Tensor) -> None:
+        wide = x.double()
+        products[name].addmm_(wide.T, wide)
+        sums[name] += wide.sum(dim=0)
+        samples[name] += len(wide)
+
+    sample_rows(graph, consumers, batches, take, seed, rows_a_column)
+    for name in consumers:
+        if not bool(torch.isfinite(sums[name]).all()):
+            raise InputError(
+                f"what layer {name!r} reads has NaN or infinite values; check the weights and normalisation"
+            )
+    grams = {n: Gram(products[n] / samples[n], sums[n] / samples[n], samples[n]) for n in consumers}
+    return Moments(graph, {g.name: g for g in groups}, consumers, grams, skipped)
+
+
+def sample_rows(
+    graph: Graph, consumers: Mapping[str, Consumer], batches: Sequence[torch.Tensor],
+    take: Callable[[str, torch.Tensor], None], seed: int = 0, rows_a_column: float = ROWS_A_COLUMN,
+) -> None:  # fmt: skip
+    """Run the network once and hand rows of what layers read, ``(n, p)`` a layer and batch, to ``take(layer, rows)``.
+
+    See ``gather``, which makes moments of them.
+    """
+    count = sum(len(b) for b in batches)
     nodes = {n: graph.node(n) for n in consumers}
     readers: dict[str, list[str]] = {}
+    points: dict[str, int] = {}
     for name, node in nodes.items():
         readers.setdefault(node.all_input_nodes[0].name, []).append(name)
-    products = {n: torch.zeros(widths[n], widths[n], dtype=torch.float64) for n in consumers}
-    sums = {n: torch.zeros(widths[n], dtype=torch.float64) for n in consumers}
-    samples = dict.fromkeys(consumers, 0)
+        columns = int(consumers[name].weight(graph).shape[1])
+        points[name] = max(POINTS, math.ceil(rows_a_column * columns / count))
     rng = np.random.default_rng(seed)
     drawn: dict[int, torch.Tensor] = {}
 
@@ -122,24 +150,13 @@ def gather(
             total = output_positions(nodes[name])
             if total not in drawn:
                 drawn[total] = torch.from_numpy(rng.permutation(total))
-            points = max(POINTS, math.ceil(rows_a_column * widths[name] / count))
-            x = rows(nodes[name], value, drawn[total][:points]).double()
-            products[name].addmm_(x.T, x)
-            sums[name] += x.sum(dim=0)
-            samples[name] += len(x)
+            take(name, rows(nodes[name], value, drawn[total][: points[name]]))
 
     watcher = Watcher(graph.module, set(readers), visit)
     with torch.inference_mode():
         for x in batches:
             drawn.clear()
             watcher.run(x)
-    for name in consumers:
-        if not bool(torch.isfinite(sums[name]).all()):
-            raise InputError(
-                f"what layer {name!r} reads has NaN or infinite values; check the weights and normalisation"
-            )
-    grams = {n: Gram(products[n] / samples[n], sums[n] / samples[n], samples[n]) for n in consumers}
-    return Moments(graph, {g.name: g for g in groups}, consumers, grams, skipped)
 
 
 def _too_large(widths: Mapping[str, int], memory: float) -> list[str]:

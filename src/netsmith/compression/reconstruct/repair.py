@@ -28,12 +28,13 @@ class Repair:
         moments: of the network as given.
         importance: group name -> score of each channel. Where one group alone shrinks and its best channels stay, all
             widths share one factorisation.
-        intercept: whether biases are fitted too, where a layer has one or a batch norm behind it.
+        intercept: whether biases are fitted too, where a layer has one or a batch norm behind it; off as in AMC, where
+            the accuracy of pruned networks is a little higher (benchmarks/reconstruction.py).
         ridge: see ``LayerSolver``.
     """
 
     def __init__(
-        self, moments: Moments, importance: Mapping[str, FloatArray], intercept: bool = True, ridge: float = RIDGE
+        self, moments: Moments, importance: Mapping[str, FloatArray], intercept: bool = False, ridge: float = RIDGE
     ) -> None:
         self.moments, self.importance = moments, importance
         self.intercept, self.ridge = intercept, ridge

@@ -51,7 +51,7 @@ class _Fit:
         self.inverse[b, b] = 1.0
 
 
-def removal_order(moments: Moments, group: ChannelGroup, intercept: bool = True) -> IntArray | None:
+def removal_order(moments: Moments, group: ChannelGroup, intercept: bool = False) -> IntArray | None:
     """Units of a group in the order in which they go, the least useful first, ``(channels // unit,)``.
 
     Each step removes the unit whose loss the layers that read the group can best make up for, all else being as given.
