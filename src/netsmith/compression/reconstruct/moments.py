@@ -23,7 +23,8 @@ from netsmith.network.graph import Graph
 
 POINTS = 10  #: output positions of an image, at least (AMC)
 ROWS_A_COLUMN = 10.0
-MEMORY = 2e9  #: bytes of all Gram matrices and their factors
+MEMORY = 2e9  #: bytes of all Gram matrices and what is made of them
+_COPIES = 3  #: of each matrix: the moments, what is solved, its factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,11 +161,11 @@ def sample_rows(
 
 
 def _too_large(widths: Mapping[str, int], memory: float) -> list[str]:
-    """The largest layers, until the matrices of the others and as many factors fit."""
-    total, out = sum(16.0 * p * p for p in widths.values()), []
+    """The largest layers, until the matrices of the others and what is made of them fit."""
+    total, out = sum(8.0 * _COPIES * p * p for p in widths.values()), []
     for name in sorted(widths, key=lambda n: -widths[n]):
         if total <= memory:
             break
-        total -= 16.0 * widths[name] ** 2
+        total -= 8.0 * _COPIES * widths[name] ** 2
         out.append(name)
     return out
