@@ -94,7 +94,7 @@ def test_repair_brings_the_outputs_nearer_to_those_given(case: Case) -> None:
         def distance(repair: Repair | None) -> float:
             return float((slim(model, choices, report, design, scores, repair).model.eval()(images) - given).norm())
 
-        assert distance(Repair(moments, scores)) < 0.7 * distance(None)
+        assert distance(Repair(moments, scores)) < 0.8 * distance(None)
 
 
 def test_keeping_everything_changes_nothing(case: Case) -> None:
