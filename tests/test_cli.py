@@ -233,10 +233,12 @@ def test_the_command_of_a_report_is_one_that_is_understood(job: Any, capsys: pyt
 
     job("compress", compress)
     line = command({}, example_config() | {"image_size": 32, "label_column": "fine", "train_limit": 9, "search_size": 4,
-                                           "importance": "l1", "calibration": "mse", "std": [1.0, 2.0]})  # fmt: skip
+                                           "importance": "l1", "calibration": "mse", "std": [1.0, 2.0],
+                                           "reconstruct": False})  # fmt: skip
     assert line is not None
     assert call(capsys, *shlex.split(line)[1:])[2].endswith("error: far enough")
     assert (seen["methods"], seen["latency"], seen["std"], seen["lr"]) == ("prune,quantize", "0.5x", (1.0, 2.0), 0.03)
+    assert seen["reconstruct"] is False and seen["importance"] == "l1"
 
 
 @pytest.mark.parametrize("name", ["train", "profile", "compress", "compare", "export", "demo"])

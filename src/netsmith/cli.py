@@ -173,7 +173,10 @@ def compress(
     out: Annotated[Path | None, typer.Option(help="run folder; default runs/NAME")] = None,
     epochs: Annotated[int | None, typer.Option(min=0, help="fine-tuning; default by the size of the data")] = None,
     lr: Annotated[float | None, typer.Option(help="peak learning rate; default by what is fine-tuned")] = None,
-    importance: Annotated[str, typer.Option(help="which channels go: l1, l2 or taylor")] = "l2",
+    importance: Annotated[str, typer.Option(help="which channels go: l1, l2, taylor, fpgm, bn, reconstruction")] = "l2",
+    reconstruct: Annotated[
+        bool, typer.Option(help="repair layers that read pruned channels, by least squares on their outputs")
+    ] = True,
     calibration: Annotated[str, typer.Option(help="ranges of integers: minmax, percentile, mse or entropy")] = "mse",
     mean: Numbers = None,
     std: Numbers = None,
@@ -207,7 +210,8 @@ def compress(
             out=folder, resume=resume, epochs=epochs, lr=lr, seed=seed, importance=importance, calibration=calibration,
             search_size=search_size, mean=averages, std=deviations, image_size=image_size, label_column=label_column,
             train_limit=train_limit, threads=threads, least_bits=least_bits, evaluations=evaluations,
-            sensitivity=sensitivity, huffman=huffman, episode_images=episode_images, progress=progress,
+            sensitivity=sensitivity, huffman=huffman, episode_images=episode_images, reconstruct=reconstruct,
+            progress=progress,
         )  # fmt: skip
     _finish_run(result, as_json)
 

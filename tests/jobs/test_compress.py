@@ -172,7 +172,7 @@ class Unlabelled(nn.Module):
         ({"methods": "prune,quantise"}, "did you mean 'quantize'"),
         ({"methods": ""}, "methods"),
         ({"calibration": "entropie"}, "did you mean 'entropy'"),
-        ({"importance": "l3"}, "l1, l2 or taylor"),
+        ({"importance": "l3"}, "known: l1, l2, taylor"),
         ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
         ({"latency": None, "energy": "0.5x", "target": "cpu"}, "energy"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from netsmith.compression.importance import keep_indices
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import place
 from netsmith.compression.quantize import Calibration, input_grid, layer_scale, quantize_weight
+from netsmith.compression.reconstruct import Repair
 from netsmith.network.layers import FLOAT
 from netsmith.network.passes import get_parameter
 from netsmith.network.rows import fused_activation
@@ -33,24 +34,27 @@ class Candidates:
             activations have one width.
         quantizer: grids or codebooks at every width; for layers whose weights have a width of their own.
         importance: group name -> score of each channel; the best stay.
+        repair: gives the layers that read pruned channels weights that make up for them; None leaves them masked.
     """
 
     def __init__(
-        self, choices: Choices, calibration: Calibration, quantizer: LayerQuantizer, importance: Importance
-    ) -> None:
+        self, choices: Choices, calibration: Calibration, quantizer: LayerQuantizer, importance: Importance,
+        repair: Repair | None = None,
+    ) -> None:  # fmt: skip
         self.choices, self.calibration, self.quantizer, self.importance = choices, calibration, quantizer, importance
+        self.repair = repair
 
     def of_choice(self, decision: int, k: int) -> Candidate:
         """The network as given with one choice taken."""
         choices = self.choices
         kind, value = choices.space.decisions[decision].kind, choices.space.decisions[decision].choices[k]
         if kind == WIDTH:
-            return Candidate(weights=self._masked({choices.groups[decision].name: int(value)}))
+            return Candidate(weights=self._pruned({choices.groups[decision].name: int(value)})[0])
         if kind == DEPTH:
             return Candidate(zeros=self._zeros([choices.branches[decision - len(choices.groups)]]))
         layer = choices.layer_of(decision)
         if kind == BITS:
-            placed = self._placed([layer], {})
+            placed = self._placed([layer], {}, {})
             node = choices.graph.node(layer)  # glue that follows it into integers is not this layer's doing
             own, reader = (fused_activation(node) or node).name, node.name
             inputs = {edge: grid for edge, grid in placed.inputs.items() if edge[1] == reader}
@@ -63,48 +67,57 @@ class Candidates:
     def of_design(self, design: Designs) -> Candidate:
         """The network with every choice of a design ``(D,)`` taken."""
         choices = self.choices
-        weights = self._masked(choices.kept(design))
+        weights, repaired = self._pruned(choices.kept(design))
         bits = choices.bits(design)
         inputs: dict[tuple[str, str], QuantParams] = {}
         outputs: dict[str, QuantParams] = {}
         if choices.is_mixed:
             for layer, (w_bits, a_bits) in bits.items():
                 name = self.quantizer.parameter(layer)
-                rounded = self.quantizer.weight(layer, w_bits)
-                # channels that go do not move the grid of those that stay
-                weights[name] = rounded * (weights[name] != 0) if name in weights else rounded
+                if name in repaired:
+                    weights[name] = self.quantizer.weight(layer, w_bits, repaired[name])
+                else:
+                    rounded = self.quantizer.weight(layer, w_bits)
+                    # channels that go do not move the grid of those that stay
+                    weights[name] = rounded * (weights[name] != 0) if name in weights else rounded
                 if a_bits < FLOAT:
                     inputs[self._edge(layer)] = self.quantizer.grid(layer, a_bits)
         elif bits:
-            placed = self._placed(list(bits), weights)
+            placed = self._placed(list(bits), weights, repaired)
             weights, inputs, outputs = dict(placed.weights), dict(placed.inputs), dict(placed.outputs)
         return Candidate(weights, outputs, inputs, self._zeros(choices.dropped(design)))
 
     def _edge(self, layer: str) -> tuple[str, str]:
         return self.quantizer.source(layer), self.choices.graph.node_of[layer]
 
-    def _placed(self, layers: list[str], masked: Mapping[str, torch.Tensor]) -> Candidate:
+    def _placed(
+        self, layers: list[str], pruned: Mapping[str, torch.Tensor], repaired: Mapping[str, torch.Tensor]
+    ) -> Candidate:
         """Layers in int8 as runtimes run them, with integers between neighbours where the placement has them."""
         graph = self.choices.graph
         placement = place(graph, layers)
-        weights = dict(masked)
+        weights = dict(pruned)
         for layer in layers:
-            name, weight, scale = layer_scale(
-                graph, graph.node(layer), input_grid(graph.node(layer), placement, self.calibration)
-            )
+            grid = input_grid(graph.node(layer), placement, self.calibration)
+            name, weight, scale = layer_scale(graph, graph.node(layer), grid, repaired)
             weights[name] = quantize_weight(weights.get(name, weight), scale)
         inputs = {(n, reader): self.calibration[n] for n, readers in placement.inputs.items() for reader in readers}
         outputs = {n: self.calibration[n] for n, owner in placement.anchors.items() if n == owner}
         return Candidate(weights, outputs, inputs)
 
-    def _masked(self, kept: Mapping[str, int]) -> dict[str, torch.Tensor]:
-        """The masked parent of a pruned network: consumers' weights for the channels that go are zero."""
+    def _pruned(self, kept: Mapping[str, int]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """The masked parent of a pruned network: consumers' weights for the channels that go are zero.
+
+        Returns:
+            All parameters that differ, and those among them that were repaired.
+        """
         groups = {g.name: g for g in self.choices.groups}
-        weights: dict[str, torch.Tensor] = {}
-        for name, n in kept.items():
-            group = groups[name]
-            _mask(self.choices, group, keep_indices(self.importance[name], n, group.unit), weights)
-        return weights
+        keep = {name: keep_indices(self.importance[name], n, groups[name].unit) for name, n in kept.items()}
+        repaired = {} if self.repair is None else self.repair.weights(keep)
+        weights = dict(repaired)
+        for name, channels in keep.items():
+            _mask(self.choices, groups[name], channels, weights, repaired)
+        return weights, repaired
 
     def _zeros(self, branches: list[Branch]) -> frozenset[str]:
         """The operands of additions that dropped branches leave zero."""
@@ -124,8 +137,10 @@ class Candidates:
         return frozenset(found)
 
 
-def _mask(choices: Choices, group: ChannelGroup, keep: list[int], weights: dict[str, torch.Tensor]) -> None:
-    """Zero what the consumers of a group do with the channels that go."""
+def _mask(
+    choices: Choices, group: ChannelGroup, keep: list[int], weights: dict[str, torch.Tensor], done: Container[str]
+) -> None:
+    """Zero what the consumers of a group do with the channels that go, but for those that are ``done``."""
     gone = np.ones(group.channels, dtype=bool)
     gone[keep] = False
     own = set[str]()
@@ -133,12 +148,15 @@ def _mask(choices: Choices, group: ChannelGroup, keep: list[int], weights: dict[
         if m.dim is not None:
             continue
         name = f"{m.layer}.weight"
+        if name in done:
+            continue
         try:
             weight = weights[name] if name in weights else get_parameter(choices.graph.module, name).detach()
         except AttributeError:
             continue
         columns = m.index[gone[m.root]]
-        if weight.dim() > 1 and weight.shape[1] > int(columns.max(initial=-1)):
+        # a grouped convolution counts its inputs within a group; it loses whole groups, and their readers are masked
+        if weight.dim() > 1 and weight.shape[1] == m.size:
             if name not in own:
                 weights[name] = weight = weight.clone()
                 own.add(name)

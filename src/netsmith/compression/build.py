@@ -20,6 +20,7 @@ from netsmith.compression.placement import layer_inputs, place
 from netsmith.compression.prune import plan
 from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
 from netsmith.compression.recipe import DropStep, Recipe, apply_recipe
+from netsmith.compression.reconstruct import Repair
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import FLOAT
@@ -46,8 +47,14 @@ class Slimmed:
         return bool(self.recipe.steps)
 
 
-def slim(model: nn.Module, choices: Choices, report: GroupReport, design: Designs, importance: Importance) -> Slimmed:
-    """Apply the width and branch choices of a design to a copy of ``model``."""
+def slim(
+    model: nn.Module, choices: Choices, report: GroupReport, design: Designs, importance: Importance,
+    repair: Repair | None = None,
+) -> Slimmed:  # fmt: skip
+    """Apply the width and branch choices of a design to a copy of ``model``.
+
+    With ``repair``, layers that read pruned channels get the weights that make up for them.
+    """
     branches = choices.dropped(design)
     removed = {path for b in branches for path, _ in b.passes}
     gone = {layer for b in branches for layer in b.layers}
@@ -66,7 +73,10 @@ def slim(model: nn.Module, choices: Choices, report: GroupReport, design: Design
     recipe = Recipe().then(DropStep(tuple(branches)), replace(step, layers=layers))
     bits = choices.bits(design)
     quantize = {"int8": list(bits)} if is_int8(bits) else {"bits": {n: list(pair) for n, pair in bits.items()}}
-    return Slimmed(apply_recipe(copy.deepcopy(model), recipe), replace(recipe, quantize=quantize), bits)
+    smaller = copy.deepcopy(model)
+    if repair is not None:
+        repair.write(smaller, keep)
+    return Slimmed(apply_recipe(smaller, recipe), replace(recipe, quantize=quantize), bits)
 
 
 def is_int8(bits: Bits) -> bool:

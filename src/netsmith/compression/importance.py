@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from netsmith.compression.channels import ChannelGroup, GroupReport, Member
-from netsmith.errors import InputError
+from netsmith.compression.filters import batch_norm_scales, filter_distances, per_channel, weighted_layers
+from netsmith.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from netsmith.compression.reconstruct import Moments
 
 FloatArray = NDArray[np.float64]
-Criterion = Literal["l1", "l2", "taylor"]
+Criterion = Literal["l1", "l2", "taylor", "fpgm", "bn", "reconstruction"]
+CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -26,32 +30,48 @@ def channel_importance(
     criterion: Criterion = "l2",
     batches: Iterable[tuple[Any, torch.Tensor]] = (),
     loss: Loss | None = None,
+    moments: Moments | None = None,
 ) -> dict[str, FloatArray]:
     """Score every channel of every group; more is more important.
 
     A channel's score is the sum, over the weights of all member convolutions and linear layers that leave with it
     (rows of producers, columns of consumers), of ``|w|`` (l1), of ``w**2``, under a root (l2), or of ``|w * dL/dw|``
     averaged over the batches (taylor: Molchanov et al., "Importance Estimation for Neural Network Pruning", 2019).
+    Others: the distances of a producer's filter from its other filters (fpgm: He et al., "Filter Pruning via Geometric
+    Median", CVPR 2019), the size of the scale of the batch norms behind (bn: Liu et al., "Network Slimming", ICCV
+    2017), the place in the order in which channels go when each time the one leaves whose loss least squares best make
+    up for (reconstruction, see ``reconstruct.selection``).
 
     Args:
         model: the network that ``report`` is about; its gradients and its training flag are left as they were.
-        criterion: "l1", "l2" or "taylor".
+        criterion: one of ``CRITERIA``.
         batches: for taylor, pairs of inputs and targets on the model's device.
         loss: for taylor, from outputs and targets to a scalar; cross entropy if ``None``.
+        moments: for reconstruction, of what the network's layers read. A group that no layer reads whose weights can
+            be repaired is ranked as by l2.
 
     Returns:
         Group name -> ``(channels,)``.
 
     Raises:
-        InputError: unknown criterion, or taylor without batches.
+        InputError: unknown criterion, taylor without batches, bn where no batch norm follows, reconstruction without
+            moments.
     """
+    if criterion == "fpgm":
+        return {g.name: filter_distances(g, model) for g in report.groups}
+    if criterion == "bn":
+        return {g.name: batch_norm_scales(g, model) for g in report.groups}
+    if criterion == "reconstruction":
+        return _by_reconstruction(model, report, moments)
     if criterion == "taylor":
         values = _taylor(model, batches, loss or nn.functional.cross_entropy)
     elif criterion in ("l1", "l2"):
         power = 1 if criterion == "l1" else 2
-        values = {n: w.detach().abs().double() ** power for n, w in _weights(model)}
+        values = {n: w.detach().abs().double() ** power for n, w in weighted_layers(model)}
     else:
-        raise InputError(f"unknown importance {criterion!r}; use l1, l2 or taylor")
+        raise InputError(
+            f"unknown importance {criterion!r}{did_you_mean(criterion, list(CRITERIA))}; known: {', '.join(CRITERIA)}"
+        )
     scores = {g.name: _score(g, values, model) for g in report.groups}
     return {k: np.sqrt(v) for k, v in scores.items()} if criterion == "l2" else scores
 
@@ -64,10 +84,14 @@ def keep_indices(scores: FloatArray, n_keep: int, unit: int = 1) -> list[int]:
         n_keep: how many stay; rounded down to whole units, at least one unit.
         unit: consecutive channels that stay or go together.
     """
-    units = scores.reshape(-1, unit).sum(axis=1)
-    n = min(len(units), max(1, n_keep // unit))
-    best = np.sort(np.argsort(-units, kind="stable")[:n])
-    return [int(u) * unit + i for u in best for i in range(unit)]
+    n = min(len(scores) // unit, max(1, n_keep // unit))
+    return [int(c) for c in np.sort(ranking(scores, unit)[: n * unit])]
+
+
+def ranking(scores: FloatArray, unit: int = 1) -> NDArray[np.int64]:
+    """Channels ``(channels,)`` in the order in which they would stay, unit by unit, the most important first."""
+    best = np.argsort(-scores.reshape(-1, unit).sum(axis=1), kind="stable")
+    return np.asarray((best[:, None] * unit + np.arange(unit)).reshape(-1), dtype=np.int64)
 
 
 def widths(channels: int, multiple: int = 1, ratios: Sequence[float] = (), unit: int = 1) -> tuple[int, ...]:
@@ -89,12 +113,6 @@ def widths(channels: int, multiple: int = 1, ratios: Sequence[float] = (), unit:
     return (*grid, channels)
 
 
-def _weights(model: nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
-    for name, module in model.named_modules():
-        if isinstance(module, (_ConvNd, nn.Linear)):
-            yield name, module.weight
-
-
 def _score(group: ChannelGroup, values: dict[str, torch.Tensor], model: nn.Module) -> FloatArray:
     scores = np.zeros(group.channels)
 
@@ -102,8 +120,7 @@ def _score(group: ChannelGroup, values: dict[str, torch.Tensor], model: nn.Modul
         if member.layer not in values:
             return  # norms and bare parameters scale with what precedes them; they say little on their own
         module = model.get_submodule(member.layer)
-        per_channel = _per_channel(module, values[member.layer], out)
-        np.add.at(scores, member.root, per_channel[member.index])
+        np.add.at(scores, member.root, per_channel(module, values[member.layer], out)[member.index])
 
     for m in group.outputs:
         add(m, True)
@@ -112,20 +129,24 @@ def _score(group: ChannelGroup, values: dict[str, torch.Tensor], model: nn.Modul
     return scores
 
 
-def _per_channel(module: nn.Module, value: torch.Tensor, out: bool) -> FloatArray:
-    """Sum of a layer's values per output or input channel, ``(channels of that side,)``."""
-    groups = getattr(module, "groups", 1)
-    flat = value.reshape(*value.shape[:2], -1).sum(dim=2)  # (dim 0, dim 1)
-    first = out != bool(getattr(module, "transposed", False))  # the asked side is dimension 0 of the weight
-    if first:
-        sums = flat.sum(dim=1)
-    else:  # dimension 1 counts within a convolution group
-        sums = flat.reshape(groups, -1, flat.shape[1]).sum(dim=1).reshape(-1)
-    return np.asarray(sums.cpu().numpy(), dtype=np.float64)
+def _by_reconstruction(model: nn.Module, report: GroupReport, moments: Moments | None) -> dict[str, FloatArray]:
+    """The place of each channel's unit in the order in which units go."""
+    from netsmith.compression.reconstruct import removal_order
+
+    if moments is None:
+        raise InputError("the reconstruction importance needs moments of what layers read; gather some, or use l2")
+    scores = channel_importance(model, report, "l2")
+    for group in report.groups:
+        order = removal_order(moments, group)
+        if order is not None:
+            place = np.empty(len(order))
+            place[order] = np.arange(len(order))
+            scores[group.name] = np.repeat(place, group.unit)
+    return scores
 
 
 def _taylor(model: nn.Module, batches: Iterable[tuple[Any, torch.Tensor]], loss: Loss) -> dict[str, torch.Tensor]:
-    weights = dict(_weights(model))
+    weights = dict(weighted_layers(model))
     total = {n: torch.zeros_like(w, dtype=torch.float64) for n, w in weights.items()}
     frozen = [w for w in weights.values() if not w.requires_grad]
     was_training = model.training

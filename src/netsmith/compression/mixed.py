@@ -8,9 +8,11 @@ between layers as well.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from netsmith.compression.calibrate import Histogram, QuantParams
 from netsmith.compression.placement import Placement
@@ -42,6 +44,7 @@ class LayerQuantizer:
         self._calibrations = {b: Calibration(histograms, method, b) for b in range(1, 17)}
         self._nodes = graph.nodes
         self._fitted: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._repaired: Any = WeakTensorKeyDictionary()  # weight -> bits -> the same rounded
 
     def parameter(self, layer: str) -> str:
         """Name of a layer's weight."""
@@ -59,9 +62,18 @@ class LayerQuantizer:
         """Step of each output channel ``(C_out,)``."""
         return self._fit(layer, bits)[0]
 
-    def weight(self, layer: str, bits: int) -> torch.Tensor:
-        """The weight on its grid."""
-        return self._fit(layer, bits)[1]
+    def weight(self, layer: str, bits: int, repaired: torch.Tensor | None = None) -> torch.Tensor:
+        """The weight on its grid; ``repaired`` takes its place, with a grid of its own and zeros left zero."""
+        if repaired is None:
+            return self._fit(layer, bits)[1]
+        known: dict[int, torch.Tensor] = self._repaired.setdefault(repaired, {})
+        if bits not in known:
+            known[bits] = self._rounded(repaired, bits)
+        return known[bits]
+
+    def _rounded(self, weight: torch.Tensor, bits: int) -> torch.Tensor:
+        rounded = linear.quantize(weight, linear.fit_scale(weight, bits, clip=self.clip), bits)
+        return rounded * (weight != 0)  # grids of one bit have no zero
 
     def codebook(self, layer: str, bits: int) -> Codebook | None:
         """The values that a weight shares; None where it lies on a grid."""

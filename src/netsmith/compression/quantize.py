@@ -73,12 +73,18 @@ def quantize_weight(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return linear.quantize(weight, scale, WEIGHT_BITS)
 
 
-def layer_scale(graph: Graph, node: fx.Node, x: QuantParams) -> tuple[str, torch.Tensor, torch.Tensor]:
-    """Name, value and scale of a layer's weight, given the grid of its input."""
+def layer_scale(
+    graph: Graph, node: fx.Node, x: QuantParams, changed: Mapping[str, torch.Tensor] | None = None
+) -> tuple[str, torch.Tensor, torch.Tensor]:
+    """Name, value and scale of a layer's weight, given the grid of its input and parameters that have ``changed``."""
+
+    def value(name: str) -> torch.Tensor:
+        return changed[name] if changed and name in changed else get_parameter(graph.module, name).detach()
+
     name = str(node.args[1].target)  # type: ignore[union-attr]
-    weight = get_parameter(graph.module, name).detach()
+    weight = value(name)
     bias_node = node.args[2] if len(node.args) > 2 else None
-    bias = get_parameter(graph.module, str(bias_node.target)) if isinstance(bias_node, fx.Node) else None
+    bias = value(str(bias_node.target)) if isinstance(bias_node, fx.Node) else None
     return name, weight, weight_scale(weight, bias, x.scale)
 
 

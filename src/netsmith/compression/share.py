@@ -37,9 +37,14 @@ class CodebookQuantizer(LayerQuantizer):
             self._codebooks[layer, bits] = fit_codebook(weight, bits)
         return self._codebooks[layer, bits]
 
-    def weight(self, layer: str, bits: int) -> torch.Tensor:
+    def weight(self, layer: str, bits: int, repaired: torch.Tensor | None = None) -> torch.Tensor:
         """The weight with its values shared."""
-        return self.codebook(layer, bits).weight
+        return self.codebook(layer, bits).weight if repaired is None else super().weight(layer, bits, repaired)
+
+    def _rounded(self, weight: torch.Tensor, bits: int) -> torch.Tensor:
+        out, kept = torch.zeros_like(weight), weight != 0  # removed channels take none of the values
+        out[kept] = fit_codebook(weight[kept], bits).weight
+        return out
 
     def trainable(self, layer: str, weight: torch.Tensor, bits: int) -> nn.Module:
         """The layer's codebook with values that are trained; ``weight`` is the one that it was fitted to.

@@ -29,7 +29,7 @@ def compress(
     search_size: int | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
     image_size: int | None = None, label_column: str | None = None, train_limit: int | None = None, threads: int = 1,
     least_bits: int | None = None, evaluations: int | None = None, sensitivity: str = "loss", huffman: bool = False,
-    episode_images: int = 0, progress: Progress | None = None,
+    episode_images: int = 0, reconstruct: bool = True, progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make a trained network keep budgets on a target.
 
@@ -46,7 +46,7 @@ def compress(
         resume: go on with a run that was interrupted.
         epochs: fine-tuning after pruning; None chooses by the size of the train split, 0 skips it.
         lr: peak learning rate of fine-tuning; None chooses by what is trained.
-        importance: which channels go: ``l1``, ``l2`` or ``taylor``.
+        importance: which channels go: ``l1``, ``l2``, ``taylor``, ``fpgm``, ``bn`` or ``reconstruction``.
         calibration: ``minmax``, ``percentile``, ``mse`` or ``entropy``.
         threads: threads that the deployed network runs on.
         least_bits: fewest bits of a layer, on targets with a choice (default 2) and of shared weights (default 1).
@@ -54,6 +54,7 @@ def compress(
             sensitivities alone.
         sensitivity: what a choice is taken to lose: ``loss``, ``output``, ``fisher`` or ``hessian``.
         episode_images: images of the train split on which each evaluated design is trained first, as in HAQ.
+        reconstruct: give layers that read pruned channels the weights that make up for them by least squares.
         huffman: code the weights of ``model.nsw``; the search goes by the size without, which it never exceeds.
 
     Returns:
@@ -83,7 +84,7 @@ def compress(
         "mean": list(mean) if mean else None, "std": list(std) if std else None, "image_size": image_size,
         "label_column": label_column, "train_limit": train_limit, "threads": threads,
         "least_bits": least, "evaluations": evaluations, "sensitivity": sensitivity, "huffman": huffman,
-        "episode_images": episode_images,
+        "episode_images": episode_images, "reconstruct": reconstruct,
     }  # fmt: skip
     with Run.start(out, config, resume=resume) as run:
         progress.stage("load")

@@ -13,9 +13,8 @@ from netsmith.accuracy.designs import DesignEvaluator, Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
-from netsmith.compression.build import Slimmed, histograms_of, integerise, is_int8, quantizer_for, slim
+from netsmith.compression.build import histograms_of, integerise, is_int8, quantizer_for
 from netsmith.compression.demand import rows_asked
-from netsmith.compression.importance import channel_importance
 from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs, place
 from netsmith.compression.pricing import Pricing
@@ -32,6 +31,7 @@ from netsmith.hardware.target import prepare_target
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.episodes import TunedEvaluator
 from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated, agent_options
+from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.run import Run
 from netsmith.jobs.subject import Subject
@@ -58,6 +58,7 @@ class Stages:
         self.config, self.progress = config, progress
         self.graph, self.choices = subject.graph, subject.choices
         self.pricing = Pricing(self.choices, target)
+        self.pruning = Pruning(subject, config, progress)
         self.norm = subject.data.normalisation
         self.simulated = not target.capabilities.runs_here
 
@@ -134,7 +135,8 @@ class Stages:
     def _make_candidates(self) -> Candidates:
         """What choices and designs do to the traced network, with grids from the calibration images or codebooks."""
         if self.choices.scheme == "kmeans":
-            return Candidates(self.choices, Calibration({}), CodebookQuantizer(self.graph), self._importance())
+            quantizer = CodebookQuantizer(self.graph)
+            return Candidates(self.choices, Calibration({}), quantizer, self.pruning.importance, self.pruning.repair)
         names = set(layer_inputs(self.graph, self.choices.layers).values())
         if not self.choices.is_mixed:
             names = place(self.graph, self.choices.layers).scaled
@@ -144,7 +146,7 @@ class Stages:
         method = self.config["calibration"]
         return Candidates(
             self.choices, Calibration(histograms, method), LayerQuantizer(self.graph, histograms, method),
-            self._importance(),
+            self.pruning.importance, self.pruning.repair,
         )  # fmt: skip
 
     def search(
@@ -218,7 +220,7 @@ class Stages:
 
     def _measure(self, design: Any, share: float) -> float:
         """Latency of a design over that of the network as given; measured longer where ``share`` is near."""
-        slimmed = self._slim(design)
+        slimmed = self.pruning.slim(design)
         images = self._calibration_images()[:32]
         graph, quantized = integerise(slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax")
         exported = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(graph)
@@ -233,7 +235,7 @@ class Stages:
 
     def _build(self, choice: list[int], baseline: dict[str, Any]) -> dict[str, Any]:
         design = np.array(choice)
-        slimmed = self._slim(design)
+        slimmed = self.pruning.slim(design)
         training: dict[str, Any] = {
             "teacher": self.subject.model, "data": self.subject.data, "config": self.config,
             "checkpoint": self.run.path(f"checkpoints/{_key(design)}.safetensors"), "progress": self.progress,
@@ -338,9 +340,6 @@ class Stages:
 
     # --- what the stages share ---------------------------------------------------------------------------------------
 
-    def _slim(self, design: Any) -> Slimmed:
-        return slim(self.subject.model, self.choices, self.subject.report, design, self._importance())
-
     def _batch(self) -> int | None:
         return None if self.graph.dynamic_batch else self.graph.example_batch
 
@@ -348,17 +347,6 @@ class Stages:
         if not hasattr(self, "_images"):
             self._images = self.subject.search_images(CALIBRATION_IMAGES)[0]
         return self._images
-
-    def _importance(self) -> dict[str, Any]:
-        if not hasattr(self, "_scores"):
-            batches: list[Any] = []
-            if self.config["importance"] == "taylor":
-                images, labels = self.subject.search_images(SENSITIVITY_IMAGES)
-                batches = list(zip(images.split(64), labels.split(64), strict=True))
-            self._scores = channel_importance(
-                self.subject.model, self.subject.report, self.config["importance"], batches
-            )
-        return self._scores
 
     def limit(self, budget: Budget, baseline: dict[str, Any]) -> float:
         """A budget in SI units; relative ones refer to the network as given."""

@@ -175,6 +175,7 @@ def _fold(module: fx.GraphModule, layer: fx.Node, norm: fx.Node) -> None:
     new_weight.meta, new_bias.meta = dict(weight_node.meta), {"val": norm.args[3].meta.get("val")}  # type: ignore[union-attr]
     rest = tuple(layer.args[3:])
     layer.args = (layer.args[0], new_weight, new_bias, *rest)
+    layer.meta["norm"] = str(norm.args[3].target)  # type: ignore[union-attr]  # its running mean, for who undoes the folding
     if native:
         for user in list(norm.users):
             if user.target is operator.getitem and user.args[1] == 0:

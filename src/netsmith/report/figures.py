@@ -11,6 +11,7 @@ from netsmith.report.widths import in_words, simulated_note
 from netsmith.units import format_bytes, format_cost, format_count, format_seconds
 
 _NAMES = {"latency": "latency", "energy": "energy", "size": "size", "macs": "MACs"}
+ON_BY_DEFAULT = ("reconstruct",)  #: switches that a command line turns off by name
 
 
 @dataclass(frozen=True)
@@ -167,13 +168,14 @@ def command(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str | None
     if not isinstance(job, str) or not isinstance(model, str):
         return None
     words = ["netsmith", job, model]
-    for name, value in config.items():
-        inner = value.items() if isinstance(value, Mapping) else [(name, value)]
+    for key, value in config.items():
+        inner = value.items() if isinstance(value, Mapping) else [(key, value)]
         for option, given in inner:
-            if option in ("job", "model") or given is None or given is False:
+            if option in ("job", "model") or given is None or (given is False and option not in ON_BY_DEFAULT):
                 continue
             text = ",".join(str(v) for v in given) if isinstance(given, list) else str(given)
-            words += ["--" + option.replace("_", "-")] + ([] if given is True else [text])
+            name = ("no-" if given is False else "") + option.replace("_", "-")
+            words += [f"--{name}"] + ([] if isinstance(given, bool) else [text])
     return shlex.join(words)
 
 

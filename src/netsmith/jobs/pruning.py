@@ -1,0 +1,71 @@
+"""Which channels a job prunes, and what the layers that read them become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from netsmith.compression.build import Slimmed, slim
+from netsmith.compression.importance import FloatArray, channel_importance
+from netsmith.compression.reconstruct import Moments, Repair, gather
+from netsmith.data import Data
+from netsmith.jobs.subject import Subject
+from netsmith.progress import Progress
+
+TAYLOR_IMAGES = 512
+REPAIR_IMAGES = 512
+
+
+class Pruning:
+    """Importance and repair of one job, made when first asked for.
+
+    Equal configurations give equal weights, so that a resumed run goes on with the same network: images and sampled
+    positions follow from the seed.
+    """
+
+    def __init__(self, subject: Subject, config: Mapping[str, Any], progress: Progress) -> None:
+        self.subject, self.config, self.progress = subject, config, progress
+
+    def slim(self, design: Any) -> Slimmed:
+        """The user's module without what a design removes."""
+        s = self.subject
+        return slim(s.model, s.choices, s.report, design, self.importance, self.repair)
+
+    @cached_property
+    def importance(self) -> dict[str, FloatArray]:
+        """Group name -> score of each channel."""
+        batches: list[Any] = []
+        criterion, moments = self.config["importance"], None
+        if criterion == "taylor":
+            images, labels = self.subject.search_images(TAYLOR_IMAGES)
+            batches = list(zip(images.split(64), labels.split(64), strict=True))
+        elif criterion == "reconstruction" and self.subject.report.groups:
+            moments = self.moments
+        return channel_importance(self.subject.model, self.subject.report, criterion, batches, moments=moments)
+
+    @cached_property
+    def repair(self) -> Repair | None:
+        """Least-squares repair, where it is wanted and channels can be pruned."""
+        wanted = self.config["reconstruct"] and self.subject.choices.groups
+        return Repair(self.moments, self.importance) if wanted else None
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Moments of what the layers that read prunable channels read."""
+        s, seed = self.subject, self.config["seed"]
+        found = gather(s.graph, s.model, s.report.groups, repair_images(s.data, seed), seed)
+        for layer, reason in list(found.skipped.items())[:6]:
+            self.progress.note(f"  {layer} is not repaired: {reason}")
+        return found
+
+
+def repair_images(data: Data, seed: int) -> torch.Tensor:
+    """Normalised images ``(N, C, H, W)`` of the train split, or of the search split where there is none."""
+    split = data.search if data.train is None else data.train
+    count = min(REPAIR_IMAGES, len(split))
+    part = split.take(np.sort(np.random.default_rng(seed).choice(len(split), count, replace=False)))
+    return torch.cat([x for x, _ in part.batches(256, normalise=data.normalisation)])

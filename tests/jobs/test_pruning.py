@@ -1,0 +1,93 @@
+"""What a job prunes: equal configurations give equal weights, and repair keeps accuracy that masks lose."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from netsmith.compression.choices import Choices
+from netsmith.compression.importance import CRITERIA
+from netsmith.hardware.target import get_target
+from netsmith.jobs.pruning import Pruning, repair_images
+from netsmith.jobs.subject import Subject, load_subject
+from netsmith.jobs.train import train
+from netsmith.progress import Silent
+from netsmith.training.score import evaluate
+
+MODEL = "zoo:digits?channels=16&blocks=1"
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    path = tmp_path_factory.mktemp("baseline") / "digits.safetensors"
+    torch.set_num_threads(1)
+    train(MODEL, "digits", epochs=6, out=path, seed=0)
+    s = load_subject(MODEL, "digits", get_target("bitfusion"), weights=str(path), methods=("prune",))
+    return dataclasses.replace(s, choices=Choices.of(s.graph, s.report, [], quantize=False))  # any width in eighths
+
+
+def pruning(subject: Subject, **options: Any) -> Pruning:
+    return Pruning(subject, {"importance": "l2", "reconstruct": True, "seed": 0} | options, Silent())
+
+
+def narrower(subject: Subject) -> np.ndarray:
+    return subject.choices.space.sizes // 2  # five eighths of every group, residual streams included
+
+
+def accuracy(subject: Subject, model: torch.nn.Module) -> float:
+    return evaluate(model, subject.data.search, normalisation=subject.data.normalisation)[0]
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_repair_keeps_accuracy_that_masks_lose(subject: Subject, criterion: str) -> None:
+    design = narrower(subject)
+    repaired = accuracy(subject, pruning(subject, importance=criterion).slim(design).model)
+    masked = accuracy(subject, pruning(subject, importance=criterion, reconstruct=False).slim(design).model)
+    assert repaired > masked + 0.3
+    assert repaired > 0.65
+
+
+def test_channels_chosen_by_reconstruction_lose_least(subject: Subject) -> None:
+    design = narrower(subject) - 1
+    found = {c: accuracy(subject, pruning(subject, importance=c).slim(design).model) for c in CRITERIA}
+    assert max(found, key=lambda c: found[c]) == "reconstruction"
+
+
+def test_equal_seeds_give_equal_networks(subject: Subject) -> None:
+    design = narrower(subject)
+    one, again, other = (pruning(subject, seed=s).slim(design).model.state_dict() for s in (0, 0, 1))
+    assert all(torch.equal(v, again[k]) for k, v in one.items())
+    assert any(not torch.equal(v, other[k]) for k, v in one.items())
+
+
+def test_images_are_of_the_train_split_and_the_search_split_stands_in(subject: Subject) -> None:
+    data = subject.data
+    images = repair_images(data, 0)
+    assert len(images) == 512
+    alone = repair_images(dataclasses.replace(data, train=None), 0)
+    assert len(alone) == min(512, len(data.search))
+    x, _ = next(data.search.batches(len(data.search), normalise=data.normalisation))
+    assert torch.equal(alone.sum(dim=(1, 2, 3)).sort().values[-1], x.sum(dim=(1, 2, 3)).sort().values[-1])
+
+
+def test_nothing_is_gathered_where_nothing_is_pruned(subject: Subject) -> None:
+    assert pruning(subject, reconstruct=False).repair is None
+
+
+def test_resumed_with_another_setting_is_refused(tmp_path: Path, subject: Subject) -> None:
+    from netsmith.errors import InputError
+    from netsmith.jobs.run import Run
+
+    config = {"job": "compress", "reconstruct": True}
+    with Run.start(tmp_path / "run", config, resume=False):
+        pass
+    with (
+        pytest.raises(InputError, match="reconstruct"),
+        Run.start(tmp_path / "run", config | {"reconstruct": False}, resume=True),
+    ):
+        pass
