@@ -15,6 +15,7 @@ Factory = Callable[..., Strategy]
 
 #: Built-in strategies as "module:class", imported when asked for.
 _BUILTIN = {
+    "amc": "netsmith.search.amc_strategy:AmcStrategy",
     "ddpg": "netsmith.search.ddpg_strategy:DdpgStrategy",
     "evolution": "netsmith.search.evolution:Evolution",
     "exact": "netsmith.search.exact_strategy:Exact",
