@@ -113,7 +113,7 @@ def run(case: Case, problem: Any, strategy: str) -> dict[str, Any]:
     from netsmith.search.registry import get_strategy
 
     choices = case.subject.choices
-    options = agent_options(choices) if strategy == "ddpg" else {}
+    options = agent_options(strategy, choices)
     start, fresh = time.perf_counter(), case.evaluator.evaluated
 
     def evaluate(designs: Any) -> Any:

@@ -17,10 +17,12 @@ Factory = Callable[..., Strategy]
 _BUILTIN = {
     "amc": "netsmith.search.amc_strategy:AmcStrategy",
     "ddpg": "netsmith.search.ddpg_strategy:DdpgStrategy",
+    "deep": "netsmith.search.ramps:Deep",
     "evolution": "netsmith.search.evolution:Evolution",
     "exact": "netsmith.search.exact_strategy:Exact",
     "greedy": "netsmith.search.greedy:Greedy",
     "random": "netsmith.search.random:Random",
+    "shallow": "netsmith.search.ramps:Shallow",
     "uniform": "netsmith.search.uniform:Uniform",
 }
 _REGISTERED: dict[str, Factory] = {}
