@@ -84,23 +84,28 @@ class BoundedWalk(Walk):
 
     def __init__(self, steps: BoundedSteps, n: int) -> None:
         super().__init__(steps, n)
-        self._high: Designs = np.repeat(steps.top[None], n, axis=0)  # what was chosen, and the last choices after it
+        high = np.repeat(steps.top[None], n, axis=0)  # what was chosen, and the last choices after it
+        self._ends: Designs = np.concatenate([self.x, high])
+        self.x = self._ends[:n]
+        prices = [t.price(self._ends) for t in steps.tables]
+        self._prices: FloatArray = np.array(prices).reshape(len(prices), 2, n)
         self._price()
 
     def _price(self) -> None:
-        """What each choice of the coming step costs with the floor after it, ``(C, n, K)``, and with all after it."""
-        steps = self.steps
-        shape = (len(steps.tables), len(self.x))
-        self._now = np.array([t.price(self._high) for t in steps.tables]).reshape(shape)
-        self._least = np.array([t.price(self.x) for t in steps.tables]).reshape(shape)[:, :, None]
+        """What the choices of the coming step cost, before the floor and before the last choices, ``(C, 2, n, K)``."""
+        self._after = self._prices[..., None]
         if not self.is_over:
-            v = steps.free[self.step]
-            least = [t.after_one(self.x, v)[:, : steps.sizes[self.step]] for t in steps.tables]
-            self._least = np.array(least).reshape(*shape, steps.sizes[self.step])
+            v, size = int(self.steps.free[self.step]), int(self.steps.sizes[self.step])
+            parts = np.array([t.part_one(self._ends, v)[:, :size] for t in self.steps.tables])
+            now = parts.reshape(-1, size)[
+                np.arange(len(parts) * len(self._ends)), np.tile(self._ends[:, v], len(parts))
+            ]
+            moved = (parts.reshape(-1, size) - now[:, None]).reshape(*self._prices.shape, size)
+            self._after = self._prices[..., None] + moved
 
     def seen(self) -> list[FloatArray]:
-        full = self.steps.full[:, None]
-        reduced, rest = (full - self._now) / full, (self._now - self._least[:, :, -1]) / full
+        full, high = self.steps.full[:, None], self._prices[:, 1]
+        reduced, rest = (full - high) / full, (high - self._after[:, 0, :, -1]) / full
         return [np.clip(np.concatenate([reduced, rest]).T, 0.0, 1.0)]
 
     def allowed(self) -> NDArray[np.bool_]:
@@ -108,7 +113,7 @@ class BoundedWalk(Walk):
         moves, size = self.steps.moves, int(self.steps.sizes[self.step])
         if not moves.tables:
             return np.ones((len(self.x), size), dtype=bool)
-        return np.asarray(moves.over(self._least / moves.scale[:, None, None]) <= 0)
+        return np.asarray(moves.over(self._after[:, 0] / moves.scale[:, None, None]) <= 0)
 
     def act(self, actions: FloatArray) -> None:
         wanted, allowed = self.steps.choice(self.step, actions)[:, None], self.allowed()
@@ -118,6 +123,7 @@ class BoundedWalk(Walk):
         self.take(np.where(below >= 0, below, above))
 
     def take(self, choices: NDArray[np.int64]) -> None:
-        self._high[:, self.steps.free[self.step]] = choices
+        self._ends[len(self.x) :, self.steps.free[self.step]] = choices
+        self._prices = self._after[:, :, np.arange(len(choices)), choices]
         super().take(choices)
         self._price()

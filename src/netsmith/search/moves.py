@@ -23,6 +23,7 @@ class Stacked:
             shapes.setdefault(f.values.shape, []).append(i)
         self.stacks: list[tuple[FloatArray, Designs]] = []
         self.axes: list[tuple[FloatArray, Designs, Designs, Designs]] = []
+        self._own: dict[int, list[tuple[FloatArray, Designs]]] = {}  # of one variable each, as they are asked for
         for members in shapes.values():
             values = np.stack([np.where(np.isfinite(v := table.factors[i].values), v, forbidden) for i in members])
             rows = np.array([table.factors[i].rows for i in members], dtype=np.int64)
@@ -53,17 +54,19 @@ class Stacked:
         now = np.take_along_axis(part, x[:, :, None], axis=2)
         return np.asarray(self.price(x)[:, None, None] + part - now)
 
-    def after_one(self, x: Designs, variable: int) -> FloatArray:
-        """The same for one variable, ``(N, K)``."""
+    def part_one(self, x: Designs, variable: int) -> FloatArray:
+        """What depends on one variable, were it k, ``(N, K)``, as :meth:`part` has it for all."""
+        if variable not in self._own:
+            self._own[variable] = []
+            for values, others, moving, first in self.axes:
+                at = np.flatnonzero(np.repeat(moving, np.diff([*first, len(others)])) == variable)
+                if len(at):
+                    self._own[variable].append((values[at], others[at]))
         part = np.repeat(self.unary[variable][None], len(x), axis=0)
-        for values, others, moving, first in self.axes:
-            at = int(np.searchsorted(moving, variable))
-            if at < len(moving) and moving[at] == variable:
-                own = slice(first[at], first[at + 1] if at + 1 < len(first) else None)
-                which = np.arange(len(others))[own]
-                term = values[(which, *np.moveaxis(x[:, others[own]], 2, 0))]
-                part[:, : term.shape[2]] += term.sum(axis=1)
-        return np.asarray(self.price(x)[:, None] + part - part[np.arange(len(x)), x[:, variable], None])
+        for values, others in self._own[variable]:
+            term = values[(np.arange(len(others)), *np.moveaxis(x[:, others], 2, 0))]
+            part[:, : term.shape[2]] += term.sum(axis=1)
+        return part
 
 
 class Moves:

@@ -29,7 +29,9 @@ def ratios_of(reduced: Reduced, space: Space | None) -> list[FloatArray | None]:
         numbers = [c for c in decision.choices if not isinstance(c, str)]
         counts = np.array(numbers, dtype=np.float64)
         if len(numbers) < len(decision.choices) or counts[0] <= 0 or (np.diff(counts) <= 0).any():
-            raise InputError(f"decision {decision.name!r} has the channel counts {decision.choices}; they must be "
-                             "positive and ascending")  # fmt: skip
+            raise InputError(
+                f"decision {decision.name!r} has the channel counts {decision.choices}; they must be positive and "
+                "ascending"
+            )
         out.append((counts / counts[-1])[reduced.choices[v]])
     return out
