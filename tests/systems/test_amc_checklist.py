@@ -53,7 +53,7 @@ def test_random_policies_side_by_side_keep_the_target_before_any_repair():
         problem, space, known, _ = example(0.4, seed, widths)
         designs = episode(BoundedSteps(problem, space, known), lambda s: rng.random(len(s)), 200)
         assert problem.feasible(designs).all() and (project(problem, designs) == designs).all()
-        assert len(np.unique(designs, axis=0)) > 150
+        assert len(np.unique(designs, axis=0)) > 100
 
 
 def test_an_unreachable_target_is_a_clear_error():
