@@ -138,8 +138,6 @@ def main() -> None:
 
 def fill(store: Store, args: Any, case: Pruning) -> None:
     """Every cell of one network and seed."""
-    from netsmith.jobs.proposals import agent_options
-
     loss = case.sensitivity(store).loss
     store.cell(f"given {case.network}", {}, lambda: case.test_accuracy(case.subject.graph.module))
     common_settings = {"images": args.images, "importance": args.importance, "test": args.test_images}
@@ -149,8 +147,7 @@ def fill(store: Store, args: Any, case: Pruning) -> None:
         prefix = f"{case.network} {args.cost} {budget:g}"
         for strategy in args.strategies:
             key, n = f"{prefix} {strategy} s{case.seed}", EVALUATIONS[strategy]
-            options = agent_options(case.subject.choices, strategy)
-            search = partial(compete, case, problem, strategy, n, options)
+            search = partial(compete, case, problem, strategy, n)
             found = store.cell(key, {**common_settings, "evaluations": n}, search)
             if args.tune and "design" in found:
                 tune = partial(train, case, case.slimmed(np.array(found["design"])))

@@ -13,8 +13,6 @@ import numpy as np
 from common import NETWORKS, Store, named
 
 CALIBRATION = 256
-#: strategies that should see each result before they propose again
-ONE_BY_ONE = ("ddpg", "amc")
 
 
 @dataclass
@@ -99,22 +97,22 @@ class Case:
         return dataclasses.replace(data, train=data.need_train().take(slice(0, n))) if n else data
 
 
-def compete(
-    case: Case, problem: Any, strategy: str, evaluations: int, options: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def compete(case: Case, problem: Any, strategy: str, evaluations: int) -> dict[str, Any]:
     """One strategy's search: the design that it keeps, how the best loss fell, and its accuracy before training."""
     from netsmith.errors import InfeasibleError
+    from netsmith.jobs.proposals import AGENTS, agent_options
     from netsmith.search.loop import minimize
     from netsmith.search.registry import get_strategy
 
+    choices = case.subject.choices
     start, fresh = time.perf_counter(), case.evaluator.evaluated
 
     def evaluate(designs: Any) -> Any:
         return np.array([e.divergence for e in case.evaluator.evaluate(designs)])
 
     try:
-        chosen = get_strategy(strategy, problem, case.subject.choices.space, case.seed, **(options or {}))
-        history = minimize(problem, chosen, evaluate, evaluations, batch=1 if strategy in ONE_BY_ONE else 8)
+        chosen = get_strategy(strategy, problem, choices.space, case.seed, **agent_options(strategy, choices))
+        history = minimize(problem, chosen, evaluate, evaluations, batch=1 if strategy in AGENTS else 8)
     except InfeasibleError as error:
         return {"infeasible": {k: float(v) for k, v in error.reachable.items()}}
     seconds = time.perf_counter() - start

@@ -35,14 +35,6 @@ def problem_of(case: Case, target: str, cost: str, budget: float, loss: Any) -> 
     return Problem(loss, {cost: prices}, {cost: limit}, choices.space.tied)
 
 
-def run(case: Case, problem: Any, strategy: str) -> dict[str, Any]:
-    """One strategy's search; the agent is told of the layers."""
-    from netsmith.jobs.proposals import agent_options
-
-    options = agent_options(case.subject.choices) if strategy == "ddpg" else {}
-    return compete(case, problem, strategy, EVALUATIONS[strategy], options)
-
-
 def tune(case: Case, design: Any, folder: Path) -> dict[str, Any]:
     """Quantization-aware training of a kept design; test accuracy at its end."""
     from netsmith.compression.mixed import quantize_mixed
@@ -97,7 +89,7 @@ def fill(store: Store, args: Any, case: Case) -> None:
                 for strategy in args.strategies:
                     key = f"{case.network} {target} {cost} {budget:g} {strategy} s{case.seed}"
                     settings = {"images": args.images, "evaluations": EVALUATIONS[strategy], "test": args.test_images}
-                    found = store.cell(key, settings, lambda s=strategy, p=problem: run(case, p, s))
+                    found = store.cell(key, settings, lambda s=strategy, p=problem: compete(case, p, s, EVALUATIONS[s]))
                     if not args.tune or "design" not in found:
                         continue
                     training = {

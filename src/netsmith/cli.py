@@ -147,7 +147,10 @@ def compress(
         "prune,quantize"
     ),
     strategy: Annotated[
-        str, typer.Option(help="exact, ddpg, evolution, greedy, random or uniform; exact proves its bound")
+        str,
+        typer.Option(
+            help="exact, amc, ddpg, deep, evolution, greedy, random, shallow or uniform; exact proves its bound"
+        ),
     ] = "exact",
     evaluations: Annotated[
         int | None,

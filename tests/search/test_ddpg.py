@@ -260,9 +260,14 @@ def test_steps_scale_features_and_skip_what_is_tied_or_pinned():
     steps = Steps(problem, None, [[1.0, 5.0], [3.0, 5.0], [2.0, 5.0], [9.0, 5.0]])
     np.testing.assert_allclose(steps.static, [[0.0, 0.0], [0.125, 0.0]])
     assert steps.sizes.tolist() == [3, 3]
-    np.testing.assert_allclose(steps.states(np.array([0.5, 0.7])), [[0.0, 0.0, 1.0], [0.125, 0.0, 0.5]])
-    assert steps.designs(np.array([[2, 1]])).tolist() == [[2, 0, 1, 1]]
-    np.testing.assert_allclose(steps.actions(np.array([[2, 0, 1, 1]])), [[5 / 6, 0.5]])
+    walk = steps.begin(1)
+    walk.act(np.array([0.9]))
+    walk.act(np.array([0.5]))
+    assert walk.is_over and walk.designs().tolist() == [[2, 0, 1, 1]]
+    states, actions = steps.recall(np.array([[2, 0, 1, 1], [0, 0, 2, 2]]))
+    np.testing.assert_allclose(states[0], [[0.0, 0.0, 1.0], [0.125, 0.0, 5 / 6]])
+    np.testing.assert_allclose(states[1], [[0.0, 0.0, 1.0], [0.125, 0.0, 1 / 6]])
+    np.testing.assert_allclose(actions, [[5 / 6, 0.5], [1 / 6, 5 / 6]])
 
 
 def test_without_features_steps_know_place_kind_and_choices():

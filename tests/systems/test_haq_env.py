@@ -57,7 +57,7 @@ def test_the_agent_of_the_search_sees_what_the_environment_shows():
     for action in actions:
         observation, _, over, _, info = env.step(action)
         observed.append(observation)
-    expected = steps.states(steps.actions(info["design"][None])[0])  # at this budget nothing is projected
+    expected = steps.recall(info["design"][None])[0][0]  # at this budget nothing is projected
     np.testing.assert_allclose(np.array(observed[:-1]), expected, rtol=1e-6)
     assert over
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsmith.accuracy.designs import DesignEvaluator, Evaluation
 from netsmith.compression.choices import Choices, Designs, FloatArray
@@ -16,11 +17,16 @@ from netsmith.search.registry import get_strategy
 from netsmith.search.reranking import additivity
 from netsmith.search.strategy import Problem, Strategy
 from netsmith.space import Space
-from netsmith.systems.haq import features
+from netsmith.systems import amc, haq
 
 #: Designs to run on the search split where the user does not say: strategies that learn need many, those that know the
 #: sensitivities only check what they found.
-EVALUATIONS = {"exact": 16, "greedy": 16, "uniform": 49, "random": 200, "evolution": 200, "ddpg": 300}
+EVALUATIONS = {
+    "exact": 16, "greedy": 16, "uniform": 49, "shallow": 32, "deep": 32, "random": 200, "evolution": 200, "ddpg": 300,
+    "amc": amc.EPISODES,
+}  # fmt: skip
+AGENTS = ("ddpg", "amc")  #: strategies that learn from every single result
+LEARNERS = (*AGENTS, "evolution")  #: strategies to which summed sensitivities alone tell too little
 REWARD_A_NAT = 1.0  #: the paper's 0.1 a point of accuracy, for a loss in nats
 CHECKED = 16  #: random designs that tell whether sums of losses can be trusted
 
@@ -84,7 +90,7 @@ class Evaluated:
             return losses
 
         # what learns from every single result should have it before it asks again
-        history = minimize(problem, strategy, evaluate, self.evaluations, batch=1 if self.strategy == "ddpg" else 8)
+        history = minimize(problem, strategy, evaluate, self.evaluations, batch=1 if self.strategy in AGENTS else 8)
         if not len(history.loss):
             raise InfeasibleError(f"strategy {self.strategy} found no design that keeps the budgets", {})
         if self.additivity is None:
@@ -98,13 +104,30 @@ class Evaluated:
         return np.array([loss_of(e) for e in self.evaluator.evaluate(designs)])
 
 
-def agent_options(choices: Choices) -> dict[str, Any]:
-    """What the strategy ``ddpg`` is told of the layers, where decisions are about bits alone; else nothing."""
-    if not choices.is_mixed or choices.groups or choices.branches:
-        return {}
+def agent_options(strategy: str, choices: Choices) -> dict[str, Any]:
+    """What a strategy that learns by reinforcement is told of the layers; nothing for others.
+
+    "ddpg" gets HAQ's features where decisions are about bits alone, "amc" gets AMC's whatever they are about.
+    """
     kinds = [d.kind for d in choices.space.decisions]
+    if strategy == "amc":
+        rows, touched = _layers_of(choices)
+        return {"features": amc.features(choices.table, rows, touched, kinds), "reward_scale": REWARD_A_NAT}
+    if strategy != "ddpg" or not choices.is_mixed or choices.groups or choices.branches:
+        return {}
     rows = [choices.table.names.index(choices.layer_of(d)) for d in range(len(kinds))]
-    return {"features": features(choices.table, rows, kinds), "reward_scale": REWARD_A_NAT}
+    return {"features": haq.features(choices.table, rows, kinds), "reward_scale": REWARD_A_NAT}
+
+
+def _layers_of(choices: Choices) -> tuple[list[int], NDArray[np.bool_]]:
+    """For each decision the row that stands for it, the first whose outputs or bits it sets, and all it changes."""
+    into, out_of = choices.coupling
+    decision = np.arange(len(choices.space))[:, None]
+    own = (choices.presence == decision) | (choices.precision[:, None] == decision).any(axis=0) | (out_of > 0)
+    touched = own | (into > 0)
+    compute = choices.table.is_compute
+    first = np.where((own & compute).any(axis=1), (own & compute).argmax(axis=1), touched.argmax(axis=1))
+    return [int(row) for row in first], touched
 
 
 def loss_of(evaluation: Evaluation) -> float:

@@ -30,7 +30,7 @@ from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.target import prepare_target
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.episodes import TunedEvaluator
-from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated, agent_options
+from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, Estimated, Evaluated, agent_options
 from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.run import Run
@@ -197,8 +197,7 @@ class Stages:
         name, space, seed = self.config["strategy"], self.choices.space, self.config["seed"]
         evaluations = self.config["evaluations"]
         if evaluations is None:
-            learns = name in ("ddpg", "evolution")
-            evaluations = EVALUATIONS.get(name, 200) if learns or self.choices.is_mixed else 0
+            evaluations = EVALUATIONS.get(name, 200) if name in LEARNERS or self.choices.is_mixed else 0
         if evaluations == 0:
             return Estimated(name, space, seed)
         known = {
@@ -215,7 +214,7 @@ class Stages:
             self._candidates(), runner, self.subject.model, self.subject.data, images, self.config["lr"], seed,
             known=known, store=store,
         )  # fmt: skip
-        options = agent_options(self.choices) if name == "ddpg" else {}
+        options = agent_options(name, self.choices)
         return Evaluated(name, space, seed, evaluator, evaluations, self.progress.update, options)
 
     def _measure(self, design: Any, share: float) -> float:

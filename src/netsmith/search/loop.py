@@ -10,6 +10,9 @@ import numpy as np
 from netsmith.search.registry import get_strategy
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results, Strategy
 
+#: Designs ``(b, D)`` to their loss ``(b,)``, or ``Results`` with costs of their own.
+Evaluate = Callable[[Designs], Results | FloatArray]
+
 
 @dataclass(frozen=True)
 class History:
@@ -27,7 +30,7 @@ class History:
 def minimize(
     problem: Problem,
     strategy: Strategy | str,
-    evaluate: Callable[[Designs], Results | FloatArray],
+    evaluate: Evaluate,
     n: int,
     batch: int = 8,
     seed: int = 0,
@@ -36,7 +39,7 @@ def minimize(
 
     Args:
         strategy: an instance, or a name for ``get_strategy``.
-        evaluate: designs ``(b, D)`` to their loss ``(b,)`` or ``Results``.
+        evaluate: what becomes of designs.
         batch: designs asked for at a time.
         seed: for a strategy given by name.
 
@@ -49,10 +52,15 @@ def minimize(
         asked = chosen.ask(min(batch, n - done))
         if not len(asked):
             break
-        told = evaluate(asked)
-        results = told if isinstance(told, Results) else Results(np.asarray(told), problem.price(asked))
+        results = results_of(problem, asked, evaluate)
         chosen.tell(asked, results)
         designs.append(asked)
         losses.append(np.asarray(results.loss, dtype=np.float64))
         done += len(asked)
     return History(np.concatenate(designs), np.concatenate(losses))
+
+
+def results_of(problem: Problem, designs: Designs, evaluate: Evaluate) -> Results:
+    """What became of designs ``(n, D)``; where an evaluation tells losses only, costs are those of the problem."""
+    told = evaluate(designs)
+    return told if isinstance(told, Results) else Results(np.asarray(told), problem.price(designs))

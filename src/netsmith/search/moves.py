@@ -13,7 +13,7 @@ from netsmith.search.reduced import Reduced
 from netsmith.search.strategy import Designs, FloatArray
 
 
-class _Table:
+class Stacked:
     """One cost with its factors stacked by shape, so that all moves of a population cost a few gathers."""
 
     def __init__(self, table: CostTable, forbidden: float) -> None:
@@ -23,6 +23,7 @@ class _Table:
             shapes.setdefault(f.values.shape, []).append(i)
         self.stacks: list[tuple[FloatArray, Designs]] = []
         self.axes: list[tuple[FloatArray, Designs, Designs, Designs]] = []
+        self._own: dict[int, list[tuple[FloatArray, Designs]]] = {}  # of one variable each, as they are asked for
         for members in shapes.values():
             values = np.stack([np.where(np.isfinite(v := table.factors[i].values), v, forbidden) for i in members])
             rows = np.array([table.factors[i].rows for i in members], dtype=np.int64)
@@ -53,12 +54,26 @@ class _Table:
         now = np.take_along_axis(part, x[:, :, None], axis=2)
         return np.asarray(self.price(x)[:, None, None] + part - now)
 
+    def part_one(self, x: Designs, variable: int) -> FloatArray:
+        """What depends on one variable, were it k, ``(N, K)``, as :meth:`part` has it for all."""
+        if variable not in self._own:
+            self._own[variable] = []
+            for values, others, moving, first in self.axes:
+                at = np.flatnonzero(np.repeat(moving, np.diff([*first, len(others)])) == variable)
+                if len(at):
+                    self._own[variable].append((values[at], others[at]))
+        part = np.repeat(self.unary[variable][None], len(x), axis=0)
+        for values, others in self._own[variable]:
+            term = values[(np.arange(len(others)), *np.moveaxis(x[:, others], 2, 0))]
+            part[:, : term.shape[2]] += term.sum(axis=1)
+        return part
+
 
 class Moves:
     """Losses, prices and violations of designs of a reduced problem and of every single move away from them."""
 
     def __init__(self, reduced: Reduced) -> None:
-        self.reduced, self.objective = reduced, _Table(reduced.objective, 0.0)
+        self.reduced, self.objective = reduced, Stacked(reduced.objective, 0.0)
         self.limits = np.array([reduced.limits[n] for n in reduced.limits])
         self.scale = np.ones(len(self.limits))
         self.tables = []
@@ -66,13 +81,13 @@ class Moves:
             table = reduced.costs[name]
             finite = np.abs(table.unary[np.isfinite(table.unary)]).max(initial=0.0)
             self.scale[i] = abs(limit) or finite or 1.0
-            self.tables.append(_Table(table, 1e4 * (self.scale[i] + finite + abs(table.fixed))))
+            self.tables.append(Stacked(table, 1e4 * (self.scale[i] + finite + abs(table.fixed))))
         self.excess_limit = (self.limits + SLACK * np.abs(self.limits)) / self.scale
 
     def going_by(self, objective: CostTable) -> Moves:
         """The same with another estimate of the loss."""
         other = copy(self)
-        other.objective = _Table(objective, 0.0)
+        other.objective = Stacked(objective, 0.0)
         return other
 
     def price(self, x: Designs) -> FloatArray:

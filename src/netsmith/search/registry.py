@@ -15,11 +15,14 @@ Factory = Callable[..., Strategy]
 
 #: Built-in strategies as "module:class", imported when asked for.
 _BUILTIN = {
+    "amc": "netsmith.search.amc_strategy:AmcStrategy",
     "ddpg": "netsmith.search.ddpg_strategy:DdpgStrategy",
+    "deep": "netsmith.search.ramps:Deep",
     "evolution": "netsmith.search.evolution:Evolution",
     "exact": "netsmith.search.exact_strategy:Exact",
     "greedy": "netsmith.search.greedy:Greedy",
     "random": "netsmith.search.random:Random",
+    "shallow": "netsmith.search.ramps:Shallow",
     "uniform": "netsmith.search.uniform:Uniform",
 }
 _REGISTERED: dict[str, Factory] = {}

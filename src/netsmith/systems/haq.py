@@ -8,24 +8,24 @@ quantized network loses on held-out training data; it needs no cost term, as eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netsmith.errors import InputError
 from netsmith.network.layers import KIND, LayerTable
-from netsmith.progress import Progress, Silent
-from netsmith.search import History, Problem, Results, minimize
+from netsmith.progress import Progress
+from netsmith.search import History, Problem
 from netsmith.search.ddpg import DdpgConfig
 from netsmith.search.ddpg_strategy import DdpgStrategy
+from netsmith.search.loop import Evaluate
 from netsmith.search.steps import choice_of
 from netsmith.space import Space
 from netsmith.systems.bits import check_bits
+from netsmith.systems.episodes import play
 
 FloatArray = NDArray[np.float64]
-Designs = NDArray[np.int64]
-Evaluate = Callable[[Designs], Results | FloatArray]
 
 #: The agent of AMC with HAQ's published differences (its code trains as often as ``updates=1``).
 CONFIG = DdpgConfig(warmup=20, decay=0.99, replay=128)
@@ -106,14 +106,5 @@ def haq(
         InfeasibleError: no bits keep the budgets.
     """
     check_bits(space)
-    shown, done, best = progress or Silent(), 0, np.inf
-
-    def episode(designs: Designs) -> Results | FloatArray:
-        nonlocal done, best
-        told = evaluate(designs)
-        done, best = done + 1, min(best, float((told.loss if isinstance(told, Results) else told)[0]))
-        shown.update(done, episodes, f"least loss {best:.2f} points")
-        return told
-
     agent = DdpgStrategy(problem, space, seed, features=features, config=config or CONFIG, reward_scale=REWARD)
-    return minimize(problem, agent, episode, episodes, batch=1)
+    return play(problem, agent, evaluate, episodes, progress, lambda least: f"least loss {least:.2f} points")

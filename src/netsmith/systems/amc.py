@@ -1,0 +1,116 @@
+"""AMC: AutoML for model compression and acceleration on mobile devices (He, Lin, Liu, Wang, Li and Han, ECCV 2018).
+
+Keep ratios of channels, layer by layer, by reinforcement learning. An episode goes through the layers in order of
+execution; in each the agent sees the layer, what has been saved so far and what the rest could save, and says which
+share of the channels stays. Ratios are bounded so that every episode keeps the budget; the reward is the error of the
+pruned network on held-out training data. Without a budget the reward weighs the error by the logarithm of the cost
+instead (accuracy-guaranteed compression).
+
+Layers whose channels are coupled (residual stages, depthwise convolutions) are one decision here, and other kinds of
+decisions may stand beside the widths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from netsmith.errors import InputError
+from netsmith.network.layers import KIND, LayerTable
+from netsmith.progress import Progress
+from netsmith.search import History, Problem, Results
+from netsmith.search.amc_strategy import AmcStrategy
+from netsmith.search.ddpg import DdpgConfig
+from netsmith.search.loop import Evaluate, results_of
+from netsmith.search.strategy import Designs
+from netsmith.space import Space
+from netsmith.systems.episodes import play
+
+FloatArray = NDArray[np.float64]
+
+#: The agent of the published code, whose figures are the agent's defaults (it trains as often as ``updates=1``).
+CONFIG = DdpgConfig()
+
+EPISODES = 400  #: as in the paper: 100 at the full noise, then 300 while it decays
+
+
+def features(table: LayerTable, rows: Sequence[int], touched: ArrayLike, kinds: Sequence[str] = ()) -> FloatArray:
+    """The static numbers of the paper's state, one row for each decision, unscaled: t, n, c, h, w, stride, k, FLOPs.
+
+    They describe one layer with a kernel ``n x c x k x k`` and an input ``c x h x w``; a linear layer has stride 0 and
+    k 1, as in the published code. FLOPs (multiply-accumulates) are those of every layer that the decision changes. What
+    the state has besides, reduced, rest and the action before, is the search's to append.
+
+    Args:
+        table: shape ``(L,)``.
+        rows: for each of the D decisions the row that stands for it: the first layer whose outputs it changes.
+        touched: ``(D, L)``, the rows that each decision changes.
+        kinds: for each decision what it is about; where there are several kinds, each gets a column of 0 and 1.
+
+    Returns:
+        ``(D, 8)``, or with m > 1 kinds ``(D, 8 + m)``.
+
+    Raises:
+        InputError: arguments that do not fit each other.
+    """
+    index, mask = np.asarray(rows, dtype=np.int64), np.asarray(touched, dtype=bool)
+    if mask.shape != (len(index), len(table)) or (len(kinds) and len(kinds) != len(index)):
+        raise InputError(
+            f"{len(index)} rows, {len(kinds)} kinds and touched rows of shape {mask.shape} do not describe the "
+            f"decisions of a table of {len(table)} layers"
+        )
+    layers = table.take(index)
+    linear = layers.kind == KIND["linear"]
+    columns = [
+        np.unique(index, return_inverse=True)[1], layers.c_out, layers.c_in, layers.h_in, layers.w_in,
+        np.where(linear, 0, layers.stride), np.where(linear, 1, layers.kernel_h), mask @ table.macs,
+    ]  # fmt: skip
+    names, kind = np.unique(list(kinds), return_inverse=True)
+    if len(names) > 1:
+        columns += list(np.eye(len(names))[kind].T)
+    return np.column_stack(columns).astype(np.float64)
+
+
+def amc(
+    problem: Problem,
+    space: Space,
+    features: ArrayLike,
+    evaluate: Evaluate,
+    episodes: int = EPISODES,
+    seed: int = 0,
+    reward: str = "constrained",
+    resource: str | None = None,
+    unit: float = 1.0,
+    config: DdpgConfig | None = None,
+    progress: Progress | None = None,
+) -> History:
+    """Search keep ratios as the paper does; the result is ``History.best``.
+
+    Args:
+        problem: budgets, costs and ties; its loss only says which choices are allowed (finite).
+        space: decisions in order of execution; those of kind "channels" have ascending channel counts, the last one
+            all channels.
+        features: of :func:`features`.
+        evaluate: designs ``(n, D)`` to errors in 0..1 on the search split ``(n,)``; called with one design at a time.
+        episodes: designs evaluated, the warm-up included.
+        reward: "constrained", ``R = -error`` within the budgets, or "guaranteed", ``R = -error * ln(resource)``; the
+            history's loss is -R.
+        resource, unit: of the reward "guaranteed", see :class:`~netsmith.search.amc_strategy.AmcStrategy`.
+        config: of the agent; the paper's by default.
+
+    Raises:
+        InputError: a space or features that do not fit the conventions, or an option out of its range.
+        InfeasibleError: no widths keep the budgets.
+    """
+    agent = AmcStrategy(problem, space, seed, features, reward, resource, unit, config=config or CONFIG)
+    rewards: list[FloatArray] = []
+
+    def episode(designs: Designs) -> Results:
+        results = results_of(problem, designs, evaluate)
+        rewards.append(agent.rewards(designs, results))
+        return results
+
+    history = play(problem, agent, episode, episodes, progress, lambda least: f"least error {least:.4f}")
+    return History(history.designs, -np.concatenate([np.empty(0), *rewards]))
