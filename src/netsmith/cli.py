@@ -147,7 +147,10 @@ def compress(
         "prune,quantize"
     ),
     strategy: Annotated[
-        str, typer.Option(help="exact, ddpg, evolution, greedy, random or uniform; exact proves its bound")
+        str,
+        typer.Option(
+            help="exact, ddpg, evolution, greedy, random, uniform, netadapt or compactnet; exact proves its bound"
+        ),
     ] = "exact",
     evaluations: Annotated[
         int | None,
@@ -163,7 +166,7 @@ def compress(
         ),
     ] = None,
     episode_images: Annotated[
-        int, typer.Option(min=0, help="train each evaluated design on so many images first, as HAQ does")
+        int, typer.Option(min=0, help="train each evaluated design on so many images first, as HAQ and NetAdapt do")
     ] = 0,
     huffman: Annotated[
         bool,

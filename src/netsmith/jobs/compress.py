@@ -12,6 +12,7 @@ from netsmith.jobs.outcome import summarise
 from netsmith.jobs.run import Run
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import load_subject
+from netsmith.jobs.trimming import check_trimming
 from netsmith.progress import Progress, Silent
 from netsmith.units import Budget, check_budgets, parse_budget
 
@@ -52,7 +53,8 @@ def compress(
         evaluations: designs that the strategy runs on the search split; None chooses by the strategy, 0 goes by summed
             sensitivities alone.
         sensitivity: what a choice is taken to lose: ``loss``, ``output``, ``fisher`` or ``hessian``.
-        episode_images: images of the train split on which each evaluated design is trained first, as in HAQ.
+        episode_images: images of the train split on which each evaluated design is trained first, as in HAQ; with the
+            strategies ``netadapt`` and ``compactnet`` from the weights of the winner before it.
         huffman: code the weights of ``model.nsw``; the search goes by the size without, which it never exceeds.
 
     Returns:
@@ -66,6 +68,7 @@ def compress(
     budgets = _budgets(latency=latency, energy=energy, size=size, macs=macs)
     wanted = _methods(methods)
     _check_share(wanted, budgets)
+    check_trimming(strategy, wanted, evaluations, episode_images)
     least = (1 if "share" in wanted else 2) if least_bits is None else least_bits
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
     if not device.capabilities.by_row:

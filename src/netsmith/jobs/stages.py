@@ -34,7 +34,9 @@ from netsmith.jobs.episodes import TunedEvaluator
 from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated, agent_options
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.run import Run
+from netsmith.jobs.short_tune import ShortTuner, load_cut
 from netsmith.jobs.subject import Subject
+from netsmith.jobs.trimming import TRIMMING, Trimmer
 from netsmith.network.graph import trace
 from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
@@ -60,6 +62,7 @@ class Stages:
         self.pricing = Pricing(self.choices, target)
         self.norm = subject.data.normalisation
         self.simulated = not target.capabilities.runs_here
+        self._cuts: dict[tuple[int, ...], str] = {}  #: designs whose weights were tuned on the way -> their files
 
     def first_screen(self) -> None:
         table, s = self.graph.layers, self.subject
@@ -151,9 +154,11 @@ class Stages:
         self, attempt: int, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
     ) -> dict[str, Any]:
         """The design of least loss that keeps every budget, latency as measured."""
-        return dict(
-            self.run.stage(f"search-{attempt}", lambda: self._search(sensitivity, limits, baseline, aim), [limits, aim])
+        found = self.run.stage(
+            f"search-{attempt}", lambda: self._search(sensitivity, limits, baseline, aim), [limits, aim]
         )
+        self._cuts |= {tuple(m["design"]): m["weights"] for m in found.get("family") or () if m["weights"]}
+        return dict(found)
 
     def _search(
         self, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
@@ -181,23 +186,27 @@ class Stages:
             )  # fmt: skip
 
         propose = self._propose()
-        best, attempts = Loop(self.pricing, sensitivity.loss, limits, measure, propose, note, aim).run()
+        trimmed = isinstance(propose, Trimmer)
+        best, attempts = Loop(self.pricing, sensitivity.loss, limits, measure, propose, note, aim, trimmed).run()
         additivity = propose.additivity if isinstance(propose, Evaluated) else None
         if additivity:
             self.progress.note(
                 f"  summed losses rank {additivity['n']:.0f} random designs within the budgets with a correlation of "
                 f"{additivity['spearman']:.2f} (Spearman)"
             )
-        return {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts], "additivity": additivity}
+        return {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts], "additivity": additivity} | (
+            propose.outcome(best.design) if isinstance(propose, Trimmer) else {}
+        )
 
-    def _propose(self) -> Estimated | Evaluated:
+    def _propose(self) -> Estimated | Evaluated | Trimmer:
         """How the strategy finds designs: by evaluating them where it learns from that or sums of losses mislead."""
         name, space, seed = self.config["strategy"], self.choices.space, self.config["seed"]
         evaluations = self.config["evaluations"]
         if evaluations is None:
             learns = name in ("ddpg", "evolution")
             evaluations = EVALUATIONS.get(name, 200) if learns or self.choices.is_mixed else 0
-        if evaluations == 0:
+            evaluations = len(self.choices.space) if name in TRIMMING else evaluations
+        if evaluations == 0 and name not in TRIMMING:
             return Estimated(name, space, seed)
         known = {
             tuple(row["design"]): Evaluation(**row["losses"])
@@ -209,6 +218,11 @@ class Stages:
 
         runner = IncrementalEvaluator(self.graph, *self.subject.search_images(EVALUATION_IMAGES))
         images = self.config["episode_images"]
+        if name in TRIMMING:
+            tuner = ShortTuner(self.run, self.subject, runner, images, self._scored, self.config, self._cuts)
+            masked = DesignEvaluator(self._candidates(), runner, known, store)
+            how = tuner if images else masked if evaluations else None
+            return Trimmer(name, self.pricing, how, self.progress)
         evaluator = DesignEvaluator(self._candidates(), runner, known, store) if not images else TunedEvaluator(
             self._candidates(), runner, self.subject.model, self.subject.data, images, self.config["lr"], seed,
             known=known, store=store,
@@ -337,6 +351,9 @@ class Stages:
     # --- what the stages share ---------------------------------------------------------------------------------------
 
     def _slim(self, design: Any) -> Slimmed:
+        kept = self._cuts.get(tuple(int(k) for k in design))
+        if kept:
+            return load_cut(self.run, self.subject, design, kept)
         return slim(self.subject.model, self.choices, self.subject.report, design, self._importance())
 
     def _batch(self) -> int | None:
@@ -349,14 +366,16 @@ class Stages:
 
     def _importance(self) -> dict[str, Any]:
         if not hasattr(self, "_scores"):
-            batches: list[Any] = []
-            if self.config["importance"] == "taylor":
-                images, labels = self.subject.search_images(SENSITIVITY_IMAGES)
-                batches = list(zip(images.split(64), labels.split(64), strict=True))
-            self._scores = channel_importance(
-                self.subject.model, self.subject.report, self.config["importance"], batches
-            )
+            self._scores = self._scored(self.subject.model)
         return self._scores
+
+    def _scored(self, model: Any) -> dict[str, Any]:
+        """How much each channel matters in a network of the full size."""
+        batches: list[Any] = []
+        if self.config["importance"] == "taylor":
+            images, labels = self.subject.search_images(SENSITIVITY_IMAGES)
+            batches = list(zip(images.split(64), labels.split(64), strict=True))
+        return channel_importance(model, self.subject.report, self.config["importance"], batches)
 
     def limit(self, budget: Budget, baseline: dict[str, Any]) -> float:
         """A budget in SI units; relative ones refer to the network as given."""

@@ -15,10 +15,12 @@ Factory = Callable[..., Strategy]
 
 #: Built-in strategies as "module:class", imported when asked for.
 _BUILTIN = {
+    "compactnet": "netsmith.search.trimming:CompactNet",
     "ddpg": "netsmith.search.ddpg_strategy:DdpgStrategy",
     "evolution": "netsmith.search.evolution:Evolution",
     "exact": "netsmith.search.exact_strategy:Exact",
     "greedy": "netsmith.search.greedy:Greedy",
+    "netadapt": "netsmith.search.trimming:Trimming",
     "random": "netsmith.search.random:Random",
     "uniform": "netsmith.search.uniform:Uniform",
 }
