@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -17,6 +17,7 @@ from netsmith.accuracy.designs import Evaluation, evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator, divergence
 from netsmith.compression.build import Importance, Slimmed, slim
 from netsmith.compression.choices import Designs
+from netsmith.compression.importance import channel_importance
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.compression.widen import widened
 from netsmith.jobs.proposals import loss_of
@@ -63,17 +64,16 @@ class ShortTuner:
         subject: the network as given, its data and decisions.
         evaluator: has the images of the search split that candidates are scored on.
         images: of the train split, one pass over them.
-        importance: network of the full size -> score of each channel.
-        config: of the run: ``lr`` (None for a small one) and ``seed``.
+        config: of the run: ``importance``, ``lr`` (None for a small one) and ``seed``.
         cuts: told the design and the weights file of every winner.
     """
 
     def __init__(
-        self, run: Run, subject: Subject, evaluator: IncrementalEvaluator, images: int,
-        importance: Callable[[nn.Module], Importance], config: Mapping[str, Any], cuts: dict[tuple[int, ...], str],
+        self, run: Run, subject: Subject, evaluator: IncrementalEvaluator, images: int, config: Mapping[str, Any],
+        cuts: dict[tuple[int, ...], str],
     ) -> None:  # fmt: skip
         self.run, self.subject, self.evaluator = run, subject, evaluator
-        self.importance, self.config, self.cuts = importance, config, cuts
+        self.config, self.cuts = config, cuts
         self.images, self.trained = images, 0  #: candidates that were trained, not remembered
         self.known = {(row["kind"], tuple(row["design"])): Evaluation(**row["losses"]) for row in run.trials()
                       if row["kind"].startswith(FOLDER)}  # fmt: skip
@@ -91,7 +91,7 @@ class ShortTuner:
             if (kind, design) not in self.known:
                 if full is None or scores is None:
                     full = self._full(origin)
-                    scores = self.importance(full)
+                    scores = self._importance(full)
                 cut.slimmed = self._train(full, scores, design)
                 self.known[kind, design] = found = self._score(cut.slimmed.model)
                 self.run.log_trial(list(design), vars(found), {}, kind=kind)
@@ -105,7 +105,7 @@ class ShortTuner:
         if not self.run.path(cut.weights).exists():
             if cut.slimmed is None:
                 full = self._full(cut.origin)
-                cut.slimmed = self._train(full, self.importance(full), cut.design)
+                cut.slimmed = self._train(full, self._importance(full), cut.design)
             self.run.write_text(cut.recipe, cut.slimmed.recipe.to_json())
             save_weights(self.run.path(cut.weights), cut.slimmed.model.state_dict())
         cut.slimmed = None
@@ -117,6 +117,14 @@ class ShortTuner:
             return self.subject.model
         slimmed = load_cut(self.run, self.subject, np.array(cut.design), cut.weights)
         return widened(self.subject.model, slimmed.model, slimmed.recipe)
+
+    def _importance(self, full: nn.Module) -> Importance:
+        """Scores of the channels of a network of full size; of those that are gone, nothing."""
+        criterion, batches = self.config["importance"], []
+        if criterion == "taylor":
+            images, labels = self.evaluator.images, self.evaluator.labels
+            batches = list(zip(images.split(64), labels.split(64), strict=True))
+        return channel_importance(full, self.subject.report, criterion, batches)
 
     def _train(self, full: nn.Module, scores: Importance, design: tuple[int, ...]) -> Slimmed:
         from netsmith.training import fit
@@ -149,8 +157,7 @@ class ShortTuner:
 
 def load_cut(run: Run, subject: Subject, design: Designs, weights: str) -> Slimmed:
     """The network of a winner's files, tuned as it was when it won."""
-    text = run.path(weights.replace(".safetensors", ".recipe.json")).read_text()
-    recipe = Recipe.from_json(text)
+    recipe = Recipe.from_json(run.path(weights.replace(".safetensors", ".recipe.json")).read_text())
     model = apply_recipe(copy.deepcopy(subject.model), recipe)
     load_weights(model, run.path(weights))
     return Slimmed(model, recipe, subject.choices.bits(design))

@@ -154,9 +154,8 @@ class Stages:
         self, attempt: int, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
     ) -> dict[str, Any]:
         """The design of least loss that keeps every budget, latency as measured."""
-        found = self.run.stage(
-            f"search-{attempt}", lambda: self._search(sensitivity, limits, baseline, aim), [limits, aim]
-        )
+        inputs = [limits, aim]
+        found = self.run.stage(f"search-{attempt}", lambda: self._search(sensitivity, limits, baseline, aim), inputs)
         self._cuts |= {tuple(m["design"]): m["weights"] for m in found.get("family") or () if m["weights"]}
         return dict(found)
 
@@ -186,28 +185,27 @@ class Stages:
             )  # fmt: skip
 
         propose = self._propose()
-        trimmed = isinstance(propose, Trimmer)
-        best, attempts = Loop(self.pricing, sensitivity.loss, limits, measure, propose, note, aim, trimmed).run()
+        exact = isinstance(propose, Trimmer)
+        best, attempts = Loop(self.pricing, sensitivity.loss, limits, measure, propose, note, aim, exact).run()
         additivity = propose.additivity if isinstance(propose, Evaluated) else None
         if additivity:
             self.progress.note(
                 f"  summed losses rank {additivity['n']:.0f} random designs within the budgets with a correlation of "
                 f"{additivity['spearman']:.2f} (Spearman)"
             )
-        return {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts], "additivity": additivity} | (
-            propose.outcome(best.design) if isinstance(propose, Trimmer) else {}
-        )
+        trimmed = propose.outcome(best.design, self.run, self._slim) if isinstance(propose, Trimmer) else {}
+        both = {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts]}
+        return both | {"additivity": additivity} | trimmed
 
     def _propose(self) -> Estimated | Evaluated | Trimmer:
         """How the strategy finds designs: by evaluating them where it learns from that or sums of losses mislead."""
         name, space, seed = self.config["strategy"], self.choices.space, self.config["seed"]
         evaluations = self.config["evaluations"]
         if evaluations is None:
-            learns = name in ("ddpg", "evolution")
+            learns = name in ("ddpg", "evolution", *TRIMMING)
             evaluations = EVALUATIONS.get(name, 200) if learns or self.choices.is_mixed else 0
-            evaluations = len(self.choices.space) if name in TRIMMING else evaluations
-        if evaluations == 0 and name not in TRIMMING:
-            return Estimated(name, space, seed)
+        if evaluations == 0:
+            return Trimmer(name, self.pricing, self.progress) if name in TRIMMING else Estimated(name, space, seed)
         known = {
             tuple(row["design"]): Evaluation(**row["losses"])
             for row in self.run.trials() if row["kind"] == EVALUATED
@@ -218,15 +216,15 @@ class Stages:
 
         runner = IncrementalEvaluator(self.graph, *self.subject.search_images(EVALUATION_IMAGES))
         images = self.config["episode_images"]
-        if name in TRIMMING:
-            tuner = ShortTuner(self.run, self.subject, runner, images, self._scored, self.config, self._cuts)
-            masked = DesignEvaluator(self._candidates(), runner, known, store)
-            how = tuner if images else masked if evaluations else None
-            return Trimmer(name, self.pricing, how, self.progress)
+        if name in TRIMMING and images:
+            tuner = ShortTuner(self.run, self.subject, runner, images, self.config, self._cuts)
+            return Trimmer(name, self.pricing, self.progress, tuner)
         evaluator = DesignEvaluator(self._candidates(), runner, known, store) if not images else TunedEvaluator(
             self._candidates(), runner, self.subject.model, self.subject.data, images, self.config["lr"], seed,
             known=known, store=store,
         )  # fmt: skip
+        if name in TRIMMING:
+            return Trimmer(name, self.pricing, self.progress, evaluator)
         options = agent_options(self.choices) if name == "ddpg" else {}
         return Evaluated(name, space, seed, evaluator, evaluations, self.progress.update, options)
 
@@ -366,16 +364,14 @@ class Stages:
 
     def _importance(self) -> dict[str, Any]:
         if not hasattr(self, "_scores"):
-            self._scores = self._scored(self.subject.model)
+            batches: list[Any] = []
+            if self.config["importance"] == "taylor":
+                images, labels = self.subject.search_images(SENSITIVITY_IMAGES)
+                batches = list(zip(images.split(64), labels.split(64), strict=True))
+            self._scores = channel_importance(
+                self.subject.model, self.subject.report, self.config["importance"], batches
+            )
         return self._scores
-
-    def _scored(self, model: Any) -> dict[str, Any]:
-        """How much each channel matters in a network of the full size."""
-        batches: list[Any] = []
-        if self.config["importance"] == "taylor":
-            images, labels = self.subject.search_images(SENSITIVITY_IMAGES)
-            batches = list(zip(images.split(64), labels.split(64), strict=True))
-        return channel_importance(model, self.subject.report, self.config["importance"], batches)
 
     def limit(self, budget: Budget, baseline: dict[str, Any]) -> float:
         """A budget in SI units; relative ones refer to the network as given."""

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.designs import DesignEvaluator
+from netsmith.compression.build import Slimmed
 from netsmith.compression.choices import Designs
 from netsmith.compression.pricing import Pricing
 from netsmith.errors import InputError
 from netsmith.jobs.proposals import Proposal, loss_of
-from netsmith.jobs.short_tune import Cut, ShortTuner
+from netsmith.jobs.run import Run
+from netsmith.jobs.short_tune import FOLDER, Cut, ShortTuner
 from netsmith.progress import Progress
 from netsmith.search.family import Member
 from netsmith.search.strategy import Problem
@@ -49,12 +51,12 @@ class Trimmer:
     Args:
         name: "netadapt" or "compactnet".
         pricing: renews the cost tables at every winner, so that each candidate's price is its own.
-        how: evaluates candidates: as masked designs, or after a short training; None by summed losses.
         progress: shown the share of the way that is done.
+        how: evaluates candidates: as masked designs, or after a short training; None by summed losses.
     """
 
     def __init__(
-        self, name: str, pricing: Pricing, how: DesignEvaluator | ShortTuner | None, progress: Progress
+        self, name: str, pricing: Pricing, progress: Progress, how: DesignEvaluator | ShortTuner | None = None
     ) -> None:
         self.name, self.pricing, self.how, self.progress = name, pricing, how, progress
         self.strategy: Trimming | None = None
@@ -74,18 +76,24 @@ class Trimmer:
         self._families[design] = list(family.members), list(self._cuts)
         return Proposal(np.array(design), family.members[-1].loss)
 
-    def outcome(self, design: Sequence[int]) -> dict[str, Any]:
-        """The family of a proposed design, as JSON values, and the rule by which its winners were chosen."""
+    def outcome(self, design: Sequence[int], run: Run, slim: Callable[[Designs], Slimmed]) -> dict[str, Any]:
+        """The family of a proposed design, as JSON values, and the rule by which its winners were chosen.
+
+        Recipes that make the networks are written to the run folder; so are weights, where they were tuned.
+        """
         found = self._families.get(tuple(design))
         if found is None or self.strategy is None:  # the design of least latency, which was not trimmed to
             return {}
-        first = found[0][0].costs
-        rows = [
-            member.to_dict()
-            | {"design": list(cut.design), "speed_up": {n: first[n] / v for n, v in member.costs.items()}}
-            | {"weights": cut.weights, "recipe": cut.recipe}
-            for member, cut in zip(*found, strict=True)
-        ]
+        first, rows = found[0][0].costs, []
+        for member, cut in zip(*found, strict=True):
+            recipe = cut.recipe or f"{FOLDER}/{cut.key}.recipe.json"
+            if cut.recipe is None:
+                run.write_text(recipe, slim(np.array(cut.design)).recipe.to_json())
+            speed_up = {n: first[n] / v for n, v in member.costs.items()}
+            rows.append(
+                member.to_dict()
+                | {"design": list(cut.design), "speed_up": speed_up, "recipe": recipe, "weights": cut.weights}
+            )
         return {"family": rows, "rule": self.strategy.rule}
 
     def _strategy(self, problem: Problem) -> Trimming:

@@ -14,7 +14,7 @@ from netsmith.search.strategy import Designs, FloatArray, Problem, Results, Stra
 
 @dataclass(frozen=True)
 class History:
-    """Everything that was evaluated, in order: ``designs (T, D)``, ``loss (T,)`` and which keep the budgets ``(T,)``."""
+    """Everything that was evaluated, in order: ``designs (T, D)``, ``loss (T,)``, which keep the budgets ``(T,)``."""
 
     designs: Designs
     loss: FloatArray

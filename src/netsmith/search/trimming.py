@@ -18,7 +18,7 @@ from netsmith.hardware.target import CostTable
 from netsmith.search.exact import solve
 from netsmith.search.family import RULES, Member, Rule, winner
 from netsmith.search.moves import Moves
-from netsmith.search.reduced import Reduced, reduce
+from netsmith.search.reduced import reduce
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.space import Space
 
@@ -92,10 +92,11 @@ class Trimming:
         return replace(problem, loss=loss)
 
     def _first_of(self, iterations: int) -> float:
-        """The first step of a series of ``iterations`` steps whose sum is what has to go, as a share of the resource."""
-        to_go = 1.0 - 1.0 / max(float(self._resource(self._start()[None])[0]), 1.0)
-        terms = iterations if self.decay == 1 else (1 - self.decay**iterations) / (1 - self.decay)
-        return to_go / terms
+        """The first step of a series of ``iterations`` steps that sums to what has to go, as a share of all."""
+        return self._to_go() / float((self.decay ** np.arange(iterations)).sum())
+
+    def _to_go(self) -> float:
+        return 1.0 - 1.0 / max(float(self._resource(self._start()[None])[0]), 1.0)
 
     # --- what is known so far ----------------------------------------------------------------------------------------
 
@@ -273,5 +274,4 @@ class CompactNet(Trimming):
     ) -> None:  # fmt: skip
         super().__init__(problem, space, seed, 1.0, decay, iterations, rule, kinds, renew)
         if nominal:
-            to_go = 1.0 - 1.0 / max(float(self._resource(self._start()[None])[0]), 1.0)
-            self.first = decay * to_go / iterations
+            self.first = decay * self._to_go() / iterations

@@ -2,9 +2,9 @@
 
 The target is a speed-up s on one platform, simulated from a table of measured layers. Each iteration shrinks every
 layer, or group of layers that share their width, alone until the simulated time falls by the gain of the iteration,
-trains the candidates for a short time and keeps the most accurate. The gain starts at ``(base - base / s) / iterations``
-and is multiplied by 0.96 before each use, so that its sum stays short of the target; here it is scaled to reach it,
-unless the nominal one is asked for. Tables of another platform give another network.
+trains the candidates for a short time and keeps the most accurate. The gain is ``(base - base / s) / iterations``,
+multiplied by 0.96 before each use, so that its sum stays short of the target; here it is scaled to reach it, unless the
+nominal one is asked for. Tables of another platform give another network.
 """
 
 from __future__ import annotations
