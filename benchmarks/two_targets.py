@@ -8,6 +8,7 @@ Candidates are masked designs on the search split, without training; results are
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import common
@@ -95,7 +96,9 @@ class Case:
         s = self.subject
         model = slim(s.model, self.choices, s.report, np.array(design), self.importance).model
         if self.args.epochs:
-            fit(model, s.data, epochs=self.args.epochs, lr=0.03, teacher=s.model, seed=self.args.seed)
+            train = s.data.need_train()
+            data = replace(s.data, train=train.take(slice(0, self.args.train_images or len(train))))
+            fit(model, data, epochs=self.args.epochs, lr=0.03, teacher=s.model, seed=self.args.seed)
         norm = s.data.normalisation
         return {
             "search_accuracy": evaluate(model, s.data.search, normalisation=norm)[0],
@@ -121,6 +124,7 @@ def main() -> None:
     options.add_argument("--multiple", type=int, default=2, help="of filters; a group has at most eight widths")
     options.add_argument("--images", type=int, default=512, help="of the search split, for losses")
     options.add_argument("--epochs", type=int, default=2, help="of training before the test")
+    options.add_argument("--train-images", type=int, default=0, help="of the train split; 0 for all")
     args = options.parse_args()
     store = Store(args.results, "two_targets")
     case = Case(args)
@@ -136,7 +140,12 @@ def main() -> None:
             if "infeasible" in cell:
                 missed.append(f"{speed_up:g}x on {target}: {cell['infeasible']}.")
                 continue
-            design = {"design": cell["design"], "epochs": args.epochs, "seed": args.seed}
+            design = {
+                "design": cell["design"],
+                "epochs": args.epochs,
+                "train_images": args.train_images,
+                "seed": args.seed,
+            }
             price = store.cell(f"{key} priced", settings | design, lambda d=cell["design"]: case.priced(d))
             test = store.cell(f"{key} tested", settings | design, lambda d=cell["design"]: case.tested(d))
             found[target] = cell, price, test
@@ -160,7 +169,8 @@ def main() -> None:
         "1), the accelerator simulated at 8 bits. The larger of a column, at one target speed-up, is bold.",
         f"Filters inside residual blocks, in eighths of a group ({args.multiple} filters at least); largest norms "
         "stay; gains scaled to reach the target. Losses on "
-        f"{args.images} images of the search split; {args.epochs} epochs with distillation before the accuracies.",
+        f"{args.images} images of the search split; {args.epochs} epochs on "
+        f"{args.train_images or 'all'} images of the train split, with distillation, before the accuracies.",
         *missed,
     ]
     store.fragment("One network trimmed for two platforms", table(head, rows), args.threads, notes)
