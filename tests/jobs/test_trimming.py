@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from netsmith.compression.recipe import Recipe, apply_recipe
+from netsmith.compression.widen import widened
 from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware import target as targets
@@ -91,9 +92,22 @@ def test_short_trainings_go_on_from_the_winner_and_resume_where_they_were_killed
     weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"episode_images": 192, "latency": "0.8x"}
+    train, starts = ShortTuner._train, {}
+
+    def records(self: ShortTuner, full: torch.nn.Module, scores: Any, design: tuple[int, ...]) -> Any:
+        starts[design] = full
+        return train(self, full, scores, design)
+
+    monkeypatch.setattr(ShortTuner, "_train", records)
     whole = run(weights, tmp_path / "whole", **options)
     family = whole["family"]
     assert all(m["weights"] for m in family[1:]) and whole["budgets"][0]["met"]
+    # a candidate starts from the weights of the winner before it
+    before = built(family[-2], tmp_path / "whole", weights)
+    recipe = Recipe.from_json((tmp_path / "whole" / family[-2]["recipe"]).read_text())
+    want = widened(load_model(MODEL).model, before, recipe).state_dict()
+    start = starts[tuple(family[-1]["design"])].state_dict()
+    assert all(torch.equal(v, want[k]) for k, v in start.items() if v.is_floating_point())
     # the last network is in the folder with the weights that it was scored with
     images = load_data("digits").search
     x, _ = next(images.batches(128, normalise=load_data("digits").normalisation))
@@ -105,7 +119,7 @@ def test_short_trainings_go_on_from_the_winner_and_resume_where_they_were_killed
             losses.append(float((reference.exp() * (reference - log_p)).sum(dim=1).double().mean()))
     assert losses[0] == pytest.approx(family[-1]["loss"], rel=1e-4) and losses[0] < losses[1]
 
-    train, count = ShortTuner._train, [0]
+    count = [0]
 
     def dies(self: ShortTuner, *args: Any) -> Any:
         count[0] += 1
