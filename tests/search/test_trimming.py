@@ -12,8 +12,9 @@ from cases import random_problem
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, Results, get_strategy, minimize
+from netsmith.search.compactnet import CompactNet
 from netsmith.search.family import winner
-from netsmith.search.trimming import CompactNet, Trimming
+from netsmith.search.trimming import Trimming
 from netsmith.space import Decision, Space
 from netsmith.testing import check_strategy, example_problem
 

@@ -9,17 +9,16 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import nn
 
-from netsmith.accuracy.designs import Evaluation, evaluation
-from netsmith.accuracy.incremental import IncrementalEvaluator, divergence
+from netsmith.accuracy.designs import Evaluation
+from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.build import Importance, Slimmed, slim
 from netsmith.compression.choices import Designs
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.compression.widen import widened
+from netsmith.jobs.episodes import Scorer
 from netsmith.jobs.proposals import loss_of
 from netsmith.jobs.run import Run
 from netsmith.jobs.subject import Subject
@@ -77,7 +76,7 @@ class ShortTuner:
         self.images, self.trained = images, 0  #: candidates that were trained, not remembered
         self.known = {(row["kind"], tuple(row["design"])): Evaluation(**row["losses"]) for row in run.trials()
                       if row["kind"].startswith(FOLDER)}  # fmt: skip
-        self._reference: torch.Tensor | None = None
+        self._score = Scorer(evaluator, subject.model)
 
     def __call__(self, origin: Cut, designs: Designs) -> Iterator[tuple[Cut, float]]:
         """Each candidate, trained from the weights of ``origin``, and its loss on the search split."""
@@ -140,19 +139,6 @@ class ShortTuner:
             seed=self.config["seed"], bf16=False,
         )  # fmt: skip
         return slimmed
-
-    def _score(self, model: nn.Module) -> Evaluation:
-        with torch.inference_mode():
-            if self._reference is None:
-                self._reference = F.log_softmax(self._logits(self.subject.model), dim=1)
-            log_p, labels = F.log_softmax(self._logits(model), dim=1), self.evaluator.labels
-            right = float((log_p.argmax(dim=1) == labels).float().mean())
-            kl = float(divergence(self._reference, log_p).mean())
-            return evaluation(right, float(F.nll_loss(log_p, labels)), kl)
-
-    def _logits(self, model: nn.Module) -> torch.Tensor:
-        model.eval()
-        return torch.cat([model(x) for x in self.evaluator.images.split(self.evaluator.batch_size)]).float()
 
 
 def load_cut(run: Run, subject: Subject, design: Designs, weights: str) -> Slimmed:

@@ -15,7 +15,7 @@ Factory = Callable[..., Strategy]
 
 #: Built-in strategies as "module:class", imported when asked for.
 _BUILTIN = {
-    "compactnet": "netsmith.search.trimming:CompactNet",
+    "compactnet": "netsmith.search.compactnet:CompactNet",
     "ddpg": "netsmith.search.ddpg_strategy:DdpgStrategy",
     "evolution": "netsmith.search.evolution:Evolution",
     "exact": "netsmith.search.exact_strategy:Exact",
