@@ -156,7 +156,7 @@ class Stages:
         """The design of least loss that keeps every budget, latency as measured."""
         inputs = [limits, aim]
         found = self.run.stage(f"search-{attempt}", lambda: self._search(sensitivity, limits, baseline, aim), inputs)
-        self._cuts |= {tuple(m["design"]): m["weights"] for m in found.get("family") or () if m["weights"]}
+        self._cuts = {tuple(m["design"]): m["weights"] for m in found.get("family") or () if m["weights"]}
         return dict(found)
 
     def _search(
