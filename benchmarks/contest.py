@@ -122,7 +122,7 @@ def compete(case: Case, problem: Any, strategy: str, evaluations: int) -> dict[s
         "design": history.best.tolist(), "divergence": best.divergence, "search_accuracy": best.accuracy,
         "cost": float(problem.price(history.best)[cost][0]) / limit, "seconds": seconds,
         "evaluations": len(history.loss), "fresh": case.evaluator.evaluated - fresh,
-        "best_after": np.minimum.accumulate(history.loss).tolist(),
+        "best_after": np.minimum.accumulate(np.where(history.feasible, history.loss, np.inf)).tolist(),
         "bound": float(chosen.solutions[0].bound) if getattr(chosen, "solutions", None) else None,
         "test_accuracy": case.test_accuracy(case.built(history.best)),
     }  # fmt: skip

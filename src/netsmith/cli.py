@@ -149,7 +149,8 @@ def compress(
     strategy: Annotated[
         str,
         typer.Option(
-            help="exact, amc, ddpg, deep, evolution, greedy, random, shallow or uniform; exact proves its bound"
+            help="exact (proves its bound), amc, compactnet, ddpg, deep, evolution, greedy, netadapt, random, shallow, "
+            "uniform"
         ),
     ] = "exact",
     evaluations: Annotated[
@@ -166,7 +167,7 @@ def compress(
         ),
     ] = None,
     episode_images: Annotated[
-        int, typer.Option(min=0, help="train each evaluated design on so many images first, as HAQ does")
+        int, typer.Option(min=0, help="train each evaluated design on so many images first, as HAQ and NetAdapt do")
     ] = 0,
     huffman: Annotated[
         bool,

@@ -19,7 +19,7 @@ from netsmith.compression.mixed import Bits, LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs, place
 from netsmith.compression.prune import plan
 from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
-from netsmith.compression.recipe import DropStep, Recipe, apply_recipe
+from netsmith.compression.recipe import DropStep, LayerKeep, Recipe, apply_recipe
 from netsmith.compression.reconstruct import Repair
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.network.graph import Graph, trace
@@ -64,12 +64,16 @@ def slim(
         if not all(m.layer in gone for m in report[name].outputs)
     }
     step = plan(report, keep)
-    zeros = {b.zero for b in branches}
+    zeros = {b.zero: b.layers[-1] for b in branches}  # a zero may be a container: it is as wide as its last layer
     layers = {
         name: k
         for name, k in step.layers.items()
-        if not (name in zeros and k.outputs is None) and not any(name == p or name.startswith(f"{p}.") for p in removed)
+        if not any(name == p or name.startswith(f"{p}.") for p in (*removed, *zeros))
     }
+    for zero, last in zeros.items():
+        own = step.layers.get(zero) or step.layers.get(last)
+        if own is not None and own.outputs is not None:
+            layers[zero] = LayerKeep(outputs=own.outputs)
     recipe = Recipe().then(DropStep(tuple(branches)), replace(step, layers=layers))
     bits = choices.bits(design)
     quantize = {"int8": list(bits)} if is_int8(bits) else {"bits": {n: list(pair) for n, pair in bits.items()}}

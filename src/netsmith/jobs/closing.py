@@ -57,6 +57,7 @@ class Loop:
         measure: design -> measured latency in seconds.
         propose: problem -> the best design that the strategy finds for it.
         aim: share of the latency budget to aim at.
+        exact: whether proposals are made with prices that are right at every design on the way.
     """
 
     pricing: Pricing
@@ -66,6 +67,7 @@ class Loop:
     propose: Callable[[Problem], Proposal]
     on_attempt: Callable[[Attempt], None] = lambda attempt: None
     aim: float = 0.97
+    exact: bool = False
 
     def run(self) -> tuple[Attempt, list[Attempt]]:
         """Return the chosen attempt and all attempts.
@@ -166,7 +168,7 @@ class Loop:
             predicted = self._predict(design)
             if predicted <= limit and (best is None or _loss(found) < _loss(best)):
                 best = found
-            if predicted <= limit and (tuple(design) in seen or self.pricing.is_exact):
+            if predicted <= limit and (tuple(design) in seen or self.exact or self.pricing.is_exact):
                 break
             seen.add(tuple(design))
             scale *= min(limit / predicted, 1.5) * (1.0 if predicted <= limit else 0.995)

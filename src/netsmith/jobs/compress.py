@@ -13,6 +13,7 @@ from netsmith.jobs.outcome import summarise
 from netsmith.jobs.run import Run
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import load_subject
+from netsmith.jobs.trimming import TRIMMING, check_trimming
 from netsmith.progress import Progress, Silent
 from netsmith.units import Budget, check_budgets, parse_budget
 
@@ -53,7 +54,8 @@ def compress(
         evaluations: designs that the strategy runs on the search split; None chooses by the strategy, 0 goes by summed
             sensitivities alone.
         sensitivity: what a choice is taken to lose: ``loss``, ``output``, ``fisher`` or ``hessian``.
-        episode_images: images of the train split on which each evaluated design is trained first, as in HAQ.
+        episode_images: images of the train split on which each evaluated design is trained first, as in HAQ; with the
+            strategies ``netadapt`` and ``compactnet`` from the weights of the winner before it.
         reconstruct: give layers that read pruned channels the weights that make up for them by least squares.
         huffman: code the weights of ``model.nsw``; the search goes by the size without, which it never exceeds.
 
@@ -68,6 +70,7 @@ def compress(
     budgets = _budgets(latency=latency, energy=energy, size=size, macs=macs)
     wanted = _methods(methods)
     _check_share(wanted, budgets)
+    check_trimming(strategy, wanted, evaluations, episode_images)
     least = (1 if "share" in wanted else 2) if least_bits is None else least_bits
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
     if not device.capabilities.by_row:
@@ -94,7 +97,7 @@ def compress(
                 std=std, image_size=image_size, label_column=label_column, train_limit=train_limit,
                 least_bits=least,
             )  # fmt: skip
-            if episode_images:
+            if episode_images and strategy not in TRIMMING:
                 check_episodes(subject.choices)
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder

@@ -27,6 +27,32 @@ def check_episodes(choices: Choices) -> None:
         )
 
 
+class Scorer:
+    """Scores networks on images of the search split, against the outputs of the network as given.
+
+    Args:
+        evaluator: has the images.
+        given: the network as given.
+    """
+
+    def __init__(self, evaluator: IncrementalEvaluator, given: torch.nn.Module) -> None:
+        self.evaluator = evaluator
+        with torch.inference_mode():
+            self._reference = F.log_softmax(self._logits(given), dim=1)
+
+    def __call__(self, model: torch.nn.Module) -> Evaluation:
+        """Accuracy, cross-entropy and divergence of a network, which is set to eval mode."""
+        with torch.inference_mode():
+            log_p, labels = F.log_softmax(self._logits(model), dim=1), self.evaluator.labels
+            kl = divergence(self._reference, log_p).mean()
+            right = (log_p.argmax(dim=1) == labels).float().mean()
+            return evaluation(float(right), float(F.nll_loss(log_p, labels)), float(kl))
+
+    def _logits(self, model: torch.nn.Module) -> torch.Tensor:
+        model.eval()
+        return torch.cat([model(x) for x in self.evaluator.images.split(self.evaluator.batch_size)]).float()
+
+
 class TunedEvaluator(DesignEvaluator):
     """Trains each design on the same images before it is scored on the search split; nothing is kept of the training.
 
@@ -48,8 +74,7 @@ class TunedEvaluator(DesignEvaluator):
         check_episodes(candidates.choices)
         self.model, self.lr, self.seed = model, lr or QAT_LR, seed
         self.data = dataclasses.replace(data, train=data.need_train().take(slice(0, images)))
-        with torch.inference_mode():
-            self._reference = F.log_softmax(self._logits(model.eval()), dim=1)
+        self.score = Scorer(evaluator, model)
 
     def run(self, designs: Designs) -> list[Evaluation]:
         """Train and score designs ``(N, D)``."""
@@ -60,11 +85,4 @@ class TunedEvaluator(DesignEvaluator):
 
         student = prepare(self.model, self.candidates.choices.bits(design), self.candidates.quantizer)
         fit(student, self.data, epochs=1, lr=self.lr, teacher=self.model, seed=self.seed, bf16=False, eval_every=1)
-        with torch.inference_mode():
-            log_p, labels = F.log_softmax(self._logits(student.eval()), dim=1), self.evaluator.labels
-            kl = divergence(self._reference, log_p).mean()
-            right = (log_p.argmax(dim=1) == labels).float().mean()
-            return evaluation(float(right), float(F.nll_loss(log_p, labels)), float(kl))
-
-    def _logits(self, model: torch.nn.Module) -> torch.Tensor:
-        return torch.cat([model(x) for x in self.evaluator.images.split(self.evaluator.batch_size)]).float()
+        return self.score(student)

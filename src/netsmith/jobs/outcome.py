@@ -53,7 +53,7 @@ def summarise(
         "design": job.choices.space.describe(design), "frozen": job.subject.frozen, "seed": job.config["seed"],
         "versions": versions(), "run": str(job.run.folder), "target": job.config["target"],
         "simulated": job.simulated, "bound": found["best"]["bound"], "loss": found["best"]["loss"],
-        "additivity": found["additivity"],
+        "additivity": found["additivity"], **{k: found[k] for k in ("family", "rule") if k in found},
         "layers": _layers(job, design),
         "roofline": roofline(job.target, before=job.graph.layers, after=rows),
         "timing": result["timing"], "parity": result["parity"],

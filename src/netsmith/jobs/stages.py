@@ -13,7 +13,7 @@ from netsmith.accuracy.designs import DesignEvaluator, Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
-from netsmith.compression.build import histograms_of, integerise, is_int8, quantizer_for
+from netsmith.compression.build import Slimmed, histograms_of, integerise, is_int8, quantizer_for
 from netsmith.compression.demand import rows_asked
 from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs, place
@@ -34,7 +34,9 @@ from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, Estimated, Evaluated,
 from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.run import Run
+from netsmith.jobs.short_tune import ShortTuner, load_cut
 from netsmith.jobs.subject import Subject
+from netsmith.jobs.trimming import TRIMMING, Trimmer
 from netsmith.network.graph import trace
 from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
@@ -61,6 +63,7 @@ class Stages:
         self.pruning = Pruning(subject, config, progress)
         self.norm = subject.data.normalisation
         self.simulated = not target.capabilities.runs_here
+        self._cuts: dict[tuple[int, ...], str] = {}  #: designs whose weights were tuned on the way -> their files
 
     def first_screen(self) -> None:
         table, s = self.graph.layers, self.subject
@@ -153,9 +156,10 @@ class Stages:
         self, attempt: int, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
     ) -> dict[str, Any]:
         """The design of least loss that keeps every budget, latency as measured."""
-        return dict(
-            self.run.stage(f"search-{attempt}", lambda: self._search(sensitivity, limits, baseline, aim), [limits, aim])
-        )
+        inputs = [limits, aim]
+        found = self.run.stage(f"search-{attempt}", lambda: self._search(sensitivity, limits, baseline, aim), inputs)
+        self._cuts = {tuple(m["design"]): m["weights"] for m in found.get("family") or () if m["weights"]}
+        return dict(found)
 
     def _search(
         self, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
@@ -183,23 +187,26 @@ class Stages:
             )  # fmt: skip
 
         propose = self._propose()
-        best, attempts = Loop(self.pricing, sensitivity.loss, limits, measure, propose, note, aim).run()
+        exact = isinstance(propose, Trimmer)
+        best, attempts = Loop(self.pricing, sensitivity.loss, limits, measure, propose, note, aim, exact).run()
         additivity = propose.additivity if isinstance(propose, Evaluated) else None
         if additivity:
             self.progress.note(
                 f"  summed losses rank {additivity['n']:.0f} random designs within the budgets with a correlation of "
                 f"{additivity['spearman']:.2f} (Spearman)"
             )
-        return {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts], "additivity": additivity}
+        trimmed = propose.outcome(best.design, self.run, self._slim) if isinstance(propose, Trimmer) else {}
+        both = {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts]}
+        return both | {"additivity": additivity} | trimmed
 
-    def _propose(self) -> Estimated | Evaluated:
+    def _propose(self) -> Estimated | Evaluated | Trimmer:
         """How the strategy finds designs: by evaluating them where it learns from that or sums of losses mislead."""
         name, space, seed = self.config["strategy"], self.choices.space, self.config["seed"]
         evaluations = self.config["evaluations"]
         if evaluations is None:
             evaluations = EVALUATIONS.get(name, 200) if name in LEARNERS or self.choices.is_mixed else 0
         if evaluations == 0:
-            return Estimated(name, space, seed)
+            return Trimmer(name, self.pricing, self.progress) if name in TRIMMING else Estimated(name, space, seed)
         known = {
             tuple(row["design"]): Evaluation(**row["losses"])
             for row in self.run.trials() if row["kind"] == EVALUATED
@@ -210,16 +217,21 @@ class Stages:
 
         runner = IncrementalEvaluator(self.graph, *self.subject.search_images(EVALUATION_IMAGES))
         images = self.config["episode_images"]
+        if name in TRIMMING and images:
+            tuner = ShortTuner(self.run, self.subject, runner, images, self.config, self._cuts)
+            return Trimmer(name, self.pricing, self.progress, tuner)
         evaluator = DesignEvaluator(self._candidates(), runner, known, store) if not images else TunedEvaluator(
             self._candidates(), runner, self.subject.model, self.subject.data, images, self.config["lr"], seed,
             known=known, store=store,
         )  # fmt: skip
+        if name in TRIMMING:
+            return Trimmer(name, self.pricing, self.progress, evaluator)
         options = agent_options(name, self.choices)
         return Evaluated(name, space, seed, evaluator, evaluations, self.progress.update, options)
 
     def _measure(self, design: Any, share: float) -> float:
         """Latency of a design over that of the network as given; measured longer where ``share`` is near."""
-        slimmed = self.pruning.slim(design)
+        slimmed = self._slim(design)
         images = self._calibration_images()[:32]
         graph, quantized = integerise(slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax")
         exported = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(graph)
@@ -234,7 +246,7 @@ class Stages:
 
     def _build(self, choice: list[int], baseline: dict[str, Any]) -> dict[str, Any]:
         design = np.array(choice)
-        slimmed = self.pruning.slim(design)
+        slimmed = self._slim(design)
         training: dict[str, Any] = {
             "teacher": self.subject.model, "data": self.subject.data, "config": self.config,
             "checkpoint": self.run.path(f"checkpoints/{_key(design)}.safetensors"), "progress": self.progress,
@@ -338,6 +350,12 @@ class Stages:
         }  # fmt: skip
 
     # --- what the stages share ---------------------------------------------------------------------------------------
+
+    def _slim(self, design: Any) -> Slimmed:
+        kept = self._cuts.get(tuple(int(k) for k in design))
+        if kept:
+            return load_cut(self.run, self.subject, design, kept)
+        return self.pruning.slim(design)
 
     def _batch(self) -> int | None:
         return None if self.graph.dynamic_batch else self.graph.example_batch

@@ -19,7 +19,7 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
 _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "model": str, "data": (dict, str), "config": dict, "target": str, "strategy": str, "methods": (list, str),
     "command": str, "files": dict, "layers": list, "fidelity": list, "trials": list, "timing": dict, "device": dict,
-    "roofline": dict,
+    "roofline": dict, "family": list, "rule": str,
 }  # fmt: skip
 
 
@@ -40,7 +40,9 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     their bits where these are simulated), and whether there was no choice of them. A removed layer has width and bits
     0. ``fidelity`` is of ``{"predicted_s", "measured_s"}``; ``trials`` of ``{"strategy", "latency_s"}``, ``accuracy``
     or ``loss``, perhaps ``energy_j``, and the flags ``measured`` and ``chosen``. ``additivity`` is the rank
-    correlation, ``spearman``, of summed losses and what ``n`` random designs lose.
+    correlation, ``spearman``, of summed losses and what ``n`` random designs lose. ``family`` has the networks that a
+    step-wise trimming left on its way, the one as given first: ``{"design", "loss", "costs", "speed_up", "resource",
+    "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen.
 
     Raises:
         InputError: names the field at fault.

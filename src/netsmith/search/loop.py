@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsmith.search.registry import get_strategy
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results, Strategy
@@ -16,15 +17,21 @@ Evaluate = Callable[[Designs], Results | FloatArray]
 
 @dataclass(frozen=True)
 class History:
-    """Everything that was evaluated, in order: ``designs (T, D)`` and ``loss (T,)``."""
+    """Everything that was evaluated, in order: ``designs (T, D)``, ``loss (T,)``, which keep the budgets ``(T,)``."""
 
     designs: Designs
     loss: FloatArray
+    feasible: NDArray[np.bool_]
 
     @property
     def best(self) -> Designs:
-        """The design of least loss, ``(D,)``; the earliest of equals."""
-        return np.asarray(self.designs[int(self.loss.argmin())])
+        """The design of least loss within the budgets, ``(D,)``; the earliest of equals.
+
+        Raises:
+            ValueError: no design was evaluated that keeps them.
+        """
+        within = np.flatnonzero(self.feasible)
+        return np.asarray(self.designs[within[int(self.loss[within].argmin())]])
 
 
 def minimize(
@@ -57,7 +64,8 @@ def minimize(
         designs.append(asked)
         losses.append(np.asarray(results.loss, dtype=np.float64))
         done += len(asked)
-    return History(np.concatenate(designs), np.concatenate(losses))
+    every = np.concatenate(designs)
+    return History(every, np.concatenate(losses), problem.feasible(every))
 
 
 def results_of(problem: Problem, designs: Designs, evaluate: Evaluate) -> Results:

@@ -16,11 +16,13 @@ Factory = Callable[..., Strategy]
 #: Built-in strategies as "module:class", imported when asked for.
 _BUILTIN = {
     "amc": "netsmith.search.amc_strategy:AmcStrategy",
+    "compactnet": "netsmith.search.compactnet:CompactNet",
     "ddpg": "netsmith.search.ddpg_strategy:DdpgStrategy",
     "deep": "netsmith.search.ramps:Deep",
     "evolution": "netsmith.search.evolution:Evolution",
     "exact": "netsmith.search.exact_strategy:Exact",
     "greedy": "netsmith.search.greedy:Greedy",
+    "netadapt": "netsmith.search.trimming:Trimming",
     "random": "netsmith.search.random:Random",
     "shallow": "netsmith.search.ramps:Shallow",
     "uniform": "netsmith.search.uniform:Uniform",

@@ -109,4 +109,4 @@ def _compared(problem: Problem, designs: Designs, evaluate: Evaluate) -> Reranke
     varied = len(loss) > 1 and len(np.unique(loss)) > 1 and len(np.unique(estimate)) > 1
     spearman = float(spearmanr(estimate, loss).statistic) if varied else 0.0
     kendall = float(kendalltau(estimate, loss).statistic) if varied else 0.0
-    return Reranked(designs, loss, estimate, spearman, kendall)
+    return Reranked(designs, loss, problem.feasible(designs), estimate, spearman, kendall)

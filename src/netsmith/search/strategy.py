@@ -63,7 +63,10 @@ class Strategy(Protocol):
     """Proposes designs and learns from their results. The caller owns the loop."""
 
     def ask(self, n: int) -> Designs:
-        """Return up to n designs, ``(n, D)``, that keep the problem's budgets (fewer only if it has no more)."""
+        """Return up to n designs, ``(n, D)``, that keep the problem's budgets (fewer only if it has no more).
+
+        Strategies that walk towards the budgets (``netadapt``, ``compactnet``) ask for designs on their way as well.
+        """
         ...
 
     def tell(self, designs: Designs, results: Results) -> None: ...

@@ -13,6 +13,7 @@ decisions may stand beside the widths.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -113,4 +114,4 @@ def amc(
         return results
 
     history = play(problem, agent, episode, episodes, progress, lambda least: f"least error {least:.4f}")
-    return History(history.designs, -np.concatenate([np.empty(0), *rewards]))
+    return replace(history, loss=-np.concatenate([np.empty(0), *rewards]))

@@ -45,6 +45,7 @@ def check_strategy(
     space: Space | None = None,
     rounds: int = 3,
     n: int = 4,
+    within: bool = True,
 ) -> None:
     """Prove the contract of a strategy on a problem (an example by default).
 
@@ -53,6 +54,7 @@ def check_strategy(
 
     Args:
         factory: called as ``factory(problem, space, seed)``.
+        within: False for a strategy that asks for designs on its way to the budgets.
 
     Raises:
         AssertionError: one sentence on what is broken.
@@ -62,11 +64,11 @@ def check_strategy(
     first, twin = factory(problem, space, 3), factory(problem, space, 3)
     total, foretold = 0, None
     for number in range(rounds):
-        asked = _ask(first, problem, space, n)
+        asked = _ask(first, problem, space, n, within)
         total += len(asked)
         same = foretold is None or _same(asked, foretold)
         assert same, f"round {number}: a strategy restored from its state asked otherwise than the original"
-        same = _same(asked, _ask(twin, problem, space, n))
+        same = _same(asked, _ask(twin, problem, space, n, within))
         assert same, f"round {number}: two strategies of one seed and history asked differently"
         _tell(first, problem, asked)
         _tell(twin, problem, asked)
@@ -75,12 +77,12 @@ def check_strategy(
         restored = factory(problem, space, 99)  # another seed: everything must come from the state
         restored.load_state_dict(json.loads(text))
         assert json.dumps(restored.state_dict()) == text, f"round {number}: the state changes by being restored"
-        foretold = _ask(restored, problem, space, n)
+        foretold = _ask(restored, problem, space, n, within)
         assert json.dumps(first.state_dict()) == text, f"round {number}: a restored strategy shares state with another"
     assert total, "the strategy never proposed a design although the problem has feasible ones"
 
 
-def _ask(strategy: Strategy, problem: Problem, space: Space, n: int) -> Designs:
+def _ask(strategy: Strategy, problem: Problem, space: Space, n: int, within: bool) -> Designs:
     designs = strategy.ask(n)
     assert isinstance(designs, np.ndarray), f"ask returned a {type(designs).__name__}, expected an array"
     width = len(problem.loss)
@@ -91,7 +93,7 @@ def _ask(strategy: Strategy, problem: Problem, space: Space, n: int) -> Designs:
     assert valid.all(), f"ask returned {designs[~valid][:1].tolist()}, which is out of range or breaks a tie"
     finite = np.isfinite(problem.loss[np.arange(width), designs]).all(axis=1)
     assert finite.all(), f"ask returned {designs[~finite][:1].tolist()}, which takes a forbidden choice"
-    fits = problem.feasible(designs)
+    fits = problem.feasible(designs) | (not within)
     assert fits.all(), f"ask returned {designs[~fits][:1].tolist()}, which breaks a budget"
     return designs
 

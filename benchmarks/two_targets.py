@@ -1,0 +1,180 @@
+"""One network trimmed for two platforms, each result priced on both: CIFAR-10 (JPEG copy). Some minutes a network.
+
+CompactNet (arXiv 1905.11669) trims filters group by group for one platform's table, to one speed-up; here for this
+machine's measured table and for an accelerator whose time is flat in the number of channels over long stretches.
+Candidates are masked designs on the search split, without training; results are trained before they are tested.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import common
+import numpy as np
+from common import NETWORKS, Store, percent, table
+
+from netsmith.progress import Lines, Silent
+
+
+class Case:
+    """The network, decisions about its filters alone, and evaluation on images of the search split."""
+
+    def __init__(self, args: Any) -> None:
+        from netsmith.accuracy.candidates import Candidates
+        from netsmith.accuracy.designs import DesignEvaluator
+        from netsmith.accuracy.incremental import IncrementalEvaluator
+        from netsmith.compression.choices import Choices
+        from netsmith.compression.importance import channel_importance
+        from netsmith.compression.pricing import Pricing
+        from netsmith.compression.quantize import Calibration
+        from netsmith.compression.share import CodebookQuantizer
+        from netsmith.hardware.target import get_target
+        from netsmith.jobs.subject import load_subject
+
+        net = NETWORKS[args.network]
+        self.args, self.targets = args, {n: get_target(n) for n in args.targets}
+        weights = args.weights or net.weights_file
+        self.subject = s = load_subject(
+            net.spec, net.data, self.targets[args.targets[0]], weights=weights, methods=("prune",)
+        )
+        # one space for all: both platforms choose from the same widths
+        self.choices = Choices.of(s.graph, s.report, [], quantize=False, multiple=args.multiple)
+        self.importance = channel_importance(s.model, s.report)
+        self.pricing = {n: Pricing(self.choices, t) for n, t in self.targets.items()}
+        candidates = Candidates(self.choices, Calibration({}), CodebookQuantizer(s.graph), self.importance)
+        self.evaluator = DesignEvaluator(candidates, IncrementalEvaluator(s.graph, *s.search_images(args.images)))
+
+    def prepare(self) -> None:
+        """Measure what a target's table lacks."""
+        from netsmith.compression.demand import rows_asked
+        from netsmith.hardware.target import prepare_target
+
+        for name, target in self.targets.items():
+            prepare_target(target, lambda name=name: rows_asked(self.pricing[name]), Lines())
+
+    def trim(self, target: str, speed_up: float) -> dict[str, Any]:
+        """CompactNet for one target; says so if it cannot be reached."""
+        from netsmith.errors import InfeasibleError
+        from netsmith.search.strategy import Problem
+        from netsmith.systems.compactnet import compactnet, iterations_for, speed_up_problem
+
+        choices, pricing = self.choices, self.pricing[target]
+        width = np.arange(int(choices.space.sizes.max()))
+        loss = np.where(width < choices.space.sizes[:, None], 0.0, np.inf)
+        prices = pricing.table("latency", choices.original)
+        problem = speed_up_problem(Problem(loss, {}, {}, choices.space.tied), prices, speed_up)
+
+        def masked(_: None, designs: Any) -> Any:
+            return [(None, e.divergence) for e in self.evaluator.evaluate(designs)]
+
+        start, before = time.perf_counter(), self.evaluator.evaluated
+        try:
+            family = compactnet(
+                problem, choices.space, None, masked, iterations=iterations_for(speed_up), progress=Silent(),
+                renew=lambda design: {"latency": pricing.table("latency", design)},
+            )  # fmt: skip
+        except InfeasibleError as error:
+            return {"infeasible": str(error), "reachable": error.reachable}
+        return {
+            "design": family.design.tolist(), "speed_ups": family.speed_ups("latency"),
+            "losses": [m.loss for m in family.members], "designs": [list(m.design) for m in family.members],
+            "seconds": time.perf_counter() - start, "evaluations": self.evaluator.evaluated - before,
+        }  # fmt: skip
+
+    def priced(self, design: Any) -> dict[str, float]:
+        """Speed-up of a design on every target."""
+        x, given = np.array(design), self.choices.original
+        return {n: float(p.predict(given)[0] / p.predict(x)[0]) for n, p in self.pricing.items()}
+
+    def tested(self, design: Any) -> dict[str, Any]:
+        """A design built and trained; accuracy on the search split, and on the test split once."""
+        from netsmith.compression.build import slim
+        from netsmith.training import evaluate, fit
+
+        s = self.subject
+        model = slim(s.model, self.choices, s.report, np.array(design), self.importance).model
+        if self.args.epochs:
+            train = s.data.need_train()
+            data = replace(s.data, train=train.take(slice(0, self.args.train_images or len(train))))
+            fit(model, data, epochs=self.args.epochs, lr=0.03, teacher=s.model, seed=self.args.seed)
+        norm = s.data.normalisation
+        return {
+            "search_accuracy": evaluate(model, s.data.search, normalisation=norm)[0],
+            "test_accuracy": evaluate(model, s.data.test, normalisation=norm)[0],
+        }
+
+    def shares(self, design: Any) -> str:
+        """Share of the filters that stay, by the stage or block that their group is named after."""
+        kept, of = {}, {}
+        for d, group in enumerate(self.choices.groups):
+            stage = group.name.split(".")[0]
+            kept[stage] = kept.get(stage, 0) + int(self.choices.values[d, design[d]])
+            of[stage] = of.get(stage, 0) + group.channels
+        return ", ".join(f"{n} {100 * kept[n] / of[n]:.0f} %" for n in of)
+
+
+def main() -> None:
+    options = common.parser(__doc__ or "")
+    options.add_argument("--network", default="cifar_resnet20", choices=list(NETWORKS))
+    options.add_argument("--weights", help="instead of the network's own")
+    options.add_argument("--targets", nargs=2, default=["cpu", "bitfusion-cloud"])
+    options.add_argument("--speed-ups", nargs="+", type=float, default=[1.2, 1.4])
+    options.add_argument("--multiple", type=int, default=2, help="of filters; a group has at most eight widths")
+    options.add_argument("--images", type=int, default=512, help="of the search split, for losses")
+    options.add_argument("--epochs", type=int, default=2, help="of training before the test")
+    options.add_argument("--train-images", type=int, default=0, help="of the train split; 0 for all")
+    args = options.parse_args()
+    store = Store(args.results, "two_targets")
+    case = Case(args)
+    case.prepare()
+    weights = common.digest(args.weights or NETWORKS[args.network].weights_file)
+    settings = {"targets": args.targets, "multiple": args.multiple, "images": args.images, "weights": weights}
+    rows, missed = [], []
+    for speed_up in args.speed_ups:
+        found = {}
+        for target in args.targets:
+            key = f"{args.network} {target} {speed_up:g}x"
+            cell = store.cell(key, settings, lambda t=target, s=speed_up: case.trim(t, s))
+            if "infeasible" in cell:
+                missed.append(f"{speed_up:g}x on {target}: {cell['infeasible']}.")
+                continue
+            design = {
+                "design": cell["design"],
+                "epochs": args.epochs,
+                "train_images": args.train_images,
+                "seed": args.seed,
+            }
+            price = store.cell(f"{key} priced", settings | design, lambda d=cell["design"]: case.priced(d))
+            test = store.cell(f"{key} tested", settings | design, lambda d=cell["design"]: case.tested(d))
+            found[target] = cell, price, test
+        for target, (cell, price, test) in found.items():
+            cells = []
+            for on in args.targets:
+                best = max(p[on] for _, p, _ in found.values())
+                text = f"{price[on]:.3f}x"
+                cells.append(f"**{text}**" if price[on] >= best * (1 - 1e-9) else text)
+            rows.append(
+                [f"{speed_up:g}x", target, *cells, f"{cell['losses'][-1]:.3f}", percent(test["search_accuracy"]),
+                 percent(test["test_accuracy"]), case.shares(cell["design"]), len(cell["losses"]) - 1,
+                 cell["evaluations"], f"{cell['seconds']:.0f}"]
+            )  # fmt: skip
+    head = [
+        "target speed-up", "trimmed for", *(f"speed-up on {t}" for t in args.targets), "divergence, untrained",
+        "search accuracy", "test accuracy", "filters kept", "iterations", "evaluations", "seconds",
+    ]  # fmt: skip
+    notes = [
+        "Speed-ups are of predicted latency, whole network: cpu from the measured table of this machine (floats, batch "
+        "1), the accelerator simulated at 8 bits. The larger of a column, at one target speed-up, is bold.",
+        f"Filters inside residual blocks, in eighths of a group ({args.multiple} filters at least); largest norms "
+        "stay; gains scaled to reach the target. Losses on "
+        f"{args.images} images of the search split; {args.epochs} epochs on "
+        f"{args.train_images or 'all'} images of the train split, with distillation, before the accuracies.",
+        *missed,
+    ]
+    store.fragment("One network trimmed for two platforms", table(head, rows), args.threads, notes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""CompactNet: platform-aware automatic optimization for convolutional neural networks (arXiv 1905.11669).
+
+The target is a speed-up s on one platform, simulated from a table of measured layers. Each iteration shrinks every
+layer, or group of layers that share their width, alone until the simulated time falls by the gain of the iteration,
+trains the candidates for a short time and keeps the most accurate. The gain is ``(base - base / s) / iterations``,
+multiplied by 0.96 before each use, so that its sum stays short of the target; here it is scaled to reach it, unless the
+nominal one is asked for. Tables of another platform give another network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from netsmith.errors import InputError
+from netsmith.hardware.target import CostTable
+from netsmith.progress import Progress
+from netsmith.search.compactnet import CompactNet
+from netsmith.search.family import Rule
+from netsmith.search.strategy import Problem
+from netsmith.search.trimming import Renew
+from netsmith.space import Space
+from netsmith.systems.family import Family, Network, OnWinner, ShortTune, trim
+
+
+def iterations_for(speed_up: float) -> int:
+    """Iterations for a target: 18, 24 and 30 for 1.5, 2 and 2.5 as published, and the straight line through them."""
+    return max(1, round(12 * speed_up))
+
+
+def speed_up_problem(problem: Problem, table: CostTable, speed_up: float) -> Problem:
+    """A problem whose only budget is the latency of the network as given over ``speed_up``.
+
+    Raises:
+        InputError: a speed-up of 1 or less.
+    """
+    if not speed_up > 1:
+        raise InputError(f"the speed-up is {speed_up:g}; CompactNet needs more than 1")
+    loss = np.asarray(problem.loss, dtype=np.float64)
+    given = loss.shape[1] - 1 - np.isfinite(loss[:, ::-1]).argmax(axis=1)
+    limit = float(table.price(given[None])[0]) / speed_up
+    return replace(problem, costs={"latency": table}, budgets={"latency": limit})
+
+
+def compactnet(
+    problem: Problem,
+    space: Space | None,
+    start: Network,
+    short_tune: ShortTune[Network],
+    long_tune: Callable[[Network], Network] | None = None,
+    iterations: int = 24,
+    nominal: bool = False,
+    rule: Rule = "accuracy",
+    renew: Renew | None = None,
+    on_winner: OnWinner[Network] = lambda network, member: None,
+    progress: Progress | None = None,
+) -> Family[Network]:
+    """Optimise a network for a platform as the paper does.
+
+    Args:
+        problem: as for :func:`~netsmith.systems.netadapt.netadapt`; see :func:`speed_up_problem`. Layers of a common
+            width are one decision, or tied ones.
+        space, start, short_tune, long_tune, rule, renew, on_winner: as there.
+        iterations: length of the series of gains, see :func:`iterations_for`.
+        nominal: take the published gains and end after so many iterations wherever that is;
+            :meth:`~netsmith.systems.family.Family.speed_ups` says where.
+
+    Raises:
+        InputError: an option out of its range.
+        InfeasibleError: the budgets cannot be reached.
+    """
+    strategy = CompactNet(problem, space, iterations=iterations, nominal=nominal, rule=rule, renew=renew)
+    return trim(strategy, start, short_tune, long_tune, on_winner, iterations if nominal else None, progress)
