@@ -21,7 +21,11 @@ from netsmith.export.packed.model import stored_tensors
 from netsmith.hardware.target import Cost, CostTable, Factor, Target, as_run
 from netsmith.network.layers import FLOAT, KIND, LayerTable
 
-CELLS = 600  #: a factor over more cells than this is expanded around the current design instead
+#: A factor over more cells than this is expanded around the current design instead, over the decisions that matter
+#: most: fewer where each cell has to be measured, and where all that touch a row would take more than the second.
+CELLS, MODELLED = 600, 65_536
+#: All exact factors together have at most so many cells.
+_TOTAL = 4_000_000
 RowCost = Callable[[LayerTable], FloatArray]
 
 
@@ -123,10 +127,14 @@ class Pricing:
         choices, space = self.choices, self.choices.space
         chunks: list[NDArray[np.int64]] = []
         plan: list[tuple[int, tuple[int, ...], tuple[int, ...], list[int]]] = []
-        for r in np.flatnonzero(choices.table.is_compute):
+        compute = np.flatnonzero(choices.table.is_compute)
+        modelled = name in ("macs", "size") or not self.target.capabilities.measured
+        most = max(CELLS, min(MODELLED, _TOTAL // max(len(compute), 1))) if modelled else CELLS
+        for r in compute:
             touching = self._touching(int(r))
-            exact: list[int] = []
-            for dec in touching:
+            whole = float(np.prod([float(space.sizes[dec]) for dec in touching]))
+            exact: list[int] = touching if whole <= most else []
+            for dec in touching if not exact else ():
                 if np.prod([space.sizes[e] for e in [*exact, dec]]) <= CELLS:
                     exact.append(dec)
             rest = [dec for dec in touching if dec not in exact]
@@ -164,9 +172,9 @@ class Pricing:
         """Cost of row ``rows[i]`` under each design of ``chunks[i]``; the target is asked once."""
         tables, masks = [], []
         for designs, r in zip(chunks, rows, strict=True):
-            table, present = self.choices.columns(designs)
-            tables.append({k: v[:, r] for k, v in table.columns.items()})
-            masks.append(present[:, r])
+            table, present = self.choices.columns(designs, [r])
+            tables.append({k: v[:, 0] for k, v in table.columns.items()})
+            masks.append(present[:, 0])
         merged: dict[str, Any] = {k: np.concatenate([t[k] for t in tables]) for k in tables[0]}
         names = tuple(self.choices.table.names[r] for r, c in zip(rows, chunks, strict=True) for _ in range(len(c)))
         cost = np.where(np.concatenate(masks), self.row_cost(name)(LayerTable(names=names, **merged)), 0.0)

@@ -7,9 +7,10 @@ gives the exact minimum of any weighted sum of the tables in one pass over their
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
@@ -69,9 +70,9 @@ class Elimination:
         self.buckets = _buckets({f.rows for t in tables for f in t.factors}, self.sizes)
 
     @property
-    def cells(self) -> int:
+    def cells(self) -> float:
         """Cells of all buckets together."""
-        return sum(int(np.prod([self.sizes[v] for v in b.clique])) for b in self.buckets)
+        return sum(_product(self.sizes, b.clique) for b in self.buckets)
 
     @classmethod
     def of(cls, tables: Sequence[CostTable], sizes: Sequence[int]) -> Elimination | None:
@@ -147,13 +148,18 @@ class Elimination:
         return out
 
 
+def _product(sizes: Sequence[int], variables: Iterable[int]) -> float:
+    """Cells over variables, of which a stream that many layers read may have more than an integer holds."""
+    return prod(float(sizes[v]) for v in variables)
+
+
 def _buckets(rows: set[tuple[int, ...]], sizes: Sequence[int]) -> list[Bucket]:
     """Buckets in the order of elimination, the smallest next."""
     near: list[set[int]] = [{v} for v in range(len(sizes))]
     for r in rows:
         for v in r:
             near[v] |= set(r)
-    cost = [float(np.prod([sizes[u] for u in n])) for n in near]
+    cost = [_product(sizes, n) for n in near]
     left, cliques = set(range(len(sizes))), list[tuple[int, tuple[int, ...]]]()
     while left:
         v = min(left, key=lambda u: (cost[u], u))
@@ -163,7 +169,7 @@ def _buckets(rows: set[tuple[int, ...]], sizes: Sequence[int]) -> list[Bucket]:
         for u in rest:
             near[u] = (near[u] | rest) - {v}
         for u in rest:
-            cost[u] = float(np.prod([sizes[w] for w in near[u]]))
+            cost[u] = _product(sizes, near[u])
     place = {v: i for i, (v, _) in enumerate(cliques)}
     return [
         Bucket(v, c, c.index(v), min((place[u] for u in c if u != v), default=-1)) for v, c in cliques
