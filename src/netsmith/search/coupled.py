@@ -13,14 +13,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from netsmith.hardware.target import CostTable
 from netsmith.search.elimination import Elimination
 from netsmith.search.listing import Listing, list_designs
-from netsmith.search.program import SLACK, Far, Program, above, dominate, loosened, target
+from netsmith.search.program import SLACK, Far, Program, above, combine, dominate, loosened, target
 from netsmith.search.relaxation import relax
 from netsmith.search.strategy import Designs, FloatArray
 
 #: So many designs are listed, one number after the other, until the optimum is proven or the gap is small enough.
 _MOST = (3_000, 30_000, 300_000)
+#: Lagrangians are taken at the best multipliers and with one of them by these shares larger or smaller.
+_SPREAD = (0.5, 0.8, 0.95, 1.05, 1.25, 2.0)
+#: So many points of the hull are mended.
+_STARTS = 6
 #: More refinements of one list than this bring little.
 _ROUNDS = 6
 
@@ -43,16 +48,18 @@ class Found:
 
 
 def search_coupled(
-    model: Program, limits: FloatArray, far: Far, known: Designs | None, value: float, gap: float,
-    out_of_time: Callable[[], bool],
+    model: Program, objective: CostTable, limits: FloatArray, far: Far, known: Designs | None, value: float, gap: float,
+    mend: Callable[[Designs], Designs | None], out_of_time: Callable[[], bool],
 ) -> Found | None:  # fmt: skip
     """Search a program with factors.
 
     Args:
+        objective: over single variables.
         limits: of its tables after the first, ``(B,)``.
         far: designs to keep away from.
         known, value: a design ``(V,)`` that keeps all this and its loss, if there is one; else None and ``inf``.
         gap: share of its loss by which a known design may be beaten and still be good enough.
+        mend: from designs ``(P, V)`` that need not keep the limits to the best that do nearby, or None.
         out_of_time: whether to end with what there is.
 
     Returns:
@@ -64,10 +71,14 @@ def search_coupled(
             tree = Elimination.of(model.tables, model.sizes)
             if tree is None:
                 return None if bound == -np.inf else Found(model, known, value, bound)
-            least, mu, _ = relax(model.tables, limits, tree=tree, close=1e-5)
+            least, mu, met = relax(model.tables, limits, tree=tree, close=1e-5)
+            near = np.argsort(combine(model.tables, np.append(1.0, mu)).price(met), kind="stable")[:_STARTS]
+            mended = mend(model.expand(met[near]))
+            if mended is not None and (loss := float(objective.price(mended)[0])) < value:
+                known, value = mended, loss
             enough = target(value, gap / 10)
             bound = max(bound, min(least, enough))
-            weights, right = _limits(model, limits, mu, enough)
+            weights, right, offset = _limits(model, limits, mu, enough)
             found = tree.run(weights)
             alive = [(found.least[:, None] + m <= right[:, None]).all(axis=0) for m in tree.marginals(found)]
             if not all(a.all() for a in alive):
@@ -77,8 +88,8 @@ def search_coupled(
                 model = dominate(model, far)
                 tree = Elimination(model.tables, model.sizes)
                 found = tree.run(weights)
-            listing = list_designs(tree, found, right, most)
-            bound = max(bound, min(listing.bound - float(mu @ loosened(limits)), enough))
+            listing = list_designs(tree, found, right, offset, most)
+            bound = max(bound, min(listing.bound, enough))
             best = _best(model, listing, far)
             better = best is not None and best[1] < enough
             if best is not None and best[1] < value:
@@ -93,17 +104,26 @@ def search_coupled(
     return Found(model, known, value, bound)
 
 
-def _limits(model: Program, limits: FloatArray, mu: FloatArray, known: float) -> tuple[FloatArray, FloatArray]:
-    """Rows ``(R, tables)`` and their limits: Lagrangian, loss, and budgets of all that is better than ``known``."""
-    budgets = np.eye(len(limits) + 1)
-    known = above(model, known)
-    right = np.array([known + mu @ loosened(limits), known, *(limits + SLACK * np.abs(limits))])
-    return np.concatenate([np.append(1.0, mu)[None], budgets]), right
+def _limits(
+    model: Program, limits: FloatArray, mu: FloatArray, known: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Rows ``(R, tables)`` and their limits: Lagrangians, loss, and budgets of all that is better than ``known``.
+
+    The third are the costs at the limits, ``(P,)``, of the P Lagrangians.
+    """
+    prices = [mu]
+    for share in _SPREAD:
+        prices += [mu * np.where(np.arange(len(mu)) == b, share, 1.0) for b in range(len(mu))]
+    known, multipliers = above(model, known), np.array(prices)
+    offset = multipliers @ loosened(limits)
+    right = np.array([*(known + offset), known, *(limits + SLACK * np.abs(limits))])
+    lagrangians = np.column_stack([np.ones(len(multipliers)), multipliers])
+    return np.concatenate([lagrangians, np.eye(len(limits) + 1)]), right, offset
 
 
 def _best(model: Program, listing: Listing, far: Far) -> tuple[Designs, float] | None:
     """The variables of the listed design of least loss that is far from every cut, and its loss."""
-    ranked = np.argsort(listing.sums[:, 1], kind="stable")
+    ranked = np.argsort(listing.sums[:, -len(model.tables)], kind="stable")
     for i in range(0, len(ranked), 256):
         x = listing.x[ranked[i : i + 256]]
         apart = np.sum([model.distances(g, far)[:, x[:, g]] for g in range(x.shape[1])], axis=0)

@@ -2,8 +2,8 @@
 
 At multipliers ``mu`` every design that keeps the budgets and beats a known one has a Lagrangian between the bound and
 the known loss. Going through the buckets of an elimination backwards, the value of what is decided so far plus the
-least of the rest is known exactly, for the Lagrangian, for the loss and for each cost; what exceeds a limit goes, and
-of too many the lowest Lagrangians stay. Nothing that stays is a dead end by any one of them.
+least of the rest is known exactly, for Lagrangians at several multipliers, for the loss and for each cost; what exceeds
+a limit goes. Multipliers next to the best ones tell prefixes apart that spend too much or too little of a budget.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ class Listing:
     Attributes:
         x: ``(N, groups)`` cells.
         sums: ``(N, R)`` the value of each row.
-        bound: every design within the limits that is not listed has a first row of at least this; ``inf`` if all are
-            listed.
+        bound: every design within the limits that is not listed loses at least this; ``inf`` if all are listed.
     """
 
     x: Designs
@@ -35,8 +34,14 @@ class Listing:
     bound: float
 
 
-def list_designs(tree: Elimination, found: Pass, limits: FloatArray, most: int) -> Listing:
-    """List designs whose every row is at most its limit ``(R,)``; if there are more than ``most``, by the first row."""
+def list_designs(tree: Elimination, found: Pass, limits: FloatArray, offset: FloatArray, most: int) -> Listing:
+    """List designs whose every row is at most its limit.
+
+    Args:
+        limits: ``(R,)``.
+        offset: ``(P,)``; the first P rows less this are lower bounds on the loss of a design that keeps the budgets.
+            If there are more than ``most``, those stay for which the highest of them is lowest.
+    """
     room = limits - found.least
     room = room + 1e-12 * np.abs(limits)
     bound = np.inf
@@ -59,8 +64,9 @@ def list_designs(tree: Elimination, found: Pass, limits: FloatArray, most: int) 
             break
         label, cell, spent = (np.concatenate([p[j] for p in parts], axis=-1) for j in range(3))
         if len(label) > most:
-            stay = np.argpartition(spent[0], most)
-            bound = min(bound, float(found.least[0] + spent[0, stay[most]]))
+            least = (spent[: len(offset)] + (found.least[: len(offset)] - offset)[:, None]).max(axis=0)
+            stay = np.argpartition(least, most)
+            bound = min(bound, float(least[stay[most]]))
             stay = np.sort(stay[:most])
             label, cell, spent = label[stay], cell[stay], spent[:, stay]
         live = {v: x[label] for v, x in live.items() if last[v] < i}

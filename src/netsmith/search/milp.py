@@ -50,6 +50,7 @@ def solve_model(
     sizes: Designs,
     far: Far | None = None,
     guess: Callable[[], Designs | None] = lambda: None,
+    mend: Callable[[Designs], Designs | None] = lambda starts: None,
     time_limit: float | None = None,
     gap: float = 0.0,
     floor: float = -np.inf,
@@ -59,6 +60,7 @@ def solve_model(
     Args:
         guess: a design ``(V,)`` that keeps all this, asked for where none is found on the way: choices that cannot
             beat it are dropped.
+        mend: from designs ``(P, V)`` that need not keep all this to the best nearby that does.
         gap: a design is good enough if nothing is better by more than this share of its value. A tenth of it is aimed
             at, so that the bound still serves the next-best designs.
         floor: a lower bound that is known already.
@@ -87,7 +89,7 @@ def solve_model(
             model = prune(model, *rows(model, limits, target(value, gap / 10)))
             model = join(model, far) if all(model.sizes) else model
         if any(t.factors for t in model.tables) and all(model.sizes):
-            found = search_coupled(model, limits, far, known, value, gap, over)
+            found = search_coupled(model, objective, limits, far, known, value, gap, mend, over)
             if found is not None:
                 model, known, value, bound = found.model, found.known, found.value, max(bound, found.bound)
                 searched = True
