@@ -162,6 +162,7 @@ def compress(
             min=1, max=8, help="fewest bits of a layer where there is a choice; default 2, of shared weights 1"
         ),
     ] = None,
+    widths: Annotated[int, typer.Option(min=2, help="most channel counts of a group to choose from")] = 8,
     episode_images: Annotated[
         int, typer.Option(min=0, help="train each evaluated design on so many images first, as HAQ does")
     ] = 0,
@@ -207,7 +208,7 @@ def compress(
             out=folder, resume=resume, epochs=epochs, lr=lr, seed=seed, importance=importance, calibration=calibration,
             search_size=search_size, mean=averages, std=deviations, image_size=image_size, label_column=label_column,
             train_limit=train_limit, threads=threads, least_bits=least_bits, evaluations=evaluations,
-            sensitivity=sensitivity, huffman=huffman, episode_images=episode_images, progress=progress,
+            sensitivity=sensitivity, huffman=huffman, episode_images=episode_images, widths=widths, progress=progress,
         )  # fmt: skip
     _finish_run(result, as_json)
 

@@ -56,10 +56,22 @@ class Pricing:
         """What the target says of a table, each row at widths that it has."""
         return self.target.cost(as_run(table, self.target.capabilities))
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether cost tables are right at every design: all layers are integers or none is, and nothing is pruned."""
-        return not self.choices.has_floats and not self.choices.groups and not self.choices.branches
+    def is_exact(self, name: str) -> bool:
+        """Whether a cost table is right at every design.
+
+        What lies between layers then has no such cost, or neither placement nor widths ever change; and no layer
+        depends on more decisions than a factor holds.
+        """
+        if not self.between(name):
+            fixed = True
+        elif self.choices.has_floats:
+            return False
+        elif self.choices.groups or self.choices.branches:
+            ends = np.array([self.choices.original, np.zeros_like(self.choices.original)])
+            fixed = not self._between(ends, name).any()
+        else:
+            fixed = True
+        return fixed and all(not rest for _, _, rest in self._plan(name))
 
     def between(self, name: str) -> bool:
         """Whether glue and conversions have this cost."""
@@ -124,9 +136,44 @@ class Pricing:
         return rest + [int(d) for d in wide if into[d, r] + out_of[d, r] > 0]
 
     def _layers(self, name: str, around: Designs, unary: FloatArray) -> tuple[float, list[Factor]]:
-        choices, space = self.choices, self.choices.space
+        space = self.choices.space
         chunks: list[NDArray[np.int64]] = []
-        plan: list[tuple[int, tuple[int, ...], tuple[int, ...], list[int]]] = []
+        plan = self._plan(name)
+        for _, exact, rest in plan:
+            shape = tuple(int(space.sizes[e]) for e in exact)
+            designs = np.tile(around, (int(np.prod(shape, dtype=int)), 1))
+            if exact:
+                designs[:, exact] = np.indices(shape).reshape(len(exact), -1).T
+            singles = [np.tile(around, (int(space.sizes[dec]), 1)) for dec in rest]
+            for dec, block in zip(rest, singles, strict=True):
+                block[:, dec] = np.arange(space.sizes[dec])
+            chunks.append(np.concatenate([designs, *singles]))
+        if not plan:
+            return 0.0, []
+        costs = self._row_costs(name, chunks, [r for r, _, _ in plan])
+        fixed, factors = 0.0, []
+        for (_, exact, rest), cost in zip(plan, costs, strict=True):
+            shape = tuple(int(space.sizes[e]) for e in exact)
+            cells = int(np.prod(shape, dtype=int))
+            values = cost[:cells].reshape(shape)
+            here = values[tuple(around[e] for e in exact)] if exact else values
+            start = cells
+            for dec in rest:
+                single = cost[start : start + space.sizes[dec]]
+                unary[dec, : space.sizes[dec]] += single - here
+                start += space.sizes[dec]
+            if not exact:
+                fixed += float(values)
+            elif len(exact) == 1:
+                unary[exact[0], : shape[0]] += values
+            else:
+                factors.append(Factor(tuple(exact), values))
+        return fixed, factors
+
+    def _plan(self, name: str) -> list[tuple[int, list[int], list[int]]]:
+        """Each compute row with the decisions that its factor is over, and those that are expanded."""
+        choices, space = self.choices, self.choices.space
+        plan: list[tuple[int, list[int], list[int]]] = []
         compute = np.flatnonzero(choices.table.is_compute)
         modelled = name in ("macs", "size") or not self.target.capabilities.measured
         most = max(CELLS, min(MODELLED, _TOTAL // max(len(compute), 1))) if modelled else CELLS
@@ -137,36 +184,8 @@ class Pricing:
             for dec in touching if not exact else ():
                 if np.prod([space.sizes[e] for e in [*exact, dec]]) <= CELLS:
                     exact.append(dec)
-            rest = [dec for dec in touching if dec not in exact]
-            shape = tuple(int(space.sizes[e]) for e in exact)
-            designs = np.tile(around, (int(np.prod(shape, dtype=int)), 1))
-            if exact:
-                designs[:, exact] = np.indices(shape).reshape(len(exact), -1).T
-            singles = [np.tile(around, (int(space.sizes[dec]), 1)) for dec in rest]
-            for dec, block in zip(rest, singles, strict=True):
-                block[:, dec] = np.arange(space.sizes[dec])
-            chunks.append(np.concatenate([designs, *singles]))
-            plan.append((int(r), tuple(exact), shape, rest))
-        if not plan:
-            return 0.0, []
-        costs = self._row_costs(name, chunks, [p[0] for p in plan])
-        fixed, factors = 0.0, []
-        for (_, exact_, shape, rest), cost in zip(plan, costs, strict=True):
-            cells = int(np.prod(shape, dtype=int))
-            values = cost[:cells].reshape(shape)
-            here = values[tuple(around[e] for e in exact_)] if exact_ else values
-            start = cells
-            for dec in rest:
-                single = cost[start : start + space.sizes[dec]]
-                unary[dec, : space.sizes[dec]] += single - here
-                start += space.sizes[dec]
-            if not exact_:
-                fixed += float(values)
-            elif len(exact_) == 1:
-                unary[exact_[0], : shape[0]] += values
-            else:
-                factors.append(Factor(exact_, values))
-        return fixed, factors
+            plan.append((int(r), exact, [dec for dec in touching if dec not in exact]))
+        return plan
 
     def _row_costs(self, name: str, chunks: list[NDArray[np.int64]], rows: list[int]) -> list[FloatArray]:
         """Cost of row ``rows[i]`` under each design of ``chunks[i]``; the target is asked once."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from netsmith.compression.choices import WIDTHS
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.target import get_target
 from netsmith.jobs.outcome import summarise
@@ -28,7 +29,7 @@ def compress(
     search_size: int | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
     image_size: int | None = None, label_column: str | None = None, train_limit: int | None = None, threads: int = 1,
     least_bits: int | None = None, evaluations: int | None = None, sensitivity: str = "loss", huffman: bool = False,
-    episode_images: int = 0, progress: Progress | None = None,
+    episode_images: int = 0, widths: int = WIDTHS, progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make a trained network keep budgets on a target.
 
@@ -53,6 +54,7 @@ def compress(
             sensitivities alone.
         sensitivity: what a choice is taken to lose: ``loss``, ``output``, ``fisher`` or ``hessian``.
         episode_images: images of the train split on which each evaluated design is trained first, as in HAQ.
+        widths: most channel counts of a group to choose from; more are finer, and take longer to measure.
         huffman: code the weights of ``model.nsw``; the search goes by the size without, which it never exceeds.
 
     Returns:
@@ -82,7 +84,7 @@ def compress(
         "mean": list(mean) if mean else None, "std": list(std) if std else None, "image_size": image_size,
         "label_column": label_column, "train_limit": train_limit, "threads": threads,
         "least_bits": least, "evaluations": evaluations, "sensitivity": sensitivity, "huffman": huffman,
-        "episode_images": episode_images,
+        "episode_images": episode_images, "widths": widths,
     }  # fmt: skip
     with Run.start(out, config, resume=resume) as run:
         progress.stage("load")
@@ -90,7 +92,7 @@ def compress(
             subject = load_subject(
                 model, data, device, weights=weights, methods=wanted, seed=seed, search_size=search_size, mean=mean,
                 std=std, image_size=image_size, label_column=label_column, train_limit=train_limit,
-                least_bits=least,
+                least_bits=least, widths=widths,
             )  # fmt: skip
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder

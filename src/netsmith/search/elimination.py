@@ -171,6 +171,4 @@ def _buckets(rows: set[tuple[int, ...]], sizes: Sequence[int]) -> list[Bucket]:
         for u in rest:
             cost[u] = _product(sizes, near[u])
     place = {v: i for i, (v, _) in enumerate(cliques)}
-    return [
-        Bucket(v, c, c.index(v), min((place[u] for u in c if u != v), default=-1)) for v, c in cliques
-    ]
+    return [Bucket(v, c, c.index(v), min((place[u] for u in c if u != v), default=-1)) for v, c in cliques]
