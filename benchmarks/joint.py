@@ -215,7 +215,7 @@ def tune(case: Case, design: Any, folder: Path) -> dict[str, Any]:
 
 
 def measured(args: Any, network: str, budget: float, split: float | None, folder: Path) -> dict[str, Any]:
-    """The compress job on this machine to a measured latency: at once, or pruned to a share first and quantized then."""
+    """The compress job on this machine to a measured latency: at once, or pruned to a share first."""
     from netsmith.jobs.compress import compress
 
     net, name = NETWORKS[network], f"{network} {budget:g}x {'joint' if split is None else f'by {split:g}'}"

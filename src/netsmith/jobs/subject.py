@@ -81,7 +81,8 @@ def load_subject(
     layers = list(quantizable(graph))
     choices = Choices.of(
         graph, report, branches, prune=prune, quantize=share or "quantize" in methods,
-        multiple=target.capabilities.channel_multiple, bits=pairs, scheme="kmeans" if share else "linear", widths=widths,
+        multiple=target.capabilities.channel_multiple, bits=pairs, widths=widths,
+        scheme="kmeans" if share else "linear",
         # too few weights to save anything, and every published method leaves them alone
         pinned=(layers[0], layers[-1]) if layers and (32, 32) not in pairs and not share else (),
     )  # fmt: skip

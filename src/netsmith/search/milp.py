@@ -146,9 +146,9 @@ class _Block:
 def _blocks(tables: Sequence[CostTable], sizes: Sequence[int]) -> list[_Block]:
     """Blocks for the widest factors of all tables together; narrower factors live inside them."""
     hosts: list[tuple[int, ...]] = []
-    for rows in sorted({f.rows for t in tables for f in t.factors}, key=lambda r: (-len(r), r)):
-        if not any(set(rows) <= set(h) for h in hosts):
-            hosts.append(rows)
+    for own in sorted({f.rows for t in tables for f in t.factors}, key=lambda r: (-len(r), r)):
+        if not any(set(own) <= set(h) for h in hosts):
+            hosts.append(own)
     stacks = {h: np.zeros((len(tables), *(sizes[r] for r in h))) for h in hosts}
     for i, table in enumerate(tables):
         for f in table.factors:
