@@ -37,7 +37,10 @@ def group_widths(group: ChannelGroup, multiple: int, count: int = WIDTHS) -> tup
     """At most ``count`` channel counts, ascending: equal shares of the group in steps that the target likes."""
     if count < 2:
         raise InputError(f"a group with {count} widths leaves nothing to choose: ask for 2 or more")
-    return widths(group.channels, multiple, [i / count for i in range(1, count)], group.unit)
+    every = widths(group.channels, multiple, unit=group.unit)
+    return every if len(every) <= count else widths(
+        group.channels, multiple, [i / count for i in range(1, count)], group.unit
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

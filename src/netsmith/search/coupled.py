@@ -79,16 +79,15 @@ def search_coupled(
             enough = target(value, gap / 10)
             bound = max(bound, min(least, enough))
             weights, right, offset = _limits(model, limits, mu, enough)
-            found = tree.run(weights)
-            alive = [(found.least[:, None] + m <= right[:, None]).all(axis=0) for m in tree.marginals(found)]
-            if not all(a.all() for a in alive):
-                model = model.take([np.flatnonzero(a) for a in alive])
-                if not all(model.sizes):
-                    return Found(model, known, value, enough)
-                model = dominate(model, far)
+            few = [0, *range(len(offset), len(right))]  # one Lagrangian drops most, and then the others are cheap
+            model = _possible(model, tree, weights[few], right[few], far)
+            if all(model.sizes):
                 tree = Elimination(model.tables, model.sizes)
-                found = tree.run(weights)
-            listing = list_designs(tree, found, right, offset, most)
+                model = _possible(model, tree, weights, right, far)
+            if not all(model.sizes):
+                return Found(model, known, value, enough)
+            tree = Elimination(model.tables, model.sizes)
+            listing = list_designs(tree, tree.run(weights), right, offset, most)
             bound = max(bound, min(listing.bound, enough))
             best = _best(model, listing, far)
             better = best is not None and best[1] < enough
@@ -102,6 +101,16 @@ def search_coupled(
             if not better:
                 break
     return Found(model, known, value, bound)
+
+
+def _possible(model: Program, tree: Elimination, weights: FloatArray, right: FloatArray, far: Far) -> Program:
+    """The program without the cells whose best design is above the limit of a row, and what is then dominated."""
+    found = tree.run(weights)
+    alive = [(found.least[:, None] + m <= right[:, None]).all(axis=0) for m in tree.marginals(found)]
+    if all(a.all() for a in alive):
+        return model
+    model = model.take([np.flatnonzero(a) for a in alive])
+    return dominate(model, far) if all(model.sizes) else model
 
 
 def _limits(
