@@ -84,7 +84,7 @@ class Case:
         first = len(self.subject.choices.groups) + len(self.subject.choices.branches)
         return np.arange(len(self.subject.choices.space)) >= first
 
-    def best(self, problem: Any, evaluations: int) -> tuple[Any, float]:
+    def best(self, problem: Any, evaluations: int, **options: Any) -> tuple[Any, float]:
         """The design of least divergence that the exact search meets, and its divergence.
 
         Raises:
@@ -96,7 +96,7 @@ class Case:
         def evaluate(designs: Any) -> Any:
             return np.array([e.divergence for e in self.evaluator.evaluate(designs)])
 
-        strategy = get_strategy("exact", problem, self.subject.choices.space, self.args.seed)
+        strategy = get_strategy("exact", problem, self.subject.choices.space, self.args.seed, **options)
         history = minimize(problem, strategy, evaluate, evaluations, batch=min(8, max(evaluations // 2, 1)))
         return history.best, float(history.loss.min())
 
@@ -148,8 +148,10 @@ def held(problem: Any, design: Any, which: Any) -> Any:
 
 
 def joint(case: Case, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:
+    from netsmith.jobs.proposals import exact_options
+
     problem = case.problem(loss, budget)
-    return case.outcome(problem, *case.best(problem, evaluations))
+    return case.outcome(problem, *case.best(problem, evaluations, **exact_options(case.subject.choices)))
 
 
 def sequential(case: Case, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:

@@ -107,6 +107,15 @@ def agent_options(choices: Choices) -> dict[str, Any]:
     return {"features": features(choices.table, rows, kinds), "reward_scale": REWARD_A_NAT}
 
 
+def exact_options(choices: Choices) -> dict[str, Any]:
+    """What the strategy ``exact`` is told where channels, branches and bits are chosen together: which is which."""
+    if not choices.is_mixed or not (choices.groups or choices.branches):
+        return {}
+    ends = np.cumsum([len(choices.groups), len(choices.branches)])
+    parts = np.split(np.arange(len(choices.space)), ends)
+    return {"parts": [part.tolist() for part in parts if len(part)]}
+
+
 def loss_of(evaluation: Evaluation) -> float:
     """What a search minimises: the mean divergence from the network as given.
 

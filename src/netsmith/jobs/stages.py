@@ -31,7 +31,7 @@ from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.target import prepare_target
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.episodes import TunedEvaluator
-from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated, agent_options
+from netsmith.jobs.proposals import EVALUATIONS, Estimated, Evaluated, agent_options, exact_options
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.run import Run
 from netsmith.jobs.subject import Subject
@@ -214,7 +214,8 @@ class Stages:
             self._candidates(), runner, self.subject.model, self.subject.data, images, self.config["lr"], seed,
             known=known, store=store,
         )  # fmt: skip
-        options = agent_options(self.choices) if name == "ddpg" else {}
+        told = {"ddpg": agent_options, "exact": exact_options}
+        options = told[name](self.choices) if name in told else {}
         return Evaluated(name, space, seed, evaluator, evaluations, self.progress.update, options)
 
     def _measure(self, design: Any, share: float) -> float:
