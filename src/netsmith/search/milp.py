@@ -5,7 +5,8 @@ One binary ``x[v, k]`` for each choice of each variable. A cost term over severa
 z is the one cell that x names, and the relaxation is as tight as one factor allows.
 
 Before that, small sets of coupled variables become one (``program.py``), and the Lagrangian bound (``relaxation.py``)
-with a good known design drops every choice that cannot be in a better one; of mixed precision little is left.
+with a good known design drops every choice that cannot be in a better one; of mixed precision little is left, and where
+couplings form a chain or a tree nothing at all (``coupled.py``).
 """
 
 from __future__ import annotations
