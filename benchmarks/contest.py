@@ -100,7 +100,7 @@ class Case:
 def compete(case: Case, problem: Any, strategy: str, evaluations: int) -> dict[str, Any]:
     """One strategy's search: the design that it keeps, how the best loss fell, and its accuracy before training."""
     from netsmith.errors import InfeasibleError
-    from netsmith.jobs.proposals import AGENTS, agent_options
+    from netsmith.jobs.proposals import AGENTS, strategy_options
     from netsmith.search.loop import minimize
     from netsmith.search.registry import get_strategy
 
@@ -111,7 +111,7 @@ def compete(case: Case, problem: Any, strategy: str, evaluations: int) -> dict[s
         return np.array([e.divergence for e in case.evaluator.evaluate(designs)])
 
     try:
-        chosen = get_strategy(strategy, problem, choices.space, case.seed, **agent_options(strategy, choices))
+        chosen = get_strategy(strategy, problem, choices.space, case.seed, **strategy_options(strategy, choices))
         history = minimize(problem, chosen, evaluate, evaluations, batch=1 if strategy in AGENTS else 8)
     except InfeasibleError as error:
         return {"infeasible": {k: float(v) for k, v in error.reachable.items()}}

@@ -31,7 +31,7 @@ def run(case: Case, problem: Any, options: dict[str, Any], episodes: int) -> dic
     """The best divergence after 80, 160, ... episodes, and the mean of the last tenth."""
     from dataclasses import replace
 
-    from netsmith.jobs.proposals import agent_options
+    from netsmith.jobs.proposals import strategy_options
     from netsmith.search.ddpg import DdpgConfig
     from netsmith.search.loop import minimize
     from netsmith.search.registry import get_strategy
@@ -42,7 +42,7 @@ def run(case: Case, problem: Any, options: dict[str, Any], episodes: int) -> dic
     if "updates" in given:
         config = replace(config, updates=given.pop("updates"))
     strategy = get_strategy(
-        "ddpg", problem, choices.space, case.seed, config=config, **agent_options("ddpg", choices), **given,
+        "ddpg", problem, choices.space, case.seed, config=config, **strategy_options("ddpg", choices), **given,
     )  # fmt: skip
     start = time.perf_counter()
     history = minimize(

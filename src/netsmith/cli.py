@@ -166,6 +166,7 @@ def compress(
             min=1, max=8, help="fewest bits of a layer where there is a choice; default 2, of shared weights 1"
         ),
     ] = None,
+    widths: Annotated[int, typer.Option(min=2, help="most channel counts of a group to choose from")] = 8,
     episode_images: Annotated[
         int, typer.Option(min=0, help="train each evaluated design on so many images first, as HAQ and NetAdapt do")
     ] = 0,
@@ -215,7 +216,7 @@ def compress(
             search_size=search_size, mean=averages, std=deviations, image_size=image_size, label_column=label_column,
             train_limit=train_limit, threads=threads, least_bits=least_bits, evaluations=evaluations,
             sensitivity=sensitivity, huffman=huffman, episode_images=episode_images, reconstruct=reconstruct,
-            progress=progress,
+            widths=widths, progress=progress,
         )  # fmt: skip
     _finish_run(result, as_json)
 

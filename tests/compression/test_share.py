@@ -88,7 +88,7 @@ def test_sharing_changes_the_size_and_no_latency(choices: Choices, bits: list[tu
     assert len(set(pricing.predict(designs, "size"))) == 5
     table = pricing.table("size", choices.original)
     assert table.price(designs) == pytest.approx(pricing.predict(designs, "size"))
-    assert pricing.is_exact
+    assert pricing.is_exact("size")
 
 
 def test_the_price_is_the_size_of_the_file(graph: Graph, choices: Choices) -> None:

@@ -10,7 +10,7 @@ import pytest
 from netsmith.data import load_data
 from netsmith.hardware.target import get_target
 from netsmith.jobs.compress import compress
-from netsmith.jobs.proposals import agent_options
+from netsmith.jobs.proposals import strategy_options
 from netsmith.jobs.subject import load_subject
 from netsmith.network.load import load_model
 from netsmith.network.weights import save_weights
@@ -46,7 +46,7 @@ def test_budgets_are_kept(weights: str, tmp_path: Path, methods: str, budget: di
 def test_features_describe_the_layers_that_decisions_change() -> None:
     subject = load_subject(MODEL, "digits", get_target("roofline-edge"), methods=("prune", "quantize"))
     choices, table = subject.choices, subject.choices.table
-    known = agent_options("amc", choices)["features"]
+    known = strategy_options("amc", choices)["features"]
     kinds = [d.kind for d in choices.space.decisions]
     assert {"channels", "branch", "bits"} == set(kinds)
     assert known.shape == (len(kinds), 8 + 3) and (known[:, 8:].sum(axis=1) == 1).all()
@@ -64,7 +64,7 @@ def test_features_describe_the_layers_that_decisions_change() -> None:
     assert (np.diff(by_layer[:, 0]) > 0).all(), "layers are numbered in order of execution"
 
     alone = load_subject(MODEL, "digits", get_target("roofline-edge"), methods=("prune",)).choices
-    widths = agent_options("amc", alone)["features"]
+    widths = strategy_options("amc", alone)["features"]
     loss = np.where(np.arange(8) < alone.space.sizes[:, None], 0.0, np.inf)
     assert BoundedSteps(Problem(loss, {}, {}), alone.space, widths).width == widths.shape[1] + 1
-    assert agent_options("ddpg", alone) == agent_options("random", alone) == {}
+    assert strategy_options("ddpg", alone) == strategy_options("random", alone) == {}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
-from netsmith.compression.choices import DEPTH, W_BITS, WIDTH
+from netsmith.compression.choices import DEPTH, W_BITS, WIDTH, WIDTHS
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.layers import FLOAT
 
@@ -55,14 +55,18 @@ class Sensitivity:
 
 def measure_sensitivity(
     candidates: Candidates, evaluator: IncrementalEvaluator, progress: Callable[[int, int], None] | None = None,
-    measure: str = "loss",
+    measure: str = "loss", widths: int = WIDTHS,
 ) -> Sensitivity:  # fmt: skip
     """Evaluate every choice of every decision alone, on the evaluator's images (search split).
+
+    Of a group with more than ``widths`` widths only so many are evaluated, evenly spread; the losses of those between
+    are interpolated, as losses rise steadily with what is taken away.
 
     Args:
         measure: what a choice is taken to lose. ``loss``: divergence of the outputs, measured. ``output``: squared
             error of the logits, measured. ``fisher`` and ``hessian``: half the curvature times the squared error of
             the weights, for the bits of weights; everything else as ``loss``. All but ``output`` are in nats.
+        widths: most widths of a group to evaluate, 2 or more, the full one among them.
 
     Raises:
         InputError: an unknown measure, or curvature where no decision is about weights alone.
@@ -84,7 +88,8 @@ def measure_sensitivity(
         if k < len(decision.choices) - 1 or (decision.kind not in (WIDTH, DEPTH) and choice != FLOAT)
     ]
     curved = {} if measure in ("loss", "output") else _from_curvature(candidates, evaluator, measure)
-    cells = [(d, k) for d, k in cells if d not in curved]
+    anchors = {d: _anchors(len(x.choices), widths) for d, x in enumerate(space.decisions) if x.kind == WIDTH}
+    cells = [(d, k) for d, k in cells if d not in curved and k in anchors.get(d, (k,))]
     scores = evaluator.evaluate([Candidate(), *(candidates.of_choice(d, k) for d, k in cells)], progress)
     loss = np.where(np.arange(choices.values.shape[1]) < space.sizes[:, None], 0.0, np.inf)
     accuracy = np.full(loss.shape, scores.accuracy[0])
@@ -95,12 +100,32 @@ def measure_sensitivity(
         # NaN from an overflow is the worst that a choice can do
         loss[d, k] = max(float(value), 0.0) if np.isfinite(value) else 1e6
         accuracy[d, k] = right
+    for d, measured in anchors.items():
+        n = len(space.decisions[d].choices)
+        if len(measured) < n:
+            values = choices.values[d, :n]
+            others = np.setdiff1d(np.arange(n), measured)
+            loss[d, others] = _between(values[measured], loss[d, measured], values[others])
+            accuracy[d, :n] = np.interp(values, values[measured], accuracy[d, measured])
     for d, decision in enumerate(space.decisions):
         if decision.kind != DEPTH:  # fewer channels or bits cannot truly be better: what says so is noise
             n = len(decision.choices)
             loss[d, :n] = np.maximum.accumulate(loss[d, :n][::-1])[::-1]
     seconds = perf_counter() - start
     return Sensitivity(loss, accuracy, float(scores.accuracy[0]), len(cells), seconds, scores.recomputed)
+
+
+def _anchors(count: int, most: int) -> list[int]:
+    """At most ``most`` of ``count`` choices, the first and the last among them."""
+    return [int(k) for k in np.unique(np.rint(np.linspace(0, count - 1, min(most, count))))]
+
+
+def _between(x: FloatArray, loss: FloatArray, wanted: FloatArray) -> FloatArray:
+    """Losses at widths ``wanted`` from those at ``x``, ascending, by monotone cubics (Fritsch and Carlson 1980)."""
+    from scipy.interpolate import PchipInterpolator
+
+    falling = np.maximum.accumulate(loss[::-1])[::-1]
+    return np.asarray(PchipInterpolator(x, falling)(wanted))
 
 
 def _from_curvature(candidates: Candidates, evaluator: IncrementalEvaluator, measure: str) -> dict[int, FloatArray]:

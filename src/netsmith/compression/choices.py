@@ -14,6 +14,7 @@ from netsmith.compression.branches import Branch
 from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.importance import widths
 from netsmith.compression.placement import layer_inputs, quantizable
+from netsmith.errors import InputError
 from netsmith.export.packed import Scheme
 from netsmith.network.graph import Graph
 from netsmith.network.layers import FLOAT, KIND, LayerTable
@@ -29,9 +30,17 @@ KEEP, DROP = "keep", "drop"
 Pairs = Sequence[tuple[int, int]]
 
 
-def group_widths(group: ChannelGroup, multiple: int) -> tuple[int, ...]:
-    """Channel counts to choose from, ascending: eighths of the group in steps that the target likes."""
-    return widths(group.channels, multiple, [i / 8 for i in range(1, 8)], group.unit)
+WIDTHS = 8  #: channel counts of a group to choose from, unless the user asks for more
+
+
+def group_widths(group: ChannelGroup, multiple: int, count: int = WIDTHS) -> tuple[int, ...]:
+    """At most ``count`` channel counts, ascending: equal shares of the group in steps that the target likes."""
+    if count < 2:
+        raise InputError(f"a group with {count} widths leaves nothing to choose: ask for 2 or more")
+    every = widths(group.channels, multiple, unit=group.unit)
+    return every if len(every) <= count else widths(
+        group.channels, multiple, [i / count for i in range(1, count)], group.unit
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Choices:
     def of(
         cls, graph: Graph, report: GroupReport, branches: Sequence[Branch], *, prune: bool = True,
         quantize: bool = True, multiple: int = 1, bits: Pairs = ((8, 8), (32, 32)), pinned: Sequence[str] = (),
-        scheme: Scheme = "linear",
+        scheme: Scheme = "linear", widths: int = WIDTHS,
     ) -> Choices:  # fmt: skip
         """The choices for a network.
 
@@ -72,15 +81,17 @@ class Choices:
                 activations are floats in every pair, only the weights have one.
             pinned: layers that keep the widest bits.
             scheme: how weights of few bits are stored.
+            widths: most channel counts of a group; where its multiples are fewer, all of them.
         """
-        groups = tuple(g for g in report.groups if len(group_widths(g, multiple)) > 1) if prune else ()
+        offered = {g.name: group_widths(g, multiple, widths) for g in report.groups} if prune else {}
+        groups = tuple(g for g in report.groups if len(offered.get(g.name, ())) > 1)
         drops = tuple(branches) if prune else ()
         layers = tuple(quantizable(graph)) if quantize else ()
         sides = [(BITS, 0)] if all(w == a for w, a in bits) else [(W_BITS, 0), (A_BITS, 1)]
         if sides[0][0] == W_BITS and all(a == FLOAT for _, a in bits):
             del sides[1]
         widths_of = {kind: tuple(sorted({pair[side] for pair in bits})) for kind, side in sides}
-        decisions = [Decision(f"{g.name}.{WIDTH}", WIDTH, group_widths(g, multiple)) for g in groups]
+        decisions = [Decision(f"{g.name}.{WIDTH}", WIDTH, offered[g.name]) for g in groups]
         decisions += [Decision(f"{b.name}.{DEPTH}", DEPTH, (DROP, KEEP)) for b in drops]
         decisions += [
             Decision(f"{n}.{kind}", kind, widths_of[kind][-1:] if n in pinned else widths_of[kind])
@@ -222,26 +233,31 @@ class Choices:
         """The layer whose bits a decision sets."""
         return self.layers[(decision - len(self.groups) - len(self.branches)) // len(self._kinds)]
 
-    def columns(self, designs: Designs) -> tuple[LayerTable, NDArray[np.bool_]]:
+    def columns(self, designs: Designs, rows: Sequence[int] | None = None) -> tuple[LayerTable, NDArray[np.bool_]]:
         """Layer tables of designs ``(N, D)`` as arrays ``(N, R)``, and which rows are present ``(N, R)``.
 
         Conversions between integer and floating point are not rows here; they depend on the placement.
+
+        Args:
+            rows: only these, ``(R,)``.
         """
+        at = np.arange(len(self.table)) if rows is None else np.asarray(rows)
+        given = self.table if rows is None else self.table.take(at)
         designs = np.atleast_2d(designs)
         value = self.values[np.arange(len(self.space)), designs] if len(self.space) else np.zeros((len(designs), 0))
         width = np.array([d.kind == WIDTH for d in self.space.decisions], dtype=bool)
         full = self.values[np.arange(len(self.space)), self.original] if len(self.space) else np.zeros(0)
         removed = np.where(width, full - value, 0.0)
-        into, out_of = self.coupling
-        c_in = np.maximum(1, self.table.c_in - np.rint(removed @ into)).astype(np.int64)
-        c_out = np.maximum(1, self.table.c_out - np.rint(removed @ out_of)).astype(np.int64)
+        into, out_of = (side[:, at] for side in self.coupling)
+        c_in = np.maximum(1, given.c_in - np.rint(removed @ into)).astype(np.int64)
+        c_out = np.maximum(1, given.c_out - np.rint(removed @ out_of)).astype(np.int64)
         # grouped convolutions lose whole groups, products of activations whole heads
-        share = c_in / np.maximum(self.table.c_in, 1)
-        groups = np.where(self.table.groups > 1, np.maximum(1, np.rint(self.table.groups * share)), 1).astype(np.int64)
+        share = c_in / np.maximum(given.c_in, 1)
+        groups = np.where(given.groups > 1, np.maximum(1, np.rint(given.groups * share)), 1).astype(np.int64)
         one = np.ones((len(designs), 1))
-        w_bits, a_bits = np.moveaxis(np.concatenate([value, one * FLOAT], axis=1)[:, self.precision], 1, 0)
-        present = np.concatenate([value, one], axis=1)[:, self.presence] > 0
-        table = self.table.replace(c_in=c_in, c_out=c_out, groups=groups, w_bits=w_bits, a_bits=a_bits)
+        w_bits, a_bits = np.moveaxis(np.concatenate([value, one * FLOAT], axis=1)[:, self.precision[:, at]], 1, 0)
+        present = np.concatenate([value, one], axis=1)[:, self.presence[at]] > 0
+        table = given.replace(c_in=c_in, c_out=c_out, groups=groups, w_bits=w_bits, a_bits=a_bits)
         return table, present
 
     def bits(self, design: Designs) -> dict[str, tuple[int, int]]:

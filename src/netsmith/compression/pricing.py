@@ -21,8 +21,14 @@ from netsmith.export.packed.model import stored_tensors
 from netsmith.hardware.target import Cost, CostTable, Factor, Target, as_run
 from netsmith.network.layers import FLOAT, KIND, LayerTable
 
-CELLS = 600  #: a factor over more cells than this is expanded around the current design instead
+#: A factor over more cells than this is expanded around the current design instead, over the decisions that matter
+#: most: fewer where each cell has to be measured, and where all that touch a row would take more than the second.
+CELLS, MODELLED = 600, 131_072
+#: All exact factors together have at most so many cells, of which so many are priced at once.
+_TOTAL, _AT_ONCE = 8_000_000, 400_000
+_BLOCK = 20_000  #: designs that become rows together
 RowCost = Callable[[LayerTable], FloatArray]
+_Row = tuple[int, list[int], list[int]]  #: a row, decisions of its factor, decisions that are expanded
 
 
 class Pricing:
@@ -52,10 +58,22 @@ class Pricing:
         """What the target says of a table, each row at widths that it has."""
         return self.target.cost(as_run(table, self.target.capabilities))
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether cost tables are right at every design: all layers are integers or none is, and nothing is pruned."""
-        return not self.choices.has_floats and not self.choices.groups and not self.choices.branches
+    def is_exact(self, name: str) -> bool:
+        """Whether a cost table is right at every design.
+
+        What lies between layers then has no such cost, or neither placement nor widths ever change; and no layer
+        depends on more decisions than a factor holds.
+        """
+        if not self.between(name):
+            fixed = True
+        elif self.choices.has_floats:
+            return False
+        elif self.choices.groups or self.choices.branches:
+            ends = np.array([self.choices.original, np.zeros_like(self.choices.original)])
+            fixed = not self._between(ends, name).any()
+        else:
+            fixed = True
+        return fixed and all(not rest for _, _, rest in self._plan(name))
 
     def between(self, name: str) -> bool:
         """Whether glue and conversions have this cost."""
@@ -120,57 +138,73 @@ class Pricing:
         return rest + [int(d) for d in wide if into[d, r] + out_of[d, r] > 0]
 
     def _layers(self, name: str, around: Designs, unary: FloatArray) -> tuple[float, list[Factor]]:
-        choices, space = self.choices, self.choices.space
-        chunks: list[NDArray[np.int64]] = []
-        plan: list[tuple[int, tuple[int, ...], tuple[int, ...], list[int]]] = []
-        for r in np.flatnonzero(choices.table.is_compute):
-            touching = self._touching(int(r))
-            exact: list[int] = []
-            for dec in touching:
-                if np.prod([space.sizes[e] for e in [*exact, dec]]) <= CELLS:
-                    exact.append(dec)
-            rest = [dec for dec in touching if dec not in exact]
-            shape = tuple(int(space.sizes[e]) for e in exact)
-            designs = np.tile(around, (int(np.prod(shape, dtype=int)), 1))
-            if exact:
-                designs[:, exact] = np.indices(shape).reshape(len(exact), -1).T
-            singles = [np.tile(around, (int(space.sizes[dec]), 1)) for dec in rest]
-            for dec, block in zip(rest, singles, strict=True):
-                block[:, dec] = np.arange(space.sizes[dec])
-            chunks.append(np.concatenate([designs, *singles]))
-            plan.append((int(r), tuple(exact), shape, rest))
-        if not plan:
-            return 0.0, []
-        costs = self._row_costs(name, chunks, [p[0] for p in plan])
+        space, plan, costs = self.choices.space, self._plan(name), list[FloatArray]()
+        ends = np.cumsum([np.prod(space.sizes[exact]) + space.sizes[rest].sum() for _, exact, rest in plan])
+        for part in np.split(np.arange(len(plan)), np.flatnonzero(np.diff(ends // _AT_ONCE)) + 1):
+            costs += self._row_costs(name, around, [plan[i] for i in part])
         fixed, factors = 0.0, []
-        for (_, exact_, shape, rest), cost in zip(plan, costs, strict=True):
+        for (_, exact, rest), cost in zip(plan, costs, strict=True):
+            shape = tuple(int(space.sizes[e]) for e in exact)
             cells = int(np.prod(shape, dtype=int))
             values = cost[:cells].reshape(shape)
-            here = values[tuple(around[e] for e in exact_)] if exact_ else values
+            here = values[tuple(around[e] for e in exact)] if exact else values
             start = cells
             for dec in rest:
                 single = cost[start : start + space.sizes[dec]]
                 unary[dec, : space.sizes[dec]] += single - here
                 start += space.sizes[dec]
-            if not exact_:
+            if not exact:
                 fixed += float(values)
-            elif len(exact_) == 1:
-                unary[exact_[0], : shape[0]] += values
+            elif len(exact) == 1:
+                unary[exact[0], : shape[0]] += values
             else:
-                factors.append(Factor(exact_, values))
+                factors.append(Factor(tuple(exact), values))
         return fixed, factors
 
-    def _row_costs(self, name: str, chunks: list[NDArray[np.int64]], rows: list[int]) -> list[FloatArray]:
-        """Cost of row ``rows[i]`` under each design of ``chunks[i]``; the target is asked once."""
-        tables, masks = [], []
-        for designs, r in zip(chunks, rows, strict=True):
-            table, present = self.choices.columns(designs)
-            tables.append({k: v[:, r] for k, v in table.columns.items()})
-            masks.append(present[:, r])
+    def _plan(self, name: str) -> list[_Row]:
+        """Each compute row with the decisions that its factor is over, and those that are expanded."""
+        choices, space = self.choices, self.choices.space
+        plan: list[_Row] = []
+        compute = np.flatnonzero(choices.table.is_compute)
+        modelled = name in ("macs", "size") or not self.target.capabilities.measured
+        most = max(CELLS, min(MODELLED, _TOTAL // max(len(compute), 1))) if modelled else CELLS
+        for r in compute:
+            touching = self._touching(int(r))
+            whole = float(np.prod([float(space.sizes[dec]) for dec in touching]))
+            exact: list[int] = touching if whole <= most else []
+            for dec in touching if not exact else ():
+                if np.prod([space.sizes[e] for e in [*exact, dec]]) <= CELLS:
+                    exact.append(dec)
+            plan.append((int(r), exact, [dec for dec in touching if dec not in exact]))
+        return plan
+
+    def _row_costs(self, name: str, around: Designs, plan: list[_Row]) -> list[FloatArray]:
+        """Cost of each row at every cell of its factor, then at every choice of the rest."""
+        tables, masks, counts = list[dict[str, Any]](), list[NDArray[np.bool_]](), []
+        for r, exact, rest in plan:
+            designs = self._cells(around, exact, rest)
+            for start in range(0, len(designs), _BLOCK):
+                table, present = self.choices.columns(designs[start : start + _BLOCK], [r])
+                tables.append({k: v[:, 0] for k, v in table.columns.items()})
+                masks.append(present[:, 0])
+            counts.append(len(designs))
+        if not tables:
+            return []
         merged: dict[str, Any] = {k: np.concatenate([t[k] for t in tables]) for k in tables[0]}
-        names = tuple(self.choices.table.names[r] for r, c in zip(rows, chunks, strict=True) for _ in range(len(c)))
+        names = tuple(self.choices.table.names[row[0]] for row, n in zip(plan, counts, strict=True) for _ in range(n))
         cost = np.where(np.concatenate(masks), self.row_cost(name)(LayerTable(names=names, **merged)), 0.0)
-        return np.split(cost, np.cumsum([len(c) for c in chunks])[:-1])
+        return np.split(cost, np.cumsum(counts)[:-1])
+
+    def _cells(self, around: Designs, exact: list[int], rest: list[int]) -> Designs:
+        """The design ``around`` with all combinations of ``exact``, then with every choice of each of ``rest``."""
+        sizes = self.choices.space.sizes
+        designs = np.tile(around, (int(np.prod(sizes[exact])), 1))
+        if exact:
+            designs[:, exact] = np.indices(tuple(int(n) for n in sizes[exact])).reshape(len(exact), -1).T
+        singles = [np.tile(around, (int(sizes[dec]), 1)) for dec in rest]
+        for dec, block in zip(rest, singles, strict=True):
+            block[:, dec] = np.arange(sizes[dec])
+        return np.concatenate([designs, *singles])
 
     # --- between layers: expanded around a design -------------------------------------------------------------------
 

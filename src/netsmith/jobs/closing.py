@@ -135,9 +135,14 @@ class Loop:
     def _summed(self, design: Designs) -> float:
         return float(self.loss[np.arange(len(design)), design].sum())
 
+    @property
+    def _expanded(self) -> str:
+        """The budgeted cost whose table may be wrong away from where it is expanded; none where all are exact."""
+        return next((n for n in ("latency", "energy") if n in self.budgets), "")
+
     def _problem(self, correction: float, around: Designs) -> Problem:
         costs = {name: self.pricing.table(name, around) for name in self.budgets}
-        limits = {n: v / correction if n == "latency" else v for n, v in self.budgets.items()}
+        limits = {n: v / correction if n == self._expanded else v for n, v in self.budgets.items()}
         return Problem(self.loss, costs, limits, self.pricing.choices.space.tied)
 
     def _solve(self, correction: float, around: Designs) -> Proposal:
@@ -147,7 +152,8 @@ class Loop:
         and what the table got wrong goes into the limit of the next solve.
         """
         best: Proposal | None = None
-        limit = self.budgets.get("latency", np.inf) / correction
+        cost = self._expanded
+        limit = self.budgets.get(cost, np.inf) / correction * (1 + 1e-9)
         scale = 1.0
         seen: set[tuple[int, ...]] = set()
         failure: InfeasibleError | None = None
@@ -163,12 +169,12 @@ class Loop:
                 break
             design = self.pricing.choices.canonical(found.design)
             found = replace(found, design=design, loss=self._summed(design) if found.loss is None else found.loss)
-            if "latency" not in self.budgets:
+            if not cost:
                 return found
-            predicted = self._predict(design)
+            predicted = float(self.pricing.predict(design, cost)[0])
             if predicted <= limit and (best is None or _loss(found) < _loss(best)):
                 best = found
-            if predicted <= limit and (tuple(design) in seen or self.exact or self.pricing.is_exact):
+            if predicted <= limit and (tuple(design) in seen or self.exact or self.pricing.is_exact(cost)):
                 break
             seen.add(tuple(design))
             scale *= min(limit / predicted, 1.5) * (1.0 if predicted <= limit else 0.995)
@@ -185,11 +191,12 @@ class Loop:
         return design
 
     def _fastest(self, around: Designs) -> Designs:
-        """The design of least predicted latency."""
+        """The design of least predicted cost, of the one whose table is expanded."""
         choices = self.pricing.choices
         for _ in range(3):
-            problem = Problem(self.loss, {"latency": self.pricing.table("latency", around)}, {}, choices.space.tied)
-            _, design = minimise_cost(problem, "latency", time_limit=20.0)
+            cost = self._expanded
+            problem = Problem(self.loss, {cost: self.pricing.table(cost, around)}, {}, choices.space.tied)
+            _, design = minimise_cost(problem, cost, time_limit=20.0)
             design = choices.canonical(design)
             if np.array_equal(design, around):
                 break

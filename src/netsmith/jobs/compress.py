@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from netsmith.compression.choices import WIDTHS
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.target import get_target
 from netsmith.jobs.episodes import check_episodes
@@ -30,7 +31,8 @@ def compress(
     search_size: int | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
     image_size: int | None = None, label_column: str | None = None, train_limit: int | None = None, threads: int = 1,
     least_bits: int | None = None, evaluations: int | None = None, sensitivity: str = "loss", huffman: bool = False,
-    episode_images: int = 0, reconstruct: bool = True, progress: Progress | None = None,
+    episode_images: int = 0, reconstruct: bool = True, widths: int = WIDTHS,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Make a trained network keep budgets on a target.
 
@@ -57,6 +59,7 @@ def compress(
         episode_images: images of the train split on which each evaluated design is trained first, as in HAQ; with the
             strategies ``netadapt`` and ``compactnet`` from the weights of the winner before it.
         reconstruct: give layers that read pruned channels the weights that make up for them by least squares.
+        widths: most channel counts of a group to choose from; more are finer, and take longer to measure.
         huffman: code the weights of ``model.nsw``; the search goes by the size without, which it never exceeds.
 
     Returns:
@@ -87,7 +90,7 @@ def compress(
         "mean": list(mean) if mean else None, "std": list(std) if std else None, "image_size": image_size,
         "label_column": label_column, "train_limit": train_limit, "threads": threads,
         "least_bits": least, "evaluations": evaluations, "sensitivity": sensitivity, "huffman": huffman,
-        "episode_images": episode_images, "reconstruct": reconstruct,
+        "episode_images": episode_images, "reconstruct": reconstruct, "widths": widths,
     }  # fmt: skip
     with Run.start(out, config, resume=resume) as run:
         progress.stage("load")
@@ -95,7 +98,7 @@ def compress(
             subject = load_subject(
                 model, data, device, weights=weights, methods=wanted, seed=seed, search_size=search_size, mean=mean,
                 std=std, image_size=image_size, label_column=label_column, train_limit=train_limit,
-                least_bits=least,
+                least_bits=least, widths=widths,
             )  # fmt: skip
             if episode_images and strategy not in TRIMMING:
                 check_episodes(subject.choices)

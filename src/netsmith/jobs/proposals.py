@@ -109,15 +109,18 @@ class Evaluated:
         return np.array([loss_of(e) for e in self.evaluator.evaluate(designs)])
 
 
-def agent_options(strategy: str, choices: Choices) -> dict[str, Any]:
-    """What a strategy that learns by reinforcement is told of the layers; nothing for others.
+def strategy_options(strategy: str, choices: Choices) -> dict[str, Any]:
+    """What a strategy is told of the decisions beyond the problem; nothing for most.
 
-    "ddpg" gets HAQ's features where decisions are about bits alone, "amc" gets AMC's whatever they are about.
+    "ddpg" gets HAQ's features where decisions are about bits alone, "amc" gets AMC's whatever they are about. "exact"
+    learns which are channels, branches and bits, where they are chosen together.
     """
     kinds = [d.kind for d in choices.space.decisions]
     if strategy == "amc":
         rows, touched = _layers_of(choices)
         return {"features": amc.features(choices.table, rows, touched, kinds), "reward_scale": REWARD_A_NAT}
+    if strategy == "exact":
+        return _parts(choices)
     if strategy != "ddpg" or not choices.is_mixed or choices.groups or choices.branches:
         return {}
     rows = [choices.table.names.index(choices.layer_of(d)) for d in range(len(kinds))]
@@ -133,6 +136,14 @@ def _layers_of(choices: Choices) -> tuple[list[int], NDArray[np.bool_]]:
     compute = choices.table.is_compute
     first = np.where((own & compute).any(axis=1), (own & compute).argmax(axis=1), touched.argmax(axis=1))
     return [int(row) for row in first], touched
+
+
+def _parts(choices: Choices) -> dict[str, Any]:
+    if not choices.is_mixed or not (choices.groups or choices.branches):
+        return {}
+    ends = np.cumsum([len(choices.groups), len(choices.branches)])
+    parts = np.split(np.arange(len(choices.space)), ends)
+    return {"parts": [part.tolist() for part in parts if len(part)]}
 
 
 def loss_of(evaluation: Evaluation) -> float:

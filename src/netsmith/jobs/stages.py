@@ -30,7 +30,7 @@ from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.target import prepare_target
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.episodes import TunedEvaluator
-from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, Estimated, Evaluated, agent_options
+from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, Estimated, Evaluated, strategy_options
 from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.run import Run
@@ -40,6 +40,7 @@ from netsmith.jobs.trimming import TRIMMING, Trimmer
 from netsmith.network.graph import trace
 from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
+from netsmith.training.batchnorm import reestimate_batch_norm
 from netsmith.training.score import evaluate
 from netsmith.units import Budget
 
@@ -226,7 +227,7 @@ class Stages:
         )  # fmt: skip
         if name in TRIMMING:
             return Trimmer(name, self.pricing, self.progress, evaluator)
-        options = agent_options(name, self.choices)
+        options = strategy_options(name, self.choices)
         return Evaluated(name, space, seed, evaluator, evaluations, self.progress.update, options)
 
     def _measure(self, design: Any, share: float) -> float:
@@ -261,6 +262,8 @@ class Stages:
             self.progress.stage("export")
             graph, quantized = integerise(model, self.graph.input_shape, slimmed.bits, images, method)
         else:
+            if slimmed.is_smaller:  # before norms are folded: what they read has changed
+                reestimate_batch_norm(model, self.subject.data.search, normalisation=self.norm)
             graph = trace(model, self.graph.input_shape, fold=self.graph.folded)
             quantizer = quantizer_for(graph, slimmed.bits, images, method)
             quantized = quantize_mixed(graph, slimmed.bits, quantizer)

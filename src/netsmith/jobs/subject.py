@@ -10,7 +10,7 @@ from torch import nn
 
 from netsmith.compression.branches import find_branches
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.choices import Choices
+from netsmith.compression.choices import WIDTHS, Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import quantizable
 from netsmith.data import Data, check_classes, load_data, normalisation_from_metadata
@@ -55,13 +55,14 @@ class Subject:
 
 def load_subject(
     model: Any, data: Any, target: Target, *, weights: str | None = None,
-    methods: tuple[str, ...] = ("prune", "quantize"), least_bits: int = 2, **data_options: Any,
+    methods: tuple[str, ...] = ("prune", "quantize"), least_bits: int = 2, widths: int = WIDTHS, **data_options: Any,
 ) -> Subject:  # fmt: skip
     """Load and check everything that a job needs.
 
     Args:
         methods: ``prune``, ``quantize``, ``share``; the last two exclude each other.
         least_bits: fewest bits of a layer, on targets with a choice and of shared weights.
+        widths: most channel counts of a group.
 
     Raises:
         InputError: anything that cannot be used, in one sentence.
@@ -80,7 +81,8 @@ def load_subject(
     layers = list(quantizable(graph))
     choices = Choices.of(
         graph, report, branches, prune=prune, quantize=share or "quantize" in methods,
-        multiple=target.capabilities.channel_multiple, bits=pairs, scheme="kmeans" if share else "linear",
+        multiple=target.capabilities.channel_multiple, bits=pairs, widths=widths,
+        scheme="kmeans" if share else "linear",
         # too few weights to save anything, and every published method leaves them alone
         pinned=(layers[0], layers[-1]) if layers and (32, 32) not in pairs and not share else (),
     )  # fmt: skip

@@ -88,7 +88,8 @@ def solve_k_best(
         start = perf_counter()
         far = Far(np.array(cuts, dtype=np.int64).reshape(-1, len(reduced.choices)), reduced.weight, max(distance, 1))
         guess = partial(_guess, moves, far)
-        answer = solve_model(reduced.objective, budgets, reduced.sizes, far, guess, time_limit, gap, floor)
+        mend = partial(_mend, moves, far)
+        answer = solve_model(reduced.objective, budgets, reduced.sizes, far, guess, mend, time_limit, gap, floor)
         if answer.status == "infeasible":
             if not cuts:
                 raise _infeasible(problem, time_limit)
@@ -136,6 +137,15 @@ def _guess(moves: Moves, far: Far) -> Designs | None:
         x[rows[alive], variable[alive]] = choice[alive]
         moved[rows, variable] = True
     return None
+
+
+def _mend(moves: Moves, far: Far, starts: Designs) -> Designs | None:
+    """The best design away from the cuts that moves of least loss for each saved cost reach from ``starts (P, V)``."""
+    reached = [x for x in (descend(moves, start=start) for start in starts) if x is not None]
+    x = np.array(reached, dtype=np.int64).reshape(-1, starts.shape[1])
+    clear = (((x[:, None] != far.cuts) @ far.weight) >= far.least).all(axis=1)
+    x = x[clear]
+    return x[moves.objective.price(x).argmin()] if len(x) else None
 
 
 def minimise_cost(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from netsmith.search.exact import Solution, solve_k_best
-from netsmith.search.ridge import fit_scale, ridge
+from netsmith.errors import InfeasibleError
+from netsmith.search.exact import Solution, solve, solve_k_best
+from netsmith.search.ridge import fit_scale, part_scales, ridge
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.space import Space
 
@@ -21,8 +22,13 @@ class Exact:
     spread over the choices of the told designs by ridge regression, so that later designs are optimal for what was
     measured. With fewer than three told designs, or ``correct=False``, the table stays as it is.
 
+    Losses of unlike decisions, such as channels and bits, are not on one scale when they are summed. Where decisions
+    come in ``parts``, the first designs are the optimum, the best of every part alone and of all but one part, and told
+    losses then give each part a scale of its own.
+
     Args:
         time_limit: seconds for one design; reached, proposals depend on the speed of the machine.
+        parts: disjoint sets of decisions, whose last choices change nothing.
 
     Attributes:
         solutions: what was asked for so far (by this instance), with bounds and gaps.
@@ -35,19 +41,48 @@ class Exact:
         seed: int = 0,
         correct: bool = True,
         time_limit: float | None = 60.0,
+        parts: Sequence[Sequence[int]] = (),
     ) -> None:
         self.problem, self.space, self.correct, self.time_limit = problem, space, correct, time_limit
+        self.parts = tuple(tuple(p) for p in parts) if len(parts) > 1 else ()
         self.solutions: list[Solution] = []
         self._asked: list[list[int]] = []
         self._told: list[tuple[list[int], float]] = []
 
     def ask(self, n: int) -> Designs:
         width = len(self.problem.loss)
-        used = np.array([*self._asked, *(d for d, _ in self._told)], dtype=np.int64).reshape(-1, width)
-        found = solve_k_best(self._corrected(), n, self.time_limit, exclude=used if len(used) else None)
+        found = [] if self._asked or self._told else self._apart()[:n]
+        mine = [[int(k) for k in s.choice] for s in found]
+        used = np.array([*self._asked, *(d for d, _ in self._told), *mine], dtype=np.int64).reshape(-1, width)
+        if len(found) < n:
+            found += solve_k_best(
+                self._corrected(), n - len(found), self.time_limit, exclude=used if len(used) else None
+            )
         self.solutions += found
         self._asked += [[int(k) for k in s.choice] for s in found]
         return np.array([s.choice for s in found], dtype=np.int64).reshape(-1, width)
+
+    def _apart(self) -> list[Solution]:
+        """The optimum, then the best designs in which only one part, or all but one, may change; no design twice."""
+        sets = [(), *((q for q in self.parts if q != p) for p in self.parts), *((p,) for p in self.parts)]
+        found: list[Solution] = []
+        for fixed in sets if self.parts else ():
+            try:
+                best = solve(self._held([d for part in fixed for d in part]), self.time_limit)
+            except InfeasibleError:
+                if not found:
+                    raise
+                continue
+            if not any(np.array_equal(best.choice, s.choice) for s in found):
+                found.append(best)
+        return found
+
+    def _held(self, decisions: Sequence[int]) -> Problem:
+        """The problem with some decisions at their last choice."""
+        loss = np.array(self.problem.loss, dtype=np.float64)
+        for d in decisions:
+            loss[d, : np.flatnonzero(np.isfinite(loss[d]))[-1]] = np.inf
+        return replace(self.problem, loss=loss)
 
     def tell(self, designs: Designs, results: Results) -> None:
         pairs = zip(np.atleast_2d(designs).tolist(), results.loss, strict=True)
@@ -67,7 +102,11 @@ class Exact:
         designs, measured, estimate = designs[usable], measured[usable], estimate[usable]
         if not self.correct or len(estimate) < 3 or float(estimate.std()) <= 0.0:
             return self.problem
-        slope, rest = fit_scale(estimate, measured)
+        if self.parts and not self.problem.interactions:
+            loss, estimate = self._scaled(loss, designs, measured)
+            slope, rest = 1.0, measured - estimate
+        else:
+            slope, rest = fit_scale(estimate, measured)
         # Ridge on one-hot designs; a design has D ones, so this prior halves a lone residual. Tied decisions move
         # together, so that they share their part of it.
         code = np.zeros((len(designs), *loss.shape))
@@ -76,6 +115,16 @@ class Exact:
         scaled = tuple(replace(f, values=slope * f.values) for f in self.problem.interactions)
         loss = np.where(np.isfinite(loss), slope * loss + shift, np.inf)
         return replace(self.problem, loss=loss, interactions=scaled)
+
+    def _scaled(self, loss: FloatArray, designs: Designs, measured: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The losses with a scale for each part, and what they estimate of the designs ``(N,)``."""
+        part_of = np.full(len(loss), len(self.parts))
+        for i, part in enumerate(self.parts):
+            part_of[list(part)] = i
+        own = loss[np.arange(len(loss)), designs]  # (N, D)
+        sums = np.array([own[:, part_of == i].sum(axis=1) for i in range(len(self.parts) + 1)]).T
+        scales = part_scales(sums, measured)
+        return loss * scales[part_of][:, None], sums @ scales
 
     def state_dict(self) -> dict[str, Any]:
         return {"asked": [list(a) for a in self._asked], "told": [[list(d), y] for d, y in self._told]}

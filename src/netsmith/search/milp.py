@@ -5,7 +5,8 @@ One binary ``x[v, k]`` for each choice of each variable. A cost term over severa
 z is the one cell that x names, and the relaxation is as tight as one factor allows.
 
 Before that, small sets of coupled variables become one (``program.py``), and the Lagrangian bound (``relaxation.py``)
-with a good known design drops every choice that cannot be in a better one; of mixed precision little is left.
+with a good known design drops every choice that cannot be in a better one; of mixed precision little is left, and where
+couplings form a chain or a tree nothing at all (``coupled.py``).
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 import numpy as np
 
 from netsmith.errors import NetsmithError
 from netsmith.hardware.target import CostTable
+from netsmith.search.coupled import search_coupled
 from netsmith.search.few import best_of_few
 from netsmith.search.polish import polish
-from netsmith.search.program import Far, Program, bounds, join, loosened, program, prune
+from netsmith.search.program import Far, Program, above, bounds, join, program, prune, rows, target
 from netsmith.search.reduced import embed
 from netsmith.search.relaxation import relax
 from netsmith.search.strategy import Designs, FloatArray
@@ -48,6 +51,7 @@ def solve_model(
     sizes: Designs,
     far: Far | None = None,
     guess: Callable[[], Designs | None] = lambda: None,
+    mend: Callable[[Designs], Designs | None] = lambda starts: None,
     time_limit: float | None = None,
     gap: float = 0.0,
     floor: float = -np.inf,
@@ -57,14 +61,20 @@ def solve_model(
     Args:
         guess: a design ``(V,)`` that keeps all this, asked for where none is found on the way: choices that cannot
             beat it are dropped.
+        mend: from designs ``(P, V)`` that need not keep all this to the best nearby that does.
         gap: a design is good enough if nothing is better by more than this share of its value. A tenth of it is aimed
             at, so that the bound still serves the next-best designs.
         floor: a lower bound that is known already.
     """
+    start = perf_counter()
+
+    def over() -> bool:
+        return time_limit is not None and perf_counter() - start > time_limit
+
     far = far or Far(np.empty((0, len(sizes)), dtype=np.int64), np.ones(len(sizes), dtype=np.int64))
     limits = np.array([limit for _, limit in budgets])
     model = program([objective, *(t for t, _ in budgets)], sizes)
-    model = prune(model, *_rows(model, limits))
+    model = prune(model, *rows(model, limits))
     if not all(model.sizes):
         return Answer(None, np.inf, np.inf, "infeasible")
     active = [b for b, limit in enumerate(limits) if bounds(model.tables[b + 1])[1] > limit]
@@ -72,66 +82,48 @@ def solve_model(
     model = replace(model, tables=(model.tables[0], *(model.tables[b + 1] for b in active)))
     model = join(model, far)
 
-    known, value = None, np.inf
+    known, value, bound, searched = None, np.inf, floor, False
     if any(t.factors for t in model.tables):
         known = guess()
         if known is not None:
             value = float(objective.price(known)[0])
-            model = prune(model, *_rows(model, limits, _target(value, gap / 10)))
+            model = prune(model, *rows(model, limits, target(value, gap / 10)))
             model = join(model, far) if all(model.sizes) else model
-    plain = not any(t.factors for t in model.tables)
-    bound, listed = floor, False
-    for _ in range(2 if plain else 1):
+        if any(t.factors for t in model.tables) and all(model.sizes):
+            found = search_coupled(model, objective, limits, far, known, value, gap, mend, over)
+            if found is not None:
+                model, known, value, bound = found.model, found.known, found.value, max(bound, found.bound)
+                searched = True
+    if known is not None and target(value, gap) <= bound + 1e-12 * abs(bound):
+        return Answer(known, value, min(bound, value), "optimal")
+    plain, listed = not any(t.factors for t in model.tables), False
+    for _ in range(2 if plain else 1 - searched):
         if not all(model.sizes):
             break
         least, mu, met = relax(model.tables, limits)
-        bound = max(bound, min(least, _target(value, gap / 10)))
+        bound = max(bound, min(least, target(value, gap / 10)))
         better = polish(model, limits, far, met, mu) if plain else None
         if better is not None and better[1] < value:
             known, value = better
-        target = _target(value, gap / 10)
-        if known is not None and _target(value, gap) <= bound + 1e-12 * abs(bound):
+        enough = target(value, gap / 10)
+        if known is not None and target(value, gap) <= bound + 1e-12 * abs(bound):
             return Answer(known, value, min(bound, value), "optimal")
-        model = prune(model, *_rows(model, limits, target, mu))
+        model = prune(model, *rows(model, limits, enough, mu))
     if all(model.sizes):
         if plain and known is not None:
-            listed, x, found = best_of_few(model, limits, far, mu, _above(model, target))
-            answer = Answer(x, found, found if x is not None else target, "optimal" if x is not None else "infeasible")
+            listed, x, least = best_of_few(model, limits, far, mu, above(model, enough))
+            answer = Answer(x, least, least if x is not None else enough, "optimal" if x is not None else "infeasible")
         if not listed:
-            answer = _highs(model, limits, far, target, time_limit, gap / 10)
+            left = None if time_limit is None else time_limit - (perf_counter() - start)
+            answer = _highs(model, limits, far, target(value, gap / 10), left, gap / 10)
     else:
         answer = Answer(None, np.inf, np.inf, "infeasible")
     if known is not None:  # what was dropped on the way is no better than the target
-        proven = min(max(answer.bound, bound), _target(value, gap / 10))
+        proven = min(max(answer.bound, bound), target(value, gap / 10))
         if answer.x is None or answer.value > value:
             return Answer(known, value, proven, "time limit" if answer.status == "time limit" else "optimal")
         bound = min(proven, answer.value)
     return replace(answer, bound=min(max(answer.bound, bound), answer.value) if known is None else bound)
-
-
-def _target(value: float, gap: float) -> float:
-    """What a design has to beat to matter beside a known one of ``value``."""
-    return value - gap * abs(value) if np.isfinite(value) else np.inf
-
-
-def _above(model: Program, known: float) -> float:
-    """The value of a known design with a margin, so that it survives rounding itself."""
-    return known + 1e-7 * max(abs(known - bounds(model.tables[0])[0]), 1e-12)
-
-
-def _rows(
-    model: Program, limits: FloatArray, known: float = np.inf, mu: FloatArray | None = None
-) -> tuple[FloatArray, FloatArray]:
-    """Weights of the tables and limits of all that a better design keeps: budgets, loss and Lagrangian."""
-    weights, right = [np.eye(len(limits) + 1)[1:]], [limits]
-    if np.isfinite(known):
-        known = _above(model, known)
-        weights.append(np.eye(len(limits) + 1)[:1])
-        right.append(np.array([known]))
-        if mu is not None and mu.any():
-            weights.append(np.append(1.0, mu)[None])
-            right.append(np.array([known + mu @ loosened(limits)]))
-    return np.concatenate(weights), np.concatenate(right)
 
 
 class _Block:
@@ -155,9 +147,9 @@ class _Block:
 def _blocks(tables: Sequence[CostTable], sizes: Sequence[int]) -> list[_Block]:
     """Blocks for the widest factors of all tables together; narrower factors live inside them."""
     hosts: list[tuple[int, ...]] = []
-    for rows in sorted({f.rows for t in tables for f in t.factors}, key=lambda r: (-len(r), r)):
-        if not any(set(rows) <= set(h) for h in hosts):
-            hosts.append(rows)
+    for own in sorted({f.rows for t in tables for f in t.factors}, key=lambda r: (-len(r), r)):
+        if not any(set(own) <= set(h) for h in hosts):
+            hosts.append(own)
     stacks = {h: np.zeros((len(tables), *(sizes[r] for r in h))) for h in hosts}
     for i, table in enumerate(tables):
         for f in table.factors:

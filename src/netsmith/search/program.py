@@ -114,6 +114,31 @@ def combine(tables: Sequence[CostTable], weights: FloatArray) -> CostTable:
     return CostTable(sum(w * t.fixed for t, w in used), unary, tuple(Factor(r, v) for r, v in factors.items()))
 
 
+def target(value: float, gap: float) -> float:
+    """What a design has to beat to matter beside a known one of ``value``."""
+    return value - gap * abs(value) if np.isfinite(value) else np.inf
+
+
+def above(model: Program, known: float) -> float:
+    """The value of a known design with a margin, so that it survives rounding itself."""
+    return known + 1e-7 * max(abs(known - bounds(model.tables[0])[0]), 1e-12)
+
+
+def rows(
+    model: Program, limits: FloatArray, known: float = np.inf, mu: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Weights of the tables and limits of all that a better design keeps: budgets, loss and Lagrangian."""
+    weights, right = [np.eye(len(limits) + 1)[1:]], [limits]
+    if np.isfinite(known):
+        known = above(model, known)
+        weights.append(np.eye(len(limits) + 1)[:1])
+        right.append(np.array([known]))
+        if mu is not None and mu.any():
+            weights.append(np.append(1.0, mu)[None])
+            right.append(np.array([known + mu @ loosened(limits)]))
+    return np.concatenate(weights), np.concatenate(right)
+
+
 def prune(program: Program, weights: FloatArray, limits: FloatArray) -> Program:
     """Drop cells that break a row even with the best of everything else.
 

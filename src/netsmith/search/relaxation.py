@@ -6,15 +6,19 @@ its minimisers are points of the convex hull of what is reachable. The best boun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from netsmith.hardware.target import CostTable
-from netsmith.search.program import Far, bounds, join, loosened, program
+from netsmith.search.elimination import Elimination
+from netsmith.search.program import Far, Program, bounds, join, loosened, program
 from netsmith.search.reduced import reduce
 from netsmith.search.strategy import Designs, FloatArray, Problem
+
+#: Multipliers ``(M, B)`` to minimising cells ``(M, groups)`` and what these sum to in every table, ``(M, tables)``.
+_Minimise = Callable[[FloatArray], tuple[Designs, FloatArray]]
 
 #: Multipliers tried at a time: from the best known so far to where the model of all bounds has its maximum.
 _STEPS = np.array([0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
@@ -46,29 +50,39 @@ def lagrange(problem: Problem) -> Relaxation:
     reduced = reduce(problem)
     tables = [reduced.objective, *(reduced.costs[n] for n in reduced.limits)]
     small = join(program(tables, reduced.sizes), Far(np.empty((0, len(reduced.sizes)), dtype=np.int64), reduced.weight))
-    bound, mu, x = relax(small.tables, np.array(list(reduced.limits.values())))
+    bound, mu, x = relax(small.tables, np.array(list(reduced.limits.values())), tree=eliminated(small))
     designs = np.unique(reduced.expand(small.expand(x)), axis=0)
     fits = designs[problem.feasible(designs)]
     rounded = fits[problem.estimate(fits).argmin()] if len(fits) else None
     return Relaxation(bound, dict(zip(reduced.limits, mu.tolist(), strict=True)), designs, rounded)
 
 
-def relax(tables: Sequence[CostTable], limits: FloatArray, rounds: int = 60) -> tuple[float, FloatArray, Designs]:
+def eliminated(model: Program) -> Elimination | None:
+    """An elimination of what factors couple; None where there are none, or too large ones."""
+    return Elimination.of(model.tables, model.sizes) if any(t.factors for t in model.tables) else None
+
+
+def relax(
+    tables: Sequence[CostTable], limits: FloatArray, rounds: int = 60, tree: Elimination | None = None,
+    close: float = 1e-7,
+) -> tuple[float, FloatArray, Designs]:  # fmt: skip
     """Maximise ``L`` by cutting planes (Kelley 1960), several multipliers on the line to the next one at a time.
 
-    With factors left in the tables every term takes its own minimum: the bound stays one, but is weaker.
+    With factors left in the tables and no ``tree``, every term takes its own minimum: the bound stays one, but is
+    weaker.
 
     Args:
         tables: the objective first, then the cost of each budget.
         limits: ``(B,)``.
         rounds: of the cutting-plane method; the bound is valid after any number.
+        tree: an elimination of the tables.
+        close: good enough is a bound that is this share of the objective's range below the best one.
 
     Returns:
         the bound, multipliers ``(B,)``, and the minimising cells ``(P, groups)`` that were met.
     """
     limits = loosened(limits)
-    terms = _terms(tables)
-    fixed = np.array([t.fixed for t in tables])
+    minimise = _separately(tables) if tree is None else _together(tree)
     low, high = bounds(tables[0])
     span = (high - low) or 1.0
     slack = np.array([limit - bounds(t)[0] for t, limit in zip(tables[1:], limits, strict=True)])
@@ -78,26 +92,46 @@ def relax(tables: Sequence[CostTable], limits: FloatArray, rounds: int = 60) -> 
     ask = np.concatenate([np.zeros((1, len(limits))), top * np.geomspace(1e-6, 1.0, 13)[:, None]])
     planes: list[FloatArray] = []
     met: list[Designs] = []
-    groups = len(tables[0].unary)
     for _ in range(rounds if len(limits) else 1):
-        # (terms, cells) at each multiplier, their minimisers, and what these sum to in every table
-        value = terms[:, :, 0] + np.tensordot(ask, terms[:, :, 1:], axes=(1, 2))
-        x = value.argmin(axis=2)
-        sums = terms[np.arange(len(terms)), x].sum(axis=1) + fixed
+        x, sums = minimise(ask)
         excess = sums[:, 1:] - limits
         bound = sums[:, 0] + (ask * excess).sum(axis=1)
-        met.append(x[:, :groups])
+        met.append(x)
         planes.append(np.column_stack([sums[:, :1], excess]))
         if bound.max() > best:
             best, at = float(bound.max()), ask[bound.argmax()]
         if not len(limits):
             break
-        close = 1e-7 * (best - low) + 1e-12 * span
-        ceiling, target = _highest(np.concatenate(planes), top, best, at, close)
-        if ceiling - best <= close:
+        enough = close * (best - low) + 1e-12 * span
+        ceiling, target = _highest(np.concatenate(planes), top, best, at, enough)
+        if ceiling - best <= enough:
             break
         ask = at + _STEPS[:, None] * (target - at)
     return best, at, np.unique(np.concatenate(met), axis=0)
+
+
+def _separately(tables: Sequence[CostTable]) -> _Minimise:
+    """Every group and every factor for itself."""
+    terms = _terms(tables)
+    fixed = np.array([t.fixed for t in tables])
+    groups = len(tables[0].unary)
+
+    def minimise(multipliers: FloatArray) -> tuple[Designs, FloatArray]:
+        value = terms[:, :, 0] + np.tensordot(multipliers, terms[:, :, 1:], axes=(1, 2))
+        x = value.argmin(axis=2)
+        return x[:, :groups], terms[np.arange(len(terms)), x].sum(axis=1) + fixed
+
+    return minimise
+
+
+def _together(tree: Elimination) -> _Minimise:
+    """Exactly, with what factors couple."""
+
+    def minimise(multipliers: FloatArray) -> tuple[Designs, FloatArray]:
+        x = tree.best(tree.run(np.column_stack([np.ones(len(multipliers)), multipliers])))
+        return x, np.column_stack([t.price(x) for t in tree.tables])
+
+    return minimise
 
 
 def _terms(tables: Sequence[CostTable]) -> FloatArray:

@@ -24,3 +24,28 @@ def fit_scale(estimate: FloatArray, measured: FloatArray) -> tuple[float, FloatA
 def ridge(code: FloatArray, rest: FloatArray, prior: float) -> FloatArray:
     """Ridge regression of ``rest (N,)`` on ``code (N, F)`` in its dual form (N designs are few), ``(F,)``."""
     return np.asarray(code.T @ np.linalg.solve(code @ code.T + prior * np.eye(len(code)), rest))
+
+
+def part_scales(sums: FloatArray, measured: FloatArray) -> FloatArray:
+    """Scales ``(P,)`` of the parts of an estimate, by non-negative least squares of relative errors.
+
+    Args:
+        sums: ``(N, P)`` what each part adds to the estimate of a design.
+        measured: ``(N,)`` losses, 0 for what changes nothing.
+
+    Returns:
+        positive scales; a part that tells nothing has the scale of all together.
+    """
+    from scipy.optimize import nnls
+
+    total = sums.sum(axis=1)
+    least = max(0.1 * float(np.median(np.abs(measured))), 1e-6 * float(np.abs(total).max()), 1e-30)
+    size = np.maximum(np.abs(measured), least)
+    common = float((total / size) @ (measured / size)) / max(float((total / size) @ (total / size)), 1e-300)
+    common = max(common, 1e-12)
+    # one pseudo-design a part that says that its scale is the common one, as heavy as a tenth of a design
+    most = (sums / size[:, None]).max(axis=0)
+    prior = 0.3 * np.diag(np.where(most > 0, most, 1.0))
+    code = np.concatenate([sums / size[:, None], prior])
+    found, _ = nnls(code, np.concatenate([measured / size, prior.sum(axis=1) * common]))
+    return np.where(found > 0, found, 0.1 * common)

@@ -1,0 +1,340 @@
+"""Widths and bits chosen together, against pruning first and quantizing then, at equal energy. Minutes a cell.
+
+Both sides have the same decisions, the same losses of single choices, the same exact search and the same number of
+whole designs evaluated on images of the search split. The sequential side spreads its evaluations over several shares
+of the budget to prune to; at the share 1 it only quantizes. What each side keeps is built, quantized and scored on the
+test split once. ``--measured`` runs the compress job on this machine instead, at equal measured latency.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+from common import NETWORKS, Store, percent, table
+
+CALIBRATION = 256
+
+
+@dataclass
+class Case:
+    """One network on one target: its decisions and what they lose."""
+
+    args: Any
+    network: str
+    target: str
+
+    @cached_property
+    def subject(self) -> Any:
+        from netsmith.hardware.target import get_target
+        from netsmith.jobs.subject import load_subject
+
+        net = NETWORKS[self.network]
+        weights = self.args.weights or net.weights_file
+        return load_subject(net.spec, net.data, get_target(self.target), weights=weights, widths=self.args.widths)
+
+    @cached_property
+    def scores(self) -> Any:
+        from netsmith.compression.importance import channel_importance
+
+        return channel_importance(self.subject.model, self.subject.report)
+
+    @cached_property
+    def evaluator(self) -> Any:
+        from netsmith.accuracy.candidates import Candidates
+        from netsmith.accuracy.designs import DesignEvaluator
+        from netsmith.accuracy.incremental import IncrementalEvaluator
+        from netsmith.compression.build import quantizer_for
+        from netsmith.compression.quantize import Calibration
+
+        subject = self.subject
+        bits = dict.fromkeys(subject.choices.layers, (8, 8))
+        quantizer = quantizer_for(subject.graph, bits, subject.search_images(CALIBRATION)[0], "mse")
+        candidates = Candidates(subject.choices, Calibration({}), quantizer, self.scores)
+        runner = IncrementalEvaluator(subject.graph, *subject.search_images(self.args.images))
+        return DesignEvaluator(candidates, runner)
+
+    def sensitivity(self, store: Store) -> Any:
+        from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
+
+        def compute() -> Any:
+            return measure_sensitivity(self.evaluator.candidates, self.evaluator.evaluator).to_dict()
+
+        settings = {"images": self.args.images, "widths": self.args.widths}
+        return Sensitivity.from_dict(store.cell(f"sensitivity {self.network} {self.target}", settings, compute))
+
+    def problem(self, loss: Any, budget: float) -> Any:
+        from netsmith.compression.pricing import Pricing
+        from netsmith.hardware.target import get_target
+        from netsmith.search.strategy import Problem
+
+        choices = self.subject.choices
+        prices = Pricing(choices, get_target(self.target)).table(self.args.cost, choices.original)
+        limit = budget * float(prices.price(choices.original)[0])
+        return Problem(loss, {self.args.cost: prices}, {self.args.cost: limit}, choices.space.tied)
+
+    @property
+    def is_bits(self) -> Any:
+        """Which decisions are about bits, ``(D,)``."""
+        first = len(self.subject.choices.groups) + len(self.subject.choices.branches)
+        return np.arange(len(self.subject.choices.space)) >= first
+
+    def best(self, problem: Any, evaluations: int, **options: Any) -> tuple[Any, float]:
+        """The design of least divergence that the exact search meets, and its divergence.
+
+        Raises:
+            InfeasibleError: nothing keeps the budget.
+        """
+        from netsmith.search.loop import minimize
+        from netsmith.search.registry import get_strategy
+
+        def evaluate(designs: Any) -> Any:
+            return np.array([e.divergence for e in self.evaluator.evaluate(designs)])
+
+        strategy = get_strategy("exact", problem, self.subject.choices.space, self.args.seed, **options)
+        history = minimize(problem, strategy, evaluate, evaluations, batch=min(8, max(evaluations // 2, 1)))
+        return history.best, float(history.loss.min())
+
+    def built(self, design: Any) -> tuple[Any, Any, Any, Any]:
+        """The smaller module, its graph, its bits and its quantizer."""
+        from netsmith.compression.build import quantizer_for, slim
+        from netsmith.network.graph import trace
+        from netsmith.training import reestimate_batch_norm
+
+        subject = self.subject
+        slimmed = slim(subject.model, subject.choices, subject.report, design, self.scores)
+        if slimmed.is_smaller:
+            reestimate_batch_norm(slimmed.model, subject.data.search, normalisation=subject.data.normalisation)
+        graph = trace(slimmed.model, subject.graph.input_shape)
+        return (
+            slimmed.model,
+            graph,
+            slimmed.bits,
+            quantizer_for(graph, slimmed.bits, subject.search_images(256)[0], "mse"),
+        )
+
+    def outcome(self, problem: Any, design: Any, divergence: float) -> dict[str, Any]:
+        from netsmith.compression.mixed import quantize_mixed
+
+        _, graph, bits, quantizer = self.built(design)
+        cost, limit = next(iter(problem.budgets.items()))
+        widths = [int(c_out) for c_out, own in zip(graph.layers.c_out, graph.layers.is_compute, strict=True) if own]
+        return {
+            "design": design.tolist(), "divergence": divergence, "widths": widths, "bits": list(bits.values()),
+            "cost": float(problem.price(design)[cost][0]) / limit,
+            "dropped": len(self.subject.choices.dropped(design)), "macs": int(graph.layers.macs.sum()),
+            "test_accuracy": self.test_accuracy(quantize_mixed(graph, bits, quantizer).graph.module),
+        }  # fmt: skip
+
+    def test_accuracy(self, module: Any) -> float:
+        from netsmith.training.score import evaluate
+
+        data = self.subject.data
+        split = data.test.take(slice(0, self.args.test_images)) if self.args.test_images else data.test
+        return float(evaluate(module, split, normalisation=data.normalisation)[0])
+
+
+def held(problem: Any, design: Any, which: Any) -> Any:
+    """The problem with the decisions ``which`` held at their choices in a design."""
+    loss = problem.loss.copy()
+    other = np.arange(loss.shape[1]) != np.asarray(design)[:, None]
+    loss[which[:, None] & other] = np.inf
+    return replace(problem, loss=loss)
+
+
+def joint(case: Case, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:
+    from netsmith.jobs.proposals import strategy_options
+
+    problem = case.problem(loss, budget)
+    return case.outcome(problem, *case.best(problem, evaluations, **strategy_options("exact", case.subject.choices)))
+
+
+def sequential(case: Case, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:
+    """Prune to shares of the given cost, quantize what is left to the budget; the best of all shares."""
+    from netsmith.errors import InfeasibleError
+
+    shares = [1.0, *(s for s in case.args.splits if budget <= s < 1.0)]
+    each, original = max(evaluations // len(shares), 2), case.subject.choices.original
+    problem, found, by_share = case.problem(loss, budget), [], {}
+    for share in shares:
+        try:
+            start, own = original, each
+            if share < 1.0:
+                start, _ = case.best(held(case.problem(loss, share), original, case.is_bits), each // 2)
+                own = each - each // 2
+            design, divergence = case.best(held(problem, start, ~case.is_bits), own)
+        except InfeasibleError:
+            continue
+        found.append((divergence, tuple(design)))
+        by_share[f"{share:g}"] = divergence
+    if not found:
+        return {"infeasible": True}
+    divergence, design = min(found)
+    return case.outcome(problem, np.array(design), divergence) | {"by_share": by_share}
+
+
+def only(case: Case, loss: Any, budget: float, evaluations: int, quantize: bool) -> dict[str, Any]:
+    """Bits alone, or channels and branches alone."""
+    from netsmith.errors import InfeasibleError
+
+    which = ~case.is_bits if quantize else case.is_bits
+    try:
+        problem = held(case.problem(loss, budget), case.subject.choices.original, which)
+        return case.outcome(problem, *case.best(problem, evaluations))
+    except InfeasibleError:
+        return {"infeasible": True}
+
+
+SIDES = {
+    "joint": joint,
+    "sequential": sequential,
+    "quantize only": lambda *a: only(*a, quantize=True),
+    "prune only": lambda *a: only(*a, quantize=False),
+}
+
+
+def tune(case: Case, design: Any, folder: Path) -> dict[str, Any]:
+    """Quantization-aware training of a kept design, with the given network as its teacher."""
+    from netsmith.compression.mixed import quantize_mixed
+    from netsmith.jobs.recover import train_quantized
+    from netsmith.progress import Lines
+
+    start = time.perf_counter()
+    model, graph, bits, quantizer = case.built(np.array(design))
+    config = {"epochs": case.args.tune, "lr": None, "seed": case.args.seed}
+    after, trained, _, _ = train_quantized(
+        model, graph, bits, quantizer, teacher=case.subject.model, data=case.subject.data, config=config,
+        checkpoint=folder / "checkpoint.safetensors", progress=Lines(),
+    )  # fmt: skip
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    accuracy = case.test_accuracy(quantize_mixed(after, bits, trained).graph.module)
+    return {"test_accuracy": accuracy, "seconds": time.perf_counter() - start}
+
+
+def measured(args: Any, network: str, budget: float, split: float | None, folder: Path) -> dict[str, Any]:
+    """The compress job on this machine to a measured latency: at once, or pruned to a share first."""
+    from netsmith.jobs.compress import compress
+
+    net, name = NETWORKS[network], f"{network} {budget:g}x {'joint' if split is None else f'by {split:g}'}"
+    common_options: dict[str, Any] = {
+        "target": "cpu", "epochs": args.tune, "seed": args.seed, "threads": args.threads, "widths": args.widths,
+    }  # fmt: skip
+    where = folder / name.replace(" ", "-")
+    if split is None:
+        weights = args.weights or net.weights_file
+        result = compress(net.spec, net.data, weights=weights, latency=f"{budget}x", out=where, **common_options)
+        return _measured(result)
+    first = compress(
+        net.spec, net.data, weights=args.weights or net.weights_file, latency=f"{split}x", methods="prune",
+        out=f"{where}-first", **common_options,
+    )  # fmt: skip
+    from netsmith.compression.recipe import Recipe, apply_recipe
+    from netsmith.network.load import load_model
+    from netsmith.network.weights import load_weights
+
+    pruned = load_model(net.spec).model
+    pruned = apply_recipe(pruned, Recipe.from_json(Path(f"{where}-first/recipe.json").read_text()))
+    load_weights(pruned, Path(f"{where}-first/model.safetensors"))
+    limit = budget * first["baseline"]["latency_measured_s"]
+    result = compress(
+        pruned, net.data, latency=f"{limit * 1e3}ms", methods="quantize", out=f"{where}-then", **common_options
+    )
+    return _measured(result)
+
+
+def _measured(summary: dict[str, Any]) -> dict[str, Any]:
+    before, after = summary["baseline"], summary["result"]
+    return {
+        "test_accuracy": after["accuracy"], "baseline_accuracy": before["accuracy"],
+        "latency_s": after["latency_measured_s"], "baseline_s": before["latency_measured_s"],
+    }  # fmt: skip
+
+
+def measured_cells(store: Store, args: Any) -> list[str]:
+    """Both sides at equal measured latency, and their table."""
+    rows = []
+    for network in args.networks:
+        for budget in args.budgets:
+            splits = [None, *(s for s in args.splits if budget < s < 1.0)]
+            for split in splits:
+                side = "joint" if split is None else f"prune to {split:g}x, then quantize"
+                settings = {"tune": args.tune, "seed": args.seed, "widths": args.widths, "threads": args.threads}
+                got = store.cell(
+                    f"measured {network} {budget:g} {side}", settings,
+                    lambda n=network, b=budget, s=split: measured(args, n, b, s, args.results / "joint-measured"),
+                )  # fmt: skip
+                rows.append([
+                    network, f"{budget:g}x", side, f"{got['latency_s'] * 1e3:.3f} ms", percent(got["test_accuracy"]),
+                ])  # fmt: skip
+    return table(["network", "latency", "side", "measured", "test accuracy"], rows)
+
+
+def main() -> None:
+    options = common.parser(__doc__ or "")
+    options.add_argument("--networks", nargs="+", default=["cifar_resnet20"])
+    options.add_argument("--weights", help="of the network, instead of the pretrained ones")
+    options.add_argument("--targets", nargs="+", default=["bitfusion", "bismo-edge"])
+    options.add_argument("--cost", default="energy", choices=["energy", "latency", "macs", "size"])
+    options.add_argument("--budgets", nargs="+", type=float, default=[0.5, 0.35])
+    options.add_argument("--splits", nargs="+", type=float, default=[0.9, 0.8, 0.7, 0.6, 0.5])
+    options.add_argument("--evaluations", type=int, default=48, help="of whole designs, for each side")
+    options.add_argument("--images", type=int, default=256, help="of the search split, for every evaluation")
+    options.add_argument("--test-images", type=int, default=0, help="the first so many of the test split; 0 for all")
+    options.add_argument("--widths", type=int, default=8, help="most channel counts of a group")
+    options.add_argument("--tune", type=int, default=0, metavar="EPOCHS", help="train the kept designs")
+    options.add_argument("--measured", action="store_true", help="on this machine, by the compress job")
+    args = options.parse_args()
+    store = Store(args.results, "joint")
+    if args.measured:
+        store.fragment("Widths and bits together, measured", measured_cells(store, args), args.threads)
+        return
+    rows = []
+    for network in args.networks:
+        for target in args.targets:
+            case = Case(args, network, target)
+            loss = case.sensitivity(store).loss
+            for budget in args.budgets:
+                rows += cells(store, case, loss, budget)
+    head = ["network", "target", args.cost, "side", "divergence", "test accuracy", "tuned", "MACs", "cost / budget"]
+    notes = [
+        f"{args.evaluations} whole designs a side on {args.images} images of the search split; the best by divergence "
+        "is built and scored on the test split once. Budgets are shares of the network at 8 bits.",
+        f"Sequential: the best of pruning to {', '.join(f'{s:g}x' for s in args.splits)} or not at all, and quantizing "
+        "what is left to the budget.",
+        f"Weights: {common.digest(args.weights or NETWORKS[args.networks[0]].weights_file)}.",
+    ]
+    store.fragment("Widths and bits together or one after the other", table(head, rows), args.threads, notes)
+
+
+def cells(store: Store, case: Case, loss: Any, budget: float) -> list[list[Any]]:
+    """All sides at one budget."""
+    args, rows = case.args, []
+    settings = {
+        k: getattr(args, k) for k in ("cost", "evaluations", "images", "test_images", "widths", "seed", "splits")
+    } | {"weights": common.digest(args.weights or NETWORKS[case.network].weights_file)}  # fmt: skip
+    for name, side in SIDES.items():
+        key = f"{case.network} {case.target} {args.cost} {budget:g} {name}"
+        got = store.cell(key, settings, lambda s=side: s(case, loss, budget, args.evaluations))
+        if "design" not in got:
+            rows.append([case.network, case.target, f"{budget:g}x", name, "cannot be met", "", "", "", ""])
+            continue
+        tuned = ""
+        if args.tune and "only" not in name:
+            again = store.cell(
+                f"tuned {key}", settings | {"epochs": args.tune}, lambda g=got: tune(case, g["design"], args.results)
+            )
+            tuned = percent(again["test_accuracy"])
+        rows.append([
+            case.network, case.target, f"{budget:g}x", name, f"{got['divergence']:.4f}", percent(got["test_accuracy"]),
+            tuned, f"{got['macs'] / 1e6:.1f} M", f"{got['cost']:.3f}",
+        ])  # fmt: skip
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Decisions in parts of unlike scales: the exact strategy tries them apart and learns the scale of each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from netsmith.errors import InfeasibleError
+from netsmith.hardware.target import CostTable, Factor
+from netsmith.search import Problem, minimize, solve
+from netsmith.search.exact_strategy import Exact
+from netsmith.search.ridge import part_scales
+
+PARTS = (range(8), range(8, 20))
+
+
+def unlike(seed: int, share: float = 0.45) -> tuple[Problem, Problem]:
+    """A problem as it is estimated, and as it is: the first part loses five times what the estimate says."""
+    rng = np.random.default_rng(seed)
+    loss = np.sort(rng.gamma(1.0, 1.0, (20, 5)), axis=1)[:, ::-1]
+    loss = loss - loss[:, -1:]
+    unary = rng.gamma(2.0, 1.0, (20, 5)).cumsum(axis=1)
+    pairs = tuple(Factor((d, 8 + d), np.outer(np.arange(1, 6), np.arange(1, 6)) * rng.random()) for d in range(8))
+    table = CostTable(0.0, unary, pairs)
+    top = float(table.price(np.full(20, 4))[0])
+    problem = Problem(loss, {"c": table}, {"c": share * top})
+    real = loss.copy()
+    real[:8] *= 5.0
+    return problem, Problem(real, problem.costs, problem.budgets)
+
+
+def test_the_first_designs_are_the_optimum_and_each_part_alone() -> None:
+    problem, _ = unlike(0, share=0.7)
+    asked = Exact(problem, parts=PARTS).ask(5)
+    assert problem.feasible(asked).all() and len(np.unique(asked, axis=0)) == 5
+    assert problem.estimate(asked[:1])[0] == pytest.approx(solve(problem).loss)
+    alone = [all((x[list(q)] == 4).all() for q in PARTS if q != p) for p in PARTS for x in asked[1:3]]
+    assert sum(alone) == 2
+    plain = Exact(problem).ask(5)
+    assert not any((x[list(p)] == 4).all() for x in plain for p in PARTS)
+
+
+def test_a_part_that_cannot_keep_the_budget_alone_is_left_out() -> None:
+    problem, _ = unlike(1, share=0.3)
+    asked = Exact(problem, parts=PARTS).ask(4)
+    assert len(asked) == 4 and problem.feasible(asked).all()
+    impossible = Problem(problem.loss, problem.costs, {"c": 0.0})
+    with pytest.raises(InfeasibleError):
+        Exact(impossible, parts=PARTS).ask(1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_told_losses_give_each_part_its_scale(seed: int) -> None:
+    problem, real = unlike(seed)
+    best = {}
+    for name, parts in (("parts", PARTS), ("sums", ())):
+        strategy = Exact(problem, parts=parts)
+        best[name] = float(minimize(problem, strategy, real.estimate, 16, batch=8).loss.min())
+        assert len({tuple(x) for x in strategy._asked}) == 16
+    optimum = solve(real).loss
+    assert best["parts"] <= optimum * 1.02
+    assert best["parts"] <= best["sums"]
+
+
+def test_scales_are_found_where_designs_tell_and_common_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    sums = rng.random((20, 3))
+    np.testing.assert_allclose(part_scales(sums, sums @ np.array([4.0, 1.0, 2.0])), [4, 1, 2], rtol=0.1)
+    silent = part_scales(np.column_stack([sums[:, 0], np.zeros(20)]), 3.0 * sums[:, 0])
+    np.testing.assert_allclose(silent, [3.0, 3.0], rtol=0.05)
+    assert (part_scales(sums, np.zeros(20)) > 0).all()
