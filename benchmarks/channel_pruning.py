@@ -35,7 +35,7 @@ PAIRS = (
 PEERS = {"Torch-Pruning, global": {"isomorphic": False}, "Torch-Pruning, isomorphic": {"isomorphic": True}}
 
 
-class Pruning(Case):
+class Widths(Case):
     """A network whose channel groups are decisions, and nothing else."""
 
     methods: ClassVar[tuple[str, ...]] = ("prune",)
@@ -49,27 +49,23 @@ class Pruning(Case):
         return dataclasses.replace(whole, choices=choices)
 
     @cached_property
-    def importance(self) -> Any:
-        from netsmith.compression.importance import channel_importance
+    def pruning(self) -> Any:
+        from netsmith.jobs.pruning import Pruning
+        from netsmith.progress import Silent
 
-        return channel_importance(self.subject.model, self.subject.report, self.args.importance)
+        config = {"importance": self.args.importance, "reconstruct": True, "seed": self.seed}
+        return Pruning(self.subject, config, Silent())
 
     @cached_property
     def candidates(self) -> Any:
         from netsmith.accuracy.candidates import Candidates
         from netsmith.compression.quantize import Calibration
 
-        return Candidates(self.subject.choices, Calibration({}), None, self.importance, self.repair)
-
-    def slimmed(self, design: Any) -> Any:
-        """A design as a smaller copy of the module."""
-        from netsmith.compression.build import slim
-
-        subject = self.subject
-        return slim(subject.model, subject.choices, subject.report, design, self.importance, self.repair).model
+        grids: Any = None  # no layer has bits to choose
+        return Candidates(self.subject.choices, Calibration({}), grids, self.pruning.importance, self.pruning.repair)
 
     def built(self, design: Any) -> Any:
-        return self.slimmed(np.asarray(design))
+        return self.pruning.slim(np.asarray(design)).model
 
 
 def problem_of(case: Case, cost: str, budget: float, loss: Any) -> Any:
@@ -100,7 +96,7 @@ def train(case: Case, model: Any) -> dict[str, Any]:
     return {"test_accuracy": case.test_accuracy(model), "seconds": time.perf_counter() - start}
 
 
-def ranked(case: Pruning, budget: float, tuned: bool, isomorphic: bool) -> dict[str, Any]:
+def ranked(case: Widths, budget: float, tuned: bool, isomorphic: bool) -> dict[str, Any]:
     """What Torch-Pruning's ranking over all layers leaves of the same groups, with at most that share of the MACs."""
     from peer_tools import prune_to_macs
 
@@ -132,11 +128,11 @@ def main() -> None:
     if not args.only_table:
         for network in args.networks:
             for seed in args.seeds:
-                fill(store, args, Pruning(args, network, seed))
+                fill(store, args, Widths(args, network, seed))
     write(store, args)
 
 
-def fill(store: Store, args: Any, case: Pruning) -> None:
+def fill(store: Store, args: Any, case: Widths) -> None:
     """Every cell of one network and seed."""
     loss = case.sensitivity(store).loss
     store.cell(f"given {case.network}", {}, lambda: case.test_accuracy(case.subject.graph.module))
@@ -150,7 +146,7 @@ def fill(store: Store, args: Any, case: Pruning) -> None:
             search = partial(compete, case, problem, strategy, n)
             found = store.cell(key, {**common_settings, "evaluations": n}, search)
             if args.tune and "design" in found:
-                tune = partial(train, case, case.slimmed(np.array(found["design"])))
+                tune = partial(train, case, case.built(found["design"]))
                 store.cell(f"tuned {key}", {**training, "design": found["design"]}, tune)
         for name, how in PEERS.items() if args.peers and args.cost == "macs" else ():
             key = f"{prefix} {name} s{case.seed}"
