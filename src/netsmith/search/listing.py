@@ -9,6 +9,7 @@ a limit goes. Multipliers next to the best ones tell prefixes apart that spend t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -56,8 +57,8 @@ def list_designs(tree: Elimination, found: Pass, limits: FloatArray, offset: Flo
         parts = []
         for start in range(0, spent.shape[1], step):
             at = slice(start, start + step)
-            given = tuple(live[v][at] for v in b.context)
-            total = spent[:, at, None] + (moved[:, *given] if given else moved[:, None])
+            given: tuple[Any, ...] = (slice(None), *(live[v][at] for v in b.context))
+            total = spent[:, at, None] + (moved[given] if b.context else moved[:, None])
             label, cell = np.nonzero((total <= room[:, None, None]).all(axis=0))
             parts.append((label + start, cell, total[:, label, cell]))
         if not parts:
