@@ -108,12 +108,12 @@ def agent_options(choices: Choices) -> dict[str, Any]:
 
 
 def exact_options(choices: Choices) -> dict[str, Any]:
-    """What the strategy ``exact`` is told where channels, branches and bits are chosen together: which is which."""
+    """What the strategy ``exact`` is told where channels, branches and bits are chosen together: which is which, and what is the same."""
     if not choices.is_mixed or not (choices.groups or choices.branches):
         return {}
     ends = np.cumsum([len(choices.groups), len(choices.branches)])
     parts = np.split(np.arange(len(choices.space)), ends)
-    return {"parts": [part.tolist() for part in parts if len(part)]}
+    return {"parts": [part.tolist() for part in parts if len(part)], "canonical": choices.canonical}
 
 
 def loss_of(evaluation: Evaluation) -> float:
