@@ -108,7 +108,7 @@ def agent_options(choices: Choices) -> dict[str, Any]:
 
 
 def exact_options(choices: Choices) -> dict[str, Any]:
-    """What the strategy ``exact`` is told where channels, branches and bits are chosen together: which is which, and what is the same."""
+    """What ``exact`` is told where channels, branches and bits are chosen together: which is which, and the same."""
     if not choices.is_mixed or not (choices.groups or choices.branches):
         return {}
     ends = np.cumsum([len(choices.groups), len(choices.branches)])
