@@ -69,3 +69,27 @@ def test_scales_are_found_where_designs_tell_and_common_elsewhere() -> None:
     silent = part_scales(np.column_stack([sums[:, 0], np.zeros(20)]), 3.0 * sums[:, 0])
     np.testing.assert_allclose(silent, [3.0, 3.0], rtol=0.05)
     assert (part_scales(sums, np.zeros(20)) > 0).all()
+
+
+def test_the_same_network_is_asked_for_once() -> None:
+    """The first decision may drop what the next four are about, whose choices then change nothing."""
+    rng = np.random.default_rng(2)
+    loss = np.sort(rng.gamma(1.0, 1e-6, (9, 4)), axis=1)[:, ::-1]
+    loss[0] = [0.0, 3.0, 4.0, 5.0]  # dropping is best
+    loss[5:] *= 1e6
+    costs = CostTable(0.0, rng.gamma(2.0, 1.0, (9, 4)).cumsum(axis=1))
+    problem = Problem(loss, {"c": costs}, {"c": 0.6 * float(costs.price(np.full(9, 3))[0])})
+
+    def canonical(design: np.ndarray) -> np.ndarray:
+        out = design.copy()
+        if out[0] == 0:
+            out[1:5] = 3
+        return out
+
+    def networks(asked: np.ndarray) -> int:
+        return len({tuple(canonical(x)) for x in asked})
+
+    assert networks(Exact(problem).ask(12)) < 12
+    strategy = Exact(problem, canonical=canonical)
+    asked = np.concatenate([strategy.ask(6), strategy.ask(6)])
+    assert len(asked) == networks(asked) == 12 and problem.feasible(asked).all()

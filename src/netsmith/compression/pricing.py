@@ -200,7 +200,7 @@ class Pricing:
         sizes = self.choices.space.sizes
         designs = np.tile(around, (int(np.prod(sizes[exact])), 1))
         if exact:
-            designs[:, exact] = np.indices(tuple(int(n) for n in sizes[exact])).reshape(len(exact), -1).T
+            designs[:, exact] = np.indices(sizes[exact].tolist()).reshape(len(exact), -1).T
         singles = [np.tile(around, (int(sizes[dec]), 1)) for dec in rest]
         for dec, block in zip(rest, singles, strict=True):
             block[:, dec] = np.arange(sizes[dec])

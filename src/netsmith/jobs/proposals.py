@@ -113,7 +113,7 @@ def strategy_options(strategy: str, choices: Choices) -> dict[str, Any]:
     """What a strategy is told of the decisions beyond the problem; nothing for most.
 
     "ddpg" gets HAQ's features where decisions are about bits alone, "amc" gets AMC's whatever they are about. "exact"
-    learns which are channels, branches and bits, where they are chosen together.
+    learns which are channels, branches and bits, where they are chosen together, and which designs are one network.
     """
     kinds = [d.kind for d in choices.space.decisions]
     if strategy == "amc":
@@ -143,7 +143,7 @@ def _parts(choices: Choices) -> dict[str, Any]:
         return {}
     ends = np.cumsum([len(choices.groups), len(choices.branches)])
     parts = np.split(np.arange(len(choices.space)), ends)
-    return {"parts": [part.tolist() for part in parts if len(part)]}
+    return {"parts": [part.tolist() for part in parts if len(part)], "canonical": choices.canonical}
 
 
 def loss_of(evaluation: Evaluation) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,9 @@ from netsmith.search.exact import Solution, solve, solve_k_best
 from netsmith.search.ridge import fit_scale, part_scales, ridge
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.space import Space
+
+#: Designs that many decisions apart are the farthest that are asked for where nearer ones are the same networks.
+_FARTHEST = 16
 
 
 class Exact:
@@ -29,6 +32,8 @@ class Exact:
     Args:
         time_limit: seconds for one design; reached, proposals depend on the speed of the machine.
         parts: disjoint sets of decisions, whose last choices change nothing.
+        canonical: a design ``(D,)`` to the one that stands for all that are the same network (choices inside a branch
+            that is dropped do nothing); no network is asked for twice.
 
     Attributes:
         solutions: what was asked for so far (by this instance), with bounds and gaps.
@@ -42,7 +47,9 @@ class Exact:
         correct: bool = True,
         time_limit: float | None = 60.0,
         parts: Sequence[Sequence[int]] = (),
+        canonical: Callable[[Designs], Designs] = lambda design: design,
     ) -> None:
+        self.canonical = canonical
         self.problem, self.space, self.correct, self.time_limit = problem, space, correct, time_limit
         self.parts = tuple(tuple(p) for p in parts) if len(parts) > 1 else ()
         self.solutions: list[Solution] = []
@@ -51,16 +58,33 @@ class Exact:
 
     def ask(self, n: int) -> Designs:
         width = len(self.problem.loss)
-        found = [] if self._asked or self._told else self._apart()[:n]
-        mine = [[int(k) for k in s.choice] for s in found]
-        used = np.array([*self._asked, *(d for d, _ in self._told), *mine], dtype=np.int64).reshape(-1, width)
-        if len(found) < n:
-            found += solve_k_best(
-                self._corrected(), n - len(found), self.time_limit, exclude=used if len(used) else None
-            )
+        used = [*self._asked, *(d for d, _ in self._told)]
+        found = [] if used else self._apart()[:n]
+        used += [[int(k) for k in s.choice] for s in found]
+        seen, distance = {self._network(d) for d in used}, 1
+        while len(found) < n and distance <= _FARTHEST:
+            exclude = np.array(used, dtype=np.int64).reshape(-1, width)
+            more = solve_k_best(
+                self._corrected(), n - len(found), self.time_limit, exclude if used else None, distance
+            )  # fmt: skip
+            if not more:
+                break
+            before = len(found)
+            for solution in more:
+                design = [int(k) for k in solution.choice]
+                used.append(design)
+                if self._network(design) not in seen:
+                    seen.add(self._network(design))
+                    found.append(solution)
+            if len(found) - before < len(more):
+                distance *= 2
         self.solutions += found
         self._asked += [[int(k) for k in s.choice] for s in found]
         return np.array([s.choice for s in found], dtype=np.int64).reshape(-1, width)
+
+    def _network(self, design: Sequence[int]) -> tuple[int, ...]:
+        """What tells two designs apart."""
+        return tuple(int(k) for k in self.canonical(np.array(design, dtype=np.int64)))
 
     def _apart(self) -> list[Solution]:
         """The optimum, then the best designs in which only one part, or all but one, may change; no design twice."""

@@ -57,7 +57,7 @@ def list_designs(tree: Elimination, found: Pass, limits: FloatArray, offset: Flo
         parts = []
         for start in range(0, spent.shape[1], step):
             at = slice(start, start + step)
-            given: Any = (slice(None), *(live[v][at] for v in b.context))
+            given: tuple[Any, ...] = (slice(None), *(live[v][at] for v in b.context))
             total = spent[:, at, None] + (moved[given] if b.context else moved[:, None])
             label, cell = np.nonzero((total <= room[:, None, None]).all(axis=0))
             parts.append((label + start, cell, total[:, label, cell]))
