@@ -185,10 +185,10 @@ def main() -> None:
         "images; processor time of one thread. All solved: every layer of every design, from one factorisation a "
         "layer (the speed-up is that of this figure); first time: nothing known but the moments, and each width of a "
         "layer solved once; again: the same designs, from the cache. On the rows: numpy.linalg.lstsq in double, "
-        f"{args.direct} of the designs. Difference: of a weight, over the largest weight of its layer, with "
-        f"the ridge and with one of {TINY:g}, without inputs that are zero in every row (there, ours keeps the weight as "
-        "given and lstsq gives zero); excess error: "
-        "residual over the output's energy, ours less theirs, the greatest of all layers.",
+        f"{args.direct} of the designs. Difference: of a weight, over the largest weight of its layer, with the ridge "
+        f"and with one of {TINY:g}, but for inputs that are zero in every row (there, ours keeps the weight as given "
+        "and lstsq gives zero); excess error: residual over the output's energy, ours less theirs, the greatest of all "
+        "layers.",
         f"Accuracy: {args.accuracy_of} with half the channels of every group, {args.images} images of the search "
         "split, before any fine-tuning; repaired on 512 images of the train split; norms estimated again on "
         f"{args.images} images of the search split.",
