@@ -21,8 +21,9 @@ import numpy as np
 from common import Store, percent, table
 from contest import HEAD, Case, compete, spread, summary_of, verdict
 
-#: designs that each strategy may evaluate; the ramps and uniform widths have few that fill the budget
-EVALUATIONS = {"uniform": 8, "shallow": 8, "deep": 8, "netadapt": 320, "random": 320, "evolution": 320, "amc": 320,
+#: designs that each strategy may evaluate; the ramps and uniform widths have few that fill the budget, netadapt
+#: ends by itself
+EVALUATIONS = {"uniform": 8, "shallow": 8, "deep": 8, "netadapt": 5000, "random": 320, "evolution": 320, "amc": 320,
                "exact": 16}  # fmt: skip
 PAIRS = (
     ("exact", "amc"),
