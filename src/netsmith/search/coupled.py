@@ -94,8 +94,7 @@ def search_coupled(
             if best is not None and best[1] < value:
                 known, value = best
             if listing.bound == np.inf:
-                gone = replace(model, cells=tuple(c[:0] for c in model.cells))
-                return Found(gone, known, value, min(enough, value))
+                return Found(_emptied(model), known, value, min(enough, value))
             if target(value, gap) <= bound + 1e-12 * abs(bound) or out_of_time():
                 return Found(model, known, value, bound)
             if not better:
@@ -109,8 +108,15 @@ def _possible(model: Program, tree: Elimination, weights: FloatArray, right: Flo
     alive = [(found.least[:, None] + m <= right[:, None]).all(axis=0) for m in tree.marginals(found)]
     if all(a.all() for a in alive):
         return model
+    if not all(a.any() for a in alive):
+        return _emptied(model)
     model = model.take([np.flatnonzero(a) for a in alive])
     return dominate(model, far) if all(model.sizes) else model
+
+
+def _emptied(model: Program) -> Program:
+    """The program without any cell: there is nothing left that is better."""
+    return replace(model, cells=tuple(c[:0] for c in model.cells))
 
 
 def _limits(
