@@ -135,7 +135,7 @@ def main() -> None:
 
 def fill(store: Store, args: Any, case: Widths) -> None:
     """Every cell of one network and seed."""
-    loss = case.sensitivity(store).loss
+    loss = case.sensitivity(store, importance=args.importance).loss
     store.cell(f"given {case.network}", {}, lambda: case.test_accuracy(case.subject.graph.module))
     common_settings = {"images": args.images, "importance": args.importance, "test": args.test_images}
     training = {"epochs": args.tune, "images": args.tune_images, "lr": args.lr}

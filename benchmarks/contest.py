@@ -69,14 +69,20 @@ class Case:
 
         return DesignEvaluator(self.candidates, IncrementalEvaluator(self.subject.graph, *self.images))
 
-    def sensitivity(self, store: Store) -> Any:
+    @property
+    def label(self) -> str:
+        """What tells this case's cells from others'."""
+        return self.network
+
+    def sensitivity(self, store: Store, **settings: Any) -> Any:
+        """Losses of single choices; ``settings`` are what they depend on beside the images."""
         from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 
         def compute() -> Any:
             return measure_sensitivity(self.candidates, self.evaluator.evaluator, measure=self.measure).to_dict()
 
-        key = f"sensitivity {self.network} s{self.seed}"
-        return Sensitivity.from_dict(store.cell(key, {"images": self.args.images}, compute))
+        key = f"sensitivity {self.label} s{self.seed}"
+        return Sensitivity.from_dict(store.cell(key, {"images": self.args.images, **settings}, compute))
 
     def built(self, design: Any) -> Any:
         """A design as a module, before training."""

@@ -1,33 +1,35 @@
 """Widths and bits chosen together, against pruning first and quantizing then, at equal energy. Minutes a cell.
 
 Both sides have the same decisions, the same losses of single choices, the same exact search and the same number of
-whole designs evaluated on images of the search split. The sequential side spreads its evaluations over several shares
-of the budget to prune to; at the share 1 it only quantizes. What each side keeps is built, quantized and scored on the
+whole designs evaluated on images of the search split; the sequential side as many for each of several shares of the
+cost to prune to. At the share 1 it only quantizes. What each side keeps is built, quantized and scored on the
 test split once. ``--measured`` runs the compress job on this machine instead, at equal measured latency.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import common
 import numpy as np
-from common import NETWORKS, Store, percent, table
+from common import NETWORKS, Store, named, percent, table
+from contest import CALIBRATION, Case
 
-CALIBRATION = 256
 
+class Joint(Case):
+    """One network on one target: channels, branches and bits are its decisions."""
 
-@dataclass
-class Case:
-    """One network on one target: its decisions and what they lose."""
+    def __init__(self, args: Any, network: str, target: str) -> None:
+        super().__init__(args, network, args.seed)
+        self.target = target
 
-    args: Any
-    network: str
-    target: str
+    @property
+    def label(self) -> str:
+        return f"{self.network} {self.target}"
 
     @cached_property
     def subject(self) -> Any:
@@ -35,38 +37,23 @@ class Case:
         from netsmith.jobs.subject import load_subject
 
         net = NETWORKS[self.network]
-        weights = self.args.weights or net.weights_file
+        weights = weights_file(self.args, self.network)
         return load_subject(net.spec, net.data, get_target(self.target), weights=weights, widths=self.args.widths)
 
     @cached_property
-    def scores(self) -> Any:
-        from netsmith.compression.importance import channel_importance
+    def pruning(self) -> Any:
+        from netsmith.jobs.pruning import Pruning
+        from netsmith.progress import Silent
 
-        return channel_importance(self.subject.model, self.subject.report)
+        return Pruning(self.subject, {"importance": "l2", "reconstruct": True, "seed": self.seed}, Silent())
 
     @cached_property
-    def evaluator(self) -> Any:
+    def candidates(self) -> Any:
         from netsmith.accuracy.candidates import Candidates
-        from netsmith.accuracy.designs import DesignEvaluator
-        from netsmith.accuracy.incremental import IncrementalEvaluator
-        from netsmith.compression.build import quantizer_for
         from netsmith.compression.quantize import Calibration
 
-        subject = self.subject
-        bits = dict.fromkeys(subject.choices.layers, (8, 8))
-        quantizer = quantizer_for(subject.graph, bits, subject.search_images(CALIBRATION)[0], "mse")
-        candidates = Candidates(subject.choices, Calibration({}), quantizer, self.scores)
-        runner = IncrementalEvaluator(subject.graph, *subject.search_images(self.args.images))
-        return DesignEvaluator(candidates, runner)
-
-    def sensitivity(self, store: Store) -> Any:
-        from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
-
-        def compute() -> Any:
-            return measure_sensitivity(self.evaluator.candidates, self.evaluator.evaluator).to_dict()
-
-        settings = {"images": self.args.images, "widths": self.args.widths}
-        return Sensitivity.from_dict(store.cell(f"sensitivity {self.network} {self.target}", settings, compute))
+        pruning = self.pruning
+        return Candidates(self.subject.choices, Calibration({}), self.quantizer, pruning.importance, pruning.repair)
 
     def problem(self, loss: Any, budget: float) -> Any:
         from netsmith.compression.pricing import Pricing
@@ -100,28 +87,24 @@ class Case:
         history = minimize(problem, strategy, evaluate, evaluations, batch=min(8, max(evaluations // 2, 1)))
         return history.best, float(history.loss.min())
 
-    def built(self, design: Any) -> tuple[Any, Any, Any, Any]:
+    def made(self, design: Any) -> tuple[Any, Any, Any, Any]:
         """The smaller module, its graph, its bits and its quantizer."""
-        from netsmith.compression.build import quantizer_for, slim
+        from netsmith.compression.build import quantizer_for
         from netsmith.network.graph import trace
         from netsmith.training import reestimate_batch_norm
 
         subject = self.subject
-        slimmed = slim(subject.model, subject.choices, subject.report, design, self.scores)
+        slimmed = self.pruning.slim(design)
         if slimmed.is_smaller:
             reestimate_batch_norm(slimmed.model, subject.data.search, normalisation=subject.data.normalisation)
         graph = trace(slimmed.model, subject.graph.input_shape)
-        return (
-            slimmed.model,
-            graph,
-            slimmed.bits,
-            quantizer_for(graph, slimmed.bits, subject.search_images(256)[0], "mse"),
-        )
+        images = subject.search_images(CALIBRATION)[0]
+        return slimmed.model, graph, slimmed.bits, quantizer_for(graph, slimmed.bits, images, "mse")
 
     def outcome(self, problem: Any, design: Any, divergence: float) -> dict[str, Any]:
         from netsmith.compression.mixed import quantize_mixed
 
-        _, graph, bits, quantizer = self.built(design)
+        _, graph, bits, quantizer = self.made(design)
         cost, limit = next(iter(problem.budgets.items()))
         widths = [int(c_out) for c_out, own in zip(graph.layers.c_out, graph.layers.is_compute, strict=True) if own]
         return {
@@ -130,13 +113,6 @@ class Case:
             "dropped": len(self.subject.choices.dropped(design)), "macs": int(graph.layers.macs.sum()),
             "test_accuracy": self.test_accuracy(quantize_mixed(graph, bits, quantizer).graph.module),
         }  # fmt: skip
-
-    def test_accuracy(self, module: Any) -> float:
-        from netsmith.training.score import evaluate
-
-        data = self.subject.data
-        split = data.test.take(slice(0, self.args.test_images)) if self.args.test_images else data.test
-        return float(evaluate(module, split, normalisation=data.normalisation)[0])
 
 
 def held(problem: Any, design: Any, which: Any) -> Any:
@@ -147,26 +123,25 @@ def held(problem: Any, design: Any, which: Any) -> Any:
     return replace(problem, loss=loss)
 
 
-def joint(case: Case, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:
+def joint(case: Joint, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:
     from netsmith.jobs.proposals import strategy_options
 
     problem = case.problem(loss, budget)
     return case.outcome(problem, *case.best(problem, evaluations, **strategy_options("exact", case.subject.choices)))
 
 
-def sequential(case: Case, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:
+def sequential(case: Joint, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:
     """Prune to shares of the given cost, quantize what is left to the budget; the best of all shares."""
     from netsmith.errors import InfeasibleError
 
     shares = [1.0, *(s for s in case.args.splits if budget <= s < 1.0)]
-    each, original = max(evaluations // len(shares), 2), case.subject.choices.original
-    problem, found, by_share = case.problem(loss, budget), [], {}
+    original, problem, found, by_share = case.subject.choices.original, case.problem(loss, budget), [], {}
     for share in shares:
         try:
-            start, own = original, each
+            start, own = original, evaluations
             if share < 1.0:
-                start, _ = case.best(held(case.problem(loss, share), original, case.is_bits), each // 2)
-                own = each - each // 2
+                start, _ = case.best(held(case.problem(loss, share), original, case.is_bits), evaluations // 2)
+                own = evaluations - evaluations // 2
             design, divergence = case.best(held(problem, start, ~case.is_bits), own)
         except InfeasibleError:
             continue
@@ -178,7 +153,7 @@ def sequential(case: Case, loss: Any, budget: float, evaluations: int) -> dict[s
     return case.outcome(problem, np.array(design), divergence) | {"by_share": by_share}
 
 
-def only(case: Case, loss: Any, budget: float, evaluations: int, quantize: bool) -> dict[str, Any]:
+def only(case: Joint, loss: Any, budget: float, evaluations: int, quantize: bool) -> dict[str, Any]:
     """Bits alone, or channels and branches alone."""
     from netsmith.errors import InfeasibleError
 
@@ -198,14 +173,14 @@ SIDES = {
 }
 
 
-def tune(case: Case, design: Any, folder: Path) -> dict[str, Any]:
+def tune(case: Joint, design: Any, folder: Path) -> dict[str, Any]:
     """Quantization-aware training of a kept design, with the given network as its teacher."""
     from netsmith.compression.mixed import quantize_mixed
     from netsmith.jobs.recover import train_quantized
     from netsmith.progress import Lines
 
     start = time.perf_counter()
-    model, graph, bits, quantizer = case.built(np.array(design))
+    model, graph, bits, quantizer = case.made(np.array(design))
     config = {"epochs": case.args.tune, "lr": None, "seed": case.args.seed}
     after, trained, _, _ = train_quantized(
         model, graph, bits, quantizer, teacher=case.subject.model, data=case.subject.data, config=config,
@@ -221,17 +196,17 @@ def measured(args: Any, network: str, budget: float, split: float | None, folder
     from netsmith.jobs.compress import compress
 
     net, name = NETWORKS[network], f"{network} {budget:g}x {'joint' if split is None else f'by {split:g}'}"
+    weights = weights_file(args, network)
     common_options: dict[str, Any] = {
         "target": "cpu", "epochs": args.tune, "seed": args.seed, "threads": args.threads, "widths": args.widths,
     }  # fmt: skip
     where = folder / name.replace(" ", "-")
     if split is None:
-        weights = args.weights or net.weights_file
         result = compress(net.spec, net.data, weights=weights, latency=f"{budget}x", out=where, **common_options)
         return _measured(result)
     first = compress(
-        net.spec, net.data, weights=args.weights or net.weights_file, latency=f"{split}x", methods="prune",
-        out=f"{where}-first", **common_options,
+        net.spec, net.data, weights=weights, latency=f"{split}x", methods="prune", out=f"{where}-first",
+        **common_options,
     )  # fmt: skip
     from netsmith.compression.recipe import Recipe, apply_recipe
     from netsmith.network.load import load_model
@@ -277,7 +252,7 @@ def measured_cells(store: Store, args: Any) -> list[str]:
 def main() -> None:
     options = common.parser(__doc__ or "")
     options.add_argument("--networks", nargs="+", default=["cifar_resnet20"])
-    options.add_argument("--weights", help="of the network, instead of the pretrained ones")
+    options.add_argument("--weights", nargs="*", default=[], metavar="NETWORK=FILE", help="trained baselines")
     options.add_argument("--targets", nargs="+", default=["bitfusion", "bismo-edge"])
     options.add_argument("--cost", default="energy", choices=["energy", "latency", "macs", "size"])
     options.add_argument("--budgets", nargs="+", type=float, default=[0.5, 0.35])
@@ -296,27 +271,32 @@ def main() -> None:
     rows = []
     for network in args.networks:
         for target in args.targets:
-            case = Case(args, network, target)
-            loss = case.sensitivity(store).loss
+            case = Joint(args, network, target)
+            loss = case.sensitivity(store, widths=args.widths).loss
             for budget in args.budgets:
                 rows += cells(store, case, loss, budget)
     head = ["network", "target", args.cost, "side", "divergence", "test accuracy", "tuned", "MACs", "cost / budget"]
     notes = [
-        f"{args.evaluations} whole designs a side on {args.images} images of the search split; the best by divergence "
-        "is built and scored on the test split once. Budgets are shares of the network at 8 bits.",
+        f"{args.evaluations} whole designs a side (sequential: a share) on {args.images} images of the search split; "
+        "the best by divergence is built and scored on the test split once. Budgets are shares of the network at 8 "
+        "bits.",
         f"Sequential: the best of pruning to {', '.join(f'{s:g}x' for s in args.splits)} or not at all, and quantizing "
         "what is left to the budget.",
-        f"Weights: {common.digest(args.weights or NETWORKS[args.networks[0]].weights_file)}.",
+        "Weights: " + ", ".join(f"{n} {common.digest(weights_file(args, n))}" for n in args.networks) + ".",
     ]
     store.fragment("Widths and bits together or one after the other", table(head, rows), args.threads, notes)
 
 
-def cells(store: Store, case: Case, loss: Any, budget: float) -> list[list[Any]]:
+def weights_file(args: Any, network: str) -> str | None:
+    return named(args.weights).get(network, NETWORKS[network].weights_file)
+
+
+def cells(store: Store, case: Joint, loss: Any, budget: float) -> list[list[Any]]:
     """All sides at one budget."""
     args, rows = case.args, []
     settings = {
         k: getattr(args, k) for k in ("cost", "evaluations", "images", "test_images", "widths", "seed", "splits")
-    } | {"weights": common.digest(args.weights or NETWORKS[case.network].weights_file)}  # fmt: skip
+    } | {"weights": common.digest(weights_file(args, case.network))}  # fmt: skip
     for name, side in SIDES.items():
         key = f"{case.network} {case.target} {args.cost} {budget:g} {name}"
         got = store.cell(key, settings, lambda s=side: s(case, loss, budget, args.evaluations))
