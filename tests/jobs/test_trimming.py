@@ -159,6 +159,8 @@ def test_what_cannot_be_done_is_said(weights: str, tmp_path: Path) -> None:
         run(weights, tmp_path / "a", evaluations=20)
     with pytest.raises(InputError, match="give --methods prune"):
         run(weights, tmp_path / "b", episode_images=64, methods="prune,quantize")
+    with pytest.raises(InputError, match="use l2"):
+        run(weights, tmp_path / "b", episode_images=64, importance="reconstruction")
     with pytest.raises(InfeasibleError) as caught:
         run(weights, tmp_path / "c", latency="0.001x")
     assert caught.value.reachable["latency"] > 0

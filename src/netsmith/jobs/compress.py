@@ -73,7 +73,7 @@ def compress(
     budgets = _budgets(latency=latency, energy=energy, size=size, macs=macs)
     wanted = _methods(methods)
     _check_share(wanted, budgets)
-    check_trimming(strategy, wanted, evaluations, episode_images)
+    check_trimming(strategy, wanted, evaluations, episode_images, importance)
     least = (1 if "share" in wanted else 2) if least_bits is None else least_bits
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
     if not device.capabilities.by_row:

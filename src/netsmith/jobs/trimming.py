@@ -26,7 +26,9 @@ from netsmith.systems.family import trim
 TRIMMING = ("compactnet", "netadapt")
 
 
-def check_trimming(strategy: str, methods: Sequence[str], evaluations: int | None, episode_images: int) -> None:
+def check_trimming(
+    strategy: str, methods: Sequence[str], evaluations: int | None, episode_images: int, importance: str
+) -> None:
     """Refuse options that a trimming cannot keep.
 
     Raises:
@@ -43,6 +45,11 @@ def check_trimming(strategy: str, methods: Sequence[str], evaluations: int | Non
         raise InputError(
             f"--strategy {strategy} with --episode-images trains smaller networks: give --methods prune, and no "
             "--evaluations"
+        )
+    if episode_images and importance == "reconstruction":
+        raise InputError(
+            "--importance reconstruction is about the network as given, but --episode-images cuts candidates out of "
+            "trained winners; use l2 or another criterion"
         )
 
 
