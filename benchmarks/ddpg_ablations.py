@@ -32,7 +32,7 @@ def run(case: Case, problem: Any, options: dict[str, Any], episodes: int) -> dic
     from dataclasses import replace
 
     from netsmith.jobs.proposals import strategy_options
-    from netsmith.search.ddpg import DdpgConfig
+    from netsmith.search.agents.ddpg import DdpgConfig
     from netsmith.search.loop import minimize
     from netsmith.search.registry import get_strategy
 

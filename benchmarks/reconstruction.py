@@ -35,7 +35,8 @@ def subject_of(model: str, args: Any) -> Any:
 
 def speed(model: str, args: Any) -> dict[str, Any]:
     """Candidates a second of both ways, in processor time, and the greatest differences."""
-    from netsmith.compression.importance import channel_importance, keep_indices
+    from netsmith.compression.importance import channel_importance
+    from netsmith.compression.kept import keep_indices
     from netsmith.compression.reconstruct import Repair, gather
     from netsmith.compression.reconstruct.moments import sample_rows
     from netsmith.jobs.pruning import repair_images

@@ -22,7 +22,7 @@ def tuned(case: Case, targets: list[str], loss: Any, bound: float) -> dict[str, 
     """For each target the design of least latency with at most ``bound`` summed loss."""
     from netsmith.compression.pricing import Pricing
     from netsmith.hardware.target import CostTable, get_target
-    from netsmith.search.exact import minimise_cost
+    from netsmith.search.solver.exact import minimise_cost
     from netsmith.search.strategy import Problem
 
     choices = case.subject.choices

@@ -14,7 +14,8 @@ from netsmith.compression.branches import drop_branches, find_branches
 from netsmith.compression.calibrate import collect
 from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
-from netsmith.compression.importance import channel_importance, keep_indices
+from netsmith.compression.importance import channel_importance
+from netsmith.compression.kept import keep_indices
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import place
 from netsmith.compression.prune import prune

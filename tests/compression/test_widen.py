@@ -8,7 +8,8 @@ from torch import nn
 
 from netsmith.compression.branches import find_branches
 from netsmith.compression.groups import find_groups
-from netsmith.compression.importance import channel_importance, keep_indices
+from netsmith.compression.importance import channel_importance
+from netsmith.compression.kept import keep_indices
 from netsmith.compression.prune import plan
 from netsmith.compression.recipe import DropStep, Recipe, apply_recipe
 from netsmith.compression.widen import widened

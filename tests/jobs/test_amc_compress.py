@@ -14,7 +14,7 @@ from netsmith.jobs.proposals import strategy_options
 from netsmith.jobs.subject import load_subject
 from netsmith.network.load import load_model
 from netsmith.network.weights import save_weights
-from netsmith.search.bounded import BoundedSteps
+from netsmith.search.agents.bounded import BoundedSteps
 from netsmith.search.strategy import Problem
 from netsmith.training import fit
 

@@ -10,10 +10,10 @@ from cases import designs_of, random_problem
 from netsmith.errors import InputError
 from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, Results, get_strategy
-from netsmith.search.bounded import BoundedSteps
-from netsmith.search.ddpg import DdpgConfig
-from netsmith.search.moves import Moves
-from netsmith.search.reduced import reduce
+from netsmith.search.agents.bounded import BoundedSteps
+from netsmith.search.agents.ddpg import DdpgConfig
+from netsmith.search.solver.moves import Moves
+from netsmith.search.solver.reduced import reduce
 from netsmith.space import Decision, Space
 from netsmith.testing import check_strategy
 

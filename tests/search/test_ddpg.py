@@ -10,10 +10,10 @@ from cases import random_problem
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware.target import CostTable
 from netsmith.search import Problem, Results, get_strategy, minimize, strategy_names
-from netsmith.search.ddpg import Agent, DdpgConfig, Replay
-from netsmith.search.ddpg.agent import truncated_normal
-from netsmith.search.ddpg.network import Adam, Mlp
-from netsmith.search.steps import Steps, choice_of
+from netsmith.search.agents.ddpg import Agent, DdpgConfig, Replay
+from netsmith.search.agents.ddpg.agent import truncated_normal
+from netsmith.search.agents.ddpg.network import Adam, Mlp
+from netsmith.search.agents.steps import Steps, choice_of
 from netsmith.space import Decision, Space
 from netsmith.testing import check_strategy, example_problem
 

@@ -10,9 +10,9 @@ from cases import brute_force, random_problem
 
 from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, lagrange, solve, solve_dp, solve_k_best
-from netsmith.search.elimination import Elimination
-from netsmith.search.listing import list_designs
-from netsmith.search.reduced import reduce
+from netsmith.search.solver.elimination import Elimination
+from netsmith.search.solver.listing import list_designs
+from netsmith.search.solver.reduced import reduce
 
 
 def case(seed: int):  # type: ignore[no-untyped-def]
@@ -65,8 +65,8 @@ def test_lists_hold_all_designs_below_the_limits_or_say_what_is_missing(seed: in
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_bound_lies_between_that_of_separate_terms_and_the_optimum(seed: int) -> None:
-    from netsmith.search.program import program
-    from netsmith.search.relaxation import relax
+    from netsmith.search.solver.program import program
+    from netsmith.search.solver.relaxation import relax
 
     problem = random_problem(seed, 7, 3, 1 + seed % 2, seed % 3 == 0, 7)
     designs, losses = brute_force(problem)

@@ -12,7 +12,7 @@ from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, lagrange, minimise_cost, solve, solve_k_best
 from netsmith.search.greedy import Greedy
 from netsmith.search.random import Random
-from netsmith.search.reduced import canonical, reduce
+from netsmith.search.solver.reduced import canonical, reduce
 
 CASES = [
     (seed, decisions, choices, budgets, tie, factors, forbid)
@@ -210,7 +210,7 @@ def test_tables_that_do_not_fit_are_refused():
 def test_the_solver_writes_nothing_to_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     import ctypes
 
-    from netsmith.search.milp import _chatter_to_stderr
+    from netsmith.search.solver.milp import _chatter_to_stderr
 
     print("before", flush=True)
     with _chatter_to_stderr():

@@ -9,8 +9,8 @@ from cases import brute_force, designs_of, random_problem, with_pairs
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, Results, get_strategy, pair_terms, solve, solve_k_best, told_terms
-from netsmith.search.moves import Moves
-from netsmith.search.reduced import reduce
+from netsmith.search.solver.moves import Moves
+from netsmith.search.solver.reduced import reduce
 from netsmith.space import Decision, Space
 from netsmith.testing import check_strategy
 

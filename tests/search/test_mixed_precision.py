@@ -13,10 +13,10 @@ from cases import brute_force, mixed_precision
 from netsmith.hardware.target import CostTable
 from netsmith.search import Problem, lagrange, solve, solve_dp, solve_k_best
 from netsmith.search.greedy import Greedy
-from netsmith.search.milp import _highs, solve_model
-from netsmith.search.program import Far, join, program
 from netsmith.search.random import Random
-from netsmith.search.reduced import reduce
+from netsmith.search.solver.milp import _highs, solve_model
+from netsmith.search.solver.program import Far, join, program
+from netsmith.search.solver.reduced import reduce
 
 
 def far_from(reduced, *cuts, least=1):

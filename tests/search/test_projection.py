@@ -10,7 +10,7 @@ from cases import random_problem
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, minimise_cost
-from netsmith.search.projection import RULES, project
+from netsmith.search.agents.projection import RULES, project
 
 
 def bits_problem(layers, share, seed=0):
@@ -118,8 +118,8 @@ def test_no_designs_and_no_budgets():
 
 
 def test_projecting_120_decisions_takes_milliseconds():
-    from netsmith.search.projection import Projection
-    from netsmith.search.reduced import reduce
+    from netsmith.search.agents.projection import Projection
+    from netsmith.search.solver.reduced import reduce
 
     problem, top = bits_problem(60, 0.2)
     projection = Projection(problem, reduce(problem))

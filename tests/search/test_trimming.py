@@ -12,9 +12,9 @@ from cases import random_problem
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, Results, get_strategy, minimize
-from netsmith.search.compactnet import CompactNet
-from netsmith.search.family import winner
-from netsmith.search.trimming import Trimming
+from netsmith.search.trim.compactnet import CompactNet
+from netsmith.search.trim.family import winner
+from netsmith.search.trim.trimming import Trimming
 from netsmith.space import Decision, Space
 from netsmith.testing import check_strategy, example_problem
 

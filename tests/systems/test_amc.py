@@ -9,8 +9,8 @@ from pruning import example, network
 from netsmith.errors import InputError
 from netsmith.network.layers import KIND, LayerTable
 from netsmith.search import Problem, get_strategy, minimize
-from netsmith.search.amc_strategy import resource_of
-from netsmith.search.ddpg import DdpgConfig
+from netsmith.search.agents.amc_strategy import resource_of
+from netsmith.search.agents.ddpg import DdpgConfig
 from netsmith.space import Decision, Space
 from netsmith.systems.amc import amc, features
 

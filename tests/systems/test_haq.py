@@ -13,7 +13,7 @@ from quantization import accelerator, bits_space, example, network, table_proble
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.network.layers import KIND, LayerTable
 from netsmith.search import get_strategy, minimize, solve
-from netsmith.search.ddpg import DdpgConfig
+from netsmith.search.agents.ddpg import DdpgConfig
 from netsmith.space import Decision, Space
 from netsmith.systems.haq import CONFIG, bits_of, features, haq
 

@@ -11,7 +11,7 @@ from netsmith.compression.pricing import Pricing
 from netsmith.hardware.target import CostTable, get_target, settings_of
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
-from netsmith.search.exact import minimise_cost, solve
+from netsmith.search.solver.exact import minimise_cost, solve
 from netsmith.search.strategy import Problem
 
 TARGETS = ("bitfusion", "bismo-edge", "bismo-cloud")

@@ -47,7 +47,7 @@ def test_an_episode_gives_feasible_bits_and_the_reward_at_its_end():
 
 
 def test_the_agent_of_the_search_sees_what_the_environment_shows():
-    from netsmith.search.ddpg_strategy import DdpgStrategy
+    from netsmith.search.agents.ddpg_strategy import DdpgStrategy
 
     env, problem, space, _ = environment(share=1.0)
     problem, space, known, _ = example(1.0)

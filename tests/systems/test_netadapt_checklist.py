@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from trimmed import Proportional, case
 
-from netsmith.compression.importance import keep_indices
+from netsmith.compression.kept import keep_indices
 from netsmith.compression.prune import masked
 from netsmith.compression.widen import widened
 from netsmith.errors import InfeasibleError, InputError

@@ -13,7 +13,7 @@ from netsmith.compression.branches import Branch
 from netsmith.compression.calibrate import QuantParams
 from netsmith.compression.channels import ChannelGroup
 from netsmith.compression.choices import A_BITS, BITS, DEPTH, WIDTH, Choices, Designs
-from netsmith.compression.importance import keep_indices
+from netsmith.compression.kept import keep_indices
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import place
 from netsmith.compression.quantize import Calibration, input_grid, layer_scale, quantize_weight

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from netsmith.compression.branches import Branch, PassThrough, ZeroBranch, drop_branches, find_branches
     from netsmith.compression.channels import ChannelGroup, GroupReport, Member
     from netsmith.compression.groups import find_groups
-    from netsmith.compression.importance import channel_importance, keep_indices, widths
+    from netsmith.compression.importance import channel_importance
+    from netsmith.compression.kept import keep_indices, widths
     from netsmith.compression.prune import channel_counts, masked, plan
     from netsmith.compression.recipe import DropStep, LayerKeep, PruneStep, Recipe, apply_recipe
 
@@ -19,7 +20,8 @@ _HOME = {
     "branches": ("Branch", "PassThrough", "ZeroBranch", "drop_branches", "find_branches"),
     "channels": ("ChannelGroup", "GroupReport", "Member"),
     "groups": ("find_groups",),
-    "importance": ("channel_importance", "keep_indices", "widths"),
+    "importance": ("channel_importance",),
+    "kept": ("keep_indices", "widths"),
     "prune": ("channel_counts", "masked", "plan"),
     "recipe": ("DropStep", "LayerKeep", "PruneStep", "Recipe", "apply_recipe"),
 }

@@ -14,7 +14,7 @@ from torch import nn
 from netsmith.compression.calibrate import Histogram, collect
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices, Designs
-from netsmith.compression.importance import keep_indices
+from netsmith.compression.kept import keep_indices
 from netsmith.compression.mixed import Bits, LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs, place
 from netsmith.compression.prune import plan

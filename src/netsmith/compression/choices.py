@@ -12,7 +12,7 @@ from torch import fx
 
 from netsmith.compression.branches import Branch
 from netsmith.compression.channels import ChannelGroup, GroupReport
-from netsmith.compression.importance import widths
+from netsmith.compression.kept import widths
 from netsmith.compression.placement import layer_inputs, quantizable
 from netsmith.errors import InputError
 from netsmith.export.packed import Scheme

@@ -12,7 +12,7 @@ from netsmith.compression.choices import Designs, FloatArray
 from netsmith.compression.pricing import Pricing
 from netsmith.errors import InfeasibleError
 from netsmith.jobs.proposals import Proposal
-from netsmith.search.exact import minimise_cost
+from netsmith.search.solver.exact import minimise_cost
 from netsmith.search.strategy import Problem
 
 ROUNDS = 8

@@ -16,10 +16,10 @@ from netsmith.jobs.proposals import Proposal, loss_of
 from netsmith.jobs.run import Run
 from netsmith.jobs.short_tune import FOLDER, Cut, ShortTuner
 from netsmith.progress import Progress
-from netsmith.search.compactnet import CompactNet
-from netsmith.search.family import Member
 from netsmith.search.strategy import Problem
-from netsmith.search.trimming import Trimming
+from netsmith.search.trim.compactnet import CompactNet
+from netsmith.search.trim.family import Member
+from netsmith.search.trim.trimming import Trimming
 from netsmith.systems.compactnet import iterations_for
 from netsmith.systems.family import trim
 

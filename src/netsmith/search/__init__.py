@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netsmith.search.dp import solve_dp
-    from netsmith.search.exact import Solution, minimise_cost, solve, solve_k_best
     from netsmith.search.interactions import pair_terms, told_terms
     from netsmith.search.loop import History, minimize
     from netsmith.search.registry import get_strategy, register_strategy, strategy_names
-    from netsmith.search.relaxation import Relaxation, lagrange
     from netsmith.search.reranking import Reranked, additivity, rerank
+    from netsmith.search.solver.dp import solve_dp
+    from netsmith.search.solver.exact import Solution, minimise_cost, solve, solve_k_best
+    from netsmith.search.solver.relaxation import Relaxation, lagrange
     from netsmith.search.strategy import Problem, Results, Strategy
 
 __all__ = [
@@ -21,15 +21,15 @@ __all__ = [
 ]  # fmt: skip
 
 _HOME = {
-    "solve_dp": "dp",
-    "Solution": "exact",
-    "minimise_cost": "exact",
-    "solve": "exact",
-    "solve_k_best": "exact",
+    "solve_dp": "solver.dp",
+    "Solution": "solver.exact",
+    "minimise_cost": "solver.exact",
+    "solve": "solver.exact",
+    "solve_k_best": "solver.exact",
     "pair_terms": "interactions",
     "told_terms": "interactions",
-    "Relaxation": "relaxation",
-    "lagrange": "relaxation",
+    "Relaxation": "solver.relaxation",
+    "lagrange": "solver.relaxation",
     "History": "loop",
     "minimize": "loop",
     "get_strategy": "registry",

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.target import CostTable
-from netsmith.search.exact import Solution, solve
+from netsmith.search.solver.exact import Solution, solve
 from netsmith.search.strategy import FloatArray, Problem
 
 

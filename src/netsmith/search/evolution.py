@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from netsmith.errors import InputError, NetsmithError
-from netsmith.search.exact import solve
-from netsmith.search.moves import descend, fill, repair
-from netsmith.search.program import bounds
 from netsmith.search.random import Random
+from netsmith.search.solver.exact import solve
+from netsmith.search.solver.moves import descend, fill, repair
+from netsmith.search.solver.program import bounds
 from netsmith.search.strategy import Designs, Problem, Results
 from netsmith.space import Space
 

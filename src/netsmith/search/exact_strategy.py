@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from netsmith.errors import InfeasibleError
-from netsmith.search.exact import Solution, solve, solve_k_best
 from netsmith.search.ridge import fit_scale, part_scales, ridge
+from netsmith.search.solver.exact import Solution, solve, solve_k_best
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.space import Space
 

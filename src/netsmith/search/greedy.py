@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from netsmith.search.moves import descend
 from netsmith.search.random import Random
+from netsmith.search.solver.moves import descend
 from netsmith.search.strategy import Designs, Problem
 from netsmith.space import Space
 

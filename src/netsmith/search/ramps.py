@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from netsmith.search.ranked import Ranked
 from netsmith.search.ratios import ratios_of
-from netsmith.search.reduced import Reduced, reduce
+from netsmith.search.solver.reduced import Reduced, reduce
 from netsmith.search.strategy import Designs, FloatArray
 
 SLOPES = np.arange(1, 33) / 32  #: keep ratio of one end of the network minus that of the other

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.search.exact import solve
-from netsmith.search.moves import Moves, fill, repair, towards
-from netsmith.search.reduced import reduce
+from netsmith.search.solver.exact import solve
+from netsmith.search.solver.moves import Moves, fill, repair, towards
+from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, Problem, Results
 from netsmith.space import Space
 

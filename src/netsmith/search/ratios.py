@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netsmith.errors import InputError
-from netsmith.search.reduced import Reduced
+from netsmith.search.solver.reduced import Reduced
 from netsmith.search.strategy import FloatArray
 from netsmith.space import Space
 

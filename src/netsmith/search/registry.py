@@ -15,14 +15,14 @@ Factory = Callable[..., Strategy]
 
 #: Built-in strategies as "module:class", imported when asked for.
 _BUILTIN = {
-    "amc": "netsmith.search.amc_strategy:AmcStrategy",
-    "compactnet": "netsmith.search.compactnet:CompactNet",
-    "ddpg": "netsmith.search.ddpg_strategy:DdpgStrategy",
+    "amc": "netsmith.search.agents.amc_strategy:AmcStrategy",
+    "compactnet": "netsmith.search.trim.compactnet:CompactNet",
+    "ddpg": "netsmith.search.agents.ddpg_strategy:DdpgStrategy",
     "deep": "netsmith.search.ramps:Deep",
     "evolution": "netsmith.search.evolution:Evolution",
     "exact": "netsmith.search.exact_strategy:Exact",
     "greedy": "netsmith.search.greedy:Greedy",
-    "netadapt": "netsmith.search.trimming:Trimming",
+    "netadapt": "netsmith.search.trim.trimming:Trimming",
     "random": "netsmith.search.random:Random",
     "shallow": "netsmith.search.ramps:Shallow",
     "uniform": "netsmith.search.uniform:Uniform",

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from netsmith.errors import InputError
-from netsmith.search.exact import solve_k_best
 from netsmith.search.loop import History
 from netsmith.search.random import Random
-from netsmith.search.reduced import reduce
+from netsmith.search.solver.exact import solve_k_best
+from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, FloatArray, Problem
 
 Evaluate = Callable[[Designs], FloatArray]  #: designs ``(N, D)`` to their real losses ``(N,)``

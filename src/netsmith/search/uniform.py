@@ -8,7 +8,7 @@ import numpy as np
 
 from netsmith.search.ranked import Ranked
 from netsmith.search.ratios import CHANNELS
-from netsmith.search.reduced import reduce
+from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs
 
 #: Most uniform designs that are priced; with many kinds, each kind gets fewer positions.

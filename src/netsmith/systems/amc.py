@@ -22,8 +22,8 @@ from netsmith.errors import InputError
 from netsmith.network.layers import KIND, LayerTable
 from netsmith.progress import Progress
 from netsmith.search import History, Problem, Results
-from netsmith.search.amc_strategy import AmcStrategy
-from netsmith.search.ddpg import DdpgConfig
+from netsmith.search.agents.amc_strategy import AmcStrategy
+from netsmith.search.agents.ddpg import DdpgConfig
 from netsmith.search.loop import Evaluate, results_of
 from netsmith.search.strategy import Designs
 from netsmith.space import Space
@@ -98,7 +98,7 @@ def amc(
         episodes: designs evaluated, the warm-up included.
         reward: "constrained", ``R = -error`` within the budgets, or "guaranteed", ``R = -error * ln(resource)``; the
             history's loss is -R.
-        resource, unit: of the reward "guaranteed", see :class:`~netsmith.search.amc_strategy.AmcStrategy`.
+        resource, unit: of the reward "guaranteed", see :class:`~netsmith.search.agents.amc_strategy.AmcStrategy`.
         config: of the agent; the paper's by default.
 
     Raises:

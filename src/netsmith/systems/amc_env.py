@@ -8,8 +8,8 @@ from typing import ClassVar
 from numpy.typing import ArrayLike
 
 from netsmith.search import Problem
-from netsmith.search.amc_strategy import AmcReward, resource_of
-from netsmith.search.bounded import BoundedSteps
+from netsmith.search.agents.amc_strategy import AmcReward, resource_of
+from netsmith.search.agents.bounded import BoundedSteps
 from netsmith.search.loop import Evaluate
 from netsmith.space import Space
 from netsmith.systems.episode_env import EpisodeEnv
@@ -18,9 +18,9 @@ from netsmith.systems.episode_env import EpisodeEnv
 class AmcEnv(EpisodeEnv):
     """One step a decision that is not pinned: a keep ratio, bounded by what the budgets leave.
 
-    Observations are the states of :class:`~netsmith.search.bounded.BoundedSteps` (static features scaled to 0..1,
-    reduced, rest and the action before as it was executed), an action is one number in 0..1. The reward of the last
-    step is AMC's, 0 before it; its ``info`` has "kept" (decision name to channels, or whatever was chosen), "costs"
+    Observations are the states of :class:`~netsmith.search.agents.bounded.BoundedSteps` (static features scaled to
+    0..1, reduced, rest and the action before as it was executed), an action is one number in 0..1. The reward of the
+    last step is AMC's, 0 before it; its ``info`` has "kept" (decision name to channels, or whatever was chosen), "costs"
     (name to SI value), "loss" and "design".
 
     Args:

@@ -17,10 +17,10 @@ import numpy as np
 from netsmith.errors import InputError
 from netsmith.hardware.target import CostTable
 from netsmith.progress import Progress
-from netsmith.search.compactnet import CompactNet
-from netsmith.search.family import Rule
 from netsmith.search.strategy import Problem
-from netsmith.search.trimming import Renew
+from netsmith.search.trim.compactnet import CompactNet
+from netsmith.search.trim.family import Rule
+from netsmith.search.trim.trimming import Renew
 from netsmith.space import Space
 from netsmith.systems.family import Family, Network, OnWinner, ShortTune, trim
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from netsmith.errors import InputError
 from netsmith.search import Problem, Results
+from netsmith.search.agents.steps import Steps
 from netsmith.search.loop import Evaluate, results_of
-from netsmith.search.steps import Steps
 from netsmith.search.strategy import Designs, FloatArray
 from netsmith.space import Space
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.progress import Progress, Silent
-from netsmith.search.family import Member
 from netsmith.search.strategy import Results
-from netsmith.search.trimming import Trimming
+from netsmith.search.trim.family import Member
+from netsmith.search.trim.trimming import Trimming
 
 Designs = NDArray[np.int64]
 Network = TypeVar("Network")  #: whatever the caller keeps weights in

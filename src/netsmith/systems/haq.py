@@ -17,10 +17,10 @@ from netsmith.errors import InputError
 from netsmith.network.layers import KIND, LayerTable
 from netsmith.progress import Progress
 from netsmith.search import History, Problem
-from netsmith.search.ddpg import DdpgConfig
-from netsmith.search.ddpg_strategy import DdpgStrategy
+from netsmith.search.agents.ddpg import DdpgConfig
+from netsmith.search.agents.ddpg_strategy import DdpgStrategy
+from netsmith.search.agents.steps import choice_of
 from netsmith.search.loop import Evaluate
-from netsmith.search.steps import choice_of
 from netsmith.space import Space
 from netsmith.systems.bits import check_bits
 from netsmith.systems.episodes import play

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from netsmith.search import Problem
+from netsmith.search.agents.steps import Steps
 from netsmith.search.loop import Evaluate
-from netsmith.search.steps import Steps
 from netsmith.space import Space
 from netsmith.systems.bits import check_bits
 from netsmith.systems.episode_env import EpisodeEnv
@@ -19,9 +19,9 @@ from netsmith.systems.haq import REWARD
 class HaqEnv(EpisodeEnv):
     """One step a decision that is not pinned; the last one projects, evaluates and gives the reward.
 
-    Observations are the states of :class:`~netsmith.search.steps.Steps` (static features scaled to 0..1 and the action
-    before), an action is one number in 0..1. The reward is ``-0.1 * points lost`` in the last step and 0 before it; its
-    ``info`` has "bits" (decision name to bits after the projection), "costs" (name to SI value), "loss" and "design".
+    Observations are the states of :class:`~netsmith.search.agents.steps.Steps` (static features scaled to 0..1 and the
+    action before), an action is one number in 0..1. The reward is ``-0.1 * points lost`` in the last step and 0 before
+    it; its ``info`` has "bits" (decision name to bits after the projection), "costs" (name to SI value), "loss" and "design".
 
     Args:
         problem, space, features, evaluate: as :func:`netsmith.systems.haq.haq` takes them.

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netsmith.progress import Progress
-from netsmith.search.family import Rule
 from netsmith.search.strategy import Problem
-from netsmith.search.trimming import Renew, Trimming
+from netsmith.search.trim.family import Rule
+from netsmith.search.trim.trimming import Renew, Trimming
 from netsmith.space import Space
 from netsmith.systems.family import Family, Network, OnWinner, ShortTune, trim
 
@@ -46,8 +46,8 @@ def netadapt(
             and tuned, and its loss on held-out data. The first call has the network as given as its only candidate.
         long_tune: the last winner to the finished network.
         first, decay: of the schedule.
-        rule: "accuracy", the paper's, or "ratio", the released code's, see :func:`~netsmith.search.family.winner`.
-        renew: see :class:`~netsmith.search.trimming.Trimming`.
+        rule: "accuracy", the paper's, or "ratio", the released code's, see :func:`~netsmith.search.trim.family.winner`.
+        renew: see :class:`~netsmith.search.trim.trimming.Trimming`.
         on_winner: told the winner of each iteration.
 
     Raises:

@@ -18,7 +18,8 @@ from netsmith.compression.calibrate import collect
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
-from netsmith.compression.importance import channel_importance, keep_indices
+from netsmith.compression.importance import channel_importance
+from netsmith.compression.kept import keep_indices
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import layer_inputs, place
 from netsmith.compression.quantize import Calibration, quantize_weight, weight_scale

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from netsmith.compression.importance import FloatArray, ranking
+from netsmith.compression.kept import FloatArray, ranking
 from netsmith.compression.reconstruct.consumers import Consumer
 from netsmith.compression.reconstruct.moments import Moments
 from netsmith.compression.reconstruct.solve import RIDGE, IntArray, LayerSolver

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from netsmith.hardware.target import CostTable
-from netsmith.search.reduced import embed
+from netsmith.search.solver.reduced import embed
 from netsmith.search.strategy import Designs, FloatArray
 
 #: Cells of all buckets together, beyond which variables are not eliminated.

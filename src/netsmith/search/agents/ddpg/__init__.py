@@ -6,7 +6,7 @@ at these sizes it is as fast as torch, and importing it costs nothing.
 
 from __future__ import annotations
 
-from netsmith.search.ddpg.agent import Agent, DdpgConfig
-from netsmith.search.ddpg.replay import Replay
+from netsmith.search.agents.ddpg.agent import Agent, DdpgConfig
+from netsmith.search.agents.ddpg.replay import Replay
 
 __all__ = ["Agent", "DdpgConfig", "Replay"]

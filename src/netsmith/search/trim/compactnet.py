@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netsmith.search.family import Rule
 from netsmith.search.strategy import Problem
-from netsmith.search.trimming import Renew, Trimming
+from netsmith.search.trim.family import Rule
+from netsmith.search.trim.trimming import Renew, Trimming
 from netsmith.space import Space
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.search.program import Far, join, program
-from netsmith.search.reduced import reduce
+from netsmith.search.solver.program import Far, join, program
+from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, Problem
 
 #: Costs this share of a cell above a whole number count as that number; far under the tolerance of a budget.

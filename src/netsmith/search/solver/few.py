@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsmith.search.program import SLACK, Far, Program, loosened
+from netsmith.search.solver.program import SLACK, Far, Program, loosened
 from netsmith.search.strategy import Designs, FloatArray
 
 #: So many designs are listed at most; counted on so many steps of the gap.

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from netsmith.hardware.target import CostTable
-from netsmith.search.elimination import Elimination
-from netsmith.search.program import Far, Program, bounds, join, loosened, program
-from netsmith.search.reduced import reduce
+from netsmith.search.solver.elimination import Elimination
+from netsmith.search.solver.program import Far, Program, bounds, join, loosened, program
+from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, FloatArray, Problem
 
 #: Multipliers ``(M, B)`` to minimising cells ``(M, groups)`` and what these sum to in every table, ``(M, tables)``.

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netsmith.errors import InputError
-from netsmith.search.projection import Projection, contract
-from netsmith.search.reduced import Reduced, reduce
+from netsmith.search.agents.projection import Projection, contract
+from netsmith.search.solver.reduced import Reduced, reduce
 from netsmith.search.strategy import Designs, FloatArray, Problem
 from netsmith.space import Space
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsmith.search.program import SLACK, Far, Program
+from netsmith.search.solver.program import SLACK, Far, Program
 from netsmith.search.strategy import Designs, FloatArray
 
 #: Swaps of two are tried between so many cells, from so many designs and from so many cuts.

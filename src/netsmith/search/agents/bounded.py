@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netsmith.errors import InputError
-from netsmith.search.moves import Moves, Stacked
+from netsmith.search.agents.steps import Steps, Walk
 from netsmith.search.ratios import ratios_of
-from netsmith.search.steps import Steps, Walk
+from netsmith.search.solver.moves import Moves, Stacked
 from netsmith.search.strategy import Designs, FloatArray, Problem
 from netsmith.space import Space
 

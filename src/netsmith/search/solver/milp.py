@@ -23,12 +23,12 @@ import numpy as np
 
 from netsmith.errors import NetsmithError
 from netsmith.hardware.target import CostTable
-from netsmith.search.coupled import search_coupled
-from netsmith.search.few import best_of_few
-from netsmith.search.polish import polish
-from netsmith.search.program import Far, Program, above, bounds, join, program, prune, rows, target
-from netsmith.search.reduced import embed
-from netsmith.search.relaxation import relax
+from netsmith.search.solver.coupled import search_coupled
+from netsmith.search.solver.few import best_of_few
+from netsmith.search.solver.polish import polish
+from netsmith.search.solver.program import Far, Program, above, bounds, join, program, prune, rows, target
+from netsmith.search.solver.reduced import embed
+from netsmith.search.solver.relaxation import relax
 from netsmith.search.strategy import Designs, FloatArray
 
 #: Rows are scaled to this right-hand side: HiGHS accepts 1e-6 of violation, which is then 1e-9 of a budget.

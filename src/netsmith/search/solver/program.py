@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.hardware.target import CostTable, Factor
-from netsmith.search.reduced import canonical, restrict
+from netsmith.search.solver.reduced import canonical, restrict
 from netsmith.search.strategy import Designs, FloatArray
 
 #: Half of the tolerance of ``Problem.feasible``, so that what the search room holds for feasible is feasible there.

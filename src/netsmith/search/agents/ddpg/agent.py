@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netsmith.errors import InputError
-from netsmith.search.ddpg.network import Learner
-from netsmith.search.ddpg.packing import Float32
-from netsmith.search.ddpg.replay import Replay
+from netsmith.search.agents.ddpg.network import Learner
+from netsmith.search.agents.ddpg.packing import Float32
+from netsmith.search.agents.ddpg.replay import Replay
 
 FloatArray = NDArray[np.float64]
 

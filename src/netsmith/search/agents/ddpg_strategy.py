@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from netsmith.errors import InputError
-from netsmith.search.ddpg import Agent, DdpgConfig
-from netsmith.search.steps import Steps
+from netsmith.search.agents.ddpg import Agent, DdpgConfig
+from netsmith.search.agents.steps import Steps
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.space import Space
 
@@ -91,7 +91,7 @@ class DdpgStrategy(AgentStrategy):
     """DDPG over equal shares of each decision's choices; designs are projected onto the budgets at their end.
 
     Args:
-        features: ``(D, F)`` of the decisions, see :class:`~netsmith.search.steps.Steps`.
+        features: ``(D, F)`` of the decisions, see :class:`~netsmith.search.agents.steps.Steps`.
         rule: of the projection: "sweep" (HAQ's) or "cheapest".
         agent: options of :class:`AgentStrategy`.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.search.ddpg.packing import Float32, pack, unpack
+from netsmith.search.agents.ddpg.packing import Float32, pack, unpack
 
 Layers = list[tuple[Float32, Float32]]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from netsmith.errors import InputError
-from netsmith.search.bounded import BoundedSteps
-from netsmith.search.ddpg_strategy import AgentStrategy
+from netsmith.search.agents.bounded import BoundedSteps
+from netsmith.search.agents.ddpg_strategy import AgentStrategy
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.space import Space
 
@@ -67,13 +67,13 @@ class AmcStrategy(AgentStrategy):
     """DDPG over keep ratios, each bounded by what the budgets leave.
 
     Args:
-        features: ``(D, F)`` of the decisions, see :class:`~netsmith.search.bounded.BoundedSteps`.
+        features: ``(D, F)`` of the decisions, see :class:`~netsmith.search.agents.bounded.BoundedSteps`.
         reward: "constrained" or "guaranteed", see :class:`AmcReward`.
         resource: the cost in the state where nothing is budgeted, and in the reward "guaranteed": by default the
             budgeted one, or else "macs" or the only cost there is.
         unit: of the resource in the reward.
         reward_scale: of the reward.
-        agent: options of :class:`~netsmith.search.ddpg_strategy.AgentStrategy`.
+        agent: options of :class:`~netsmith.search.agents.ddpg_strategy.AgentStrategy`.
 
     Raises:
         InputError: an option out of its range, or features that do not fit.

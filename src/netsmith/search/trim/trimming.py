@@ -15,11 +15,11 @@ import numpy as np
 
 from netsmith.errors import InfeasibleError, InputError, NetsmithError
 from netsmith.hardware.target import CostTable
-from netsmith.search.exact import solve
-from netsmith.search.family import RULES, Member, Rule, winner
-from netsmith.search.moves import Moves
-from netsmith.search.reduced import reduce
+from netsmith.search.solver.exact import solve
+from netsmith.search.solver.moves import Moves
+from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
+from netsmith.search.trim.family import RULES, Member, Rule, winner
 from netsmith.space import Space
 
 _GAIN = 1e-9  #: a saving below this share of the resource is rounding
@@ -45,7 +45,7 @@ class Trimming:
         decay: each further iteration saves so much of what the one before did.
         iterations: take the first step so large that the geometric series of so many reaches the budgets, instead of
             ``first``.
-        rule: how a winner is chosen, see :func:`~netsmith.search.family.winner`.
+        rule: how a winner is chosen, see :func:`~netsmith.search.trim.family.winner`.
         kinds: of decisions that may be reduced, of the space's; None for all (channels, branches, bits).
         renew: design ``(D,)`` -> cost tables by name that are right for the design and for all single moves away from
             it, where the problem's tables are only right around some design.

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from netsmith.errors import InputError
-from netsmith.search.exact import solve
-from netsmith.search.moves import Moves, descend
-from netsmith.search.reduced import Reduced, reduce
+from netsmith.search.solver.exact import solve
+from netsmith.search.solver.moves import Moves, descend
+from netsmith.search.solver.reduced import Reduced, reduce
 from netsmith.search.strategy import Designs, Problem
 
 RULES = ("sweep", "cheapest")

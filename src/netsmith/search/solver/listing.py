@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.search.elimination import Elimination, Pass
+from netsmith.search.solver.elimination import Elimination, Pass
 from netsmith.search.strategy import Designs, FloatArray
 
 #: So many numbers are held at once.

@@ -13,10 +13,10 @@ from time import perf_counter
 import numpy as np
 
 from netsmith.errors import InfeasibleError, InputError, NetsmithError
-from netsmith.search.milp import solve_model
-from netsmith.search.moves import Moves, descend
-from netsmith.search.program import Far
-from netsmith.search.reduced import reduce
+from netsmith.search.solver.milp import solve_model
+from netsmith.search.solver.moves import Moves, descend
+from netsmith.search.solver.program import Far
+from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, Problem
 
 __all__ = ["Solution", "minimise_cost", "solve", "solve_k_best"]

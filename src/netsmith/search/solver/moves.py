@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.hardware.target import CostTable
-from netsmith.search.program import SLACK
-from netsmith.search.reduced import Reduced
+from netsmith.search.solver.program import SLACK
+from netsmith.search.solver.reduced import Reduced
 from netsmith.search.strategy import Designs, FloatArray
 
 

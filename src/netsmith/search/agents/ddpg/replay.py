@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from netsmith.search.ddpg.packing import Float32, pack, unpack
+from netsmith.search.agents.ddpg.packing import Float32, pack, unpack
 
 #: states ``(n, W)``, actions ``(n,)``, rewards ``(n,)``, next states ``(n, W)``, 1 where there is a next state ``(n,)``
 Batch = tuple[Float32, Float32, Float32, Float32, Float32]
