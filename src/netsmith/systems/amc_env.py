@@ -20,8 +20,8 @@ class AmcEnv(EpisodeEnv):
 
     Observations are the states of :class:`~netsmith.search.agents.bounded.BoundedSteps` (static features scaled to
     0..1, reduced, rest and the action before as it was executed), an action is one number in 0..1. The reward of the
-    last step is AMC's, 0 before it; its ``info`` has "kept" (decision name to channels, or whatever was chosen), "costs"
-    (name to SI value), "loss" and "design".
+    last step is AMC's, 0 before it; its ``info`` has "kept" (decision name to channels, or whatever was chosen),
+    "costs" (name to SI value), "loss" and "design".
 
     Args:
         problem, space, features, evaluate, reward, resource, unit: as :func:`netsmith.systems.amc.amc` takes them.

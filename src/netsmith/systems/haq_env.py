@@ -21,7 +21,8 @@ class HaqEnv(EpisodeEnv):
 
     Observations are the states of :class:`~netsmith.search.agents.steps.Steps` (static features scaled to 0..1 and the
     action before), an action is one number in 0..1. The reward is ``-0.1 * points lost`` in the last step and 0 before
-    it; its ``info`` has "bits" (decision name to bits after the projection), "costs" (name to SI value), "loss" and "design".
+    it; its ``info`` has "bits" (decision name to bits after the projection), "costs" (name to SI value), "loss" and
+    "design".
 
     Args:
         problem, space, features, evaluate: as :func:`netsmith.systems.haq.haq` takes them.
