@@ -18,20 +18,37 @@ import typer
 from netsmith.errors import InfeasibleError, InputError, NetsmithError
 from netsmith.options import (
     AsJson,
+    Calibration,
     Data,
+    Energy,
+    EpisodeImages,
+    Epochs,
+    Evaluations,
     Format,
+    Huffman,
     ImageSize,
+    Importance,
     Input,
     LabelColumn,
+    Latency,
+    LearningRate,
+    LeastBits,
+    Macs,
+    Methods,
     Model,
     Numbers,
+    Reconstruct,
     Resume,
     SearchSize,
     Seed,
+    Sensitivity,
+    Size,
+    StrategyName,
     TargetName,
     Threads,
     TrainLimit,
     Weights,
+    Widths,
     spread,
     usage_sentence,
 )  # fmt: skip
@@ -139,50 +156,25 @@ def compress(
     model: Model,
     data: Data,
     target: TargetName = "cpu",
-    latency: Annotated[str | None, typer.Option(metavar="BUDGET", help="3ms, or 0.5x of the network as given")] = None,
-    energy: Annotated[str | None, typer.Option(metavar="BUDGET", help="2mJ, or 0.5x")] = None,
-    size: Annotated[str | None, typer.Option(metavar="BUDGET", help="300KB, or 0.25x")] = None,
-    macs: Annotated[str | None, typer.Option(metavar="BUDGET", help="30M, or 0.5x")] = None,
-    methods: Annotated[str, typer.Option(help="prune, quantize, or both with a comma; or share, for --size")] = (
-        "prune,quantize"
-    ),
-    strategy: Annotated[
-        str,
-        typer.Option(
-            help="exact (proves its bound), amc, compactnet, ddpg, deep, evolution, greedy, netadapt, random, shallow, "
-            "uniform"
-        ),
-    ] = "exact",
-    evaluations: Annotated[
-        int | None,
-        typer.Option(min=0, help="designs to run on the search split; 0 trusts the sums of single choices alone"),
-    ] = None,
-    sensitivity: Annotated[
-        str, typer.Option(help="what one choice alone loses: loss, output (both measured), fisher or hessian")
-    ] = "loss",
-    least_bits: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=8, help="fewest bits of a layer where there is a choice; default 2, of shared weights 1"
-        ),
-    ] = None,
-    widths: Annotated[int, typer.Option(min=2, help="most channel counts of a group to choose from")] = 8,
-    episode_images: Annotated[
-        int, typer.Option(min=0, help="train each evaluated design on so many images first, as HAQ and NetAdapt do")
-    ] = 0,
-    huffman: Annotated[
-        bool,
-        typer.Option("--huffman", help="code the packed file; the search goes by its size without, an upper bound"),
-    ] = False,
+    latency: Latency = None,
+    energy: Energy = None,
+    size: Size = None,
+    macs: Macs = None,
+    methods: Methods = "prune,quantize",
+    strategy: StrategyName = "exact",
+    evaluations: Evaluations = None,
+    sensitivity: Sensitivity = "loss",
+    episode_images: EpisodeImages = 0,
+    widths: Widths = 8,
+    importance: Importance = "l2",
+    reconstruct: Reconstruct = True,
+    least_bits: LeastBits = None,
+    calibration: Calibration = "mse",
+    huffman: Huffman = False,
+    epochs: Epochs = None,
+    lr: LearningRate = None,
     weights: Weights = None,
     out: Annotated[Path | None, typer.Option(help="run folder; default runs/NAME")] = None,
-    epochs: Annotated[int | None, typer.Option(min=0, help="fine-tuning; default by the size of the data")] = None,
-    lr: Annotated[float | None, typer.Option(help="peak learning rate; default by what is fine-tuned")] = None,
-    importance: Annotated[str, typer.Option(help="which channels go: l1, l2, taylor, fpgm, bn, reconstruction")] = "l2",
-    reconstruct: Annotated[
-        bool, typer.Option(help="repair layers that read pruned channels, by least squares on their outputs")
-    ] = True,
-    calibration: Annotated[str, typer.Option(help="ranges of integers: minmax, percentile, mse or entropy")] = "mse",
     mean: Numbers = None,
     std: Numbers = None,
     image_size: ImageSize = None,

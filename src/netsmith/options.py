@@ -30,6 +30,91 @@ SearchSize = Annotated[int | None, typer.Option(help="images held out of train t
 TrainLimit = Annotated[int | None, typer.Option(help="train on this many images only")]
 Threads = Annotated[int, typer.Option(min=1, help="threads that the deployed network runs on")]
 
+# --- what `compress` takes, in panels of its help ----------------------------------------------------------------------
+_BUDGETS, _SEARCH, _CHANNELS, _BITS, _TRAINING = "Budgets", "Search", "Channels", "Bits", "Training"
+
+Latency = Annotated[
+    str | None,
+    typer.Option(metavar="BUDGET", help="3ms, or 0.5x of the network as given", rich_help_panel=_BUDGETS),
+]
+Energy = Annotated[str | None, typer.Option(metavar="BUDGET", help="2mJ, or 0.5x", rich_help_panel=_BUDGETS)]
+Size = Annotated[str | None, typer.Option(metavar="BUDGET", help="300KB, or 0.25x", rich_help_panel=_BUDGETS)]
+Macs = Annotated[str | None, typer.Option(metavar="BUDGET", help="30M, or 0.5x", rich_help_panel=_BUDGETS)]
+Methods = Annotated[
+    str,
+    typer.Option(help="prune, quantize, or both with a comma; or share, for --size", rich_help_panel=_SEARCH),
+]
+StrategyName = Annotated[
+    str,
+    typer.Option(
+        help="exact (proves its bound), amc, compactnet, ddpg, deep, evolution, greedy, netadapt, random, shallow, "
+        "uniform",
+        rich_help_panel=_SEARCH,
+    ),
+]
+Evaluations = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="designs to run on the search split; 0 trusts the sums of single choices alone",
+        rich_help_panel=_SEARCH,
+    ),
+]
+Sensitivity = Annotated[
+    str,
+    typer.Option(
+        help="what one choice alone loses: loss, output (both measured), fisher or hessian", rich_help_panel=_SEARCH
+    ),
+]
+EpisodeImages = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="train each evaluated design on so many images first, as HAQ and NetAdapt do",
+        rich_help_panel=_SEARCH,
+    ),
+]
+Widths = Annotated[
+    int, typer.Option(min=2, help="most channel counts of a group to choose from", rich_help_panel=_CHANNELS)
+]
+Importance = Annotated[
+    str,
+    typer.Option(help="which channels stay, by: l1, l2, taylor, fpgm, bn or reconstruction", rich_help_panel=_CHANNELS),
+]
+Reconstruct = Annotated[
+    bool,
+    typer.Option(
+        help="repair layers that read pruned channels, by least squares on their outputs", rich_help_panel=_CHANNELS
+    ),
+]
+LeastBits = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=8,
+        help="fewest bits of a layer where there is a choice; default 2, of shared weights 1",
+        rich_help_panel=_BITS,
+    ),
+]
+Calibration = Annotated[
+    str, typer.Option(help="ranges of integers: minmax, percentile, mse or entropy", rich_help_panel=_BITS)
+]
+Huffman = Annotated[
+    bool,
+    typer.Option(
+        "--huffman",
+        help="code the packed file; the search goes by its size without, an upper bound",
+        rich_help_panel=_BITS,
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(min=0, help="fine-tuning; default by the size of the data", rich_help_panel=_TRAINING),
+]
+LearningRate = Annotated[
+    float | None, typer.Option(help="peak learning rate; default by what is fine-tuned", rich_help_panel=_TRAINING)
+]
+
 
 class Format(StrEnum):
     """What a run can be exported to."""
