@@ -30,7 +30,7 @@ SearchSize = Annotated[int | None, typer.Option(help="images held out of train t
 TrainLimit = Annotated[int | None, typer.Option(help="train on this many images only")]
 Threads = Annotated[int, typer.Option(min=1, help="threads that the deployed network runs on")]
 
-# --- what `compress` takes, in panels of its help -----------------------------------------------------------------------
+# --- what `compress` takes, in panels of its help ---------------------------------------------------------------------
 _BUDGETS, _SEARCH, _CHANNELS, _BITS, _TRAINING = "Budgets", "Search", "Channels", "Bits", "Training"
 
 Latency = Annotated[
