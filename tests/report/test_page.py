@@ -214,3 +214,20 @@ def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
     Run.create(tmp_path / "run", {}).close()
     with pytest.raises(InputError, match=r"not finished, it has no summary\.json; .*--resume"):
         write_report(tmp_path / "run")
+
+
+def test_the_family_of_a_trimming_is_drawn_by_what_each_network_gained() -> None:
+    assert "Step by step" not in page().text
+    family = [
+        {"speed_up": {"latency": 1.0 + 0.2 * i}, "loss": 0.01 * i, "recipe": f"family/{i}.json", "weights": None}
+        for i in range(5)
+    ]
+    seen = page(example_summary() | {"family": family, "rule": "ratio"})
+    assert "Step by step" in seen.text and "5 networks" in seen.text and "5 have a recipe" in seen.text
+    assert (
+        "the least loss for each saved share won" in seen.text and "latency as given / latency (achieved)" in seen.text
+    )
+    without = [a["class"] for tag, a in page().seen if tag == "circle"]
+    circles = [a["class"] for tag, a in seen.seen if tag == "circle"]
+    assert circles.count("dot") == without.count("dot") + len(family)
+    assert circles.count("chosen") == without.count("chosen") + 1

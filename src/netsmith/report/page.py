@@ -13,6 +13,7 @@ from netsmith.files import write_atomic
 from netsmith.jobs.run import Run
 from netsmith.report.bits import bits_plot
 from netsmith.report.charts import MAX_POINTS, Point, Series, linear, scatter, wide
+from netsmith.report.family import family_plot
 from netsmith.report.figures import before_after, budget_rows, command, headline, notes, verdict
 from netsmith.report.roofline import roofline_plot
 from netsmith.report.widths import in_words, simulated, simulated_note, widths
@@ -47,7 +48,7 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     return template.render(
         title=_title(summary, config), good=good, verdict=sentence, headline=headline(summary),
         rows=before_after(summary), notes=notes(summary), budgets=budget_rows(summary), trade_off=_trade_off(summary),
-        fidelity=_fidelity(summary), roofline=roofline_plot(summary.get("roofline")),
+        fidelity=_fidelity(summary), family=family_plot(summary), roofline=roofline_plot(summary.get("roofline")),
         bits=bits_plot(summary), modelled=bool(summary.get("simulated")), layers=_layers(summary),
         simulated_note=simulated_note(summary.get("layers") or []), frozen=_frozen(summary),
         facts=_facts(summary, config), versions=summary["versions"],
