@@ -16,7 +16,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import common
+import contest
 import numpy as np
 from common import Store, percent, table
 from contest import HEAD, Case, compete, spread, summary_of, verdict
@@ -109,21 +109,11 @@ def ranked(case: Widths, budget: float, tuned: bool, isomorphic: bool) -> dict[s
 
 
 def main() -> None:
-    options = common.parser(__doc__ or "")
-    options.add_argument("--networks", nargs="+", default=["cifar_resnet56", "plain20"])
-    options.add_argument("--weights", nargs="*", default=[], metavar="NETWORK=FILE", help="trained baselines")
+    options = contest.parser(__doc__ or "", ["cifar_resnet56", "plain20"], EVALUATIONS, images=512, lr=0.03)
     options.add_argument("--cost", default="macs")
     options.add_argument("--budgets", nargs="+", type=float, default=[0.5])
-    options.add_argument("--strategies", nargs="+", default=list(EVALUATIONS))
     options.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="Torch-Pruning as well")
     options.add_argument("--importance", default="l2")
-    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    options.add_argument("--images", type=int, default=512, help="of the search split, for every evaluation")
-    options.add_argument("--test-images", type=int, default=0, help="the first so many of the test split; 0 for all")
-    options.add_argument("--tune", type=int, default=0, metavar="EPOCHS", help="train the kept designs")
-    options.add_argument("--tune-images", type=int, default=0, help="of the train split; 0 for all")
-    options.add_argument("--lr", type=float, default=0.03)
-    options.add_argument("--only-table", action="store_true", help="write the tables of the cells that there are")
     args = options.parse_args()
     store = Store(args.results, "channel_pruning")
     if not args.only_table:

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from argparse import ArgumentParser
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import common
 import numpy as np
 from common import NETWORKS, Store, named
 
 CALIBRATION = 256
+
+
+def parser(doc: str, networks: Sequence[str], strategies: Iterable[str], images: int, lr: float) -> ArgumentParser:
+    """Options of a contest, with these defaults."""
+    made = common.parser(doc)
+    made.add_argument("--networks", nargs="+", default=networks)
+    made.add_argument("--weights", nargs="*", default=[], metavar="NETWORK=FILE", help="trained baselines")
+    made.add_argument("--strategies", nargs="+", default=list(strategies))
+    made.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    made.add_argument("--images", type=int, default=images, help="of the search split, for every evaluation")
+    made.add_argument("--test-images", type=int, default=0, help="the first so many of the test split; 0 for all")
+    made.add_argument("--tune", type=int, default=0, metavar="EPOCHS", help="train the kept designs")
+    made.add_argument("--tune-images", type=int, default=0, help="of the train split; 0 for all")
+    made.add_argument("--lr", type=float, default=lr)
+    made.add_argument("--only-table", action="store_true", help="write the tables of the cells that there are")
+    return made
 
 
 @dataclass

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import common
+import contest
 import numpy as np
 from common import Store, percent, table
 from contest import HEAD, Case, compete, summary_of, verdict
@@ -54,20 +54,10 @@ def tune(case: Case, design: Any, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    options = common.parser(__doc__ or "")
-    options.add_argument("--networks", nargs="+", default=["cifar_resnet20"])
-    options.add_argument("--weights", nargs="*", default=[], metavar="NETWORK=FILE", help="fine-tuned baselines")
+    options = contest.parser(__doc__ or "", ["cifar_resnet20"], EVALUATIONS, images=256, lr=0.01)
     options.add_argument("--targets", nargs="+", default=["bitfusion", "bismo-edge", "bismo-cloud"])
     options.add_argument("--costs", nargs="+", default=["latency", "energy"])
     options.add_argument("--budgets", nargs="+", type=float, default=[0.7, 0.5, 0.35, 0.25])
-    options.add_argument("--strategies", nargs="+", default=list(EVALUATIONS))
-    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    options.add_argument("--images", type=int, default=256, help="of the search split, for every evaluation")
-    options.add_argument("--test-images", type=int, default=0, help="the first so many of the test split; 0 for all")
-    options.add_argument("--tune", type=int, default=0, metavar="EPOCHS", help="train the kept designs")
-    options.add_argument("--tune-images", type=int, default=0, help="of the train split; 0 for all")
-    options.add_argument("--lr", type=float, default=0.01)
-    options.add_argument("--only-table", action="store_true", help="write the tables of the cells that there are")
     args = options.parse_args()
     store = Store(args.results, "mixed_precision")
     if not args.only_table:
