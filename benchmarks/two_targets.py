@@ -2,7 +2,8 @@
 
 CompactNet (arXiv 1905.11669) trims filters group by group for one platform's table, to one speed-up; here for this
 machine's measured table and for an accelerator whose time is flat in the number of channels over long stretches.
-Candidates are masked designs on the search split, without training; results are trained before they are tested.
+Candidates are masked and repaired designs on the search split, without training; results are trained before they are
+tested.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ class Case:
         from netsmith.accuracy.designs import DesignEvaluator
         from netsmith.accuracy.incremental import IncrementalEvaluator
         from netsmith.compression.choices import Choices
-        from netsmith.compression.importance import channel_importance
         from netsmith.compression.pricing import Pricing
         from netsmith.compression.quantize import Calibration
-        from netsmith.compression.share import CodebookQuantizer
         from netsmith.hardware.target import get_target
+        from netsmith.jobs.pruning import Pruning
         from netsmith.jobs.subject import load_subject
 
         net = NETWORKS[args.network]
         self.args, self.targets = args, {n: get_target(n) for n in args.targets}
         weights = args.weights or net.weights_file
-        self.subject = s = load_subject(
-            net.spec, net.data, self.targets[args.targets[0]], weights=weights, methods=("prune",)
-        )
+        whole = load_subject(net.spec, net.data, self.targets[args.targets[0]], weights=weights, methods=("prune",))
         # one space for all: both platforms choose from the same widths
-        self.choices = Choices.of(s.graph, s.report, [], quantize=False, multiple=args.multiple)
-        self.importance = channel_importance(s.model, s.report)
+        self.choices = Choices.of(whole.graph, whole.report, [], quantize=False, multiple=args.multiple)
+        self.subject = s = replace(whole, choices=self.choices)
+        config = {"importance": "l2", "reconstruct": True, "seed": args.seed}
+        self.pruning = Pruning(s, config, Silent())
         self.pricing = {n: Pricing(self.choices, t) for n, t in self.targets.items()}
-        candidates = Candidates(self.choices, Calibration({}), CodebookQuantizer(s.graph), self.importance)
+        grids: Any = None  # no layer has bits to choose
+        candidates = Candidates(self.choices, Calibration({}), grids, self.pruning.importance, self.pruning.repair)
         self.evaluator = DesignEvaluator(candidates, IncrementalEvaluator(s.graph, *s.search_images(args.images)))
 
     def prepare(self) -> None:
@@ -90,11 +91,10 @@ class Case:
 
     def tested(self, design: Any) -> dict[str, Any]:
         """A design built and trained; accuracy on the search split, and on the test split once."""
-        from netsmith.compression.build import slim
         from netsmith.training import evaluate, fit
 
         s = self.subject
-        model = slim(s.model, self.choices, s.report, np.array(design), self.importance).model
+        model = self.pruning.slim(np.array(design)).model
         if self.args.epochs:
             train = s.data.need_train()
             data = replace(s.data, train=train.take(slice(0, self.args.train_images or len(train))))
