@@ -33,6 +33,7 @@ PAIRS = (
     ("amc", "random"),
     ("amc", "netadapt"),
 )
+MULTIPLIER, SCRATCH_LR = "width multiplier, from scratch", 0.1
 PEERS = {"Torch-Pruning, global": {"isomorphic": False}, "Torch-Pruning, isomorphic": {"isomorphic": True}}
 
 
@@ -80,7 +81,7 @@ def problem_of(case: Case, cost: str, budget: float, loss: Any) -> Any:
     return Problem(loss, {cost: prices}, {cost: limit}, choices.space.tied)
 
 
-def train(case: Case, model: Any) -> dict[str, Any]:
+def train(case: Case, model: Any, lr: float | None = None) -> dict[str, Any]:
     """Fine-tuning as the main job does it, taught by the given network; test accuracy at its end."""
     from tempfile import TemporaryDirectory
 
@@ -88,7 +89,7 @@ def train(case: Case, model: Any) -> dict[str, Any]:
     from netsmith.progress import Lines
 
     start, args = time.perf_counter(), case.args
-    config = {"epochs": args.tune, "lr": args.lr, "seed": case.seed}
+    config = {"epochs": args.tune, "lr": lr or args.lr, "seed": case.seed}
     with TemporaryDirectory() as folder:
         fine_tune(
             model, teacher=case.subject.model, data=case.training_data(), config=config,
@@ -106,6 +107,19 @@ def ranked(case: Widths, budget: float, tuned: bool, isomorphic: bool) -> dict[s
     model, macs = prune_to_macs(subject.model, tuple(subject.data.input_shape), budget, isomorphic, free)
     found = {"macs": macs, "test_accuracy": case.test_accuracy(model)}
     return found | ({"tuned": train(case, model)} if tuned else {})
+
+
+def from_scratch(case: Widths, found: dict[str, Any], budget: float) -> dict[str, Any]:
+    """A network of uniform widths without the given weights: what a width multiplier is."""
+    import torch
+
+    model = case.built(found["design"])
+    torch.manual_seed(case.seed)
+    for module in model.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    before = case.test_accuracy(model)
+    return {"macs": found["cost"] * budget, "test_accuracy": before, "tuned": train(case, model, SCRATCH_LR)}
 
 
 def main() -> None:
@@ -139,6 +153,11 @@ def fill(store: Store, args: Any, case: Widths) -> None:
             if args.tune and "design" in found:
                 tune = partial(train, case, case.built(found["design"]))
                 store.cell(f"tuned {key}", {**training, "design": found["design"]}, tune)
+        uniform = store.cells.get(f"{prefix} uniform s{case.seed}", {}).get("value", {})
+        if args.tune and "design" in uniform:
+            scratch = partial(from_scratch, case, uniform, budget)
+            settings = {**training, "lr": SCRATCH_LR, "design": uniform["design"], "test": args.test_images}
+            store.cell(f"{prefix} {MULTIPLIER} s{case.seed}", settings, scratch)
         for name, how in PEERS.items() if args.peers and args.cost == "macs" else ():
             key = f"{prefix} {name} s{case.seed}"
             peer = partial(ranked, case, budget, args.tune, **how)
@@ -157,7 +176,7 @@ def write(store: Store, args: Any) -> None:
                     rows.append([f"{strategy}: cannot be met", *[""] * len(HEAD)])
                 elif cells:
                     rows.append([strategy, *cells])
-            rows += [row for name in PEERS if (row := peer_row(store, args, f"{prefix} {name}", budget))]
+            rows += [row for name in (MULTIPLIER, *PEERS) if (row := peer_row(store, args, f"{prefix} {name}", budget))]
             if rows:
                 lines += ["", f"### {network}, {budget:g}x {args.cost}", "", *table(["strategy", *HEAD], rows)]
     given = {n: store.cells[f"given {n}"]["value"] for n in args.networks if f"given {n}" in store.cells}
@@ -171,7 +190,8 @@ def write(store: Store, args: Any) -> None:
         "Median over seeds, least to greatest in brackets. Divergence: mean KL divergence of the outputs from those of "
         f"the network as given, {args.images} images of the search split, nats. Channels by {args.importance}, weights "
         "repaired by least squares, for every strategy of netsmith; Torch-Pruning by the same norm, without repair, as "
-        "it comes. exact, evolution, uniform and the ramps know the loss of each choice alone ("
+        "it comes; a width multiplier is the uniform network with fresh weights, at a learning rate of "
+        f"{SCRATCH_LR:g}. exact, evolution, uniform and the ramps know the loss of each choice alone ("
         + ", ".join(f"{n} {c['candidates']} choices in {c['seconds']:.0f} s" for n, c in zip(args.networks, spent) if c)
         + "); amc, netadapt and random do not. Designs that were evaluated twice are run once.",
     ]  # fmt: skip
