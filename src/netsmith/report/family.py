@@ -17,9 +17,10 @@ def family_plot(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     if len(members) < 2 or not budgets:
         return None
     cost = max(budgets, key=lambda name: members[-1]["speed_up"].get(name, 0.0))
+    name = "MACs" if cost == "macs" else cost
     points = [
         Point(
-            m["speed_up"][cost], m["loss"], f"iteration {i}: {m['speed_up'][cost]:.3f} times less {cost}, "
+            m["speed_up"][cost], m["loss"], f"iteration {i}: {m['speed_up'][cost]:.3f} times less {name}, "
             f"loss {m['loss']:.4g}", chosen=i == len(members) - 1,
         )
         for i, m in enumerate(members)
@@ -28,7 +29,7 @@ def family_plot(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     pad = (max(gains) - min(gains)) * 0.05
     plot = scatter(
         [Series("family", points, 0)], linear(min(gains) - pad, max(gains) + pad), wide([p.y for p in points]),
-        x_label=f"{cost} as given / {cost} (achieved)", y_label="loss (less is better)",
+        x_label=f"{name} as given / {name} (achieved)", y_label="loss (less is better)",
         title="Gain and loss of every network of the family",
     )  # fmt: skip
     files = sum(bool(m.get("recipe")) for m in members)
