@@ -97,3 +97,34 @@ def test_sensitivity_is_zero_for_original_and_grows_with_pruning(case) -> None: 
     first = s.loss[0, : choices.space.sizes[0]]
     assert (np.diff(first) <= 0).all() and first[0] > 0
     assert type(s).from_dict(s.to_dict()).loss.tolist() == s.loss.tolist()
+
+
+def test_what_a_transposed_convolution_reads_is_masked_on_its_side() -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.ConvTranspose2d(16, 16, 2, 2),
+        torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, 10),
+    ).eval()  # fmt: skip
+    x = torch.randn(8, 1, 8, 8)
+    graph, report = trace(net, (1, 8, 8)), find_groups(net, x[:2])
+    choices = Choices.of(graph, report, [], quantize=False)
+    scores = channel_importance(net, report)
+    design = choices.original.copy()
+    first = choices.space.index("0.channels")
+    design[first] = 0
+    candidates = Candidates(choices, Calibration({}), None, scores)  # type: ignore[arg-type]
+    evaluator = IncrementalEvaluator(graph, x, torch.zeros(8, dtype=torch.int64))
+    found = evaluator.evaluate([candidates.of_design(design)]).output_error[0]
+    small = load_small(net, report, keep_indices(scores["0"], int(choices.values[first, 0])))
+    with torch.no_grad():
+        want = float((small(x) - net(x)).double().square().sum(dim=1).mean())
+    assert want > 1e-6 and found == pytest.approx(want, rel=1e-4)
+
+
+def load_small(net: torch.nn.Module, report, keep: list[int]) -> torch.nn.Module:  # type: ignore[no-untyped-def]
+    """A copy of the network in which the group "0" keeps some channels."""
+    import copy
+
+    small = copy.deepcopy(net)
+    prune(small, report, {"0": keep})
+    return small

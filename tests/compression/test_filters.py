@@ -61,7 +61,7 @@ def test_bn_is_the_size_of_the_scale() -> None:
 
 def test_bn_without_a_norm_says_so() -> None:
     model = chain(norm=False)
-    with pytest.raises(InputError, match=r"'0' pass none; use l1"):
+    with pytest.raises(InputError, match="no channels here pass one; use l1"):
         channel_importance(model, find_groups(model, IMAGE), "bn")
 
 
@@ -72,3 +72,23 @@ def test_unknown_criteria_and_missing_moments_are_named() -> None:
         channel_importance(model, report, "tailor")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="needs moments"):
         channel_importance(model, report, "reconstruction")
+
+
+def test_a_filter_of_zeros_went_before_and_goes_first() -> None:
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([4.0, 4.0, 4.0]) + 0.1 * torch.randn(5, 3))
+        model[0].weight[2] = 0.0  # far from all others, but gone
+    scores = channel_importance(model, find_groups(model, torch.randn(2, 3)), "fpgm")["0"]
+    assert scores[2] == 0.0 and (np.delete(scores, 2) > 0).all()
+
+
+def test_bn_ranks_a_group_without_norm_by_l2_beside_one_that_has_it() -> None:
+    layers = [nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 5, 1), nn.ReLU(), nn.Conv2d(5, 2, 1)]
+    model = nn.Sequential(*layers).eval()
+    with torch.no_grad():
+        model[1].weight.copy_(torch.arange(6.0))  # type: ignore[operator,union-attr]
+    report = find_groups(model, IMAGE)
+    scores = channel_importance(model, report, "bn")
+    np.testing.assert_allclose(scores["0"], np.arange(6.0))
+    np.testing.assert_allclose(scores["3"], channel_importance(model, report, "l2")["3"])

@@ -93,3 +93,11 @@ def test_the_same_network_is_asked_for_once() -> None:
     strategy = Exact(problem, canonical=canonical)
     asked = np.concatenate([strategy.ask(6), strategy.ask(6)])
     assert len(asked) == networks(asked) == 12 and problem.feasible(asked).all()
+
+
+def test_every_network_is_asked_for_once_where_several_designs_are_one() -> None:
+    loss = np.tile(np.array([0.0, 0.1, 0.2]), (3, 1))
+    strategy = Exact(Problem(loss, {}, {}), canonical=lambda d: np.where(d == 1, 0, d))
+    asked = [tuple(d) for _ in range(20) for d in strategy.ask(1)]
+    networks = {tuple(np.where(np.array(d) == 1, 0, d)) for d in asked}
+    assert len(asked) == len(networks) == 8 and len(strategy.ask(4)) == 0

@@ -7,7 +7,7 @@ import pytest
 from cases import brute_force, mixed_precision, random_problem, with_pairs
 
 from netsmith.errors import InputError
-from netsmith.search import additivity, rerank
+from netsmith.search import Problem, additivity, minimize, rerank
 
 
 def test_the_really_best_of_the_k_best_wins():
@@ -65,3 +65,12 @@ def test_wrong_input_is_named():
         rerank(problem, problem.estimate, 0)
     with pytest.raises(InputError, match="allow three or more"):
         additivity(problem, problem.estimate, 2)
+
+
+def test_a_failed_evaluation_is_never_the_best() -> None:
+    losses = iter([3.0, np.nan, 1.0, 2.0])
+    history = minimize(
+        Problem(np.array([[0.0, 0.1], [0.0, 0.1]]), {}, {}), "random", lambda x: np.array([next(losses) for _ in x]), 4,
+        batch=1,
+    )  # fmt: skip
+    assert history.loss[(history.designs == history.best).all(axis=1)][0] == 1.0

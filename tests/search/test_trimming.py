@@ -316,3 +316,13 @@ def test_minimize_takes_the_best_within_the_budgets():
     assert not history.feasible[0] and history.loss[0] == 0.0  # the network as given loses nothing and does not fit
     assert problem.feasible(history.best)[0]
     assert problem.estimate(history.best)[0] == history.loss[history.feasible].min()
+
+
+def test_a_failed_evaluation_before_leaves_the_losses_to_decide() -> None:
+    table = CostTable(0.0, np.array([[1.0, 2.0], [1.0, 2.0]]))
+    strategy = Trimming(Problem(np.zeros((2, 2)), {"c": table}, {"c": 3.0}), first=0.25)
+    strategy.tell(strategy.ask(1), Results(np.array([np.nan])))
+    asked = strategy.ask(8)
+    losses = np.where(asked[:, 0] == 0, 0.5, 0.1)
+    strategy.tell(asked, Results(losses))
+    assert strategy.family[-1].loss == pytest.approx(0.1)

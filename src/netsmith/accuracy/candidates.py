@@ -155,9 +155,18 @@ def _mask(
         except AttributeError:
             continue
         columns = m.index[gone[m.root]]
+        side = 0 if _is_transposed(choices, name) else 1
         # a grouped convolution counts its inputs within a group; it loses whole groups, and their readers are masked
-        if weight.dim() > 1 and weight.shape[1] == m.size:
+        if weight.dim() > 1 and weight.shape[side] == m.size:
             if name not in own:
                 weights[name] = weight = weight.clone()
                 own.add(name)
-            weight[:, torch.from_numpy(columns)] = 0.0
+            weight.index_fill_(side, torch.from_numpy(columns), 0.0)
+
+
+def _is_transposed(choices: Choices, weight: str) -> bool:
+    """Whether a weight is that of a transposed convolution, which has its inputs first."""
+    readers = [
+        user for n in choices.graph.module.graph.nodes if n.op == "get_attr" and n.target == weight for user in n.users
+    ]
+    return any("conv_transpose" in str(user.target) for user in readers)

@@ -12,7 +12,6 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from netsmith.compression.channels import ChannelGroup
-from netsmith.errors import InputError
 
 FloatArray = NDArray[np.float64]
 
@@ -52,7 +51,8 @@ def filter_distances(group: ChannelGroup, model: nn.Module) -> FloatArray:
             continue
         module = model.get_submodule(m.layer)
         rows = filters(module, weights[m.layer].detach().double())
-        np.add.at(scores, m.root, torch.cdist(rows, rows).sum(dim=1).cpu().numpy()[m.index])
+        sums = torch.cdist(rows, rows).sum(dim=1) * (rows != 0).any(dim=1)  # a filter of zeros is one that went before
+        np.add.at(scores, m.root, sums.cpu().numpy()[m.index])
     return scores
 
 
@@ -65,14 +65,11 @@ def filters(module: nn.Module, weight: torch.Tensor) -> torch.Tensor:
     return weight.flatten(1)
 
 
-def batch_norm_scales(group: ChannelGroup, model: nn.Module) -> FloatArray:
+def batch_norm_scales(group: ChannelGroup, model: nn.Module) -> FloatArray | None:
     """Sum of ``|gamma|`` of each channel over the batch norms that it passes (Liu et al., ICCV 2017).
 
     Returns:
-        ``(channels,)``.
-
-    Raises:
-        InputError: it passes none that has scales.
+        ``(channels,)``; None where it passes none that has scales.
     """
     scores = np.zeros(group.channels)
     found = False
@@ -81,9 +78,4 @@ def batch_norm_scales(group: ChannelGroup, model: nn.Module) -> FloatArray:
         if isinstance(module, _NormBase) and isinstance(module.weight, torch.Tensor):
             np.add.at(scores, m.root, module.weight.detach().abs().double().cpu().numpy()[m.index])
             found = True
-    if not found:
-        raise InputError(
-            f"the bn importance ranks channels by the scale of the batch norm behind them, and those of {group.name!r} "
-            "pass none; use l1, l2, taylor, fpgm or reconstruction"
-        )
-    return scores
+    return scores if found else None

@@ -37,9 +37,9 @@ def channel_importance(
     (rows of producers, columns of consumers), of ``|w|`` (l1), of ``w**2``, under a root (l2), or of ``|w * dL/dw|``
     averaged over the batches (taylor: Molchanov et al., "Importance Estimation for Neural Network Pruning", 2019).
     Others: the distances of a producer's filter from its other filters (fpgm: He et al., "Filter Pruning via Geometric
-    Median", CVPR 2019), the size of the scale of the batch norms behind (bn: Liu et al., "Network Slimming", ICCV
-    2017), the place in the order in which channels go when each time the one leaves whose loss least squares best make
-    up for (reconstruction, see ``reconstruct.selection``).
+    Median", CVPR 2019), the size of the scale of the batch norms behind (bn: Liu et al., "Network Slimming", ICCV 2017;
+    groups that pass none by l2), the place in the order in which channels go when each time the one leaves whose loss
+    least squares best make up for (reconstruction, see ``reconstruct.selection``).
 
     Args:
         model: the network that ``report`` is about; its gradients and its training flag are left as they were.
@@ -59,7 +59,7 @@ def channel_importance(
     if criterion == "fpgm":
         return {g.name: filter_distances(g, model) for g in report.groups}
     if criterion == "bn":
-        return {g.name: batch_norm_scales(g, model) for g in report.groups}
+        return _by_norms(model, report)
     if criterion == "reconstruction":
         return _by_reconstruction(model, report, moments)
     if criterion == "taylor":
@@ -95,16 +95,27 @@ def _by_reconstruction(model: nn.Module, report: GroupReport, moments: Moments |
     """The place of each channel's unit in the order in which units go."""
     from netsmith.compression.reconstruct import removal_order
 
-    if moments is None:
-        raise InputError("the reconstruction importance needs moments of what layers read; gather some, or use l2")
     scores = channel_importance(model, report, "l2")
     for group in report.groups:
+        if moments is None:
+            raise InputError("the reconstruction importance needs moments of what layers read; gather some, or use l2")
         order = removal_order(moments, group)
         if order is not None:
             place = np.empty(len(order))
             place[order] = np.arange(len(order))
             scores[group.name] = np.repeat(place, group.unit)
     return scores
+
+
+def _by_norms(model: nn.Module, report: GroupReport) -> dict[str, FloatArray]:
+    scores = {g.name: batch_norm_scales(g, model) for g in report.groups}
+    if report.groups and all(s is None for s in scores.values()):
+        raise InputError(
+            "the bn importance ranks channels by the scale of the batch norm behind them, but no channels here pass "
+            "one; use l1, l2, taylor, fpgm or reconstruction"
+        )
+    plain = channel_importance(model, report, "l2")  # channels are ranked within their group only
+    return {name: plain[name] if s is None else s for name, s in scores.items()}
 
 
 def _taylor(model: nn.Module, batches: Iterable[tuple[Any, torch.Tensor]], loss: Loss) -> dict[str, torch.Tensor]:

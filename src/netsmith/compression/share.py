@@ -43,7 +43,8 @@ class CodebookQuantizer(LayerQuantizer):
 
     def _rounded(self, weight: torch.Tensor, bits: int) -> torch.Tensor:
         out, kept = torch.zeros_like(weight), weight != 0  # removed channels take none of the values
-        out[kept] = fit_codebook(weight[kept], bits).weight
+        if bool(kept.any()):
+            out[kept] = fit_codebook(weight[kept], bits).weight
         return out
 
     def trainable(self, layer: str, weight: torch.Tensor, bits: int) -> nn.Module:

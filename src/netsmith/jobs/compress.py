@@ -100,8 +100,13 @@ def compress(
                 std=std, image_size=image_size, label_column=label_column, train_limit=train_limit,
                 least_bits=least, widths=widths,
             )  # fmt: skip
-            if episode_images and strategy not in TRIMMING:
-                check_episodes(subject.choices)
+            if not len(subject.choices.space):
+                reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.frozen.items())[:3])
+                raise InputError(f"--methods {','.join(wanted)} can change nothing of this network ({reasons})")
+            if episode_images:
+                subject.data.need_train()
+                if strategy not in TRIMMING:
+                    check_episodes(subject.choices)
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise

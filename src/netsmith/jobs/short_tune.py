@@ -83,7 +83,7 @@ class ShortTuner:
         choices, full, scores = self.subject.choices, None, None
         for row in designs:
             design = tuple(int(k) for k in choices.canonical(row))
-            if design == origin.design:  # the network as given
+            if design == origin.design and origin.origin is None:  # the network as given
                 yield origin, loss_of(self._score(self.subject.model))
                 continue
             cut, kind = Cut(design, origin), f"{FOLDER} {origin.key}"

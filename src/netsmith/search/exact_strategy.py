@@ -16,6 +16,8 @@ from netsmith.space import Space
 
 #: Designs that many decisions apart are the farthest that are asked for where nearer ones are the same networks.
 _FARTHEST = 16
+#: Rounds of one call in which designs of known networks may be found.
+_TRIES = 32
 
 
 class Exact:
@@ -55,20 +57,26 @@ class Exact:
         self.solutions: list[Solution] = []
         self._asked: list[list[int]] = []
         self._told: list[tuple[list[int], float]] = []
+        self._repeats: list[list[int]] = []  #: designs that were found and are networks asked for before
 
     def ask(self, n: int) -> Designs:
         width = len(self.problem.loss)
-        used = [*self._asked, *(d for d, _ in self._told)]
+        used = [*self._asked, *(d for d, _ in self._told), *self._repeats]
         found = [] if used else self._apart()[:n]
         used += [[int(k) for k in s.choice] for s in found]
-        seen, distance = {self._network(d) for d in used}, 1
-        while len(found) < n and distance <= _FARTHEST:
+        seen, distance, farthest = {self._network(d) for d in used}, 1, _FARTHEST
+        tries = 0
+        while len(found) < n and tries < _TRIES:
+            tries += 1
             exclude = np.array(used, dtype=np.int64).reshape(-1, width)
             more = solve_k_best(
                 self._corrected(), n - len(found), self.time_limit, exclude if used else None, distance
             )  # fmt: skip
-            if not more:
+            if not more and distance == 1:
                 break
+            if not more:  # too far apart for what is left
+                distance, farthest = 1, 1
+                continue
             before = len(found)
             for solution in more:
                 design = [int(k) for k in solution.choice]
@@ -76,13 +84,15 @@ class Exact:
                 if self._network(design) not in seen:
                     seen.add(self._network(design))
                     found.append(solution)
+                else:
+                    self._repeats.append(design)
             if len(found) - before < len(more):
-                distance *= 2
+                distance = min(2 * distance, farthest)
         self.solutions += found
         self._asked += [[int(k) for k in s.choice] for s in found]
         return np.array([s.choice for s in found], dtype=np.int64).reshape(-1, width)
 
-    def _network(self, design: Sequence[int]) -> tuple[int, ...]:
+    def _network(self, design: Sequence[int] | Designs) -> tuple[int, ...]:
         """What tells two designs apart."""
         return tuple(int(k) for k in self.canonical(np.array(design, dtype=np.int64)))
 
@@ -97,7 +107,7 @@ class Exact:
                 if not found:
                     raise
                 continue
-            if not any(np.array_equal(best.choice, s.choice) for s in found):
+            if not any(self._network(best.choice) == self._network(s.choice) for s in found):
                 found.append(best)
         return found
 
@@ -151,8 +161,10 @@ class Exact:
         return loss * scales[part_of][:, None], sums @ scales
 
     def state_dict(self) -> dict[str, Any]:
-        return {"asked": [list(a) for a in self._asked], "told": [[list(d), y] for d, y in self._told]}
+        told = [[list(d), y] for d, y in self._told]
+        return {"asked": [list(a) for a in self._asked], "told": told, "repeats": [list(r) for r in self._repeats]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._asked = [[int(k) for k in a] for a in state["asked"]]
+        self._repeats = [[int(k) for k in r] for r in state.get("repeats", ())]
         self._told = [([int(k) for k in d], float(y)) for d, y in state["told"]]

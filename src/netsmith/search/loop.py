@@ -31,7 +31,8 @@ class History:
             ValueError: no design was evaluated that keeps them.
         """
         within = np.flatnonzero(self.feasible)
-        return np.asarray(self.designs[within[int(self.loss[within].argmin())]])
+        loss = np.where(np.isnan(self.loss), np.inf, self.loss)  # an evaluation that failed
+        return np.asarray(self.designs[within[int(loss[within].argmin())]])
 
 
 def minimize(

@@ -213,7 +213,8 @@ class Trimming:
             return told[0]
         before, start = self._members[-1], self._members[0].resource
         saved = np.array([(before.resource - m.resource) / start for m in told])
-        return told[winner(self.rule, losses - before.loss, saved)]
+        known = before.loss if np.isfinite(before.loss) else 0.0  # a failed evaluation is nothing to compare with
+        return told[winner(self.rule, losses - known, saved)]
 
     def _start(self) -> Designs:
         return self.reduced.sizes - 1
