@@ -12,7 +12,9 @@ import torch
 
 from netsmith.compression.choices import Choices
 from netsmith.compression.importance import CRITERIA
+from netsmith.errors import InputError
 from netsmith.hardware.target import get_target
+from netsmith.jobs.compress import compress
 from netsmith.jobs.pruning import Pruning, repair_images
 from netsmith.jobs.subject import Subject, load_subject
 from netsmith.jobs.train import train
@@ -91,3 +93,10 @@ def test_resumed_with_another_setting_is_refused(tmp_path: Path, subject: Subjec
         Run.start(tmp_path / "run", config | {"reconstruct": False}, resume=True),
     ):
         pass
+
+
+def test_a_network_in_which_nothing_can_change_is_refused_at_once(tmp_path: Path) -> None:
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    with pytest.raises(InputError, match="--methods prune can change nothing of this network"):
+        compress(net, "digits", target="roofline-edge", methods="prune", macs="0.5x", out=tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()

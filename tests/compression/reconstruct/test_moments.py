@@ -91,3 +91,25 @@ def test_what_cannot_be_repaired_is_listed_with_a_reason() -> None:
     assert set(moments.grams) == {"down", "inner", "wide", "point", "join"}
     with pytest.raises(InputError, match="NaN"):
         gather(graph, model, groups, images * float("nan"))
+
+
+class SequenceFirst(nn.Module):
+    """Two linear layers on ``(S, N, C)``: the batch is in the middle, as transformers have it by default."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.second(torch.relu(self.first(x.transpose(0, 1))))
+        return y.mean(dim=0)
+
+
+def test_a_last_batch_of_another_size_is_sampled_where_the_batch_is_in_the_middle() -> None:
+    model = SequenceFirst().eval()
+    images = sample(65, 5, 4)  # 64 and then one
+    graph, report = trace(model, (5, 4)), find_groups(model, images[:2])
+    moments = gather(graph, model, report.groups, images, rows_a_column=1e9)
+    with torch.no_grad():
+        x = torch.relu(model.first(images)).double().reshape(-1, 8)
+    torch.testing.assert_close(moments.grams["second"].products, x.T @ x / len(x), rtol=1e-5, atol=1e-7)
