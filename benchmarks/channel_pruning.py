@@ -50,22 +50,6 @@ class Widths(Case):
         choices = Choices.of(whole.graph, whole.report, [], quantize=False)
         return dataclasses.replace(whole, choices=choices)
 
-    @cached_property
-    def pruning(self) -> Any:
-        from netsmith.jobs.pruning import Pruning
-        from netsmith.progress import Silent
-
-        config = {"importance": self.args.importance, "reconstruct": True, "seed": self.seed}
-        return Pruning(self.subject, config, Silent())
-
-    @cached_property
-    def candidates(self) -> Any:
-        from netsmith.accuracy.candidates import Candidates
-        from netsmith.compression.quantize import Calibration
-
-        grids: Any = None  # no layer has bits to choose
-        return Candidates(self.subject.choices, Calibration({}), grids, self.pruning.importance, self.pruning.repair)
-
     def built(self, design: Any) -> Any:
         return self.pruning.slim(np.asarray(design)).model
 

@@ -74,11 +74,21 @@ class Case:
         return quantizer_for(graph, bits, self.subject.search_images(CALIBRATION)[0], "mse")
 
     @cached_property
+    def pruning(self) -> Any:
+        """Importance and repair as the main job has them."""
+        from netsmith.jobs.pruning import Pruning
+        from netsmith.progress import Silent
+
+        config = {"importance": getattr(self.args, "importance", "l2"), "reconstruct": True, "seed": self.seed}
+        return Pruning(self.subject, config, Silent())
+
+    @cached_property
     def candidates(self) -> Any:
         from netsmith.accuracy.candidates import Candidates
         from netsmith.compression.quantize import Calibration
 
-        return Candidates(self.subject.choices, Calibration({}), self.quantizer, {})
+        pruning = self.pruning
+        return Candidates(self.subject.choices, Calibration({}), self.quantizer, pruning.importance, pruning.repair)
 
     @cached_property
     def evaluator(self) -> Any:

@@ -9,7 +9,6 @@ test split once. ``--measured`` runs the compress job on this machine instead, a
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,21 +38,6 @@ class Joint(Case):
         net = NETWORKS[self.network]
         weights = weights_file(self.args, self.network)
         return load_subject(net.spec, net.data, get_target(self.target), weights=weights, widths=self.args.widths)
-
-    @cached_property
-    def pruning(self) -> Any:
-        from netsmith.jobs.pruning import Pruning
-        from netsmith.progress import Silent
-
-        return Pruning(self.subject, {"importance": "l2", "reconstruct": True, "seed": self.seed}, Silent())
-
-    @cached_property
-    def candidates(self) -> Any:
-        from netsmith.accuracy.candidates import Candidates
-        from netsmith.compression.quantize import Calibration
-
-        pruning = self.pruning
-        return Candidates(self.subject.choices, Calibration({}), self.quantizer, pruning.importance, pruning.repair)
 
     def problem(self, loss: Any, budget: float) -> Any:
         from netsmith.compression.pricing import Pricing
@@ -115,14 +99,6 @@ class Joint(Case):
         }  # fmt: skip
 
 
-def held(problem: Any, design: Any, which: Any) -> Any:
-    """The problem with the decisions ``which`` held at their choices in a design."""
-    loss = problem.loss.copy()
-    other = np.arange(loss.shape[1]) != np.asarray(design)[:, None]
-    loss[which[:, None] & other] = np.inf
-    return replace(problem, loss=loss)
-
-
 def joint(case: Joint, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:
     from netsmith.jobs.proposals import strategy_options
 
@@ -140,9 +116,9 @@ def sequential(case: Joint, loss: Any, budget: float, evaluations: int) -> dict[
         try:
             start, own = original, evaluations
             if share < 1.0:
-                start, _ = case.best(held(case.problem(loss, share), original, case.is_bits), evaluations // 2)
+                start, _ = case.best(case.problem(loss, share).held(case.is_bits, original), evaluations // 2)
                 own = evaluations - evaluations // 2
-            design, divergence = case.best(held(problem, start, ~case.is_bits), own)
+            design, divergence = case.best(problem.held(~case.is_bits, start), own)
         except InfeasibleError:
             continue
         found.append((divergence, tuple(design)))
@@ -159,7 +135,7 @@ def only(case: Joint, loss: Any, budget: float, evaluations: int, quantize: bool
 
     which = ~case.is_bits if quantize else case.is_bits
     try:
-        problem = held(case.problem(loss, budget), case.subject.choices.original, which)
+        problem = case.problem(loss, budget).held(which, case.subject.choices.original)
         return case.outcome(problem, *case.best(problem, evaluations))
     except InfeasibleError:
         return {"infeasible": True}

@@ -29,6 +29,7 @@ class Case:
         from netsmith.compression.choices import Choices
         from netsmith.compression.pricing import Pricing
         from netsmith.compression.quantize import Calibration
+        from netsmith.compression.share import CodebookQuantizer
         from netsmith.hardware.target import get_target
         from netsmith.jobs.pruning import Pruning
         from netsmith.jobs.subject import load_subject
@@ -43,8 +44,8 @@ class Case:
         config = {"importance": "l2", "reconstruct": True, "seed": args.seed}
         self.pruning = Pruning(s, config, Silent())
         self.pricing = {n: Pricing(self.choices, t) for n, t in self.targets.items()}
-        grids: Any = None  # no layer has bits to choose
-        candidates = Candidates(self.choices, Calibration({}), grids, self.pruning.importance, self.pruning.repair)
+        scores, repair = self.pruning.importance, self.pruning.repair
+        candidates = Candidates(self.choices, Calibration({}), CodebookQuantizer(s.graph), scores, repair)
         self.evaluator = DesignEvaluator(candidates, IncrementalEvaluator(s.graph, *s.search_images(args.images)))
 
     def prepare(self) -> None:

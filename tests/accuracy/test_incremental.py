@@ -12,6 +12,7 @@ from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
 from netsmith.accuracy.sensitivity import measure_sensitivity
 from netsmith.compression.branches import drop_branches, find_branches
 from netsmith.compression.calibrate import collect
+from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
@@ -112,7 +113,7 @@ def test_what_a_transposed_convolution_reads_is_masked_on_its_side() -> None:
     design = choices.original.copy()
     first = choices.space.index("0.channels")
     design[first] = 0
-    candidates = Candidates(choices, Calibration({}), None, scores)  # type: ignore[arg-type]
+    candidates = Candidates(choices, Calibration({}), LayerQuantizer(graph, {}, "mse"), scores)
     evaluator = IncrementalEvaluator(graph, x, torch.zeros(8, dtype=torch.int64))
     found = evaluator.evaluate([candidates.of_design(design)]).output_error[0]
     small = load_small(net, report, keep_indices(scores["0"], int(choices.values[first, 0])))
@@ -121,7 +122,7 @@ def test_what_a_transposed_convolution_reads_is_masked_on_its_side() -> None:
     assert want > 1e-6 and found == pytest.approx(want, rel=1e-4)
 
 
-def load_small(net: torch.nn.Module, report, keep: list[int]) -> torch.nn.Module:  # type: ignore[no-untyped-def]
+def load_small(net: torch.nn.Module, report: GroupReport, keep: list[int]) -> torch.nn.Module:
     """A copy of the network in which the group "0" keeps some channels."""
     import copy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -116,8 +117,40 @@ class Candidates:
         repaired = {} if self.repair is None else self.repair.weights(keep)
         weights = dict(repaired)
         for name, channels in keep.items():
-            _mask(self.choices, groups[name], channels, weights, repaired)
+            self._mask(groups[name], channels, weights, repaired)
         return weights, repaired
+
+    @cached_property
+    def _transposed(self) -> frozenset[str]:
+        """Weights of transposed convolutions, which have their inputs first."""
+        weights = [n for n in self.choices.graph.module.graph.nodes if n.op == "get_attr"]
+        return frozenset(str(n.target) for n in weights if any("conv_transpose" in str(u.target) for u in n.users))
+
+    def _mask(
+        self, group: ChannelGroup, keep: list[int], weights: dict[str, torch.Tensor], done: Container[str]
+    ) -> None:
+        """Zero what the consumers of a group do with the channels that go, but for those that are ``done``."""
+        gone = np.ones(group.channels, dtype=bool)
+        gone[keep] = False
+        own = set[str]()
+        for m in group.inputs:
+            if m.dim is not None:
+                continue
+            name = f"{m.layer}.weight"
+            if name in done:
+                continue
+            try:
+                weight = weights[name] if name in weights else get_parameter(self.choices.graph.module, name).detach()
+            except AttributeError:
+                continue
+            columns = m.index[gone[m.root]]
+            side = 0 if name in self._transposed else 1
+            # a grouped convolution counts its inputs within a group; it loses whole groups, their readers are masked
+            if weight.dim() > 1 and weight.shape[side] == m.size:
+                if name not in own:
+                    weights[name] = weight = weight.clone()
+                    own.add(name)
+                weight.index_fill_(side, torch.from_numpy(columns), 0.0)
 
     def _zeros(self, branches: list[Branch]) -> frozenset[str]:
         """The operands of additions that dropped branches leave zero."""
@@ -135,38 +168,3 @@ class Candidates:
         for branch in branches:  # a folded norm has no node
             found |= set((inside(branch.zero) or [n for layer in branch.layers for n in inside(layer)])[-1:])
         return frozenset(found)
-
-
-def _mask(
-    choices: Choices, group: ChannelGroup, keep: list[int], weights: dict[str, torch.Tensor], done: Container[str]
-) -> None:
-    """Zero what the consumers of a group do with the channels that go, but for those that are ``done``."""
-    gone = np.ones(group.channels, dtype=bool)
-    gone[keep] = False
-    own = set[str]()
-    for m in group.inputs:
-        if m.dim is not None:
-            continue
-        name = f"{m.layer}.weight"
-        if name in done:
-            continue
-        try:
-            weight = weights[name] if name in weights else get_parameter(choices.graph.module, name).detach()
-        except AttributeError:
-            continue
-        columns = m.index[gone[m.root]]
-        side = 0 if _is_transposed(choices, name) else 1
-        # a grouped convolution counts its inputs within a group; it loses whole groups, and their readers are masked
-        if weight.dim() > 1 and weight.shape[side] == m.size:
-            if name not in own:
-                weights[name] = weight = weight.clone()
-                own.add(name)
-            weight.index_fill_(side, torch.from_numpy(columns), 0.0)
-
-
-def _is_transposed(choices: Choices, weight: str) -> bool:
-    """Whether a weight is that of a transposed convolution, which has its inputs first."""
-    readers = [
-        user for n in choices.graph.module.graph.nodes if n.op == "get_attr" and n.target == weight for user in n.users
-    ]
-    return any("conv_transpose" in str(user.target) for user in readers)

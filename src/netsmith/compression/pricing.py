@@ -64,16 +64,17 @@ class Pricing:
         What lies between layers then has no such cost, or neither placement nor widths ever change; and no layer
         depends on more decisions than a factor holds.
         """
+        return self._between_is_fixed(name) and all(not rest for _, _, rest in self._plan(name))
+
+    def _between_is_fixed(self, name: str) -> bool:
         if not self.between(name):
-            fixed = True
-        elif self.choices.has_floats:
+            return True
+        if self.choices.has_floats:
             return False
-        elif self.choices.groups or self.choices.branches:
-            ends = np.array([self.choices.original, np.zeros_like(self.choices.original)])
-            fixed = not self._between(ends, name).any()
-        else:
-            fixed = True
-        return fixed and all(not rest for _, _, rest in self._plan(name))
+        if not self.choices.groups and not self.choices.branches:
+            return True
+        ends = np.array([self.choices.original, np.zeros_like(self.choices.original)])
+        return not self._between(ends, name).any()
 
     def between(self, name: str) -> bool:
         """Whether glue and conversions have this cost."""

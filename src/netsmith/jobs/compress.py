@@ -11,10 +11,11 @@ from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.target import get_target
 from netsmith.jobs.episodes import check_episodes
 from netsmith.jobs.outcome import summarise
+from netsmith.jobs.proposals import TRIMMING
 from netsmith.jobs.run import Run
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import load_subject
-from netsmith.jobs.trimming import TRIMMING, check_trimming
+from netsmith.jobs.trimming import check_trimming
 from netsmith.progress import Progress, Silent
 from netsmith.units import Budget, check_budgets, parse_budget
 

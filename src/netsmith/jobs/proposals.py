@@ -26,12 +26,8 @@ EVALUATIONS = {
     "amc": amc.EPISODES,
 }  # fmt: skip
 AGENTS = ("ddpg", "amc")  #: strategies that learn from every single result
-LEARNERS = (
-    *AGENTS,
-    "evolution",
-    "netadapt",
-    "compactnet",
-)  #: strategies to which summed sensitivities alone tell too little
+TRIMMING = ("compactnet", "netadapt")  #: strategies that go to the budgets step by step
+LEARNERS = (*AGENTS, "evolution", *TRIMMING)  #: strategies to which summed sensitivities alone tell too little
 REWARD_A_NAT = 1.0  #: the paper's 0.1 a point of accuracy, for a loss in nats
 CHECKED = 16  #: random designs that tell whether sums of losses can be trusted
 

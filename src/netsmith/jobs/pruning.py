@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from netsmith.compression.build import Slimmed, slim
 from netsmith.compression.importance import FloatArray, channel_importance
@@ -38,14 +39,8 @@ class Pruning:
     @cached_property
     def importance(self) -> dict[str, FloatArray]:
         """Group name -> score of each channel."""
-        batches: list[Any] = []
-        criterion, moments = self.config["importance"], None
-        if criterion == "taylor":
-            images, labels = self.subject.search_images(TAYLOR_IMAGES)
-            batches = list(zip(images.split(64), labels.split(64), strict=True))
-        elif criterion == "reconstruction" and self.subject.report.groups:
-            moments = self.moments
-        return channel_importance(self.subject.model, self.subject.report, criterion, batches, moments=moments)
+        moments = self.moments if self.config["importance"] == "reconstruction" and self.subject.report.groups else None
+        return scores_of(self.subject.model, self.subject, self.config["importance"], moments)
 
     @cached_property
     def repair(self) -> Repair | None:
@@ -61,6 +56,17 @@ class Pruning:
         for layer, reason in list(found.skipped.items())[:6]:
             self.progress.note(f"  {layer} is not repaired: {reason}")
         return found
+
+
+def scores_of(
+    model: nn.Module, subject: Subject, criterion: Any, moments: Moments | None = None
+) -> dict[str, FloatArray]:
+    """Scores of the channels of a network of the subject's full size, with images of the search split where needed."""
+    batches: list[Any] = []
+    if criterion == "taylor":
+        images, labels = subject.search_images(TAYLOR_IMAGES)
+        batches = list(zip(images.split(64), labels.split(64), strict=True))
+    return channel_importance(model, subject.report, criterion, batches, moments=moments)
 
 
 def repair_images(data: Data, seed: int) -> torch.Tensor:

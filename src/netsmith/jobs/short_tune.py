@@ -15,11 +15,11 @@ from netsmith.accuracy.designs import Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.build import Importance, Slimmed, slim
 from netsmith.compression.choices import Designs
-from netsmith.compression.importance import channel_importance
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.compression.widen import widened
 from netsmith.jobs.episodes import Scorer
 from netsmith.jobs.proposals import loss_of
+from netsmith.jobs.pruning import scores_of
 from netsmith.jobs.run import Run
 from netsmith.jobs.subject import Subject
 from netsmith.network.weights import load_weights, save_weights
@@ -90,7 +90,7 @@ class ShortTuner:
             if (kind, design) not in self.known:
                 if full is None or scores is None:
                     full = self._full(origin)
-                    scores = self._importance(full)
+                    scores = scores_of(full, self.subject, self.config["importance"])
                 cut.slimmed = self._train(full, scores, design)
                 self.known[kind, design] = found = self._score(cut.slimmed.model)
                 self.run.log_trial(list(design), vars(found), {}, kind=kind)
@@ -104,7 +104,7 @@ class ShortTuner:
         if not self.run.path(cut.weights).exists():
             if cut.slimmed is None:
                 full = self._full(cut.origin)
-                cut.slimmed = self._train(full, self._importance(full), cut.design)
+                cut.slimmed = self._train(full, scores_of(full, self.subject, self.config["importance"]), cut.design)
             self.run.write_text(cut.recipe, cut.slimmed.recipe.to_json())
             save_weights(self.run.path(cut.weights), cut.slimmed.model.state_dict())
         cut.slimmed = None
@@ -116,14 +116,6 @@ class ShortTuner:
             return self.subject.model
         slimmed = load_cut(self.run, self.subject, np.array(cut.design), cut.weights)
         return widened(self.subject.model, slimmed.model, slimmed.recipe)
-
-    def _importance(self, full: nn.Module) -> Importance:
-        """Scores of the channels of a network of full size; of those that are gone, nothing."""
-        criterion, batches = self.config["importance"], []
-        if criterion == "taylor":
-            images, labels = self.evaluator.images, self.evaluator.labels
-            batches = list(zip(images.split(64), labels.split(64), strict=True))
-        return channel_importance(full, self.subject.report, criterion, batches)
 
     def _train(self, full: nn.Module, scores: Importance, design: tuple[int, ...]) -> Slimmed:
         from netsmith.training import fit

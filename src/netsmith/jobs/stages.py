@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,13 @@ from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.target import prepare_target
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.episodes import TunedEvaluator
-from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, Estimated, Evaluated, strategy_options
+from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, TRIMMING, Estimated, Evaluated, strategy_options
 from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.run import Run
 from netsmith.jobs.short_tune import ShortTuner, load_cut
 from netsmith.jobs.subject import Subject
-from netsmith.jobs.trimming import TRIMMING, Trimmer
+from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import trace
 from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
@@ -129,14 +130,10 @@ class Stages:
         self.progress.stage("sensitivity")
         evaluator = IncrementalEvaluator(self.graph, *self.subject.search_images(SENSITIVITY_IMAGES))
         how = self.config["sensitivity"]
-        return measure_sensitivity(self._candidates(), evaluator, self.progress.update, how).to_dict()
+        return measure_sensitivity(self._candidates, evaluator, self.progress.update, how).to_dict()
 
+    @cached_property
     def _candidates(self) -> Candidates:
-        if not hasattr(self, "_made"):
-            self._made = self._make_candidates()
-        return self._made
-
-    def _make_candidates(self) -> Candidates:
         """What choices and designs do to the traced network, with grids from the calibration images or codebooks."""
         if self.choices.scheme == "kmeans":
             quantizer = CodebookQuantizer(self.graph)
@@ -221,8 +218,8 @@ class Stages:
         if name in TRIMMING and images:
             tuner = ShortTuner(self.run, self.subject, runner, images, self.config, self._cuts)
             return Trimmer(name, self.pricing, self.progress, tuner)
-        evaluator = DesignEvaluator(self._candidates(), runner, known, store) if not images else TunedEvaluator(
-            self._candidates(), runner, self.subject.model, self.subject.data, images, self.config["lr"], seed,
+        evaluator = DesignEvaluator(self._candidates, runner, known, store) if not images else TunedEvaluator(
+            self._candidates, runner, self.subject.model, self.subject.data, images, self.config["lr"], seed,
             known=known, store=store,
         )  # fmt: skip
         if name in TRIMMING:

@@ -12,7 +12,7 @@ from netsmith.compression.build import Slimmed
 from netsmith.compression.choices import Designs
 from netsmith.compression.pricing import Pricing
 from netsmith.errors import InputError
-from netsmith.jobs.proposals import Proposal, loss_of
+from netsmith.jobs.proposals import TRIMMING, Proposal, loss_of
 from netsmith.jobs.run import Run
 from netsmith.jobs.short_tune import FOLDER, Cut, ShortTuner
 from netsmith.progress import Progress
@@ -22,8 +22,6 @@ from netsmith.search.trim.family import Member
 from netsmith.search.trim.trimming import Trimming
 from netsmith.systems.compactnet import iterations_for
 from netsmith.systems.family import trim
-
-TRIMMING = ("compactnet", "netadapt")
 
 
 def check_trimming(

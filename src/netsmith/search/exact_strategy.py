@@ -101,8 +101,9 @@ class Exact:
         sets = [(), *((q for q in self.parts if q != p) for p in self.parts), *((p,) for p in self.parts)]
         found: list[Solution] = []
         for fixed in sets if self.parts else ():
+            held = np.isin(np.arange(len(self.problem.loss)), [d for part in fixed for d in part])
             try:
-                best = solve(self._held([d for part in fixed for d in part]), self.time_limit)
+                best = solve(self.problem.held(held), self.time_limit)
             except InfeasibleError:
                 if not found:
                     raise
@@ -110,13 +111,6 @@ class Exact:
             if not any(self._network(best.choice) == self._network(s.choice) for s in found):
                 found.append(best)
         return found
-
-    def _held(self, decisions: Sequence[int]) -> Problem:
-        """The problem with some decisions at their last choice."""
-        loss = np.array(self.problem.loss, dtype=np.float64)
-        for d in decisions:
-            loss[d, : np.flatnonzero(np.isfinite(loss[d]))[-1]] = np.inf
-        return replace(self.problem, loss=loss)
 
     def tell(self, designs: Designs, results: Results) -> None:
         pairs = zip(np.atleast_2d(designs).tolist(), results.loss, strict=True)

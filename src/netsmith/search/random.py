@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,8 +67,7 @@ class Random:
     def anchor(self) -> Designs:
         """Some feasible design ``(V,)``, found exactly; for where single moves do not lead into the budgets."""
         if self._anchor is None:
-            any_loss = np.where(np.isfinite(self.problem.loss), 0.0, np.inf)
-            design = solve(replace(self.problem, loss=any_loss, interactions=())).choice
+            design = solve(self.problem.indifferent).choice
             self._anchor = self.reduced.contract(design[None])[0]
         return self._anchor
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,6 +33,24 @@ class Problem:
     budgets: Mapping[str, float]
     tied: Sequence[Sequence[int]] = ()
     interactions: tuple[Factor, ...] = ()
+
+    @property
+    def last(self) -> Designs:
+        """The last choice of each decision that the loss allows, ``(D,)``: the network as given."""
+        allowed = np.isfinite(np.asarray(self.loss, dtype=np.float64))
+        return np.asarray(allowed.shape[1] - 1 - allowed[:, ::-1].argmax(axis=1))
+
+    def held(self, which: NDArray[np.bool_], design: Designs | None = None) -> Problem:
+        """The problem in which the decisions ``which (D,)`` stay as in ``design (D,)``; by default as in ``last``."""
+        loss = np.array(self.loss, dtype=np.float64)
+        stays = np.arange(loss.shape[1]) == np.asarray(self.last if design is None else design)[:, None]
+        loss[which[:, None] & ~stays] = np.inf
+        return replace(self, loss=loss)
+
+    @property
+    def indifferent(self) -> Problem:
+        """The same budgets and allowed choices, all without loss: for some design that keeps them."""
+        return replace(self, loss=np.where(np.isfinite(self.loss), 0.0, np.inf), interactions=())
 
     def estimate(self, designs: Designs) -> FloatArray:
         """Estimated loss of each design, ``(N, D)`` to ``(N,)``: its choices' own losses and their interactions."""

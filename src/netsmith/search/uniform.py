@@ -16,6 +16,7 @@ _MOST = 200_000
 
 #: Positions of channel counts between one choice and the next.
 _FINE = 16
+_GOLDEN = (5**0.5 - 1) / 2  #: multiples of it, modulo 1, are spread evenly however many there are
 
 
 class Uniform(Ranked):
@@ -55,6 +56,3 @@ class Uniform(Ranked):
         if not fits.any():
             raise self.infeasible(designs)
         return np.asarray(designs[fits])
-
-
-_GOLDEN = (5**0.5 - 1) / 2  #: multiples of it, modulo 1, are spread evenly however many there are

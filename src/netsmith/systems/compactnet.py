@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
 from netsmith.errors import InputError
 from netsmith.hardware.target import CostTable
 from netsmith.progress import Progress
@@ -38,9 +36,7 @@ def speed_up_problem(problem: Problem, table: CostTable, speed_up: float) -> Pro
     """
     if not speed_up > 1:
         raise InputError(f"the speed-up is {speed_up:g}; CompactNet needs more than 1")
-    loss = np.asarray(problem.loss, dtype=np.float64)
-    given = loss.shape[1] - 1 - np.isfinite(loss[:, ::-1]).argmax(axis=1)
-    limit = float(table.price(given[None])[0]) / speed_up
+    limit = float(table.price(problem.last[None])[0]) / speed_up
     return replace(problem, costs={"latency": table}, budgets={"latency": limit})
 
 

@@ -42,7 +42,7 @@ def test_rows_times_the_weight_are_the_outputs(kind: str) -> None:
         read = x
         if kind == "reflect":
             read = nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
-        assert output_positions(node) == y.shape[1]
+        assert output_positions(node, x) == y.shape[1]
         positions = torch.from_numpy(np.random.default_rng(0).permutation(y.shape[1])[:4])
         got = rows(node, read, positions) @ layer.weight.flatten(1).T + layer.bias
     torch.testing.assert_close(got.reshape(3, -1, 6), y[:, positions], rtol=1e-4, atol=1e-5)
@@ -75,7 +75,7 @@ def test_sampling_follows_the_seed_and_takes_enough_rows() -> None:
     for name, gram in one.grams.items():
         assert torch.equal(gram.products, again.grams[name].products)
         columns = len(gram.means)
-        most = 40 * output_positions(graph.node(name))
+        most = 40 * output_positions(graph.node(name), images.flatten(1))
         assert gram.rows >= min(5 * columns, most) and gram.rows >= min(400, most)
     assert not torch.equal(one.grams["wide"].products, other.grams["wide"].products)
 

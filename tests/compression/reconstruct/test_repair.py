@@ -26,6 +26,7 @@ from netsmith.compression.quantize import Calibration, quantize_weight, weight_s
 from netsmith.compression.quantizers import linear
 from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.compression.share import CodebookQuantizer
+from netsmith.export.packed import Scheme
 from netsmith.network.graph import Graph, trace
 from netsmith.network.passes import set_parameter
 
@@ -165,9 +166,9 @@ def test_a_shared_norm_takes_no_intercept() -> None:
     assert moments.consumers["b"].bias is None and moments.consumers["b"].norm is None
 
 
-def mixed_case(case: Case, bits: tuple[tuple[int, int], ...], scheme: str = "linear") -> tuple[Choices, np.ndarray]:
+def mixed_case(case: Case, bits: tuple[tuple[int, int], ...], scheme: Scheme = "linear") -> tuple[Choices, np.ndarray]:
     _, graph, report, _, _, _ = case
-    choices = Choices.of(graph, report, [], bits=bits, scheme=scheme)  # type: ignore[arg-type]
+    choices = Choices.of(graph, report, [], bits=bits, scheme=scheme)
     design = choices.original.copy()
     design[: len(choices.groups)] -= 2
     design[len(choices.groups) :] = 0

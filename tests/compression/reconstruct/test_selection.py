@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from compression.reconstruct.networks import Mixed, correlated, sample, warmed
-from netsmith.compression import channel_importance, find_groups, keep_indices
+from netsmith.compression import GroupReport, channel_importance, find_groups, keep_indices
 from netsmith.compression.reconstruct import Moments, Repair, gather, removal_order
 from netsmith.compression.reconstruct.solve import LayerSolver
 from netsmith.network.graph import trace
 
 
-def moments_of(model: nn.Module, images: torch.Tensor) -> tuple[Moments, object]:
+def moments_of(model: nn.Module, images: torch.Tensor) -> tuple[Moments, GroupReport]:
     report = find_groups(model, images[:2])
     return gather(trace(model, tuple(images.shape[1:])), model, report.groups, images), report
 
@@ -33,7 +33,7 @@ def test_each_step_takes_the_channel_whose_refitted_removal_costs_least(intercep
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 4))
     moments, report = moments_of(model, sample(300, 5))
-    order = removal_order(moments, report.groups[0], intercept)  # type: ignore[attr-defined]
+    order = removal_order(moments, report.groups[0], intercept)
     assert order is not None and sorted(order) == list(range(7))
     solver = LayerSolver(moments.grams["2"], moments.consumers["2"].weight(moments.graph), intercept)
     gone: list[int] = []
@@ -49,7 +49,7 @@ def test_blocks_of_columns_of_several_layers_go_together() -> None:
     images = correlated(64)
     model = warmed(Mixed(), images)
     moments, report = moments_of(model, images)
-    group = report["join"]  # type: ignore[index]
+    group = report["join"]
     order = removal_order(moments, group, intercept=False)
     assert order is not None
     costs = np.zeros(group.channels)
@@ -67,7 +67,7 @@ def test_blocks_of_columns_of_several_layers_go_together() -> None:
 def test_whole_units_go() -> None:
     images = correlated(16)
     moments, report = moments_of(warmed(Mixed(), images), images)
-    order = removal_order(moments, report["point"])  # type: ignore[index]
+    order = removal_order(moments, report["point"])
     assert order is not None and sorted(order) == [0, 1]  # two groups of four channels
 
 
@@ -81,8 +81,8 @@ def test_it_beats_l1_where_a_large_channel_is_a_copy_of_others() -> None:
         model[2].weight.copy_(torch.tensor([[1.0, 1, 0.5, 1], [1, -1, 0.5, 1], [2, 1, -0.5, 1]]))
     images = sample(400, 4)
     moments, report = moments_of(model, images)
-    by_l1 = channel_importance(model, report, "l1")  # type: ignore[arg-type]
-    by_fit = channel_importance(model, report, "reconstruction", moments=moments)  # type: ignore[arg-type]
+    by_l1 = channel_importance(model, report, "l1")
+    by_fit = channel_importance(model, report, "reconstruction", moments=moments)
     assert keep_indices(by_l1["0"], 3) == [0, 1, 3]
     assert keep_indices(by_fit["0"], 3) in ([0, 2, 3], [1, 2, 3])
     repair = Repair(moments, by_fit, intercept=False)
@@ -97,7 +97,7 @@ def test_greedy_is_close_to_the_best_subset() -> None:
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 5))
     moments, report = moments_of(model, sample(400, 4))
-    order = removal_order(moments, report.groups[0], intercept=True)  # type: ignore[attr-defined]
+    order = removal_order(moments, report.groups[0], intercept=True)
     assert order is not None
     solver = LayerSolver(moments.grams["2"], moments.consumers["2"].weight(moments.graph), True)
     errors = [error_without(solver, list(gone)) for gone in itertools.combinations(range(8), 4)]
@@ -109,5 +109,5 @@ def test_a_group_without_readers_that_can_be_repaired_is_ranked_by_l2() -> None:
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.ConvTranspose2d(6, 2, 2))
     moments, report = moments_of(model, correlated(8))
     assert not moments.consumers and "2" in moments.skipped
-    got = channel_importance(model, report, "reconstruction", moments=moments)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(got["0"], channel_importance(model, report, "l2")["0"])  # type: ignore[arg-type]
+    got = channel_importance(model, report, "reconstruction", moments=moments)
+    np.testing.assert_array_equal(got["0"], channel_importance(model, report, "l2")["0"])

@@ -20,7 +20,6 @@ from netsmith.compression.reconstruct.consumers import Consumer, find_consumers
 from netsmith.compression.reconstruct.windows import output_positions, rows
 from netsmith.errors import InputError
 from netsmith.network.graph import Graph
-from netsmith.network.passes import CONVS
 
 POINTS = 10  #: output positions of an image, at least (AMC)
 ROWS_A_COLUMN = 10.0
@@ -149,12 +148,10 @@ def sample_rows(
 
     def visit(source: str, value: torch.Tensor) -> None:
         for name in readers[source]:
-            node = nodes[name]
-            # the middle dimensions of a sequence may be the batch, which differs from that of the trace
-            total = output_positions(node) if node.target in CONVS else math.prod(value.shape[1:-1])
+            total = output_positions(nodes[name], value)
             if total not in drawn:
                 drawn[total] = torch.from_numpy(rng.permutation(total))
-            take(name, rows(node, value, drawn[total][: points[name]]))
+            take(name, rows(nodes[name], value, drawn[total][: points[name]]))
 
     watcher = Watcher(graph.module, set(readers), visit)
     with torch.inference_mode():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,11 +14,13 @@ from netsmith.network.passes import CONVS
 aten = torch.ops.aten
 
 
-def output_positions(node: fx.Node) -> int:
-    """Output positions of one image: pixels of a convolution's output, tokens of a linear layer's."""
-    shape = node.meta["val"].shape
-    positions = shape[2:] if node.target in CONVS else shape[1:-1]
-    return int(torch.Size([int(s) for s in positions]).numel())
+def output_positions(node: fx.Node, x: torch.Tensor) -> int:
+    """Output positions beside the first dimension: pixels of a convolution's output, tokens of a linear layer's.
+
+    Args:
+        x: the layer's input. The tokens are its own, as the batch of a sequence may lie among them.
+    """
+    return math.prod(int(n) for n in (node.meta["val"].shape[2:] if node.target in CONVS else x.shape[1:-1]))
 
 
 def rows(node: fx.Node, x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

@@ -76,20 +76,12 @@ class Trimming:
         for name, limit in problem.budgets.items():
             if not limit > 0:
                 raise InputError(f"budget {name!r} is {limit:g}; trimming needs budgets above 0")
-        self.problem = self._held(problem)
+        kinds = [d.kind for d in self._space.decisions] if self._kinds is not None and self._space else []
+        held = [kind not in (self._kinds or ()) for kind in kinds]
+        self.problem = problem.held(np.array(held)) if held else problem
         self.reduced = reduce(self.problem)
         self._tables = Moves(self.reduced)
         self._checked = False
-
-    def _held(self, problem: Problem) -> Problem:
-        """The problem without the choices of decisions that must stay."""
-        if self._kinds is None or self._space is None:
-            return problem
-        loss = np.array(problem.loss, dtype=np.float64)
-        last = loss.shape[1] - 1 - np.isfinite(loss[:, ::-1]).argmax(axis=1)
-        held = np.array([d.kind not in self._kinds for d in self._space.decisions])
-        loss[held] = np.where(np.arange(loss.shape[1]) == last[held, None], loss[held], np.inf)
-        return replace(problem, loss=loss)
 
     def _first_of(self, iterations: int) -> float:
         """The first step of a series of ``iterations`` steps that sums to what has to go, as a share of all."""
@@ -238,9 +230,8 @@ class Trimming:
         """Say at once what no design can reach, before anything is evaluated."""
         if self._checked or not self.problem.budgets:
             return
-        any_loss = np.where(np.isfinite(self.problem.loss), 0.0, np.inf)
         try:
-            solve(replace(self.problem, loss=any_loss, interactions=()), time_limit=_CHECK_S)
+            solve(self.problem.indifferent, time_limit=_CHECK_S)
         except InfeasibleError:
             raise
         except NetsmithError:
