@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, did_you_mean
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -65,6 +65,29 @@ def read_json(path: Path, remedy: str) -> Any:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); {remedy}") from error
     except ValueError as error:
         raise InputError(f"{path} is damaged, it holds no JSON; {remedy}") from error
+
+
+def read_toml(path: Path, what: str, remedy: str) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Args:
+        what: the file is, in words, for messages.
+        remedy: what the user should do if there is none, the end of the sentence.
+
+    Raises:
+        InputError: absent (files beside it with a name like its are proposed), unreadable or no TOML.
+    """
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else [])
+        raise InputError(f"there is no {what} {path}{near}; {remedy}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{what} {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{what} {path} is no valid TOML: {error}") from error
 
 
 def _default(value: Any) -> Any:

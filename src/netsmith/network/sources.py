@@ -18,7 +18,7 @@ from netsmith.network.userfile import importing, load_file
 if TYPE_CHECKING:
     from torch import nn
 
-_FORMS = "file.py:callable, package.module:callable, timm:NAME, torchvision:NAME or zoo:NAME"
+_FORMS = "file.py:callable, package.module:callable, timm:NAME, torchvision:NAME, zoo:NAME or design:FILE.json"
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ def find_source(spec: str) -> Source:
     text, _, query = spec.strip().partition("?")
     options = _options(query, spec)
     place, _, name = text.rpartition(":")
+    if text.startswith("design:"):
+        return _design(spec, text.removeprefix("design:"), options)
     if place in ("zoo", "timm", "torchvision"):
         return {"zoo": _zoo, "timm": _timm, "torchvision": _torchvision}[place](spec, name, options)
     if place.endswith(".py") or text.endswith(".py"):
@@ -170,6 +172,24 @@ def _torchvision(spec: str, name: str, options: dict[str, Any]) -> Source:
         return models.get_model(name, weights=None, **kw)
 
     return Source(spec, call, options, accepts=("num_classes",), hint=hint)
+
+
+def _design(spec: str, path: str, options: dict[str, Any]) -> Source:
+    from netsmith.network.zoo.blocks import Description, block_network
+
+    if options:
+        raise InputError(f"{spec}: a network that was found takes no options, its file says all; drop what follows '?'")
+    found = Description.read(path)
+
+    def call(num_classes: int = found.classes, in_channels: int = found.input_shape[0]) -> Any:
+        if (num_classes, in_channels) != (found.classes, found.input_shape[0]):
+            raise InputError(
+                f"{path} describes a network of {found.classes} classes and {found.input_shape[0]} input channels, but "
+                f"{num_classes} and {in_channels} are needed here; search on this data set"
+            )
+        return block_network(found)
+
+    return Source(spec, call, hint=lambda model, options: Hints(found.classes, found.input_shape))
 
 
 def _file(spec: str, text: str, options: dict[str, Any]) -> Source:

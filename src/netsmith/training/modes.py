@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def set_mode(model: nn.Module, training: bool) -> None:
     """``model.train(training)``; networks from torch.export are frozen in one mode and stay in it."""
     with contextlib.suppress(NotImplementedError):
         model.train(training)
+
+
+@contextlib.contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Train mode, in which batch norm uses the statistics of its batch, without running statistics being changed."""
+    was_training = model.training
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    momenta = [m.momentum for m in norms]
+    counts = [m.num_batches_tracked.clone() for m in norms]
+    set_mode(model, True)
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
+        set_mode(model, was_training)
 
 
 def cpu_has_bf16() -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from netsmith.errors import InputError, did_you_mean
+from netsmith.files import read_toml
 from netsmith.hardware.simulated.schema import Parameter, describe, markdown, read_mapping
 from netsmith.hardware.target import Target, register_target, register_target_file
 
@@ -119,7 +120,8 @@ def load_config(
     """
     given = isinstance(source, Mapping)
     where = f"target {name}" if name else "hardware configuration" if given else str(source)
-    values = dict(source) if isinstance(source, Mapping) else _read(Path(source))
+    remedy = "docs/hardware.md shows how to write one"
+    values = dict(source) if isinstance(source, Mapping) else read_toml(Path(source), "hardware file", remedy)
     if "family" not in values:
         raise InputError(
             f"{where}: the key 'family' is missing; it is one of {', '.join(family_names())} (see docs/hardware.md)"
@@ -132,20 +134,6 @@ def load_config(
     target = target_class(read_mapping(config, values | dict(overrides or {}), where))
     target.name = name or (kind.name if given else Path(str(source)).stem)
     return target
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else [])
-        raise InputError(f"there is no hardware file {path}{near}; docs/hardware.md shows how to write one") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"hardware file {path} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"hardware file {path} is no valid TOML: {error}") from error
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------

@@ -40,13 +40,14 @@ def round_channels(channels: float, multiple: int = 8) -> int:
     return rounded + multiple if rounded < 0.9 * channels else rounded
 
 
-class _Style:
+class Style:
     """How a variant writes a convolution: with batch norm or folded, symmetric or SAME padding."""
 
-    def __init__(self, folded: bool, same_padding: bool, activation: type[nn.Module]) -> None:
+    def __init__(self, folded: bool, same_padding: bool, activation: type[nn.Module], eps: float = 1e-5) -> None:
         self.folded = folded
         self.same_padding = same_padding
         self.activation = activation
+        self.eps = eps
 
     def conv(
         self, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1, active: bool = True
@@ -56,22 +57,22 @@ class _Style:
         kind, padding = (SameConv2d, 0) if same else (nn.Conv2d, kernel // 2)
         parts: list[nn.Module] = [kind(c_in, c_out, kernel, stride, padding, groups=groups, bias=self.folded)]
         if not self.folded:
-            parts.append(nn.BatchNorm2d(c_out))
+            parts.append(nn.BatchNorm2d(c_out, eps=self.eps))
         if active:
             parts.append(self.activation())
         return parts
 
 
 class InvertedResidual(nn.Module):
-    """Expansion 1x1, depthwise 3x3, linear projection 1x1; added to its input where the shapes agree."""
+    """Expansion 1x1, depthwise, linear projection 1x1; added to its input where the shapes agree."""
 
-    def __init__(self, style: _Style, c_in: int, c_out: int, stride: int, expansion: int) -> None:
+    def __init__(self, style: Style, c_in: int, c_out: int, stride: int, expansion: int, kernel: int = 3) -> None:
         super().__init__()
         hidden = c_in * expansion
         layers: list[nn.Module] = []
         if expansion != 1:
             layers.append(nn.Sequential(*style.conv(c_in, hidden)))
-        layers.append(nn.Sequential(*style.conv(hidden, hidden, 3, stride, groups=hidden)))
+        layers.append(nn.Sequential(*style.conv(hidden, hidden, kernel, stride, groups=hidden)))
         layers += style.conv(hidden, c_out, active=False)
         self.conv = nn.Sequential(*layers)
         self.residual = stride == 1 and c_in == c_out
@@ -81,6 +82,18 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
+def fresh_weights(network: nn.Module) -> None:
+    """Draw the weights of every convolution and linear layer anew, as MobileNets are started."""
+    for m in network.modules():
+        if isinstance(m, nn.Conv2d):
+            nn.init.kaiming_normal_(m.weight, mode="fan_out")
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
+        elif isinstance(m, nn.Linear):
+            nn.init.normal_(m.weight, 0, 0.01)
+            nn.init.zeros_(m.bias)
+
+
 class MobileNet(nn.Module):
     """``(N, C, H, W)`` to logits: features, global mean, dropout and one linear layer."""
 
@@ -88,14 +101,7 @@ class MobileNet(nn.Module):
         super().__init__()
         self.features = features
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(channels, num_classes))
-        for m in self.modules():
-            if isinstance(m, nn.Conv2d):
-                nn.init.kaiming_normal_(m.weight, mode="fan_out")
-                if m.bias is not None:
-                    nn.init.zeros_(m.bias)
-            elif isinstance(m, nn.Linear):
-                nn.init.normal_(m.weight, 0, 0.01)
-                nn.init.zeros_(m.bias)
+        fresh_weights(self)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = F.adaptive_avg_pool2d(self.features(x), 1).flatten(1)
@@ -114,7 +120,7 @@ def mobilenet_v1(
     dropout: float = 0.2,
 ) -> MobileNet:
     """MobileNet; the arguments are those of ``mobilenet_v2``. ReLU after every convolution, as in the paper."""
-    style = _Style(folded, same_padding, nn.ReLU)
+    style = Style(folded, same_padding, nn.ReLU)
     c_in = round_channels(32 * width)
     layers = [nn.Sequential(*style.conv(in_channels, c_in, 3, stem_stride))]
     for channels, stride in _V1_LAYERS:
@@ -146,7 +152,7 @@ def mobilenet_v2(
         stem_stride: stride of the first convolution; 1 for small images.
         dropout: before the classifier, in training.
     """
-    style = _Style(folded, same_padding, nn.ReLU6)
+    style = Style(folded, same_padding, nn.ReLU6)
     c_in = round_channels(32 * width)
     layers: list[nn.Module] = [nn.Sequential(*style.conv(in_channels, c_in, 3, stem_stride))]
     for expansion, channels, blocks, stride in _V2_STAGES:

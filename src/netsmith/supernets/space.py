@@ -1,0 +1,229 @@
+"""Spaces of networks of inverted residual blocks: what there is to choose, from a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsmith.errors import InputError, did_you_mean
+from netsmith.files import read_toml
+from netsmith.network.zoo.blocks import Block, Description
+from netsmith.space import Decision, Space
+
+Designs = NDArray[np.int64]
+
+SKIP = "skip"  #: the block is not there; what enters it leaves it
+OPERATOR = "operator"  #: kind of these decisions
+REFERENCE = "k3e6"  #: the block of MobileNetV2
+SPACES = Path(__file__).parent / "spaces"
+_REMEDY = "docs/specialize.md shows how to write one"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Blocks of one width; the first of them has the stride.
+
+    Attributes:
+        channels: that leave each block.
+        blocks: how many, at most.
+        stride: of the first, 1 or 2.
+        kernels, expansions: of the depthwise convolutions; every pair is a candidate.
+        skip: whether blocks may be left out, where their input has the shape of their output.
+    """
+
+    channels: int
+    blocks: int
+    stride: int = 1
+    kernels: tuple[int, ...] = (3, 5, 7)
+    expansions: tuple[int, ...] = (3, 6)
+    skip: bool = True
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place for a block: its name, its number of stage (from 1) and what there is to choose for it."""
+
+    name: str
+    stage: int
+    c_in: int
+    channels: int
+    stride: int
+    side: int  #: of its output map
+    choices: tuple[str, ...]
+
+    def block(self, choice: str) -> Block:
+        """The block of a choice other than "skip"."""
+        kernel, expansion = kernel_of(choice)
+        return Block(kernel, expansion, self.channels, self.stride)
+
+
+def kernel_of(choice: str) -> tuple[int, int]:
+    """``k5e3`` -> (5, 3): kernel and expansion."""
+    match = re.fullmatch(r"k(\d+)e(\d+)", choice)
+    assert match is not None, choice
+    return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True)
+class BlockSpace:
+    """Networks that differ in kernel and expansion of their blocks, and in how many of them there are.
+
+    Attributes:
+        name: of the space.
+        image: side of the images in pixels.
+        stem: channels of the first convolution.
+        stem_stride: of it.
+        head: channels of the last 1x1 convolution, 0 for none.
+        stages: in order.
+        dropout: before the classifier.
+    """
+
+    name: str
+    image: int
+    stem: int
+    stem_stride: int
+    head: int
+    stages: tuple[Stage, ...]
+    dropout: float = 0.0
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """Every place for a block, in order."""
+        found, c_in, side = [], self.stem, -(-self.image // self.stem_stride)
+        for number, stage in enumerate(self.stages, 1):
+            for i in range(stage.blocks):
+                stride = stage.stride if i == 0 else 1
+                side = -(-side // stride)
+                # expansion before kernel: from the cheapest to the dearest
+                own = [f"k{k}e{e}" for e in sorted(stage.expansions) for k in sorted(stage.kernels)]
+                skipped = stage.skip and stride == 1 and c_in == stage.channels
+                choices = ((SKIP,) if skipped else ()) + tuple(own)
+                found.append(Slot(f"stage{number}.block{i + 1}", number, c_in, stage.channels, stride, side, choices))
+                c_in = stage.channels
+        return tuple(found)
+
+    @cached_property
+    def searched(self) -> tuple[int, ...]:
+        """Indices of the slots with more than one choice: the decisions, in order."""
+        return tuple(i for i, slot in enumerate(self.slots) if len(slot.choices) > 1)
+
+    @cached_property
+    def decisions(self) -> Space:
+        """The space of designs."""
+        return Space(tuple(Decision(self.slots[i].name, OPERATOR, self.slots[i].choices) for i in self.searched))
+
+    @property
+    def reference(self) -> Designs:
+        """Every block as in MobileNetV2 (kernel 3, expansion 6), or the dearest that there is, ``(D,)``."""
+        choices = [d.choices for d in self.decisions.decisions]
+        return np.array([c.index(REFERENCE) if REFERENCE in c else len(c) - 1 for c in choices], dtype=np.int64)
+
+    def chosen(self, design: Designs) -> tuple[str, ...]:
+        """The choice of every slot under a design ``(D,)``; slots without a choice have their only one."""
+        own = dict(zip(self.searched, np.asarray(design).tolist(), strict=True))
+        return tuple(slot.choices[own.get(i, 0)] for i, slot in enumerate(self.slots))
+
+    def describe(self, design: Designs, classes: int, channels: int = 3) -> Description:
+        """The network of a design ``(D,)`` for images of ``channels`` channels."""
+        picked = zip(self.slots, self.chosen(design), strict=True)
+        blocks = tuple(slot.block(choice) for slot, choice in picked if choice != SKIP)
+        shape = (channels, self.image, self.image)
+        return Description(shape, classes, self.stem, self.stem_stride, blocks, self.head, self.dropout)
+
+    def resized(self, image: int) -> BlockSpace:
+        """The space for images of another size; the first convolution halves images of twice the side or more.
+
+        Raises:
+            InputError: so small that a map would vanish.
+        """
+        stride = self.stem_stride * (2 if self.stem_stride == 1 and image >= 2 * self.image else 1)
+        space = dataclasses.replace(self, image=image, stem_stride=stride)
+        if space.slots[-1].side < 2:
+            raise InputError(f"images of {image} pixels are too small for the space {self.name!r}; use a smaller one")
+        return space
+
+    def scaled(self, width: float) -> BlockSpace:
+        """The space with all channels times ``width``, to multiples of 8; the head does not shrink, as usual."""
+        from netsmith.network.zoo.mobilenet import round_channels
+
+        stages = tuple(dataclasses.replace(s, channels=round_channels(s.channels * width)) for s in self.stages)
+        head = round_channels(self.head * max(1.0, width)) if self.head else 0
+        return dataclasses.replace(self, stem=round_channels(self.stem * width), stages=stages, head=head)
+
+
+def space_names() -> list[str]:
+    """Spaces that come with netsmith."""
+    return sorted(path.stem for path in SPACES.glob("*.toml"))
+
+
+def load_space(spec: str) -> BlockSpace:
+    """The space of a name, or of a TOML file.
+
+    Raises:
+        InputError: unknown name (the nearest is proposed), or a file with a key or value that cannot be used.
+    """
+    if not spec.endswith(".toml"):
+        if spec not in space_names():
+            hint = did_you_mean(spec, space_names())
+            raise InputError(f"unknown space {spec!r}{hint}; known: {', '.join(space_names())}, or FILE.toml")
+        return load_space(str(SPACES / f"{spec}.toml"))
+    path = Path(spec)
+    values = read_toml(path, "space", _REMEDY)
+    stages = values.pop("stages", None)
+    if not isinstance(stages, list) or not stages:
+        raise InputError(f"space {path} has no [[stages]]; {_REMEDY}")
+    read = tuple(_read(Stage, stage, f"space {path}, stage {i}") for i, stage in enumerate(stages, 1))
+    space: BlockSpace = _read(BlockSpace, values | {"name": path.stem, "stages": read}, f"space {path}")
+    if not space.searched:
+        raise InputError(f"space {path} leaves nothing to choose: give a stage several kernels or expansions")
+    return space
+
+
+#: least and greatest value of a number in a space
+_RANGE = {
+    "image": (8, 4096), "stem": (1, 4096), "stem_stride": (1, 2), "head": (0, 65536), "channels": (1, 65536),
+    "blocks": (1, 64), "stride": (1, 2), "dropout": (0.0, 0.9), "kernels": (1, 31), "expansions": (1, 16),
+}  # fmt: skip
+
+
+def _read(kind: Any, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where} must be a table of keys; {_REMEDY}")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for key in values:
+        if key not in fields:
+            raise InputError(f"{where} has an unknown key {key!r}{did_you_mean(key, list(fields))}")
+    missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
+    if missing:
+        raise InputError(f"{where} lacks the key {missing[0]!r}; {_REMEDY}")
+    checked = {k: _check(k, v, where) if k in _RANGE or k == "skip" else v for k, v in values.items()}
+    return kind(**checked)
+
+
+def _check(key: str, value: Any, where: str) -> Any:
+    if key == "skip":
+        if not isinstance(value, bool):
+            raise InputError(f"{where}: skip is true or false, not {value!r}")
+        return value
+    low, high = _RANGE[key]
+    several = key in ("kernels", "expansions")
+    numbers = value if several else [value]
+    whole = isinstance(low, int)
+    kinds = (int,) if whole else (int, float)
+    if not isinstance(numbers, list) or not numbers or len(set(map(str, numbers))) < len(numbers):
+        raise InputError(f"{where}: {key} must be a list of different whole numbers, not {value!r}")
+    for n in numbers:
+        if isinstance(n, bool) or not isinstance(n, kinds) or not low <= n <= high:
+            what = "whole numbers" if several else "a number"
+            raise InputError(f"{where}: {key} must be {what} of {low} to {high}, not {n!r}")
+        if key == "kernels" and n % 2 == 0:
+            raise InputError(f"{where}: kernels must be odd, not {n}")
+    return tuple(numbers) if several else value

@@ -1,0 +1,289 @@
+"""ProxylessNAS: direct neural architecture search on target task and hardware (Cai, Zhu and Han, ICLR 2019).
+
+All candidates of all blocks are in one network, and one path of it runs at a time. Weights are trained on the train
+split with paths drawn by their probabilities; every few steps the probabilities make a step of their own on held-out
+images, by the gradients of binary gates and of the expected cost on the target, which is a sum over blocks. In the end
+the most probable path that keeps the budgets is the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from netsmith.data import Data
+from netsmith.search.solver.exact import solve
+from netsmith.search.strategy import Designs, FloatArray, Problem
+from netsmith.supernets.gates import Mode
+from netsmith.supernets.objective import Objective
+from netsmith.supernets.supernet import Gates, SuperNet, draw
+from netsmith.training import fit
+from netsmith.training.modes import cpu_has_bf16, frozen_statistics
+
+Costs = Callable[[Designs], Mapping[str, FloatArray]]
+
+
+@dataclass(frozen=True)
+class ProxylessConfig:
+    """The published settings, but for the numbers of epochs, which are for a data set as small as CIFAR-10.
+
+    Attributes:
+        warmup: epochs in which weights alone are trained, all paths alike.
+        epochs: of the search.
+        warmup_lr, lr: of the weights; cosine.
+        every: steps of the weights for one of the probabilities; none in the first epoch after the warm-up.
+        path_lr: of the probabilities, by Adam without a first moment; None for one with which probabilities can be
+            settled in the steps that there are, at least the published 0.001.
+        mode: of the gates' gradients.
+        update: ``gradient``, or ``reinforce`` for costs that are no sums.
+        samples: networks of one reinforce update.
+        reward_exponent: reward is ``accuracy * prod(limit / cost) ** exponent``.
+        batch: images of a step.
+    """
+
+    warmup: int = 5
+    epochs: int = 20
+    warmup_lr: float = 0.05
+    lr: float = 0.05
+    every: int = 5
+    path_lr: float | None = None
+    mode: Mode = "recompute"
+    update: Literal["gradient", "reinforce"] = "gradient"
+    samples: int = 10
+    reward_exponent: float = 0.1
+    batch: int = 128
+    weight_decay: float = 4e-5
+    label_smoothing: float = 0.1
+    seed: int = 0
+
+
+TRAVEL = 6.0  #: by how much a logit can move in all, unless the published rate moves it further
+BETA2, EPS = 0.999, 1e-8  #: of Adam
+MOVING = 0.9  #: of reinforce's baseline
+
+
+class Architect:
+    """Steps of the probabilities of a network's paths. All that they change are buffers of the network."""
+
+    def __init__(
+        self, network: SuperNet, data: Data, objective: Objective, config: ProxylessConfig, lr: float,
+        costs: Costs | None = None,
+    ) -> None:  # fmt: skip
+        self.network, self.data, self.objective, self.config, self.lr = network, data, objective, config, lr
+        self.bf16 = cpu_has_bf16() if network.logits.device.type == "cpu" else torch.cuda.is_bf16_supported()
+        self.costs = costs or (lambda designs: {n: t.price(designs) for n, t in objective.tables.items()})
+
+    def step(self) -> float:
+        """One update of the probabilities; returns the cross-entropy on the held-out images that it saw."""
+        network, n = self.network, int(self.network.updates)
+        rng = np.random.default_rng([self.config.seed, 1, n])
+        images, labels = self._batch(n)
+        kind = images.device.type
+        with frozen_statistics(network), torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
+            if self.config.update == "reinforce":
+                error, gradient = self._reinforce(images, labels, rng)
+            else:
+                error, gradient = self._gradient(images, labels, rng)
+        self._adam(gradient)
+        with torch.no_grad():
+            network.multipliers.copy_(self.objective.raised(network.multipliers, network.probabilities()))
+        return error
+
+    # --- gradients of the logits, (D, K) -----------------------------------------------------------------------------
+
+    def _gradient(self, images: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> tuple[float, Any]:
+        """dL/dlogit_i = sum_j dL/dgate_j * p_j * (delta_ij - p_i), equation 4, and the expected costs' own gradient."""
+        network, mode = self.network, self.config.mode
+        logits = network.logits.detach().clone().requires_grad_()
+        p = network.probabilities(logits)
+        pairs = draw_pairs(p.detach().cpu().numpy(), rng) if mode == "two" else None
+        weights = p if pairs is None else of_pairs(p, pairs)
+        path = draw(weights.detach().cpu().numpy(), rng)
+        gates = network.one_hot(path)
+        network.gates = Gates(gates, mode, pairs)
+        try:
+            error = F.cross_entropy(network(images).float(), labels)
+        finally:
+            network.gates = None
+        # of a pair, costs change with its two shares of the mass that both have together
+        loss = self.objective.loss(
+            error, p if pairs is None else shared(p.detach(), weights, pairs), network.multipliers
+        )
+        by_gates, by_costs = torch.autograd.grad(loss, [gates, logits], allow_unused=True)
+        inner = by_gates.to(p) * weights.detach()
+        gradient = inner - weights.detach() * inner.sum(dim=1, keepdim=True)
+        return float(error.detach()), gradient + (0.0 if by_costs is None else by_costs)
+
+    def _reinforce(self, images: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> tuple[float, Any]:
+        """The mean over sampled networks of -(reward - baseline) * dlog p, for costs that are no sums over blocks."""
+        network, config = self.network, self.config
+        designs = np.array([network.sample(rng) for _ in range(config.samples)])
+        costs = self.costs(designs)
+        ratio = np.prod([limit / costs[name] for name, limit in self.objective.limits.items()], axis=0)
+        errors, accuracy = [], []
+        try:
+            for design in designs:
+                network.path = design
+                with torch.no_grad():
+                    logits = network(images).float()
+                errors.append(float(F.cross_entropy(logits, labels)))
+                accuracy.append(float((logits.argmax(1) == labels).float().mean()))
+        finally:
+            network.path = None
+        rewards = np.array(accuracy) * ratio**config.reward_exponent
+        first = int(network.updates) == 0
+        baseline = rewards.mean() if first else MOVING * float(network.baseline) + (1 - MOVING) * rewards.mean()
+        network.baseline.fill_(baseline)
+        p = network.probabilities().detach()
+        gain = torch.as_tensor(rewards - baseline).to(p)
+        hot = torch.nn.functional.one_hot(torch.as_tensor(designs), p.shape[1]).to(p)  # (n, D, K)
+        return float(np.mean(errors)), -(gain[:, None, None] * (hot - p)).mean(dim=0)
+
+    def _adam(self, gradient: torch.Tensor) -> None:
+        """Adam with beta1 = 0; in mode ``two`` a pair moves alone and the mass of both stays as it was."""
+        network = self.network
+        touched = gradient != 0
+        before = network.logits.clone()
+        network.updates += 1
+        network.touched += touched
+        network.second.copy_(torch.where(touched, BETA2 * network.second + (1 - BETA2) * gradient**2, network.second))
+        scale = (network.second / (1 - BETA2 ** network.touched.clamp(min=1).double())).sqrt() + EPS
+        moved = before - self.lr * gradient / scale
+        if self.config.mode == "two" and self.config.update == "gradient":
+            moved = keep_mass(before, moved, touched)
+        network.logits.copy_(torch.where(touched, moved, before))
+
+    def _batch(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Held-out images of update ``n``: a new order for each pass over them."""
+        split, size = self.data.search, min(self.config.batch, len(self.data.search))
+        passes, at = divmod(n, max(1, len(split) // size))
+        order = np.random.default_rng([self.config.seed, 2, passes]).permutation(len(split))
+        chosen = split.take(order[at * size : (at + 1) * size])
+        images, labels = next(chosen.batches(size, normalise=self.data.normalisation))
+        device = self.network.logits.device
+        return images.to(device), labels.to(device)
+
+
+def draw_pairs(p: FloatArray, rng: np.random.Generator) -> Designs:
+    """Two different choices of each row, the second from what the first leaves, ``(D, 2)``."""
+    first = draw(p, rng)
+    rest = np.where(p > 0, np.maximum(p, 1e-290), 0.0)  # one choice may have nearly all of the mass
+    rest[np.arange(len(p)), first] = 0.0
+    return np.stack([first, draw(rest, rng)], axis=1)
+
+
+def of_pairs(p: torch.Tensor, pairs: Designs) -> torch.Tensor:
+    """Probabilities ``(D, K)`` with all but each row's pair at 0, rows summing to 1; differentiable."""
+    chosen = torch.zeros_like(p).scatter_(1, torch.as_tensor(pairs).to(p.device), 1.0)
+    return p * chosen / (p * chosen).sum(dim=1, keepdim=True)
+
+
+def shared(p: torch.Tensor, weights: torch.Tensor, pairs: Designs) -> torch.Tensor:
+    """All probabilities, of which only the shares of the pairs in their own mass have a gradient."""
+    chosen = torch.zeros_like(p).scatter_(1, torch.as_tensor(pairs).to(p.device), 1.0)
+    return p * (1 - chosen) + (p * chosen).sum(dim=1, keepdim=True) * weights
+
+
+def keep_mass(before: torch.Tensor, after: torch.Tensor, touched: torch.Tensor) -> torch.Tensor:
+    """Logits shifted where they were touched so that the touched mass, and so every other probability, stays."""
+    low = torch.full_like(before, -torch.inf)
+    old, new = (torch.logsumexp(torch.where(touched, v, low), dim=1, keepdim=True) for v in (before, after))
+    return torch.where(touched, after + torch.where(torch.isfinite(old), old - new, 0.0), before)
+
+
+def path_lr(config: ProxylessConfig, updates: int) -> float:
+    """Learning rate of the logits: as asked for, or one with which they can settle in so many updates."""
+    return config.path_lr if config.path_lr is not None else max(1e-3, TRAVEL / max(updates, 1))
+
+
+def proxylessnas(
+    network: SuperNet, data: Data, objective: Objective, config: ProxylessConfig = ProxylessConfig(), *,
+    costs: Costs | None = None, folder: str | Path | None = None,
+    record: Callable[[dict[str, Any]], None] | None = None, **training: Any,
+) -> Designs:  # fmt: skip
+    """Search a space: train ``network`` in place, and return the most probable path that keeps the budgets, ``(D,)``.
+
+    Args:
+        network: all paths; its buffers hold the probabilities.
+        data: weights learn from its train split, probabilities from its search split.
+        objective: cost tables, budgets and how they enter the loss.
+        config: settings.
+        costs: of designs ``(N, D)``, for ``update="reinforce"`` where they are no sums; ``objective.tables`` by default.
+        folder: for checkpoints; a search that was killed goes on from them and ends with the same bits.
+        record: told, about fifty times an epoch at most, where the search stands: ``epoch``, ``warmup``, ``loss`` on
+            held-out images, ``entropy``, ``expected`` costs, ``multipliers`` and ``probabilities``.
+        training: further arguments of ``fit``, such as ``progress``, ``device`` and ``workers``.
+
+    Raises:
+        InfeasibleError: no network of the space keeps the budgets.
+    """
+    settle(network, objective)  # infeasible budgets are found before anything is trained
+    common: dict[str, Any] = {
+        "batch_size": config.batch, "weight_decay": config.weight_decay, "label_smoothing": config.label_smoothing,
+        "schedule": "cosine", "seed": config.seed, "keep": "last", **training,
+    }  # fmt: skip
+    epochs = config.warmup + config.epochs
+    steps = max(1, len(data.need_train()) // min(config.batch, len(data.need_train())))
+    first = steps if config.warmup else 0  # weights get used to being drawn by probabilities before these move
+    architect = Architect(
+        network, data, objective, config, path_lr(config, (steps * config.epochs - first) // config.every), costs
+    )  # fmt: skip
+    seen: dict[str, float] = {}
+
+    def tell(step: int, warmup: bool) -> None:
+        if record is None or (step + 1) % max(1, steps // 50):
+            return
+        p = network.probabilities()
+        multipliers = dict(zip(objective.limits, network.multipliers.tolist(), strict=False))
+        before = 0 if warmup else config.warmup
+        record({
+            "epoch": before + (step + 1) / steps, "epochs": epochs, "warmup": warmup, "loss": seen.get("loss"),
+            "entropy": network.entropy(), "expected": objective.expected(p),
+            "multipliers": multipliers if objective.form == "constrained" else {}, "probabilities": p.tolist(),
+        })  # fmt: skip
+
+    def search(step: int, total: int) -> None:
+        if step >= first and step % config.every == 0:
+            seen["loss"] = architect.step()
+        tell(step, False)
+
+    def checkpoint(name: str) -> Path | None:
+        return Path(folder) / f"{name}.safetensors" if folder is not None else None
+
+    searching = checkpoint("search")
+    if config.warmup and not (searching and searching.is_file()):
+        network.uniform = True
+        fit(
+            network, data, epochs=config.warmup, lr=config.warmup_lr, eval_every=config.warmup,
+            checkpoint=checkpoint("warmup"), after_step=lambda step, total: tell(step, True), **common,
+        )  # fmt: skip
+        network.uniform = False
+    fit(
+        network, data, epochs=config.epochs, lr=config.lr, eval_every=config.epochs, checkpoint=searching,
+        after_step=search, **common,
+    )  # fmt: skip
+    return settle(network, objective)
+
+
+def settle(network: SuperNet, objective: Objective, limits: Mapping[str, float] | None = None) -> Designs:
+    """The most probable path that keeps the budgets, ``(D,)``: least ``-sum(log p)``, solved exactly.
+
+    Without a budget in the way that is the most probable choice of every block.
+
+    Args:
+        limits: instead of the objective's.
+
+    Raises:
+        InfeasibleError: no path keeps them.
+    """
+    p = network.probabilities().cpu().numpy()
+    loss = np.where(network.there.cpu().numpy(), -np.log(np.maximum(p, 1e-300)), np.inf)
+    budgets = dict(objective.limits if limits is None else limits)
+    problem = Problem(loss, {n: objective.tables[n] for n in budgets}, budgets)
+    return np.asarray(solve(problem).choice, dtype=np.int64)
