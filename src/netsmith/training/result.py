@@ -41,13 +41,13 @@ Progress = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training came to; the network itself holds the best weights.
+    """What a training came to; the network itself holds the weights.
 
     Attributes:
         history: a mapping an epoch: ``epoch``, ``loss``, ``lr``, ``seconds`` and, where scored, ``search_accuracy``
             and ``search_loss``.
         best_search_accuracy: in 0..1; None if there was nothing to score.
-        best_epoch: counted from 1; the epoch whose weights the network holds.
+        best_epoch: counted from 1; the epoch of that score, whose weights the network holds unless the last were kept.
         epochs_run: fewer than asked for if stopped early.
         bf16: whether convolutions and products ran in bfloat16.
         messages: retries and failed checkpoints, one sentence each.

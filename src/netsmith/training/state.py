@@ -12,6 +12,9 @@ from torch import nn
 from netsmith.errors import InputError
 from netsmith.training.checkpoint import Checkpoint
 
+# settings that older checkpoints do not hold, and what those were made with
+_SINCE: dict[str, Any] = {"keep": "best", "after_step": False}
+
 
 @dataclass
 class Position:
@@ -93,8 +96,9 @@ def check_settings(checkpoint: Checkpoint, settings: dict[str, Any], where: str)
     """
     stored = checkpoint.meta.get("settings", {})
     for key, value in settings.items():
-        if stored.get(key) != value:
+        theirs = stored.get(key, _SINCE.get(key))
+        if theirs != value:
             raise InputError(
-                f"checkpoint {where} was made with {key} {stored.get(key)}, not {value}; "
+                f"checkpoint {where} was made with {key} {theirs}, not {value}; "
                 "use the same settings, delete it, or train without resuming"
             )

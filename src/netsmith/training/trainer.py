@@ -1,0 +1,256 @@
+"""One training: its steps, epochs, scores, checkpoints and what is done when the loss is not finite."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from netsmith.data.augment import Augment
+from netsmith.data.types import Data, n_batches
+from netsmith.errors import InputError
+from netsmith.training import checkpoint as files
+from netsmith.training.loss import Distillation, training_loss
+from netsmith.training.modes import choose_bf16, set_mode
+from netsmith.training.result import Event, FitResult, Progress
+from netsmith.training.schedule import learning_rate
+from netsmith.training.score import check_logits, evaluate
+from netsmith.training.state import Position, capture, check_settings, restore
+
+_RETRIES = 3
+AfterStep = Callable[[int, int], None]
+
+
+class _Diverged(Exception):
+    """The loss is not finite."""
+
+
+class Trainer:
+    """What :func:`netsmith.training.fit` sets going; its arguments are explained there."""
+
+    def __init__(
+        self, model: nn.Module, data: Data, teacher: nn.Module | None, augment: Augment | None,
+        settings: dict[str, Any], distillation: Distillation, progress: Progress | None, after_step: AfterStep | None,
+    ) -> None:  # fmt: skip
+        self.model, self.data, self.teacher, self.augment = model, data, teacher, augment
+        self.settings, self.distillation, self.progress = settings, distillation, progress
+        self.after_step = after_step
+        self.train = data.need_train()
+        self.batch = min(settings["batch_size"], len(self.train))
+        self.steps = n_batches(len(self.train), self.batch, drop_last=True)
+        self.total = self.steps * settings["epochs"]
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        if not self.trained:
+            raise InputError("the network has no weights that can be trained (none requires a gradient)")
+        decayed = [p for p in self.trained if p.ndim > 1]
+        groups = [
+            {"params": decayed, "weight_decay": settings["weight_decay"]},
+            {"params": [p for p in self.trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.SGD(
+            [g for g in groups if g["params"]], lr=settings["lr"], momentum=settings["momentum"],
+            nesterov=settings["momentum"] > 0, foreach=True,
+        )  # fmt: skip
+        self.at = Position()
+        self.best: dict[str, torch.Tensor] = {}
+        self.spoken = 0.0
+
+    def run(self, path: Path | None, every: int, resume: bool, bf16: bool | str) -> FitResult:
+        """Train to the end, from where the checkpoint at ``path`` stands if there is one."""
+        self.path, self.every = path, every
+        _to_channels_last(self.model)
+        if self.teacher is not None:
+            set_mode(self.teacher, False)
+        if path is not None and resume and path.is_file():
+            self.good = files.load(path)
+            check_settings(self.good, self.settings, str(path))
+            self.at, self.best = restore(self.good, self.model, self.optimizer)
+        else:
+            self.at.bf16 = self._choose_bf16(bf16)
+            self.good = self._capture()
+        while self.at.epoch < self.settings["epochs"] and not self._stale():
+            try:
+                self._epoch()
+            except _Diverged:
+                self._retry()
+        if self.best:
+            self.model.load_state_dict(self.best)
+        set_mode(self.model, False)
+        at = self.at
+        return FitResult(
+            history=at.history, best_search_accuracy=at.best if at.best >= 0 else None, best_epoch=at.best_epoch,
+            epochs_run=at.epoch, bf16=at.bf16, messages=at.messages,
+        )  # fmt: skip
+
+    def _stale(self) -> bool:
+        patience = self.settings["patience"]
+        return patience is not None and self.at.stale >= patience
+
+    def _epoch(self) -> None:
+        at, start = self.at, time.perf_counter()
+        base, fresh = at.seconds, at.seen
+        set_mode(self.model, True)
+        batches = self.train.batches(
+            self.batch,
+            normalise=self.data.normalisation,
+            shuffle_rng=np.random.default_rng([self.settings["seed"], at.epoch]),
+            augment=self.augment,
+            drop_last=True,
+            start=at.step,
+        )
+        rate = 0.0
+        for images, labels in batches:
+            number = at.epoch * self.steps + at.step
+            rate = at.lr_scale * learning_rate(number, self.total, self.settings["lr"], self.settings["schedule"])
+            loss = self._step(images, labels, rate)
+            if self.after_step is not None:
+                self.after_step(number, self.total)
+            at.step += 1
+            at.loss_sum += loss * len(labels)
+            at.seen += len(labels)
+            at.seconds = base + time.perf_counter() - start
+            if at.step % self.every == 0 and at.step < self.steps:
+                self._check_finite()
+                self._checkpoint()
+            if time.perf_counter() - self.spoken > 1.0:
+                self._say(rate, (at.seen - fresh) / (time.perf_counter() - start))
+        self._finish_epoch(rate, (at.seen - fresh) / max(1e-9, time.perf_counter() - start))
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor, rate: float) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(images, labels, self.at.bf16)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise _Diverged
+        torch.autograd.backward(loss)
+        if self.settings["grad_clip"] is not None:
+            torch.nn.utils.clip_grad_norm_(self.trained, self.settings["grad_clip"])
+        self.optimizer.step()
+        return value
+
+    def _loss(self, images: torch.Tensor, labels: torch.Tensor, bf16: bool) -> torch.Tensor:
+        soft = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            if self.teacher is not None:
+                with torch.no_grad():
+                    soft = self.teacher(images)
+            logits = check_logits(self.model(images), labels)
+        return training_loss(
+            logits, labels, label_smoothing=self.settings["label_smoothing"], teacher_logits=soft,
+            distillation=self.distillation,
+        )  # fmt: skip
+
+    def _finish_epoch(self, rate: float, speed: float) -> None:
+        at = self.at
+        self._check_finite()
+        entry: dict[str, Any] = {
+            "epoch": at.epoch + 1,
+            "loss": at.loss_sum / at.seen,
+            "lr": rate,
+            "seconds": at.seconds,
+        }
+        score = None
+        if (at.epoch + 1) % self.settings["eval_every"] == 0 or at.epoch + 1 == self.settings["epochs"]:
+            score = evaluate(self.model, self.data.search, normalisation=self.data.normalisation)
+            entry |= {"search_accuracy": score[0], "search_loss": score[1]}
+            if (score[0], -score[1]) > (at.best, -at.best_loss):
+                at.best, at.best_loss, at.best_epoch, at.stale = score[0], score[1], at.epoch + 1, 0
+                if self.settings["keep"] == "best":
+                    self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            else:
+                at.stale += 1
+        at.history.append(entry)
+        self._say(rate, speed, score=score)
+        at.epoch, at.step, at.loss_sum, at.seen, at.seconds = at.epoch + 1, 0, 0.0, 0, 0.0
+        self._checkpoint()
+
+    def _check_finite(self) -> None:
+        """The loss of a step says nothing of the weights that the step made, and bad ones must never be kept."""
+        if not all(bool(torch.isfinite(v).all()) for v in self.model.state_dict().values() if v.is_floating_point()):
+            raise _Diverged
+
+    def _capture(self) -> files.Checkpoint:
+        return capture(self.model, self.optimizer, self.best, self.at, self.settings)
+
+    def _checkpoint(self) -> None:
+        """Remember this state in memory, for divergence, and on disk; a full disk only costs the file."""
+        self.good = self._capture()
+        if self.path is None:
+            return
+        try:
+            files.save(self.path, self.good)
+        except InputError as error:
+            if not any(m.startswith("checkpoint") for m in self.at.messages):
+                self._note(f"checkpoint failed, training goes on without: {error}")
+
+    def _retry(self) -> None:
+        scale, retries, messages = self.at.lr_scale / 2, self.at.retries + 1, self.at.messages
+        if retries > _RETRIES:
+            raise InputError(
+                f"the loss is not finite even at learning rate {self.settings['lr'] * self.at.lr_scale:g} "
+                f"(epoch {self.at.epoch + 1}); check the normalisation of the data or lower --lr"
+            )
+        self.at, self.best = restore(self.good, self.model, self.optimizer)
+        self.at.lr_scale, self.at.retries, self.at.messages = scale, retries, messages
+        self._note(
+            f"the loss was not finite: back to epoch {self.at.epoch + 1}, step {self.at.step + 1}, "
+            f"with the learning rate times {scale:g}"
+        )
+        # the checkpoint must know of the retry, or a resumed training would repeat it with a count of one less
+        self._checkpoint()
+
+    def _note(self, message: str) -> None:
+        self.at.messages.append(message)
+        self._say(0.0, 0.0, message=message)
+
+    def _say(
+        self, rate: float, speed: float, score: tuple[float, float] | None = None, message: str | None = None
+    ) -> None:
+        self.spoken = time.perf_counter()
+        if self.progress is not None:
+            at = self.at
+            self.progress(
+                Event(
+                    epoch=at.epoch + 1, epochs=self.settings["epochs"], step=at.step, steps=self.steps,
+                    loss=at.loss_sum / max(1, at.seen), lr=rate, images_per_s=speed,
+                    search_accuracy=score[0] if score else None, search_loss=score[1] if score else None,
+                    message=message,
+                )
+            )  # fmt: skip
+
+    def _choose_bf16(self, bf16: bool | str) -> bool:
+        """Time forward and backward on the first rows; every buffer and the random state are put back."""
+        if isinstance(bf16, bool):
+            return bf16
+        buffers = {k: v.clone() for k, v in self.model.named_buffers()}
+        images, labels = next(self.train.batches(self.batch, normalise=self.data.normalisation))
+        set_mode(self.model, True)
+
+        def step(on: bool) -> None:
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(self._loss(images, labels, on))
+
+        state = torch.get_rng_state()
+        chosen = choose_bf16(step, bf16)
+        torch.set_rng_state(state)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, buffer in self.model.named_buffers():
+                buffer.copy_(buffers[name])
+        return chosen
+
+
+def _to_channels_last(model: nn.Module) -> None:
+    """Lay 4-d weights out as the CPU's convolutions want them; values and names stay."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
