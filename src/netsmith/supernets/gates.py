@@ -1,7 +1,7 @@
 """Binary gates before the candidates of a block, and their gradients with one path in memory.
 
-ProxylessNAS, section 3.2: the output of a block is ``sum_k g_k o_k(x)`` with a one-hot gate ``g``, so that one candidate
-runs. The gradient of gate k is the inner product of the output's gradient with ``o_k(x)``, for which every other
+ProxylessNAS, section 3.2: the output of a block is ``sum_k g_k o_k(x)`` with a one-hot gate ``g``, so that one
+candidate runs. The gradient of gate k is the inner product of the output's gradient with ``o_k(x)``, for which every other
 candidate has to run as well: all of them in the graph (``full``), or one after the other while the gradient passes,
 nothing of them kept (``recompute``). With ``two``, the caller names two candidates and only these have a gradient.
 """
@@ -35,8 +35,7 @@ class GatedBlock(nn.Module):
 
     def run(self, k: int, x: torch.Tensor) -> torch.Tensor | None:
         """The output of candidate ``k`` without the shortcut; None for zeros."""
-        candidate = self.candidates[str(k)] if str(k) in self.candidates else None
-        return None if candidate is None else candidate(x)
+        return self.candidates[str(k)](x) if str(k) in self.candidates else None
 
     def forward(
         self, x: torch.Tensor, k: int, gates: torch.Tensor | None = None, mode: Mode = "recompute",

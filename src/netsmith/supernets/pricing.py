@@ -117,8 +117,9 @@ class SpacePrices:
             found["latency"] = cost.latency_s
             if "energy" in costs:
                 if cost.energy_j is None:
+                    name = self.target.name
                     raise InputError(
-                        f"target {self.target.name!r} has no energy model; drop --energy or choose a target that has one"
+                        f"target {name!r} has no energy model; drop --energy or choose a target that has one"
                     )
                 found["energy"] = cost.energy_j
         found["macs"] = rows.macs.astype(np.float64)

@@ -214,7 +214,8 @@ def proxylessnas(
         data: weights learn from its train split, probabilities from its search split.
         objective: cost tables, budgets and how they enter the loss.
         config: settings.
-        costs: of designs ``(N, D)``, for ``update="reinforce"`` where they are no sums; ``objective.tables`` by default.
+        costs: of designs ``(N, D)``, for ``update="reinforce"`` where they are no sums; by default those of
+            ``objective.tables``.
         folder: for checkpoints; a search that was killed goes on from them and ends with the same bits.
         record: told, about fifty times an epoch at most, where the search stands: ``epoch``, ``warmup``, ``loss`` on
             held-out images, ``entropy``, ``expected`` costs, ``multipliers`` and ``probabilities``.
