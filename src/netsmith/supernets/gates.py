@@ -1,9 +1,10 @@
 """Binary gates before the candidates of a block, and their gradients with one path in memory.
 
 ProxylessNAS, section 3.2: the output of a block is ``sum_k g_k o_k(x)`` with a one-hot gate ``g``, so that one
-candidate runs. The gradient of gate k is the inner product of the output's gradient with ``o_k(x)``, for which every other
-candidate has to run as well: all of them in the graph (``full``), or one after the other while the gradient passes,
-nothing of them kept (``recompute``). With ``two``, the caller names two candidates and only these have a gradient.
+candidate runs. The gradient of gate k is the inner product of the output's gradient with ``o_k(x)``, for which every
+other candidate has to run as well: all of them in the graph (``full``), or one after the other while the gradient
+passes, nothing of them kept (``recompute``). With ``two``, the caller names two candidates and only these have a
+gradient.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class GatedBlock(nn.Module):
             parts = [gates[i] * y for i in (k, *others) if (y := self.run(i, x)) is not None]
             y = torch.stack(parts).sum(0) if parts else None
         else:
-            y = _Gate.apply(x, gates, self, k, tuple(others))
+            y = _Gate.apply(x, gates, self, k, tuple(others))  # type: ignore[no-untyped-call]
         if y is None:
             return x
         return x + y if self.residual else y

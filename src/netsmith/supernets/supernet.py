@@ -56,6 +56,15 @@ class SuperNet(nn.Module):
         uniform: sample all paths alike, whatever the logits.
     """
 
+    logits: torch.Tensor
+    second: torch.Tensor
+    touched: torch.Tensor
+    multipliers: torch.Tensor
+    baseline: torch.Tensor
+    updates: torch.Tensor
+    passes: torch.Tensor
+    there: torch.Tensor
+
     def __init__(self, space: BlockSpace, classes: int, channels: int = 3, seed: int = 0, costs: int = 1) -> None:
         super().__init__()
         self.space, self.classes, self.channels, self.seed = space, classes, channels, seed
@@ -153,8 +162,9 @@ class SuperNet(nn.Module):
         parts: list[tuple[nn.Module, nn.Module]] = [(layers.pop(0), self.stem)]
         for slot, block, choice in zip(self.space.slots, self.blocks, chosen, strict=True):
             if choice != SKIP:
-                assert isinstance(block, GatedBlock)
-                parts.append((layers.pop(0).conv, block.candidates[str(slot.choices.index(choice))]))
+                layer = layers.pop(0)
+                assert isinstance(block, GatedBlock) and isinstance(layer, InvertedResidual)
+                parts.append((layer.conv, block.candidates[str(slot.choices.index(choice))]))
         parts += [(layer, self.head) for layer in layers]
         parts.append((network.classifier, self.classifier))
         for mine, given in parts:

@@ -21,17 +21,18 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
     """Train mode, in which batch norm uses the statistics of its batch, without running statistics being changed."""
     was_training = model.training
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    momenta = [m.momentum for m in norms]
-    counts = [m.num_batches_tracked.clone() for m in norms]
+    momenta, counters = [m.momentum for m in norms], [m.num_batches_tracked for m in norms]
+    counts = [None if c is None else c.clone() for c in counters]
     set_mode(model, True)
     try:
         for norm in norms:
             norm.momentum = 0.0
         yield
     finally:
-        for norm, momentum, count in zip(norms, momenta, counts, strict=True):
+        for norm, momentum, counter, count in zip(norms, momenta, counters, counts, strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
+            if counter is not None and count is not None:
+                counter.copy_(count)
         set_mode(model, was_training)
 
 
