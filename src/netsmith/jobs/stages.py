@@ -27,7 +27,6 @@ from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import write_packed
 from netsmith.export.parity import check_parity
 from netsmith.export.pt2 import save_pt2
-from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.target import prepare_target
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.episodes import TunedEvaluator
@@ -37,6 +36,7 @@ from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.run import Run
 from netsmith.jobs.short_tune import ShortTuner, load_cut
 from netsmith.jobs.subject import Subject
+from netsmith.jobs.timing import FINAL_SESSIONS, near_timed, quiet_latency, timed
 from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import trace
 from netsmith.network.weights import save_weights
@@ -49,9 +49,6 @@ SENSITIVITY_IMAGES = 512
 CALIBRATION_IMAGES = 256
 EVALUATION_IMAGES = 512
 EVALUATED = "evaluation"  #: trials of whole designs on the search split
-SESSION_S = 0.5
-SEARCH_SESSIONS, FINAL_SESSIONS = 3, 7
-NEAR = 0.06  #: designs this close to the budget are worth a final measurement before they are trained
 
 
 class Stages:
@@ -106,11 +103,7 @@ class Stages:
         table = self.graph.layers
         measured = None
         if not self.simulated:
-            # what a busy machine adds would be the unit of every later figure: the quietest of three sessions counts
-            measured = min(
-                time_models({"baseline": path}, threads=self.config["threads"], seconds=SESSION_S)["baseline"].quiet_s
-                for _ in range(SEARCH_SESSIONS)
-            )
+            measured = quiet_latency(path, self.config["threads"])
         return {
             "search_accuracy": onnx_accuracy(path, self.subject.data.search, self.norm),
             "latency_measured_s": measured,
@@ -233,9 +226,8 @@ class Stages:
         images = self._calibration_images()[:32]
         graph, quantized = integerise(slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax")
         exported = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(graph)
-        content = exported.SerializeToString()
-        quick = float(self._timed(content, SEARCH_SESSIONS)["ratio"])
-        return float(self._timed(content, FINAL_SESSIONS)["ratio"]) if abs(quick / share - 1) < NEAR else quick
+        baseline = self.run.path("baseline.onnx")
+        return near_timed(baseline, exported.SerializeToString(), self.config["threads"], share)
 
     def build(self, attempt: int, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
         """The chosen network: recovered, quantized, exported, checked and measured."""
@@ -329,25 +321,7 @@ class Stages:
         if self.simulated:
             return {}
         self.progress.stage("measure")
-        return self._timed(path, FINAL_SESSIONS)
-
-    def _timed(self, model: bytes | Path, count: int) -> dict[str, Any]:
-        """Time a model against the network as given; the session with the median ratio speaks for all.
-
-        Within one session the spread is small, but where its tensors happen to lie in memory shifts a whole session by
-        some percent, so one session alone can be wrong with a narrow interval around it.
-        """
-        both = {"baseline": self.run.path("baseline.onnx"), "model": model}
-        threads = self.config["threads"]
-        sessions = [time_models(both, threads=threads, seconds=SESSION_S, seed=i) for i in range(count)]
-        ratios = sorted(t["model"].ratio for t in sessions)
-        t = next(t for t in sessions if t["model"].ratio == ratios[count // 2])
-        return {
-            "ratio": t["model"].ratio, "ratio_ci": list(t["model"].ratio_ci), "session_ratios": ratios,
-            "rounds": sum(s["model"].n for s in sessions), "baseline_median_s": t["baseline"].median_s,
-            "baseline_iqr_s": t["baseline"].iqr_s, "model_median_s": t["model"].median_s,
-            "model_iqr_s": t["model"].iqr_s,
-        }  # fmt: skip
+        return timed(self.run.path("baseline.onnx"), path, self.config["threads"], FINAL_SESSIONS)
 
     # --- what the stages share ---------------------------------------------------------------------------------------
 

@@ -87,33 +87,38 @@ class SpacePrices:
             InputError: the target has no model of a cost.
         """
         outside, inside = self._traced
-        fixed = self._costs(outside, costs)
+        fixed = self.total(outside, costs)
         own = {place: self._costs(rows, costs) for place, rows in inside.items()}
-        once = {name: values.sum() for name, values in fixed.items()}
-        if "latency" in once:
-            once["latency"] += self._cost(outside).fixed_s
         sizes = self.space.decisions.sizes
         tables = {}
         for name in costs:
             unary = np.full((len(sizes), int(sizes.max())), np.inf)
-            total = float(once[name])
+            total = fixed[name]
             for (i, k), values in own.items():
                 cost = float(values[name].sum())
                 if i in self.space.searched:
                     unary[self.space.searched.index(i), k] = cost
                 else:
-                    total += cost if k == 0 else 0.0
+                    total += cost
             tables[name] = CostTable(total, unary)
         return tables
 
-    def _cost(self, rows: LayerTable) -> Cost:
+    def total(self, rows: LayerTable, costs: Sequence[str]) -> dict[str, float]:
+        """Costs of a network whose layers are ``rows``, as :meth:`tables` has them."""
+        found = {name: float(values.sum()) for name, values in self._costs(rows, costs).items()}
+        if "latency" in found:
+            found["latency"] += self.priced(rows).fixed_s
+        return found
+
+    def priced(self, rows: LayerTable) -> Cost:
+        """Costs of rows as the target runs them."""
         return self.target.cost(as_run(rows, self.target.capabilities), self.batch)
 
     def _costs(self, rows: LayerTable, costs: Sequence[str]) -> Mapping[str, FloatArray]:
         """Each cost of each row, ``(L,)``."""
         found: dict[str, FloatArray] = {}
         if {"latency", "energy"} & set(costs):
-            cost = self._cost(rows)
+            cost = self.priced(rows)
             found["latency"] = cost.latency_s
             if "energy" in costs:
                 if cost.energy_j is None:

@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from netsmith.data import Data
+from netsmith.hardware.target import CostTable
 from netsmith.search.solver.exact import solve
 from netsmith.search.strategy import Designs, FloatArray, Problem
 from netsmith.supernets.gates import Mode
@@ -64,6 +65,7 @@ class ProxylessConfig:
 
 
 TRAVEL = 6.0  #: by how much a logit can move in all, unless the published rate moves it further
+RECORDS = 300  #: of where a search stands
 BETA2, EPS = 0.999, 1e-8  #: of Adam
 MOVING = 0.9  #: of reinforce's baseline
 
@@ -217,14 +219,14 @@ def proxylessnas(
         costs: of designs ``(N, D)``, for ``update="reinforce"`` where they are no sums; by default those of
             ``objective.tables``.
         folder: for checkpoints; a search that was killed goes on from them and ends with the same bits.
-        record: told, about fifty times an epoch at most, where the search stands: ``epoch``, ``warmup``, ``loss`` on
+        record: told, some hundred times in all, where the search stands: ``epoch``, ``warmup``, ``loss`` on
             held-out images, ``entropy``, ``expected`` costs, ``multipliers`` and ``probabilities``.
         training: further arguments of ``fit``, such as ``progress``, ``device`` and ``workers``.
 
     Raises:
         InfeasibleError: no network of the space keeps the budgets.
     """
-    settle(network, objective)  # infeasible budgets are found before anything is trained
+    settle(network.shares(), objective.tables, objective.limits)  # says so before training if budgets are infeasible
     common: dict[str, Any] = {
         "batch_size": config.batch, "weight_decay": config.weight_decay, "label_smoothing": config.label_smoothing,
         "schedule": "cosine", "seed": config.seed, "keep": "last", **training,
@@ -238,7 +240,7 @@ def proxylessnas(
     seen: dict[str, float] = {}
 
     def tell(step: int, warmup: bool) -> None:
-        if record is None or (step + 1) % max(1, steps // 50):
+        if record is None or (step + 1) % max(1, steps * epochs // RECORDS):
             return
         p = network.probabilities()
         multipliers = dict(zip(objective.limits, network.multipliers.tolist(), strict=False))
@@ -269,22 +271,26 @@ def proxylessnas(
         network, data, epochs=config.epochs, lr=config.lr, eval_every=config.epochs, checkpoint=searching,
         after_step=search, **common,
     )  # fmt: skip
-    return settle(network, objective)
+    return settle(network.shares(), objective.tables, objective.limits)[0]
 
 
-def settle(network: SuperNet, objective: Objective, limits: Mapping[str, float] | None = None) -> Designs:
-    """The most probable path that keeps the budgets, ``(D,)``: least ``-sum(log p)``, solved exactly.
+def settle(
+    probabilities: FloatArray, tables: Mapping[str, CostTable], limits: Mapping[str, float]
+) -> tuple[Designs, float]:
+    """The most probable path that keeps the budgets, ``(D,)``, and its ``-sum(log p)``; solved exactly.
 
     Without a budget in the way that is the most probable choice of every block.
 
     Args:
-        limits: instead of the objective's.
+        probabilities: ``(D, K)``.
+        tables: at least of the costs that have a limit; they say which choices there are.
 
     Raises:
-        InfeasibleError: no path keeps them.
+        InfeasibleError: no path keeps the budgets.
     """
-    p = network.probabilities().cpu().numpy()
-    loss = np.where(network.there.cpu().numpy(), -np.log(np.maximum(p, 1e-300)), np.inf)
-    budgets = dict(objective.limits if limits is None else limits)
-    problem = Problem(loss, {n: objective.tables[n] for n in budgets}, budgets)
-    return np.asarray(solve(problem).choice, dtype=np.int64)
+    there = np.isfinite(next(iter(tables.values())).unary)
+    loss = np.where(there, -np.log(np.maximum(probabilities, 1e-300)), np.inf)
+    if not limits:
+        return np.asarray(loss.argmin(axis=1), dtype=np.int64), float(loss.min(axis=1).sum())
+    solution = solve(Problem(loss, {name: tables[name] for name in limits}, limits))
+    return np.asarray(solution.choice, dtype=np.int64), float(solution.loss)

@@ -1,0 +1,399 @@
+"""The stages of a specialization, each remembered in the run folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netsmith.accuracy.onnx_accuracy import onnx_accuracy
+from netsmith.compression.quantize import packed_tensors
+from netsmith.data import Data
+from netsmith.errors import InfeasibleError, InputError
+from netsmith.export.onnx import to_onnx
+from netsmith.export.packed import write_packed
+from netsmith.export.parity import check_parity
+from netsmith.export.pt2 import save_pt2
+from netsmith.files import read_json
+from netsmith.hardware.target import Target, prepare_target
+from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, MostProbable, Multiplied, RandomFilled
+from netsmith.jobs.run import Run
+from netsmith.jobs.timing import FINAL_SESSIONS, near_timed, quiet_latency, timed
+from netsmith.network.graph import Graph, trace
+from netsmith.network.load import load_model
+from netsmith.network.weights import read_weights, save_weights
+from netsmith.network.zoo.blocks import Description, block_network
+from netsmith.progress import Progress, training_events
+from netsmith.supernets.objective import Objective
+from netsmith.supernets.pricing import BYTES, SpacePrices
+from netsmith.supernets.space import BlockSpace
+from netsmith.supernets.supernet import SuperNet
+from netsmith.systems.oneshot import path_losses, train_uniform
+from netsmith.systems.proxylessnas import ProxylessConfig, proxylessnas
+from netsmith.training import fit, reestimate_batch_norm
+from netsmith.units import Budget
+
+SYSTEMS = ("proxylessnas", "proxylessnas-r", "oneshot", "random", "multiplier")
+ROUNDS = 6  #: of finding a network and measuring it
+GOOD_ENOUGH = 0.92  #: a network this close to the budget is not sought for further
+FILLED = 0.98  #: of a packed file are weights, at least
+WRITE_S = 5.0  #: seconds between two writes of where a search stands
+TRAIN_LR, TRAIN_DECAY = 0.1, 5e-4  #: of a network from scratch, as `netsmith train` has them
+INHERIT_LR = 0.03
+
+
+class Specialization:
+    """What a specialization does, step by step. Results are JSON values, so that a resumed run continues alike."""
+
+    def __init__(
+        self, run: Run, space: BlockSpace, data: Data, target: Target, config: dict[str, Any], progress: Progress
+    ) -> None:
+        self.run, self.space, self.data, self.target = run, space, data, target
+        self.config, self.progress = config, progress
+        self.simulated = not target.capabilities.runs_here
+        self.prices = SpacePrices(space, target, len(data.classes), data.input_shape[0], config["batch"])
+        self.epochs: dict[str, int] = epochs_of(config, data)
+        self.history: list[dict[str, Any]] = []
+        self.spoken = 0.0
+
+    # --- what there is -----------------------------------------------------------------------------------------------
+
+    def first_screen(self) -> None:
+        count, reference = self.space.decisions.count, self.reference
+        self.progress.note(
+            f"{self.space.name}: {len(self.space.searched)} blocks to choose, {count:.2g} networks for "
+            f"{self.space.image}x{self.space.image} images of {len(self.data.classes)} classes; {self.data.note}"
+        )
+        self.progress.note(
+            f"reference (every block k3e6): {reference.layers.macs.sum() / 1e6:.1f} M MACs, "
+            f"{reference.layers.params.sum() / 1e6:.3f} M parameters; {self.epochs['warmup']} + "
+            f"{self.epochs['search']} epochs of search, {self.epochs['train']} of training"
+        )
+
+    @cached_property
+    def reference(self) -> Graph:
+        """The reference network of the space, traced."""
+        return self._traced(self.space.describe(self.space.reference, self.prices.classes, self.prices.channels))
+
+    def _traced(self, description: Description) -> Graph:
+        return trace(block_network(description), description.input_shape)
+
+    def baseline(self) -> dict[str, Any]:
+        """The reference network, with fresh weights: exported and measured, what relative budgets refer to."""
+        return dict(self.run.stage("baseline", self._baseline))
+
+    def _baseline(self) -> dict[str, Any]:
+        self.progress.stage("baseline")
+        path = self.run.write_bytes("baseline.onnx", to_onnx(self.reference).SerializeToString())
+        table = self.reference.layers
+        measured = None if self.simulated else quiet_latency(path, self.config["threads"])
+        params = int(table.params.sum())
+        return {
+            "latency_measured_s": measured, "macs": int(table.macs.sum()), "params": params,
+            "size_bytes": params * BYTES,
+        }  # fmt: skip
+
+    def priced(self, baseline: dict[str, Any], budgets: Mapping[str, Budget]) -> None:
+        """Prices of every choice, limits in SI units, and by how much measured networks differ from predictions."""
+        prepare_target(self.target, self.prices.all_rows, self.progress)
+        costs = tuple(dict.fromkeys(("latency", "macs", *budgets, *(["energy"] if self._has_energy else []))))
+        self.costs = costs
+        self.tables = self.prices.tables(costs)
+        given = self.prices.total(self.reference.layers, costs)
+        self.given = given
+        self.limits = {}
+        for name, budget in budgets.items():
+            as_given = baseline["latency_measured_s"] if name == "latency" and not self.simulated else given[name]
+            self.limits[name] = float(budget.limit(as_given))
+        #: what finders go by: a packed file has names and shapes beside its numbers
+        self.predicted = self.limits | ({"size": FILLED * self.limits["size"]} if "size" in self.limits else {})
+        self.correction = 1.0
+        if "latency" in self.limits and not self.simulated:
+            self.correction = float(self.run.stage("calibration", lambda: self._calibrate(baseline)))
+
+    @property
+    def _has_energy(self) -> bool:
+        table = self.reference.layers
+        return self.prices.priced(table).energy_j is not None
+
+    def _calibrate(self, baseline: dict[str, Any]) -> float:
+        """Median of measured over predicted latency of the reference and of random networks of the space."""
+        self.progress.stage("calibration")
+        rng = np.random.default_rng(self.config["seed"])
+        ratios = [baseline["latency_measured_s"] / self.given["latency"]]
+        for design in self.space.decisions.sample(rng, 4):
+            found = InSpace(self.prices, self.tables).found(design, 0.0)
+            ratios.append(self.measured(found.description, baseline) / found.predicted["latency"])
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        self.progress.note(f"  measured latency over predicted, of {len(ratios)} networks: {spread}")
+        return float(np.median(ratios))
+
+    def measured(self, description: Description, baseline: dict[str, Any]) -> float:
+        """Latency in seconds of a network with fresh weights, timed against the reference."""
+        share = self.limits.get("latency", 0.0) / baseline["latency_measured_s"]
+
+        def time_it() -> float:
+            model = to_onnx(self._traced(description)).SerializeToString()
+            return near_timed(self.run.path("baseline.onnx"), model, self.config["threads"], share or 1e9)
+
+        ratio = self.run.stage(f"measure-{_key(description)}", time_it)
+        return float(ratio * baseline["latency_measured_s"])
+
+    # --- searches ----------------------------------------------------------------------------------------------------
+
+    def finder(self, system: str) -> Finder:
+        """What finds networks by a system; searches are run first, or come from the run folder."""
+        inside = (self.prices, self.tables)
+        if system in ("proxylessnas", "proxylessnas-r"):
+            return MostProbable(*inside, np.array(self.searched(system)["probabilities"]))
+        if system == "oneshot":
+            self.searched(system)
+            evaluations = self.config["evaluations"]
+            return Evolved(
+                *inside, lambda: path_losses(self.network(system), self.data), evaluations, self.config["seed"]
+            )
+        if system == "random":
+            return RandomFilled(*inside, self.config["seed"])
+        return Multiplied(self.prices, self.costs)
+
+    def searched(self, system: str) -> dict[str, Any]:
+        """A network of all paths, trained: how its probabilities came out and how long it took."""
+        return dict(self.run.stage(f"search-{system}", lambda: self._search(system)))
+
+    def _search(self, system: str) -> dict[str, Any]:
+        self.progress.stage("search" if system == self.config["system"] else f"search ({system})")
+        start, network = time.perf_counter(), self._fresh()
+        folder = self.run.path(f"checkpoints/{system}/x").parent
+        common: dict[str, Any] = {"folder": folder, "progress": training_events(self.progress)}
+        if system == "oneshot":
+            train_uniform(
+                network, self.data, epochs=self.epochs["warmup"] + self.epochs["search"],
+                batch_size=self.config["batch_size"], label_smoothing=0.1, seed=self.config["seed"], **common,
+            )  # fmt: skip
+        else:
+            own = system == self.config["system"]
+            if own:
+                self._recall()
+            limits = self.predicted | (
+                {"latency": self.limits["latency"] / self.correction} if "latency" in self.limits else {}
+            )
+            proxylessnas(
+                network, self.data, Objective(self.tables, limits, self.config["loss"], weight=self.config["weight"]),
+                ProxylessConfig(
+                    warmup=self.epochs["warmup"], epochs=self.epochs["search"], mode=self.config["mode"],
+                    update="reinforce" if system.endswith("-r") else "gradient", seed=self.config["seed"],
+                    batch=self.config["batch_size"], every=self.config["every"],
+                ),
+                record=self._record if own else None, **common,
+            )  # fmt: skip
+            if own:
+                self._write_search("search")
+        save_weights(self.run.path(f"supernet-{system}.safetensors"), network.state_dict())
+        return {"probabilities": network.shares().tolist(), "seconds": time.perf_counter() - start}
+
+    def _fresh(self) -> SuperNet:
+        classes, channels = self.prices.classes, self.prices.channels
+        return SuperNet(self.space, classes, channels, self.config["seed"], costs=max(1, len(self.limits)))
+
+    def network(self, system: str) -> SuperNet:
+        """The trained network of all paths."""
+        network = self._fresh()
+        network.load_state_dict(read_weights(self.run.path(f"supernet-{system}.safetensors"))[0])
+        return network
+
+    def _recall(self) -> None:
+        """What an interrupted search had written of its course."""
+        path = self.run.folder / "search.json"
+        self.history = list(read_json(path, "delete it and use --resume")["history"]) if path.exists() else []
+
+    def _record(self, record: dict[str, Any]) -> None:
+        if self.history and self.history[-1]["epoch"] >= record["epoch"]:  # resumed from a checkpoint before it
+            self.history = [r for r in self.history if r["epoch"] < record["epoch"]]
+        p = record["probabilities"]
+        own = [len(d.choices) for d in self.space.decisions.decisions]
+        expected = dict(record["expected"])
+        expected["latency"] *= self.correction
+        kept = [[round(v, 4) for v in row[:n]] for row, n in zip(p, own, strict=True)]
+        self.history.append(record | {"probabilities": kept, "expected": expected})
+        if time.monotonic() - self.spoken > WRITE_S:
+            self._write_search("search")
+
+    def _write_search(self, stage: str) -> None:
+        self.spoken = time.monotonic()
+        last = self.history[-1]["probabilities"] if self.history else []
+        design = np.array([int(np.argmax(row)) for row in last]) if last else self.space.reference
+        self.run.write_json("search.json", self.course(stage, self.space.chosen(design)))
+
+    def course(self, stage: str, chosen: tuple[str, ...]) -> dict[str, Any]:
+        """How the search went, for the report."""
+        unary = self.tables["latency"].unary * self.correction
+        blocks = []
+        for i, slot in enumerate(self.space.slots):
+            known = i in self.space.searched
+            costs = unary[self.space.searched.index(i), : len(slot.choices)].tolist() if known else None
+            blocks.append({
+                "name": slot.name, "stage": slot.stage, "channels": slot.channels, "stride": slot.stride,
+                "side": slot.side, "choices": list(slot.choices), "chosen": chosen[i], "latency_s": costs,
+            })  # fmt: skip
+        return {
+            "space": self.space.name, "system": self.config["system"], "target": self.config["target"],
+            "simulated": self.simulated, "stage": stage, "limits": self.limits, "blocks": blocks,
+            "history": self.history, "epochs": self.epochs["warmup"] + self.epochs["search"],
+        }  # fmt: skip
+
+    # --- from a search to a product ----------------------------------------------------------------------------------
+
+    def found(self, system: str, baseline: dict[str, Any], aim: float) -> dict[str, Any]:
+        """The network of a system that keeps the budgets, latency as measured."""
+        finder = self.finder(system)
+        return dict(self.run.stage(f"found-{system}", lambda: self._close(finder, system, baseline, aim), aim))
+
+    def _close(self, finder: Finder, system: str, baseline: dict[str, Any], aim: float) -> dict[str, Any]:
+        """Find, measure, correct the prediction, find again."""
+        self.progress.stage("choose" if system == self.config["system"] else f"choose ({system})")
+        if "latency" not in self.limits or self.simulated:
+            found = finder.find(self.predicted)
+            return found.to_dict() | {"measured_s": None, "tried": []}
+        limit, correction, tried = self.limits["latency"], self.correction, dict[str, tuple[Found, float]]()
+        for _ in range(ROUNDS):
+            try:
+                found = finder.find(self.predicted | {"latency": limit * aim / correction})
+            except InfeasibleError:
+                if tried:
+                    break
+                found = finder.find(self.predicted | {"latency": limit / min(correction, 1.0)})
+            key = _key(found.description)
+            if key in tried:
+                break
+            measured = self.measured(found.description, baseline)
+            tried[key] = (found, measured)
+            predicted = found.predicted["latency"] * correction
+            over = "" if measured <= limit else " (over the budget)"
+            self.progress.note(f"  predicted {predicted * 1e3:.3f} ms, measured {measured * 1e3:.3f} ms{over}")
+            correction = measured / found.predicted["latency"]
+            if GOOD_ENOUGH * limit <= measured <= limit * (1 + aim) / 2:
+                break
+        met = [(f, m) for f, m in tried.values() if m <= limit * (1 + aim) / 2]
+        if not met:
+            least = min(m for _, m in tried.values())
+            raise InfeasibleError(
+                f"the latency budget of {limit * 1e3:.4g} ms cannot be met on {self.target.name}: the smallest that "
+                f"was reached is {least * 1e3:.4g} ms; raise --latency or use a smaller --width",
+                {"latency": least},
+            )
+        best, measured = min(met, key=lambda pair: (pair[0].loss, pair[1]))
+        pairs = [{"predicted_s": f.predicted["latency"] * self.correction, "measured_s": m} for f, m in tried.values()]
+        return best.to_dict() | {"measured_s": measured, "tried": pairs}
+
+    def built(self, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
+        """The network of a system: trained, exported, checked and measured."""
+        inputs = {k: found[k] for k in ("description", "design")}
+        return dict(self.run.stage(f"build-{system}", lambda: self._build(system, found, baseline), inputs))
+
+    def _build(self, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
+        own = system == self.config["system"]
+        where = "" if own else f"compared/{system}/"
+        description = Description.from_dict(found["description"])
+        start, (model, history) = time.perf_counter(), self._trained(system, found, description)
+        seconds = time.perf_counter() - start
+        self.progress.stage("export" if own else f"export ({system})")
+        graph = trace(model, description.input_shape)
+        path = self.run.write_bytes(f"{where}model.onnx", to_onnx(graph).SerializeToString())
+        images, _ = next(self.data.search.batches(64, normalise=self.data.normalisation))
+        parity = check_parity(graph.module, path, images, tolerance=1e-2)
+        if not parity.ok:
+            raise InputError(
+                f"the ONNX export of the network differs from it (relative error {parity.relative_error:.3g}); an "
+                "operator is exported wrongly by this torch version"
+            )
+        save_pt2(graph, self.run.path(f"{where}model.pt2"))
+        save_weights(self.run.path(f"{where}model.safetensors"), model.state_dict(), self._metadata())
+        self.run.write_text(f"{where}network.json", description.to_json())
+        size = write_packed(self.run.path(f"{where}model.nsw"), packed_tensors(graph, None))
+        if own:
+            tables = {"baseline": self.reference.layers, "result": graph.layers}
+            self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
+        timing = {} if self.simulated else self._timing(path, system)
+        costs = self.prices.total(graph.layers, self.costs)
+        return {
+            "search_accuracy": onnx_accuracy(path, self.data.search, self.data.normalisation),
+            "latency_measured_s": timing["ratio"] * baseline["latency_measured_s"] if timing else None,
+            "latency_predicted_s": costs["latency"] * self.correction, "energy_j": costs.get("energy"),
+            "macs": int(graph.layers.macs.sum()), "params": int(graph.layers.params.sum()), "size_bytes": size,
+            "timing": timing, "history": history,
+            "train_seconds": seconds,
+            "parity": {"relative_error": parity.relative_error, "agreement": parity.agreement, "ok": parity.ok},
+        }  # fmt: skip
+
+    def _timing(self, path: Path, system: str) -> dict[str, Any]:
+        self.progress.stage("measure" if system == self.config["system"] else f"measure ({system})")
+        return timed(self.run.path("baseline.onnx"), path, self.config["threads"], FINAL_SESSIONS)
+
+    def _trained(self, system: str, found: dict[str, Any], description: Description) -> tuple[Any, list[Any]]:
+        """The network with its weights: from scratch, or from those that it had among all paths."""
+        inherit = (
+            self.config["inherit"] and found["design"] is not None and system.startswith(("proxylessnas", "oneshot"))
+        )
+        if inherit:
+            model = self.network(system).extract(np.array(found["design"]))
+            reestimate_batch_norm(model, self.data.search, normalisation=self.data.normalisation)
+        else:
+            model = load_model(lambda: block_network(description), seed=self.config["seed"]).model
+        if not self.epochs["train"]:
+            return model.eval(), []
+        self.progress.stage("train" if system == self.config["system"] else f"train ({system})")
+        rate = self.config["lr"] or (INHERIT_LR if inherit else TRAIN_LR)
+        result = fit(
+            model, self.data, epochs=self.epochs["train"], lr=rate,
+            weight_decay=TRAIN_DECAY, batch_size=self.config["batch_size"], teacher=self._teacher,
+            seed=self.config["seed"], checkpoint=self.run.path(f"checkpoints/{system}/{_key(description)}.safetensors"),
+            progress=training_events(self.progress),
+        )  # fmt: skip
+        return model, [json.loads(json.dumps(h, default=vars)) for h in result.history]
+
+    @cached_property
+    def _teacher(self) -> Any:
+        spec = self.config["teacher"]
+        if spec is None:
+            return None
+        weights = self.config["teacher_weights"]
+        shape = self.data.input_shape
+        return load_model(spec, weights=weights, num_classes=self.data.known_classes, input_shape=shape).model
+
+    def _metadata(self) -> dict[str, str]:
+        """What a reader of the weights needs: normalisation, input and classes."""
+        data = self.data
+        return {
+            "mean": json.dumps(list(data.normalisation.mean)), "std": json.dumps(list(data.normalisation.std)),
+            "input_shape": json.dumps(list(data.input_shape)), "classes": json.dumps(list(data.classes)),
+            "num_classes": str(len(data.classes)),
+        }  # fmt: skip
+
+    def test(self, systems: tuple[str, ...]) -> dict[str, float]:
+        """Accuracy of each system's network on the test split, looked at once, when every choice is made."""
+
+        def all_of_them() -> dict[str, float]:
+            self.progress.stage("test")
+            own = self.config["system"]
+            paths = {s: self.run.path("model.onnx" if s == own else f"compared/{s}/model.onnx") for s in systems}
+            return {s: onnx_accuracy(p, self.data.test, self.data.normalisation) for s, p in paths.items()}
+
+        return dict(self.run.stage("test", all_of_them, list(systems)))
+
+
+def epochs_of(config: Mapping[str, Any], data: Data) -> dict[str, int]:
+    """Epochs of warm-up, search and training: as asked for, or by the size of the train split."""
+    usual = max(8, min(60, 600_000 // len(data.need_train())))
+    search = config["search_epochs"] if config["search_epochs"] is not None else usual
+    warmup = config["warmup_epochs"] if config["warmup_epochs"] is not None else max(1, search // 4)
+    return {"warmup": warmup, "search": search, "train": usual if config["epochs"] is None else config["epochs"]}
+
+
+def _key(description: Description) -> str:
+    return sha256(description.to_json().encode()).hexdigest()[:12]

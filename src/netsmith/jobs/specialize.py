@@ -1,0 +1,214 @@
+"""From a design space to a network for one data set and one piece of hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from netsmith.data import Data, load_data
+from netsmith.errors import InfeasibleError, InputError, did_you_mean
+from netsmith.hardware.target import get_target
+from netsmith.jobs.run import Run
+from netsmith.jobs.specialization import SYSTEMS, Specialization
+from netsmith.jobs.versions import versions
+from netsmith.progress import Progress, Silent
+from netsmith.supernets.gates import MODES
+from netsmith.supernets.objective import FORMS
+from netsmith.supernets.space import BlockSpace, load_space
+from netsmith.units import check_budgets, parse_budget
+
+#: Share of the latency budget to aim at; the rest absorbs the noise of measuring the finished network again.
+AIMS = (0.97, 0.93)
+
+
+def specialize(
+    space: str | BlockSpace, data: Any, *, target: str = "cpu", latency: str | None = None, energy: str | None = None,
+    size: str | None = None, macs: str | None = None, system: str = "proxylessnas", compare: Sequence[str] = (),
+    search_epochs: int | None = None, warmup_epochs: int | None = None, epochs: int | None = None,
+    lr: float | None = None, inherit: bool = False, teacher: str | None = None, teacher_weights: str | None = None,
+    loss: str = "constrained", weight: float = 0.1, mode: str = "recompute", every: int = 5, evaluations: int = 200,
+    batch_size: int = 128, width: float = 1.0, batch: int = 1, out: str | Path = "runs/specialize",
+    resume: bool = False, seed: int = 0, threads: int = 1, mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None, image_size: int | None = None, label_column: str | None = None,
+    search_size: int | None = None, train_limit: int | None = None, progress: Progress | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Find a network of a space that keeps budgets on a target, train it, and measure it.
+
+    Args:
+        space: name or TOML file of a space, or a space.
+        data: ``digits``, a Hugging Face name or a local folder, with a train split.
+        target: hardware; its measured or modelled costs drive the search.
+        latency, energy, size, macs: budgets, absolute (``3ms``) or relative to the space's reference network, every
+            block of which is MobileNetV2's (``0.5x``).
+        system: ``proxylessnas`` (gradients), ``proxylessnas-r`` (REINFORCE), ``oneshot`` (uniform paths, then
+            evolution), ``random`` (a random network that fills the budgets) or ``multiplier`` (the reference network,
+            narrower).
+        compare: systems to run as well and to train alike.
+        search_epochs, warmup_epochs: of the network of all paths; None chooses by the size of the train split.
+        epochs: of training the network that was found; 0 leaves it as it is.
+        lr: peak learning rate of that.
+        inherit: start from the weights that the network had among all paths.
+        teacher, teacher_weights: MODEL to distil from.
+        loss: ``constrained``, ``additive`` or ``multiplicative``; see ``netsmith.supernets.objective``.
+        weight: of the cost, in ``additive``.
+        mode: of the gates' gradients: ``recompute``, ``full`` or ``two``.
+        every: steps of the weights for one of the probabilities.
+        evaluations: of ``oneshot``'s evolution.
+        batch_size: images of a training step.
+        width: multiplier of all channels of the space.
+        batch: samples at a time that the target runs, where it is modelled.
+        threads: threads that the network is measured with.
+
+    Returns:
+        The summary, as in ``summary.json``.
+
+    Raises:
+        InputError: input that cannot be used.
+        InfeasibleError: a budget that no network of the space meets.
+    """
+    progress = progress or Silent()
+    texts = {"latency": latency, "energy": energy, "size": size, "macs": macs}
+    given = [parse_budget(text, name) for name, text in texts.items() if text is not None]  # type: ignore[arg-type]
+    budgets = {str(k): v for k, v in check_budgets(given).items()}
+    systems = _systems(system, compare)
+    _among("--mode", mode, MODES)
+    _among("--loss", loss, FORMS)
+    device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
+    if not device.capabilities.by_row:
+        raise InputError(f"{target} has times of whole blocks; specialize with times of single layers")
+    if batch > 1 and device.capabilities.runs_here:
+        raise InputError(f"{target} is measured at batch 1; drop --batch")
+    loaded = space if isinstance(space, BlockSpace) else load_space(space)
+    config: dict[str, Any] = {
+        "job": "specialize", "space": loaded.name if isinstance(space, BlockSpace) else space, "data": str(data),
+        "target": target, **texts, "system": system, "compare": list(systems[1:]), "search_epochs": search_epochs,
+        "warmup_epochs": warmup_epochs, "epochs": epochs, "lr": lr, "inherit": inherit, "teacher": teacher,
+        "teacher_weights": str(teacher_weights) if teacher_weights else None, "loss": loss, "weight": weight,
+        "mode": mode, "every": every, "evaluations": evaluations, "batch_size": batch_size, "width": width,
+        "batch": batch, "seed": seed, "threads": threads, "mean": list(mean) if mean else None,
+        "std": list(std) if std else None, "image_size": image_size, "label_column": label_column,
+        "search_size": search_size, "train_limit": train_limit,
+    }  # fmt: skip
+    with Run.start(out, config, resume=resume) as run:
+        progress.stage("load")
+        try:
+            images = data if isinstance(data, Data) else load_data(
+                str(data), seed=seed, search_size=search_size, label_column=label_column, image_size=image_size,
+                mean=mean, std=std, train_limit=train_limit,
+            )  # fmt: skip
+            images.need_train()
+            _, height, side = images.input_shape
+            if height != side:
+                raise InputError(f"the images are {height}x{side}; spaces are for square ones: give --image-size")
+            own = loaded.resized(side)
+            own = own.scaled(width) if width != 1.0 else own
+        except InputError:
+            run.discard()  # nothing was done yet: the corrected command may use the folder
+            raise
+        summary = _stages(Specialization(run, own, images, device, config, progress), budgets, systems)
+        run.finish(summary)
+        progress.close()
+        return summary
+
+
+def _stages(job: Specialization, budgets: dict[str, Any], systems: tuple[str, ...]) -> dict[str, Any]:
+    """Every stage in order; those that a killed run had finished come from its folder."""
+    job.first_screen()
+    baseline = job.baseline()
+    job.priced(baseline, budgets)
+    done: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    for system in systems:
+        try:
+            done[system] = _one(job, system, baseline)
+        except InfeasibleError as error:
+            if system == systems[0]:
+                raise
+            job.progress.note(f"  {system}: {error}")
+    return _summary(job, baseline, done, job.test(tuple(done)))
+
+
+def _one(job: Specialization, system: str, baseline: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    for aim in AIMS:
+        found = job.found(system, baseline, aim)
+        result = job.built(system, found, baseline)
+        if "latency" not in job.limits or (result["latency_measured_s"] or 0.0) <= job.limits["latency"]:
+            break
+        job.progress.note("  the finished network is over its budget when measured again; aiming lower")
+    return found, result
+
+
+def _summary(
+    job: Specialization, baseline: dict[str, Any], done: dict[str, tuple[dict[str, Any], dict[str, Any]]],
+    accuracy: dict[str, float],
+) -> dict[str, Any]:  # fmt: skip
+    """The summary of a finished specialization, in the schema of ``netsmith.jobs.summary``."""
+    own = job.config["system"]
+    found, result = done[own]
+    before = baseline | {
+        "accuracy": None, "latency_predicted_s": job.given["latency"] * job.correction,
+        "energy_j": job.given.get("energy"),
+    }  # fmt: skip
+    keys = ("latency_measured_s", "latency_predicted_s", "energy_j", "macs", "params", "size_bytes", "search_accuracy")
+    after = {k: result[k] for k in keys} | {"accuracy": accuracy[own]}
+    values = {
+        "latency": after["latency_predicted_s" if job.simulated else "latency_measured_s"], "macs": after["macs"],
+        "energy": after["energy_j"], "size": after["size_bytes"],
+    }  # fmt: skip
+    budgets = [{"cost": n, "limit": v, "value": values[n], "met": bool(values[n] <= v)} for n, v in job.limits.items()]
+    design = found["design"]
+    return {
+        "schema": 1, "baseline": before, "result": after, "frozen": {}, "seed": job.config["seed"],
+        "budgets": budgets,
+        "design": job.space.decisions.describe(design) if design is not None else {}, "versions": versions(),
+        "run": str(job.run.folder), "target": job.config["target"], "simulated": job.simulated,
+        "model": f"{job.space.name} ({own})", "data": job.data.name, "data_note": job.data.note, "strategy": own,
+        "timing": result["timing"], "parity": result["parity"], "recovery": result["history"],
+        "fidelity": found["tried"],
+        "device": _device(job), "specialization": _specialization(job, done, accuracy),
+        "files": {n: n for n in ("model.onnx", "model.pt2", "model.safetensors", "model.nsw", "network.json")},
+    }  # fmt: skip
+
+
+def _specialization(
+    job: Specialization, done: dict[str, tuple[dict[str, Any], dict[str, Any]]], accuracy: dict[str, float]
+) -> dict[str, Any]:
+    """How the search went and what each system came to."""
+    rows = []
+    for system, (found, result) in done.items():
+        design = found["design"]
+        searched = job.searched(system) if system.startswith(("proxylessnas", "oneshot")) else {"seconds": 0.0}
+        figures = {
+            k: result[k] for k in ("latency_measured_s", "latency_predicted_s", "macs", "params", "train_seconds")
+        }
+        rows.append({
+            "system": system, "label": system, "accuracy": accuracy[system], **figures,
+            "energy_j": result["energy_j"], "search_seconds": searched["seconds"],
+            "blocks": list(job.space.chosen(design)) if design is not None else None,
+        })  # fmt: skip
+    design = done[job.config["system"]][0]["design"]
+    chosen = job.space.chosen(design if design is not None else job.space.reference)
+    if not job.history and (job.run.folder / "search.json").exists():
+        job._recall()
+    seconds = {k: rows[0][k] for k in ("search_seconds", "train_seconds")}
+    return job.course("done", chosen) | seconds | {"compared": rows}
+
+
+def _device(job: Specialization) -> dict[str, Any]:
+    if job.simulated:
+        return {"name": job.target.name, "simulated": True}
+    from netsmith.hardware.measured.fingerprint import fingerprint
+
+    return fingerprint(job.config["threads"]).to_dict()
+
+
+def _systems(system: str, compare: Sequence[str]) -> tuple[str, ...]:
+    for name in (system, *compare):
+        _among("--system" if name == system else "--compare", name, SYSTEMS)
+    return tuple(dict.fromkeys((system, *compare)))
+
+
+def _among(option: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        hint = did_you_mean(value, list(known))
+        raise InputError(f"{option}: unknown {value!r}{hint}; known: {', '.join(known)}")

@@ -1,0 +1,45 @@
+"""Latency of whole networks on this machine, against that of a reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from netsmith.hardware.measured.timing import time_models
+
+SESSION_S = 0.5
+SEARCH_SESSIONS, FINAL_SESSIONS = 3, 7
+NEAR = 0.06  #: networks this close to the budget are worth a final measurement before they are trained
+
+
+def quiet_latency(model: Path, threads: int) -> float:
+    """Latency in seconds of a model that others are measured against.
+
+    What a busy machine adds to it would be the unit of every later figure: the quietest of three sessions counts.
+    """
+    sessions = (time_models({"model": model}, threads=threads, seconds=SESSION_S) for _ in range(SEARCH_SESSIONS))
+    return min(session["model"].quiet_s for session in sessions)
+
+
+def timed(baseline: Path, model: bytes | Path, threads: int, count: int) -> dict[str, Any]:
+    """Time a model against another; the session with the median ratio speaks for all ``count`` of them.
+
+    Within one session the spread is small, but where its tensors happen to lie in memory shifts a whole session by
+    some percent, so one session alone can be wrong with a narrow interval around it.
+    """
+    both: dict[str, Any] = {"baseline": baseline, "model": model}
+    sessions = [time_models(both, threads=threads, seconds=SESSION_S, seed=i) for i in range(count)]
+    ratios = sorted(t["model"].ratio for t in sessions)
+    t = next(t for t in sessions if t["model"].ratio == ratios[count // 2])
+    return {
+        "ratio": t["model"].ratio, "ratio_ci": list(t["model"].ratio_ci), "session_ratios": ratios,
+        "rounds": sum(s["model"].n for s in sessions), "baseline_median_s": t["baseline"].median_s,
+        "baseline_iqr_s": t["baseline"].iqr_s, "model_median_s": t["model"].median_s,
+        "model_iqr_s": t["model"].iqr_s,
+    }  # fmt: skip
+
+
+def near_timed(baseline: Path, model: bytes | Path, threads: int, share: float) -> float:
+    """Latency of a model over that of another; measured longer where it is near ``share``."""
+    quick = float(timed(baseline, model, threads, SEARCH_SESSIONS)["ratio"])
+    return float(timed(baseline, model, threads, FINAL_SESSIONS)["ratio"]) if abs(quick / share - 1) < NEAR else quick

@@ -1,0 +1,77 @@
+"""Single path one-shot (Guo et al., ECCV 2020): a network trained on uniformly drawn paths, then evolution over them.
+
+The weights of all paths are trained together, none preferred; what a path loses with these weights on held-out images
+ranks it. Evolution looks for the best path within the budgets afterwards, so that one training serves every budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from netsmith.data import Data
+from netsmith.hardware.target import CostTable
+from netsmith.search.loop import History, minimize
+from netsmith.search.registry import get_strategy
+from netsmith.search.strategy import Designs, FloatArray, Problem
+from netsmith.supernets.supernet import SuperNet
+from netsmith.training import fit
+from netsmith.training.modes import frozen_statistics
+
+Evaluate = Callable[[Designs], FloatArray]
+
+
+def train_uniform(
+    network: SuperNet, data: Data, *, epochs: int, lr: float = 0.05, folder: str | Path | None = None, **training: Any
+) -> None:
+    """Train the weights of all paths, every one as likely as any other; arguments as of ``fit``."""
+    network.uniform = True
+    checkpoint = Path(folder) / "uniform.safetensors" if folder is not None else None
+    fit(network, data, epochs=epochs, lr=lr, schedule="cosine", eval_every=epochs, keep="last", checkpoint=checkpoint,
+        **training)  # fmt: skip
+
+
+def path_losses(network: SuperNet, data: Data, images: int = 1024, batch: int = 256) -> Evaluate:
+    """What paths lose with the weights that all share: cross-entropy on the first images of the search split.
+
+    Batch norm takes the statistics of the batch, as running ones are of all paths together and of none alone.
+
+    Returns:
+        A function from designs ``(n, D)`` to losses ``(n,)``, nats.
+    """
+    split = data.search.take(slice(0, images))
+    device = network.logits.device
+    batches = list(split.batches(batch, normalise=data.normalisation, drop_last=True))
+
+    def evaluate(designs: Designs) -> FloatArray:
+        losses = []
+        try:
+            with frozen_statistics(network), torch.no_grad():
+                for network.path in np.atleast_2d(designs):
+                    found = [F.cross_entropy(network(x.to(device)).float(), y.to(device)) for x, y in batches]
+                    losses.append(float(torch.stack(found).mean()))
+        finally:
+            network.path = None
+        return np.array(losses)
+
+    return evaluate
+
+
+def evolve(
+    evaluate: Evaluate, tables: Mapping[str, CostTable], limits: Mapping[str, float], evaluations: int = 200,
+    population: int = 32, seed: int = 0,
+) -> History:  # fmt: skip
+    """Evolution over the paths that keep the budgets.
+
+    Raises:
+        InfeasibleError: none does.
+    """
+    loss = np.where(np.isfinite(next(iter(tables.values())).unary), 0.0, np.inf)
+    problem = Problem(loss, {name: tables[name] for name in limits}, limits)
+    strategy = get_strategy("evolution", problem, seed=seed, population=population)
+    return minimize(problem, strategy, evaluate, evaluations)
