@@ -9,7 +9,14 @@ from example_summary import example_summary
 
 OPERATORS = ["k3e3", "k5e3", "k7e3", "k3e6", "k5e6", "k7e6"]
 #: stage -> channels, side of the map, blocks, whether its first block halves the map
-_STAGES = {2: (24, 16, 4, 2), 3: (40, 8, 4, 2), 4: (80, 4, 4, 2), 5: (96, 4, 4, 1), 6: (192, 2, 4, 2), 7: (320, 2, 1, 1)}
+_STAGES = {
+    2: (24, 16, 4, 2),
+    3: (40, 8, 4, 2),
+    4: (80, 4, 4, 2),
+    5: (96, 4, 4, 1),
+    6: (192, 2, 4, 2),
+    7: (320, 2, 1, 1),
+}
 
 
 def example_search(epochs: int = 30, until: float | None = None, seed: int = 0) -> dict[str, Any]:
@@ -69,7 +76,7 @@ def _compared(blocks: list[dict[str, Any]], rng: np.random.Generator) -> list[di
     drawn = [str(rng.choice(b["choices"])) for b in blocks]
     rows = []
     for system, chosen, accuracy in (
-        ("proxylessnas", [b["chosen"] for b in blocks], 0.7102), ("random", drawn, 0.6911), ("multiplier", None, 0.7004),
+        ("proxylessnas", [b["chosen"] for b in blocks], 0.7102), ("random", drawn, 0.6911), ("width", None, 0.7004),
     ):  # fmt: skip
         rows.append({
             "system": system, "blocks": chosen, "label": "width 0.75" if chosen is None else system,

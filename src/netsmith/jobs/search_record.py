@@ -1,4 +1,4 @@
-"""What a search over a supernet writes of itself: ``search.json`` on its way, ``specialization`` of a summary at its end."""
+"""What a search over a supernet writes of itself: ``search.json``, and ``specialization`` of a summary at its end."""
 
 from __future__ import annotations
 

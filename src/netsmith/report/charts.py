@@ -161,9 +161,11 @@ def curve(
     bottom, right = _LOW - _BOTTOM, _W - _RIGHT
     if shaded is not None:
         left, end = at(shaded[0], y.low)[0], at(shaded[1], y.low)[0]
+        marks = [at(x.low, v)[1] for v in (points[0][1] if points else y.low, level[0] if level else y.low)]
+        name_y = max((_TOP + 14, (_TOP + bottom) / 2, bottom - 6), key=lambda v: min(abs(v - 4 - m) for m in marks))
         out.append(
             f'<rect class="shade" x="{left}" y="{_TOP}" width="{max(end - left, 0):.1f}" height="{bottom - _TOP}"/>'
-            f'<text class="shade-name" x="{left + 5}" y="{bottom - 6}">{escape(shaded[2])}</text>'
+            f'<text class="shade-name" x="{left + 5}" y="{name_y}">{escape(shaded[2])}</text>'
         )
     if level is not None and 0 <= y.place(level[0]) <= 1:
         sy = at(x.low, level[0])[1]

@@ -48,7 +48,7 @@ def paints(choices: Iterable[str]) -> dict[str, Paint]:
             found[name] = Paint(_GREY, 55)
         elif shape:
             depth = (expansions.index(shape[1]) + 1) / len(expansions)
-            found[name] = Paint(_HUES[kernels.index(shape[0]) % len(_HUES)], round(20 + 80 * depth**1.4))
+            found[name] = Paint(_HUES[kernels.index(shape[0]) % len(_HUES)], round(18 + 82 * depth**2))
         else:
             place = len(kernels) + others.index(name)
             found[name] = Paint(_HUES[place % len(_HUES)], max(30, 100 - 35 * (place // len(_HUES))))
@@ -84,7 +84,9 @@ def networks_plot(networks: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -
         SVG text without colours of its own: they are those of the page's style sheet.
     """
     every = [block["chosen"] for _, blocks in networks for block in blocks]
-    colours = paints(sorted({c for _, blocks in networks for b in blocks for c in (*b.get("choices", ()), b["chosen"])}))
+    colours = paints(
+        sorted({c for _, blocks in networks for b in blocks for c in (*b.get("choices", ()), b["chosen"])})
+    )
     shapes = [shape for shape in map(shape_of, every) if shape]
     most = max((k for k, _ in shapes), default=1), max((e for _, e in shapes), default=1)
     out, y, above = list[str](), 0.0, None
@@ -135,10 +137,13 @@ def _line(
             if len(stage) > 2:
                 words = (words[0], f"{words[1]}, {words[2]}")
             out += [
-                f'<text class="{"name" if i == 0 else "size"}" x="{x + 2:.1f}" y="{y + 11 + 14 * i:.0f}">{escape(word)}</text>'
+                f'<text class="{"size" if i else "name"}" x="{x + 2:.1f}" y="{y + 11 + 14 * i:.0f}">{escape(word)}'
+                "</text>"
                 for i, word in enumerate(words)
             ]
-        out.append(f'<rect class="stage" x="{x:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{_BODY + 8:.1f}" rx="5"/>')
+        out.append(
+            f'<rect class="stage" x="{x:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{_BODY + 8:.1f}" rx="5"/>'
+        )
         middle = top + _BODY / 2 + 4
         out.append(f'<line class="through" x1="{x:.1f}" x2="{x + wide:.1f}" y1="{middle:.1f}" y2="{middle:.1f}"/>')
         for i, block in enumerate(stage):
@@ -158,10 +163,10 @@ def _box(block: Mapping[str, Any], x: float, y: float, paint: Paint, most: tuple
             f'<text x="{x:.1f}" y="{y - 5:.1f}" text-anchor="middle">skip</text></g>'
         ]
     kernel, expansion = shape_of(choice) or most
-    wide, high = 22 + 16 * kernel / most[0], 16 + (_BODY - 16) * expansion / most[1]
+    wide, high = 27 + 14 * kernel / most[0], 16 + (_BODY - 16) * expansion / most[1]
     return [
         f'<g class="block{" fixed" if fixed else ""}">{title}<rect {paint.attributes} x="{x - wide / 2:.1f}" '
         f'y="{y - high / 2:.1f}" width="{wide:.1f}" height="{high:.1f}" rx="3"/>'
-        f'<text class="{"on-deep" if paint.share > 60 else "on-pale"}" x="{x:.1f}" y="{y + 4:.1f}" '
+        f'<text class="{"on-deep" if paint.share > 75 else "on-pale"}" x="{x:.1f}" y="{y + 4:.1f}" '
         f'text-anchor="middle">{escape(choice if len(choice) < 7 else choice[:5] + "…")}</text></g>'
     ]

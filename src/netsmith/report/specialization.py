@@ -1,0 +1,31 @@
+"""A specialization as tables in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from netsmith.report.console import make_console, show_summary
+from netsmith.report.figures import compared_table
+from netsmith.report.networks import network_lines
+
+
+def show_specialization(summary: Mapping[str, Any]) -> None:
+    """The network that was found, those it was compared with, and what :func:`show_summary` shows."""
+    console, found = make_console(), summary["specialization"]
+    console.print(f"found by {escape(found['system'])} in {escape(found['space'])}:")
+    for line in network_lines(found["blocks"]):
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    head, rows = compared_table(found)
+    if rows:
+        table = Table(title="\ntrained alike", title_justify="left", box=None, pad_edge=False)
+        for name in head:
+            table.add_column(name, justify="left" if name == "network" else "right", overflow="fold")
+        for cells in rows:
+            table.add_row(*map(escape, cells))
+        console.print(table)
+    console.print()
+    show_summary(summary)
