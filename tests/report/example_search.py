@@ -40,7 +40,7 @@ def example_search(epochs: int = 30, until: float | None = None, seed: int = 0) 
         latency = 0.2e-3 + sum(float(p @ b["latency_s"]) for p, b in zip(shares, searched, strict=True))
         history.append({
             "epoch": epoch, "warmup": warm, "loss": 2.3 / (1 + epoch / 10),
-            "entropy": float(np.mean([-(p * np.log(p)).sum() for p in shares])),
+            "entropy": float(np.mean([-(p * np.log(np.maximum(p, 1e-12))).sum() for p in shares])),
             "expected": {"latency": latency, "macs": latency * 5.1e9}, "multipliers": {} if warm else {"latency": 0.4},
             "probabilities": [p.round(4).tolist() for p in shares],
         })  # fmt: skip
@@ -65,7 +65,7 @@ def example_specialization(run: str = "runs/special", accuracy: float | None = 0
 
 
 def _block(name: str, stage: int, channels: int, side: int, stride: int, choices: list[str]) -> dict[str, Any]:
-    latency = [0.0 if c == "skip" else 6e-6 * int(c[1]) * int(c[3]) ** 0.7 for c in choices]
+    latency = [0.0 if c == "skip" else 3.4e-6 * int(c[1]) * int(c[3]) ** 0.7 for c in choices]
     return {
         "name": name, "stage": stage, "channels": channels, "stride": stride, "side": side, "choices": choices,
         "chosen": choices[0], "latency_s": latency,

@@ -67,6 +67,16 @@ def test_an_unfinished_search_fills_its_charts_as_far_as_it_is() -> None:
     assert 'class="shade" x="0" y="0" width="60"' in drawn  # 6 of 30 epochs are warm-up
 
 
+def test_a_long_history_is_thinned_and_keeps_its_ends() -> None:
+    found = example_search(epochs=600)
+    drawn = sections(found)
+    corners = [points for block in drawn["decided"] for _, points in areas(block["plot"])]
+    assert all(len(points) == 48 + 2 and (points[1][0], points[-2][0]) == (0, 300) for points in corners)
+    line = re.search(r'class="curve" points="([^"]*)"', drawn["charts"][1]["plot"])
+    assert line and len(line[1].split()) == 400
+    assert len(render(example_specialization() | {"specialization": found}, CONFIG)) < 250_000
+
+
 def test_a_choice_has_one_colour_everywhere_and_skip_is_grey() -> None:
     html = render(example_specialization(), CONFIG)
     keys = re.findall(r"<rect (class=\S+ c\d\" style=\S+) [^>]*/></svg> (\S+?)<", html)
@@ -165,8 +175,8 @@ def test_texts_are_escaped() -> None:
     for block in found["blocks"]:
         block["name"] = HOSTILE
     for html in (
-        render(example_specialization() | {"specialization": found}, CONFIG), render_live(found, CONFIG, HOSTILE),
-        networks_plot([(HOSTILE, found["blocks"])]),
+        render(example_specialization() | {"specialization": found}, CONFIG),
+        render_live(found, CONFIG, HOSTILE, "12:00:00"), networks_plot([(HOSTILE, found["blocks"])]),
     ):  # fmt: skip
         assert "<script" not in html and "&lt;script&gt;" in html
 
@@ -201,6 +211,7 @@ def test_a_search_on_its_way_has_a_page_that_reloads_itself(tmp_path: Path) -> N
     assert '<meta http-equiv="refresh" content="10">' in html
     assert re.search(r"epoch 12\.5 of 30, expected latency 1\.\d\d ms of 1\.00 ms", html)
     assert html.count("<figure>") == 21 and "most probable so far" in html
+    assert re.search(r"as it stood at \d\d:\d\d:\d\d\.", html)
     assert "Before and after" not in html and "Budgets" not in html
     with Run.resume(tmp_path / "run", CONFIG) as run:
         run.finish(example_specialization(str(tmp_path / "run")))
@@ -209,9 +220,9 @@ def test_a_search_on_its_way_has_a_page_that_reloads_itself(tmp_path: Path) -> N
 
 
 def test_a_search_that_has_only_begun_says_so() -> None:
-    html = render_live(example_search(until=0), CONFIG, "runs/x")
+    html = render_live(example_search(until=0), CONFIG, "runs/x", "12:00:00")
     assert "nothing is known of its paths yet" in html and "<figure>" not in html and "runs/x" in html
-    assert render_live(example_search(until=0.25), CONFIG, "runs/x").count("<figure>") == 21
+    assert render_live(example_search(until=0.25), CONFIG, "runs/x", "12:00:00").count("<figure>") == 21
 
 
 def test_states() -> None:

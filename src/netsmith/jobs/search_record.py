@@ -10,7 +10,7 @@ from typing import Any
 from netsmith.errors import InputError
 from netsmith.files import read_json
 
-NAME = "search.json"
+SEARCH_FILE = "search.json"
 STAGES = ("search", "done")
 COSTS = ("latency", "energy", "size", "macs")
 _TEXTS = ("space", "system", "target")
@@ -69,7 +69,7 @@ def read_search(folder: Path) -> dict[str, Any] | None:
     Raises:
         InputError: the file is damaged.
     """
-    path = folder / NAME
+    path = folder / SEARCH_FILE
     if not path.exists():
         return None
     remedy = "repeat the run's command with --resume, which writes it again"

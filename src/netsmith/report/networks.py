@@ -133,9 +133,9 @@ def _line(
     for stage in stages:
         last, wide = stage[-1], len(stage) * _SLOT
         if head:
-            words = (f"stage {last['stage']}", f"{last['channels']} ch", f"{last['side']}×{last['side']}")
+            words = [f"stage {last['stage']}", f"{last['channels']} ch", f"{last['side']}×{last['side']}"]
             if len(stage) > 2:
-                words = (words[0], f"{words[1]}, {words[2]}")
+                words = [words[0], f"{words[1]}, {words[2]}"]
             out += [
                 f'<text class="{"size" if i else "name"}" x="{x + 2:.1f}" y="{y + 11 + 14 * i:.0f}">{escape(word)}'
                 "</text>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
@@ -11,7 +12,7 @@ from typing import Any
 
 from netsmith.files import write_atomic
 from netsmith.jobs.run import Run
-from netsmith.jobs.search_record import read_search
+from netsmith.jobs.search_record import SEARCH_FILE, read_search
 from netsmith.report.bits import bits_plot
 from netsmith.report.charts import JOULES, MAX_POINTS, SECONDS, Point, Series, linear, scatter, unit_of, wide
 from netsmith.report.family import family_plot
@@ -41,7 +42,11 @@ def write_report(run_path: str | Path) -> Path:
     run = Run.open(run_path)
     target = run.folder / "report.html"
     found = None if (run.folder / "summary.json").exists() else read_search(run.folder)
-    html = render(run.summary(), run.config) if found is None else render_live(found, run.config, str(run_path))
+    if found is None:
+        html = render(run.summary(), run.config)
+    else:
+        when = datetime.fromtimestamp((run.folder / SEARCH_FILE).stat().st_mtime)
+        html = render_live(found, run.config, str(run_path), f"{when:%H:%M:%S}")
     write_atomic(target, html)
     return target
 
@@ -50,7 +55,7 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """The page of a summary; every text in it is escaped."""
     good, sentence = verdict(summary)
     return _filled(
-        title=_title(summary, config), live=False, good=good, verdict=sentence, headline=headline(summary),
+        title=_title(summary, config), live=None, good=good, verdict=sentence, headline=headline(summary),
         rows=before_after(summary), notes=notes(summary), budgets=budget_rows(summary), trade_off=_trade_off(summary),
         fidelity=_fidelity(summary), family=family_plot(summary), roofline=roofline_plot(summary.get("roofline")),
         bits=bits_plot(summary), modelled=bool(summary.get("simulated")), layers=_layers(summary),
@@ -61,12 +66,12 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
-def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str) -> str:
-    """The page of a specialization that goes on, of what it has found so far; a browser loads it again and again."""
+def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str, when: str) -> str:
+    """The page of a specialization that goes on, as it stood at ``when``; a browser loads it again and again."""
     facts = [(str(k), _plain(v)) for k, v in config.items() if v not in (None, "", [], {}) and k != "job"]
     absent = dict.fromkeys(("trade_off", "fidelity", "family", "roofline", "bits"))
     return _filled(
-        title=_title({"run": run, "specialization": found}, config), live=True,
+        title=_title({"run": run, "specialization": found}, config), live=when,
         verdict="Searching" if found["stage"] == "search" else "Training", headline=search_state(found), modelled=False,
         layers=[], frozen=[], paths=paths_sections(found), facts=facts, versions={}, run=run, **absent,
     )  # fmt: skip

@@ -56,7 +56,7 @@ def search_state(found: Mapping[str, Any]) -> str:
     parts = [f"{'warm-up, ' if last.get('warmup') else ''}epoch {last['epoch']:g} of {found['epochs']:g}"]
     for cost, limit in found["limits"].items():
         if cost in last["expected"]:
-            now, most = (format_cost(cost, v) for v in (last["expected"][cost], limit))  # type: ignore[arg-type]
+            now, most = (format_cost(cost, v) for v in (last["expected"][cost], limit))
             parts.append(f"expected {COST_NAMES[cost]} {now} of {most}")
     return ", ".join(parts)
 
@@ -117,7 +117,7 @@ def _curves(found: Mapping[str, Any], end: float, warm: float | None) -> list[di
             [(epoch, v * scale) for epoch, v in points], time,
             linear((min(*values, limit) - pad) * scale, (max(*values, limit) + pad) * scale), x_label="epoch",
             y_label=f"expected {name}{'' if unit == '1' else ', ' + unit}", title=f"Expected {name} over the epochs",
-            level=(limit * scale, f"limit {format_cost(cost, limit)}"), shaded=shaded,  # type: ignore[arg-type]
+            level=(limit * scale, f"limit {format_cost(cost, limit)}"), shaded=shaded,
         )  # fmt: skip
         charts.append({"title": f"Expected {name}", "plot": plot})
     points = [(h["epoch"], h["entropy"]) for h in found["history"] if h.get("entropy") is not None]

@@ -21,7 +21,7 @@ def show_specialization(summary: Mapping[str, Any]) -> None:
         console.print(f"  {escape(line)}", soft_wrap=True)
     head, rows = compared_table(found)
     if rows:
-        table = Table(title="\ntrained alike", title_justify="left", box=None, pad_edge=False)
+        table = Table(title="\ncompared", title_justify="left", box=None, pad_edge=False)
         for name in head:
             table.add_column(name, justify="left" if name == "network" else "right", overflow="fold")
         for cells in rows:
