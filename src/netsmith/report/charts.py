@@ -170,7 +170,8 @@ def curve(
     if level is not None and 0 <= y.place(level[0]) <= 1:
         sy = at(x.low, level[0])[1]
         out.append(f'<line class="limit" x1="{_LEFT}" x2="{right}" y1="{sy}" y2="{sy}"/>')
-        under = sy < _TOP + 16
+        above = not points or at(*points[-1])[1] <= sy  # the name stands where the line does not end, if there is room
+        under = bottom - sy > 18 if above else sy < _TOP + 16
         out.append(
             f'<text class="limit-name" x="{right - 4}" y="{sy + (14 if under else -5):.1f}" text-anchor="end">'
             f"{escape(level[1])}</text>"

@@ -111,7 +111,7 @@ def _curves(found: Mapping[str, Any], end: float, warm: float | None) -> list[di
             continue
         values = [v for _, v in points]
         unit, scale = unit_of([*values, limit], _UNITS[cost])
-        pad = (max(*values, limit) - min(*values, limit)) * 0.08 or limit * 0.08
+        pad = (max(*values, limit) - min(*values, limit)) * 0.14 or limit * 0.14
         name = COST_NAMES[cost]
         plot = curve(
             [(epoch, v * scale) for epoch, v in points], time,
