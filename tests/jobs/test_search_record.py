@@ -35,7 +35,7 @@ def _set(*path: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (_set("blocks", 3, "chosen", "k9e9"), r"blocks\[3\]\.chosen is 'k9e9', not one of k3e3, k5e3"),
+        (_set("blocks", 3, "chosen", "k9e9"), r"blocks\[3\]\.chosen is 'k9e9', not one of skip, k3e3"),
         (_set("blocks", 3, "latency_s", [1e-6]), r"blocks\[3\]\.latency_s must have 7 numbers"),
         (_set("blocks", 0, "stage", "1"), r"blocks\[0\]\.stage is '1', not a whole number"),
         (_set("blocks", []), r"blocks is empty"),

@@ -25,7 +25,7 @@ def example_search(epochs: int = 30, until: float | None = None, seed: int = 0) 
     blocks = [_block("stage1.block1", 1, 16, 32, 1, ["k3e1"])]
     for stage, (channels, side, count, stride) in _STAGES.items():
         for i in range(count):
-            choices = [*OPERATORS, "skip"] if i else list(OPERATORS)
+            choices = ["skip", *OPERATORS] if i else list(OPERATORS)
             blocks.append(_block(f"stage{stage}.block{i + 1}", stage, channels, side, 1 if i else stride, choices))
     searched = [b for b in blocks if len(b["choices"]) > 1]
     logits = [np.zeros(len(b["choices"])) for b in searched]
@@ -65,7 +65,9 @@ def example_specialization(run: str = "runs/special", accuracy: float | None = 0
 
 
 def _block(name: str, stage: int, channels: int, side: int, stride: int, choices: list[str]) -> dict[str, Any]:
-    latency = [0.0 if c == "skip" else 3.4e-6 * int(c[1]) * int(c[3]) ** 0.7 for c in choices]
+    latency = (
+        None if len(choices) == 1 else [0.0 if c == "skip" else 3.4e-6 * int(c[1]) * int(c[3]) ** 0.7 for c in choices]
+    )
     return {
         "name": name, "stage": stage, "channels": channels, "stride": stride, "side": side, "choices": choices,
         "chosen": choices[0], "latency_s": latency,

@@ -41,3 +41,14 @@ def test_comparison_prints_the_networks_of_specializations_only(
     out = capsys.readouterr().out
     assert out.count("network of ") == 1 and f"network of {tmp_path / 'special'}" in out
     assert all(f"  {line}\n" in out for line in network_lines(summaries["special"]["specialization"]["blocks"]))
+
+
+def test_a_width_multiplier_has_no_blocks_to_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = example_specialization()
+    summary["specialization"]["compared"].reverse()
+    show_specialization(summary)
+    out = capsys.readouterr().out
+    assert "stage 2" not in out and out.index("width 0.75") < out.index("proxylessnas  ")
+    with Run.create(tmp_path / "run", {}) as run:
+        run.finish(summary)
+    assert compare([tmp_path / "run"])["rows"][0]["blocks"] is None

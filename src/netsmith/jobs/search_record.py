@@ -78,6 +78,16 @@ def read_search(folder: Path) -> dict[str, Any] | None:
     return dict(found)
 
 
+def built_blocks(found: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The blocks with what was built of them; None where the network is none of their choices, as a width multiplier.
+
+    Args:
+        found: what :func:`check_search` lets pass.
+    """
+    compared = found.get("compared") or []
+    return None if compared and compared[0].get("blocks") is None else list(found["blocks"])
+
+
 def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -77,6 +77,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         untrained = summary["baseline"]["accuracy"] is None
         said.append(
             f"before is the reference network of the space {found['space']}"
+            + (" (k3e6 wherever a block may be that)" if any("k3e6" in b["choices"] for b in found["blocks"]) else "")
             + (", which was not trained: its accuracy is not known" if untrained else "")
         )
     against = _against(summary)

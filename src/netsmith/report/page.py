@@ -17,7 +17,7 @@ from netsmith.report.bits import bits_plot
 from netsmith.report.charts import JOULES, MAX_POINTS, SECONDS, Point, Series, linear, scatter, unit_of, wide
 from netsmith.report.family import family_plot
 from netsmith.report.figures import before_after, budget_rows, command, headline, notes, verdict
-from netsmith.report.paths import paths_sections, search_state
+from netsmith.report.paths import is_searched, paths_sections, search_state
 from netsmith.report.roofline import roofline_plot
 from netsmith.report.widths import in_words, simulated, simulated_note, widths
 from netsmith.units import format_count, format_joules, format_seconds
@@ -72,7 +72,7 @@ def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str, w
     absent = dict.fromkeys(("trade_off", "fidelity", "family", "roofline", "bits"))
     return _filled(
         title=_title({"run": run, "specialization": found}, config), live=when,
-        verdict="Searching" if found["stage"] == "search" else "Training", headline=search_state(found), modelled=False,
+        verdict="Building" if is_searched(found) else "Searching", headline=search_state(found), modelled=False,
         layers=[], frozen=[], paths=paths_sections(found), facts=facts, versions={}, run=run, **absent,
     )  # fmt: skip
 

@@ -32,8 +32,9 @@ def paths_sections(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
     shown = sorted({c for b in searched for c in b["choices"]}, key=lambda c: (c == SKIP, list(colours).index(c)))
     end = max(found["epochs"], history[-1]["epoch"]) if history else found["epochs"]
     warm = [h["epoch"] for h in history if h.get("warmup")]
-    own = [(found["system"] if found["stage"] == "done" else f"{found['system']}, most probable so far", blocks)]
     head, rows = compared_table(found)
+    own = [(found["system"] if found["stage"] == "done" else f"{found['system']}, most probable so far", blocks)]
+    networks = _compared(found) if rows else own
     return {
         "space": found["space"], "state": search_state(found), "charts": _curves(found, end, max(warm, default=None)),
         "decided": [
@@ -42,18 +43,24 @@ def paths_sections(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
             for i, block in enumerate(searched)
         ] if history else [],
         "legend": [(choice, colours[choice].attributes) for choice in shown], "warmup": bool(warm), "epochs": end,
-        "networks": networks_plot(_compared(found) or own), "head": head, "rows": rows,
+        "networks": networks_plot(networks) if networks else "", "head": head, "rows": rows,
     }  # fmt: skip
+
+
+def is_searched(found: Mapping[str, Any]) -> bool:
+    """Whether a search is over, its network perhaps not built yet."""
+    history = found["history"]
+    return found["stage"] == "done" or bool(history and history[-1]["epoch"] >= found["epochs"])
 
 
 def search_state(found: Mapping[str, Any]) -> str:
     """How far a search is: ``epoch 12.5 of 30, expected latency 1.23 ms of 1.00 ms``."""
-    if found["stage"] == "done":
-        return f"the search of {found['epochs']:g} epochs is done, its network is being trained"
+    if is_searched(found):
+        return f"the search of {found['epochs']:g} epochs is done, networks are being built and trained"
     if not found["history"]:
         return "the search has begun, nothing is known of its paths yet"
     last = found["history"][-1]
-    parts = [f"{'warm-up, ' if last.get('warmup') else ''}epoch {last['epoch']:g} of {found['epochs']:g}"]
+    parts = [f"{'warm-up, ' if last.get('warmup') else ''}epoch {round(last['epoch'], 1):g} of {found['epochs']:g}"]
     for cost, limit in found["limits"].items():
         if cost in last["expected"]:
             now, most = (format_cost(cost, v) for v in (last["expected"][cost], limit))
@@ -79,10 +86,11 @@ def _decided(
     if len(kept) == 1:
         kept = [(0.0, kept[0][1]), *kept]
     xs = [round(_WIDE * epoch / end) for epoch, _ in kept]
-    sums = [list(accumulate(row)) for _, row in kept]
+    order = sorted(range(len(choices)), key=lambda i: choices[i] == SKIP)  # always on top, as not every block has it
+    sums = [list(accumulate(row[i] for i in order)) for _, row in kept]
     out = []
-    for i in reversed(range(len(choices))):  # each is drawn down to the bottom, under those of the choices before it
-        top = " ".join(f"{x},{_HIGH * (1 - min(s[i], 1.0)):.1f}" for x, s in zip(xs, sums, strict=True))
+    for place, i in reversed(list(enumerate(order))):  # each is drawn down to the bottom, those below come over it
+        top = " ".join(f"{x},{_HIGH * (1 - min(s[place], 1.0)):.1f}" for x, s in zip(xs, sums, strict=True))
         said = f"{choices[i]}: {rows[0][i]:.0%} at first, {rows[-1][i]:.0%} at last"
         out.append(
             f'<polygon {colours[choices[i]].attributes} points="{xs[0]},{_HIGH} {top} {xs[-1]},{_HIGH}">'
