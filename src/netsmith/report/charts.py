@@ -170,11 +170,12 @@ def curve(
     if level is not None and 0 <= y.place(level[0]) <= 1:
         sy = at(x.low, level[0])[1]
         out.append(f'<line class="limit" x1="{_LEFT}" x2="{right}" y1="{sy}" y2="{sy}"/>')
-        above = not points or at(*points[-1])[1] <= sy  # the name stands where the line does not end, if there is room
-        under = bottom - sy > 18 if above else sy < _TOP + 16
+        ends = [at(*p)[1] for p in (points[0], points[-1])] if points else [_TOP, _TOP]
+        left_end = abs(ends[0] - sy) > abs(ends[1] - sy)  # the name stands where the line is far, off its side
+        under = bottom - sy > 18 if ends[0 if left_end else 1] <= sy else sy < _TOP + 16
         out.append(
-            f'<text class="limit-name" x="{right - 4}" y="{sy + (14 if under else -5):.1f}" text-anchor="end">'
-            f"{escape(level[1])}</text>"
+            f'<text class="limit-name" x="{_LEFT + 5 if left_end else right - 4}" y="{sy + (14 if under else -5):.1f}" '
+            f'text-anchor="{"start" if left_end else "end"}">{escape(level[1])}</text>'
         )
     if points:
         kept = thinned(points, MAX_LINE)
