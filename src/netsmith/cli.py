@@ -287,7 +287,7 @@ def compare(
 
 @app.command(epilog="Example:  netsmith report runs/demo")
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")], as_json: AsJson = False) -> None:
-    """Write one HTML page about a finished run; it needs no network."""
+    """Write one HTML page about a finished run, or a specialization that goes on; it needs no network."""
     from netsmith.report import write_report
 
     path = write_report(run)

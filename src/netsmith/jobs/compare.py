@@ -10,6 +10,7 @@ from netsmith.errors import InputError
 from netsmith.files import read_json
 from netsmith.hardware.target import Target, as_run, get_target, prepare_target
 from netsmith.jobs.run import Run
+from netsmith.jobs.search_record import built_blocks
 from netsmith.network.layers import LayerTable
 from netsmith.progress import Progress, Silent
 
@@ -24,8 +25,9 @@ def compare(
 
     Returns:
         ``rows``, one a run: accuracy before and after, latency before and after and their ratio, ``latency`` whether
-        these are ``measured`` or ``predicted``, predicted energy and its ratio, MACs, parameters, bytes, mean bits, and
-        whether every budget is met. With targets also ``costs``: run -> target -> predicted
+        these are ``measured`` or ``predicted``, predicted energy and its ratio, MACs, parameters, bytes, mean bits,
+        whether every budget is met, and of a specialization the ``blocks`` of its network (else null). With targets
+        also ``costs``: run -> target -> predicted
         ``latency_s``, ``energy_j`` (null where the target has none) and the same of the run's ``baseline``.
 
     Raises:
@@ -38,6 +40,7 @@ def compare(
     rows = []
     for folder in runs:
         summary = Run.open(folder).summary()
+        found = summary.get("specialization")
         before, after = summary["baseline"], summary["result"]
         measured = before["latency_measured_s"] is not None and after["latency_measured_s"] is not None
         how = "measured" if measured else "predicted"
@@ -52,7 +55,7 @@ def compare(
             "mean_bits": after.get("mean_bits"), "macs": after["macs"],
             "params": after["params"], "size_bytes": after["size_bytes"],
             "met": all(b["met"] for b in summary["budgets"]),
-            "budgets": summary["budgets"],
+            "budgets": summary["budgets"], "blocks": built_blocks(found) if found else None,
         })  # fmt: skip
     if not devices:
         return {"rows": rows}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from netsmith.errors import InputError
+from netsmith.jobs.search_record import COSTS, check_search, is_number
 
 #: Figures of a network; measured or predicted ones are null where nothing measured or predicted them.
 FIGURES = ("accuracy", "latency_measured_s", "latency_predicted_s", "macs", "params", "size_bytes")
 _MAY_BE_NULL = ("accuracy", "latency_measured_s", "latency_predicted_s")
-COSTS = ("latency", "energy", "size", "macs")
 _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "baseline": dict, "result": dict, "budgets": list, "design": (list, dict), "frozen": dict, "seed": int,
     "versions": dict, "run": str,
@@ -19,7 +18,7 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
 _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "model": str, "data": (dict, str), "config": dict, "target": str, "strategy": str, "methods": (list, str),
     "command": str, "files": dict, "layers": list, "fidelity": list, "trials": list, "timing": dict, "device": dict,
-    "roofline": dict, "family": list, "rule": str,
+    "roofline": dict, "family": list, "rule": str, "specialization": dict,
 }  # fmt: skip
 
 
@@ -42,7 +41,8 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     or ``loss``, perhaps ``energy_j``, and the flags ``measured`` and ``chosen``. ``additivity`` is the rank
     correlation, ``spearman``, of summed losses and what ``n`` random designs lose. ``family`` has the networks that a
     step-wise trimming left on its way, the one as given first: ``{"design", "loss", "costs", "speed_up", "resource",
-    "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen.
+    "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen. ``specialization`` is what a search
+    over a supernet found, see :func:`netsmith.jobs.search_record.check_search`.
 
     Raises:
         InputError: names the field at fault.
@@ -64,7 +64,7 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     for side in ("baseline", "result"):
         for figure in FIGURES:
             value = summary[side].get(figure, "absent")
-            if not (_number(value) and value >= 0) and not (value is None and figure in _MAY_BE_NULL):
+            if not (is_number(value) and value >= 0) and not (value is None and figure in _MAY_BE_NULL):
                 raise fail(f"{side}.{figure} is {value!r}, not a number of 0 or more")
         accuracy = summary[side]["accuracy"]
         if accuracy is not None and accuracy > 1:
@@ -86,13 +86,15 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
             if pair is not None and not (isinstance(pair, Mapping) and {"before", "after"} <= set(pair)):
                 raise fail(f"layers[{i}].{cost} must have 'before' and 'after'")
     for i, row in enumerate(summary.get("fidelity") or []):
-        if not isinstance(row, Mapping) or not all(_number(row.get(k)) for k in ("predicted_s", "measured_s")):
+        if not isinstance(row, Mapping) or not all(is_number(row.get(k)) for k in ("predicted_s", "measured_s")):
             raise fail(f"fidelity[{i}] needs the numbers 'predicted_s' and 'measured_s'")
     for i, row in enumerate(summary.get("trials") or []):
-        if not isinstance(row, Mapping) or not _number(row.get("latency_s")):
+        if not isinstance(row, Mapping) or not is_number(row.get("latency_s")):
             raise fail(f"trials[{i}] needs the number 'latency_s'")
-        if not any(_number(row.get(k)) for k in ("accuracy", "loss")):
+        if not any(is_number(row.get(k)) for k in ("accuracy", "loss")):
             raise fail(f"trials[{i}] needs the number 'accuracy' or 'loss'")
+    if summary.get("specialization") is not None:
+        check_search(summary["specialization"], "specialization", fail)
 
 
 def all_met(summary: Mapping[str, Any]) -> bool:
@@ -110,7 +112,7 @@ def _check_choice(choice: Any, name: str, fail: Any) -> None:
         if bits is not None and not (isinstance(bits, int) and not isinstance(bits, bool) and 0 <= bits <= 32):
             raise fail(f"{name}.{key} is {bits!r}, not a whole number of 0 to 32")
     stored = choice.get("stored_bits")
-    if stored is not None and not (isinstance(stored, list) and len(stored) == 2 and all(map(_number, stored))):
+    if stored is not None and not (isinstance(stored, list) and len(stored) == 2 and all(map(is_number, stored))):
         raise fail(f"{name}.stored_bits is {stored!r}, not two numbers")
 
 
@@ -120,17 +122,13 @@ def _check_budget(budget: Any, name: str, fail: Any) -> None:
     cost, limit, value, met = (budget[k] for k in ("cost", "limit", "value", "met"))
     if cost not in COSTS:
         raise fail(f"{name}.cost is {cost!r}, not one of {', '.join(COSTS)}")
-    if not _number(limit) or limit <= 0 or not _number(value) or not isinstance(met, bool):
+    if not is_number(limit) or limit <= 0 or not is_number(value) or not isinstance(met, bool):
         raise fail(f"{name} has a limit, value or met of the wrong kind")
     tolerance = budget.get("tolerance", 0.0)
-    if not _number(tolerance) or not 0 <= tolerance <= 0.05:
+    if not is_number(tolerance) or not 0 <= tolerance <= 0.05:
         raise fail(f"{name}.tolerance is {tolerance!r}, not a share of at most 0.05")
     # a hair for rounding on the way, and what is said openly; none for wishful thinking
     if met and value > limit * (1 + max(tolerance, 1e-6)):
         raise fail(f"{name} says met, but {value:g} is above {limit:g} and no tolerance is stated")
     if not met and value <= limit * (1 - 1e-6):
         raise fail(f"{name} says not met, but {value:g} is within {limit:g}")
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

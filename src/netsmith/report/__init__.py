@@ -1,4 +1,4 @@
-"""What people read: tables in a terminal, and a finished run as one HTML page."""
+"""What people read: tables in a terminal, and a run as one HTML page."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ if TYPE_CHECKING:
         show_training,
     )
     from netsmith.report.page import write_report
+    from netsmith.report.specialization import show_specialization
+
+_ELSEWHERE = {"write_report": "page", "show_specialization": "specialization"}  #: not in console.py
 
 __all__ = [
-    "show_comparison", "show_mapping", "show_profile", "show_summary", "show_targets", "show_training", "write_report",
+    "show_comparison", "show_mapping", "show_profile", "show_specialization", "show_summary", "show_targets",
+    "show_training", "write_report",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{'page' if name == 'write_report' else 'console'}"), name)
+    return getattr(import_module(f"{__name__}.{_ELSEWHERE.get(name, 'console')}"), name)

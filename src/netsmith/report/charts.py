@@ -1,16 +1,24 @@
-"""Scatter plots as SVG text: no script, no network, colours from the page's style sheet."""
+"""Scatter and line plots as SVG text: no script, no network, colours from the page's style sheet."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from markupsafe import Markup, escape
 
-_W, _H = 520.0, 340.0
+_W, _H, _LOW = 520.0, 340.0, 250.0  #: width of a plot, height of a scatter plot and of a line plot
 _LEFT, _RIGHT, _TOP, _BOTTOM = 78.0, 16.0, 14.0, 50.0
 MAX_POINTS = 3000  #: of one series; more would only make the page slow
+MAX_LINE = 400  #: points of one line
+SECONDS = (("s", 1.0), ("ms", 1e3), ("µs", 1e6))
+JOULES = (("J", 1.0), ("mJ", 1e3), ("µJ", 1e6), ("nJ", 1e9))
+COUNTS = (("G", 1e-9), ("M", 1e-6), ("K", 1e-3), ("1", 1.0))
+BYTES = (("GB", 1e-9), ("MB", 1e-6), ("KB", 1e-3), ("B", 1.0))
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -101,29 +109,8 @@ def scatter(
         lines: names and points of polygonal lines; the name stands at the last point, above or below the line, or
             only in the text that a pointer shows if there is room for it at neither side.
     """
-
-    def at(px: float, py: float) -> tuple[float, float]:
-        sx = _LEFT + x.place(px) * (_W - _LEFT - _RIGHT)
-        return round(sx, 1), round(_H - _BOTTOM - y.place(py) * (_H - _TOP - _BOTTOM), 1)
-
-    bottom, right = _H - _BOTTOM, _W - _RIGHT
-    out = [f'<svg viewBox="0 0 {_W:.0f} {_H:.0f}" role="img" aria-label="{escape(title)}" class="plot">']
-    for t in x.ticks:
-        sx = at(t, y.low)[0]
-        out.append(f'<line class="grid" x1="{sx}" x2="{sx}" y1="{_TOP}" y2="{bottom}"/>')
-        out.append(f'<text class="tick" x="{sx}" y="{bottom + 17}" text-anchor="middle">{tick_text(t)}</text>')
-    for t in y.ticks:
-        sy = at(x.low, t)[1]
-        out.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{sy}" y2="{sy}"/>')
-        out.append(f'<text class="tick" x="{_LEFT - 7}" y="{sy + 4}" text-anchor="end">{tick_text(t)}</text>')
-    middle = (_TOP + bottom) / 2
-    out.append(
-        f'<text class="axis" x="{(_LEFT + right) / 2}" y="{_H - 8}" text-anchor="middle">{escape(x_label)}</text>'
-    )
-    out.append(
-        f'<text class="axis" transform="rotate(-90 15 {middle})" x="15" y="{middle}" text-anchor="middle">'
-        f"{escape(y_label)}</text>"
-    )
+    at, out = _frame(x, y, x_label, y_label, title, _H)
+    bottom = _H - _BOTTOM
     if diagonal:
         ends = max(x.low, y.low), min(x.high, y.high)
         (x1, y1), (x2, y2) = at(ends[0], ends[0]), at(ends[1], ends[1])
@@ -147,7 +134,7 @@ def scatter(
             out.append(f'<text class="roof-name" x="{px - 4}" y="{room + 4.5}" text-anchor="end">{escape(name)}</text>')
     for s in series:
         out.append(f'<g class="c{s.colour}">')
-        for p in _thin(s.points):
+        for p in thinned(s.points, MAX_POINTS):
             px, py = at(p.x, p.y)
             kind = "hollow" if p.hollow else "dot"
             out.append(f'<circle class="{kind}" cx="{px}" cy="{py}" r="4"><title>{escape(p.text)}</title></circle>')
@@ -159,9 +146,86 @@ def scatter(
     return Markup("".join(out) + "</svg>")  # every text in it went through escape()
 
 
-def _thin(points: list[Point]) -> list[Point]:
-    step = math.ceil(len(points) / MAX_POINTS) or 1
-    return points[::step]
+def curve(
+    points: Sequence[tuple[float, float]], x: Scale, y: Scale, *, x_label: str, y_label: str, title: str,
+    level: tuple[float, str] | None = None, shaded: tuple[float, float, str] | None = None, colour: int = 0,
+) -> Markup:  # fmt: skip
+    """One quantity over another as a line; a dot marks the last point.
+
+    Args:
+        level: a horizontal line at this y, and its name.
+        shaded: from this x to that, and what it is there.
+        colour: a number of the page's palette.
+    """
+    at, out = _frame(x, y, x_label, y_label, title, _LOW)
+    bottom, right = _LOW - _BOTTOM, _W - _RIGHT
+    if shaded is not None:
+        left, end = at(shaded[0], y.low)[0], at(shaded[1], y.low)[0]
+        marks = [at(x.low, v)[1] for v in (points[0][1] if points else y.low, level[0] if level else y.low)]
+        name_y = max((_TOP + 14, (_TOP + bottom) / 2, bottom - 6), key=lambda v: min(abs(v - 4 - m) for m in marks))
+        out.append(
+            f'<rect class="shade" x="{left}" y="{_TOP}" width="{max(end - left, 0):.1f}" height="{bottom - _TOP}"/>'
+            f'<text class="shade-name" x="{left + 5}" y="{name_y}">{escape(shaded[2])}</text>'
+        )
+    if level is not None and 0 <= y.place(level[0]) <= 1:
+        sy = at(x.low, level[0])[1]
+        out.append(f'<line class="limit" x1="{_LEFT}" x2="{right}" y1="{sy}" y2="{sy}"/>')
+        ends = [at(*p)[1] for p in (points[0], points[-1])] if points else [_TOP, _TOP]
+        left_end = abs(ends[0] - sy) > abs(ends[1] - sy)  # the name stands where the line is far, off its side
+        under = bottom - sy > 18 if ends[0 if left_end else 1] <= sy else sy < _TOP + 16
+        out.append(
+            f'<text class="limit-name" x="{_LEFT + 5 if left_end else right - 4}" y="{sy + (14 if under else -5):.1f}" '
+            f'text-anchor="{"start" if left_end else "end"}">{escape(level[1])}</text>'
+        )
+    if points:
+        kept = thinned(points, MAX_LINE)
+        line = " ".join(f"{px},{py}" for px, py in (at(*p) for p in kept))
+        px, py = at(*points[-1])
+        out.append(f'<g class="c{colour}"><polyline class="curve" points="{line}"/>')
+        out.append(f'<circle class="dot" cx="{px}" cy="{py}" r="4"/></g>')
+    return Markup("".join(out) + "</svg>")  # every text in it went through escape()
+
+
+def thinned(points: Sequence[_T], most: int) -> list[_T]:
+    """At most ``most`` (2 or more) of the points, evenly chosen, the first and the last among them."""
+    if len(points) <= most:
+        return list(points)
+    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
+
+
+def unit_of(values: Sequence[float], units: Sequence[tuple[str, float]]) -> tuple[str, float]:
+    """The largest unit of which the largest value has one or more, and how many of it make the SI unit."""
+    return next(((u, f) for u, f in units if max(values) * f >= 1), units[-1])
+
+
+def _frame(
+    x: Scale, y: Scale, x_label: str, y_label: str, title: str, height: float
+) -> tuple[Callable[[float, float], tuple[float, float]], list[str]]:
+    """Where a point lies in a plot, and the plot's opening tag, grid and axes."""
+
+    def at(px: float, py: float) -> tuple[float, float]:
+        sx = _LEFT + x.place(px) * (_W - _LEFT - _RIGHT)
+        return round(sx, 1), round(height - _BOTTOM - y.place(py) * (height - _TOP - _BOTTOM), 1)
+
+    bottom, right = height - _BOTTOM, _W - _RIGHT
+    out = [f'<svg viewBox="0 0 {_W:.0f} {height:.0f}" role="img" aria-label="{escape(title)}" class="plot">']
+    for t in x.ticks:
+        sx = at(t, y.low)[0]
+        out.append(f'<line class="grid" x1="{sx}" x2="{sx}" y1="{_TOP}" y2="{bottom}"/>')
+        out.append(f'<text class="tick" x="{sx}" y="{bottom + 17}" text-anchor="middle">{tick_text(t)}</text>')
+    for t in y.ticks:
+        sy = at(x.low, t)[1]
+        out.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{sy}" y2="{sy}"/>')
+        out.append(f'<text class="tick" x="{_LEFT - 7}" y="{sy + 4}" text-anchor="end">{tick_text(t)}</text>')
+    middle = (_TOP + bottom) / 2
+    out.append(
+        f'<text class="axis" x="{(_LEFT + right) / 2}" y="{height - 8}" text-anchor="middle">{escape(x_label)}</text>'
+    )
+    out.append(
+        f'<text class="axis" transform="rotate(-90 15 {middle})" x="15" y="{middle}" text-anchor="middle">'
+        f"{escape(y_label)}</text>"
+    )
+    return at, out
 
 
 def _nice(step: float) -> float:

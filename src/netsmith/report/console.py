@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from netsmith.report.figures import before_after, budget_rows, headline, notes, verdict
+from netsmith.report.networks import network_lines
 from netsmith.units import format_bytes, format_count, format_joules, format_seconds
 
 _FILES = {
@@ -33,7 +34,7 @@ _OPTIONAL = {
 
 def show_summary(summary: Mapping[str, Any]) -> None:
     """Before and after, the budgets, and where the files are."""
-    console = _console()
+    console = make_console()
     console.print(_before_after(summary))
     for note in notes(summary):
         console.print(f"[dim]{escape(note)}[/]")
@@ -49,7 +50,7 @@ def show_summary(summary: Mapping[str, Any]) -> None:
 
 def show_profile(result: Mapping[str, Any]) -> None:
     """Every layer, the totals, and what is frozen and why."""
-    console = _console()
+    console = make_console()
     rows, totals = result["layers"], result["totals"]
     optional = [k for k in _OPTIONAL if any(row.get(k) is not None for row in rows)]
     plain = [k for k in _PLAIN if "energy_j" not in optional or k not in ("in_shape", "params")]  # screens are narrow
@@ -98,7 +99,7 @@ def show_targets(result: Mapping[str, Any]) -> None:
             escape(row["name"]), costs, _widths(row["bits"]), f"× {row['channels']}", *peak,
             "fp32" if row["native"] == [32, 32] else "{}×{} bits".format(*row["native"]),
         )  # fmt: skip
-    _console().print(table)
+    make_console().print(table)
 
 
 def _widths(pairs: list[str]) -> str:
@@ -118,7 +119,7 @@ def _range(values: set[int]) -> str:
 
 def show_training(result: Mapping[str, Any]) -> None:
     """Accuracy before and after, and where the weights are."""
-    console = _console()
+    console = make_console()
     before, after = result["accuracy"]["before"] or {}, result["accuracy"]["after"]
     table = Table(box=None, pad_edge=False)
     for name in ("accuracy", "before", "after"):
@@ -152,8 +153,12 @@ def show_comparison(result: Mapping[str, Any]) -> None:
         missed = [b["cost"] for b in row["budgets"] if not b["met"]]
         budgets = f"[red]{', '.join(missed)} not met[/]" if missed else "[green]met[/]" if row["budgets"] else "none"
         table.add_row(escape(row["run"]), escape(str(row.get("target") or "–")), *cells, budgets)
-    console = _console()
+    console = make_console()
     console.print(table)
+    for row in (row for row in rows if row.get("blocks")):
+        console.print(f"\nnetwork of {escape(row['run'])}", soft_wrap=True)
+        for line in network_lines(row["blocks"]):
+            console.print(f"  {escape(line)}", soft_wrap=True)
     if result.get("costs"):
         console.print(_costs(result["costs"], result.get("simulated", [])))
 
@@ -175,16 +180,17 @@ def _costs(costs: Mapping[str, Mapping[str, Any]], simulated: list[str]) -> Tabl
 
 def show_mapping(result: Mapping[str, Any]) -> None:
     """A small result, one line a key."""
-    console = _console()
+    console = make_console()
     for key, value in result.items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in value.items())
         console.print(f"[dim]{escape(key)}[/] {escape(str(value))}", soft_wrap=True)
 
 
-def _console() -> Console:
+def make_console() -> Console:
+    """A console as wide as the terminal; a pipe gets room for every column."""
     console = Console(highlight=False)
-    if not console.is_terminal:  # a pipe has no width: do not cut columns to 80 characters
+    if not console.is_terminal:  # it has no width: do not cut columns to 80 characters
         console = Console(highlight=False, width=160)
     return console
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from netsmith.report.widths import in_words, simulated_note
 from netsmith.units import format_bytes, format_cost, format_count, format_seconds
 
-_NAMES = {"latency": "latency", "energy": "energy", "size": "size", "macs": "MACs"}
+COST_NAMES = {"latency": "latency", "energy": "energy", "size": "size", "macs": "MACs"}
 ON_BY_DEFAULT = ("reconstruct",)  #: switches that a command line turns off by name
 
 
@@ -72,6 +72,14 @@ def before_after(summary: Mapping[str, Any]) -> list[Row]:
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """What has to be known to read the figures: what they are compared with, and which bits are only simulated."""
     said = []
+    found = summary.get("specialization")
+    if found:
+        untrained = summary["baseline"]["accuracy"] is None
+        said.append(
+            f"before is the reference network of the space {found['space']}"
+            + (" (k3e6 wherever a block may be that)" if any("k3e6" in b["choices"] for b in found["blocks"]) else "")
+            + (", which was not trained: its accuracy is not known" if untrained else "")
+        )
     against = _against(summary)
     if against:
         said.append(
@@ -109,7 +117,7 @@ def budget_rows(summary: Mapping[str, Any]) -> list[BudgetRow]:
         note = ""
         if budget["met"] and share > 1 and budget.get("tolerance"):
             note = f"within the {budget['tolerance']:.0%} by which repeated measurements differ"
-        name = _NAMES[budget["cost"]] + (", predicted" if is_predicted(summary, budget["cost"]) else "")
+        name = COST_NAMES[budget["cost"]] + (", predicted" if is_predicted(summary, budget["cost"]) else "")
         limit, value = (format_cost(budget["cost"], budget[k]) for k in ("limit", "value"))
         rows.append(BudgetRow(name, limit, value, budget["met"], share, note))
     return rows
@@ -138,9 +146,23 @@ def headline(summary: Mapping[str, Any]) -> str:
         points = (b["accuracy"] - a["accuracy"]) * 100
         lost = f"{abs(points):.2f} points of accuracy {'lost' if points < 0 else 'gained'}"
         parts.append(lost if abs(points) >= 0.005 else "no accuracy lost")
+    elif b["accuracy"] is not None:
+        parts.append(f"accuracy {b['accuracy']:.2%}")
     if a["size_bytes"] and b["size_bytes"]:
         parts.append(f"{b['size_bytes'] / a['size_bytes']:.0%} of the size")
     return "; ".join(parts)
+
+
+def compared_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the networks that a specialization was compared with, its own first; figures nobody has are out.
+
+    Args:
+        found: ``specialization`` of a summary.
+    """
+    rows = found.get("compared") or []
+    columns = {name: c for name, c in _COMPARED.items() if any(row.get(c[0]) is not None for row in rows)}
+    cells = [[write(row[key]) if row.get(key) is not None else "–" for key, write in columns.values()] for row in rows]
+    return ["network", *columns], [[row["label"], *line] for row, line in zip(rows, cells, strict=True)]
 
 
 def verdict(summary: Mapping[str, Any]) -> tuple[bool, str]:
@@ -148,14 +170,14 @@ def verdict(summary: Mapping[str, Any]) -> tuple[bool, str]:
     costs = [b["cost"] for b in summary["budgets"]]
     predicted = [c for c in costs if is_predicted(summary, c)]
     missed = [
-        _NAMES[b["cost"]] + (" (predicted)" if b["cost"] in predicted else "")
+        COST_NAMES[b["cost"]] + (" (predicted)" if b["cost"] in predicted else "")
         for b in summary["budgets"] if not b["met"]
     ]  # fmt: skip
     if not summary["budgets"]:
         return True, "No budget was set"
     if missed:
         return False, f"Not met: the budget of {' and '.join(missed)}"
-    which = " and ".join(_NAMES[c] for c in predicted) + " " if len(predicted) < len(costs) else ""
+    which = " and ".join(COST_NAMES[c] for c in predicted) + " " if len(predicted) < len(costs) else ""
     met = "Every budget is met" if len(costs) > 1 else "The budget is met"
     return True, f"{met}, {which}as predicted" if predicted else met
 
@@ -165,9 +187,9 @@ def command(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str | None
     if isinstance(summary.get("command"), str):
         return str(summary["command"])
     job, model = config.get("job"), config.get("model")
-    if not isinstance(job, str) or not isinstance(model, str):
+    if not isinstance(job, str) or not isinstance(model or config.get("space"), str):
         return None
-    words = ["netsmith", job, model]
+    words = ["netsmith", job, *([model] if model else [])]  # a specialization has a space, by name of its option
     for key, value in config.items():
         inner = value.items() if isinstance(value, Mapping) else [(key, value)]
         for option, given in inner:
@@ -197,3 +219,12 @@ def _cost(name: str, before: float | None, after: float | None, write: Any) -> R
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.2%}"
+
+
+#: columns of the networks that were compared
+_COMPARED: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "accuracy": ("accuracy", _share), "latency, measured": ("latency_measured_s", format_seconds),
+    "latency, predicted": ("latency_predicted_s", format_seconds), "MACs": ("macs", format_count),
+    "parameters": ("params", format_count), "search": ("search_seconds", format_seconds),
+    "training": ("train_seconds", format_seconds),
+}  # fmt: skip

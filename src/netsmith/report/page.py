@@ -1,9 +1,10 @@
-"""A finished run as one HTML file that needs nothing else: no network, no script, no other file."""
+"""A run as one HTML file that needs nothing else: no network, no script, no other file."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
@@ -11,10 +12,12 @@ from typing import Any
 
 from netsmith.files import write_atomic
 from netsmith.jobs.run import Run
+from netsmith.jobs.search_record import SEARCH_FILE, read_search
 from netsmith.report.bits import bits_plot
-from netsmith.report.charts import MAX_POINTS, Point, Series, linear, scatter, wide
+from netsmith.report.charts import JOULES, MAX_POINTS, SECONDS, Point, Series, linear, scatter, unit_of, wide
 from netsmith.report.family import family_plot
 from netsmith.report.figures import before_after, budget_rows, command, headline, notes, verdict
+from netsmith.report.paths import is_searched, paths_sections, search_state
 from netsmith.report.roofline import roofline_plot
 from netsmith.report.widths import in_words, simulated, simulated_note, widths
 from netsmith.units import format_count, format_joules, format_seconds
@@ -25,40 +28,71 @@ _NOTES = {
     "bound": "proven lower bound of that loss",
 }  # fmt: skip
 
+_TOOK = {"search": "search_seconds", "training": "train_seconds"}  #: parts of a specialization
+
 
 def write_report(run_path: str | Path) -> Path:
-    """Write ``report.html`` of a finished run and return its path.
+    """Write ``report.html`` of a run and return its path.
+
+    A specialization that is not finished has a page too: what its search has found so far, which a browser reloads.
 
     Raises:
-        InputError: no run folder, or the run is not finished.
+        InputError: no run folder, the run is not finished and no specialization, or a file of it is damaged.
     """
     run = Run.open(run_path)
     target = run.folder / "report.html"
-    write_atomic(target, render(run.summary(), run.config))
+    found = None if (run.folder / "summary.json").exists() else read_search(run.folder)
+    if found is None:
+        html = render(run.summary(), run.config)
+    else:
+        when = datetime.fromtimestamp((run.folder / SEARCH_FILE).stat().st_mtime)
+        html = render_live(found, run.config, str(run_path), f"{when:%H:%M:%S}")
+    write_atomic(target, html)
     return target
 
 
 def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """The page of a summary; every text in it is escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(files("netsmith.report").joinpath("page.html").read_text(encoding="utf-8"))
     good, sentence = verdict(summary)
-    return template.render(
-        title=_title(summary, config), good=good, verdict=sentence, headline=headline(summary),
+    return _filled(
+        title=_title(summary, config), live=None, good=good, verdict=sentence, headline=headline(summary),
         rows=before_after(summary), notes=notes(summary), budgets=budget_rows(summary), trade_off=_trade_off(summary),
         fidelity=_fidelity(summary), family=family_plot(summary), roofline=roofline_plot(summary.get("roofline")),
         bits=bits_plot(summary), modelled=bool(summary.get("simulated")), layers=_layers(summary),
+        paths=paths_sections(summary.get("specialization")),
         simulated_note=simulated_note(summary.get("layers") or []), frozen=_frozen(summary),
         facts=_facts(summary, config), versions=summary["versions"],
         command=command(summary, config), run=summary["run"],
     )  # fmt: skip
 
 
+def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str, when: str) -> str:
+    """The page of a specialization that goes on, as it stood at ``when``; a browser loads it again and again."""
+    facts = [(str(k), _plain(v)) for k, v in config.items() if v not in (None, "", [], {}) and k != "job"]
+    absent = dict.fromkeys(("trade_off", "fidelity", "family", "roofline", "bits"))
+    return _filled(
+        title=_title({"run": run, "specialization": found}, config), live=when,
+        verdict="Building" if is_searched(found) else "Searching", headline=search_state(found), modelled=False,
+        layers=[], frozen=[], paths=paths_sections(found), facts=facts, versions={}, run=run, **absent,
+    )  # fmt: skip
+
+
+def _filled(**values: Any) -> str:
+    import jinja2
+
+    def read(name: str) -> str:
+        return files("netsmith.report").joinpath(name).read_text(encoding="utf-8")
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, loader=jinja2.FunctionLoader(read)
+    )
+    return environment.get_template("page.html").render(**values)
+
+
 def _title(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    model = summary.get("model") or config.get("model") or Path(summary["run"]).name
-    target = summary.get("target") or config.get("target")
+    found = summary.get("specialization") or {}
+    model = found.get("space") or summary.get("model") or config.get("model") or Path(summary["run"]).name
+    target = found.get("target") or summary.get("target") or config.get("target")
     return f"{model} on {target}" if target else str(model)
 
 
@@ -73,9 +107,9 @@ def _trade_off(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     by_accuracy = all(isinstance(t.get("accuracy"), (int, float)) for t in trials)
     budgets = {b["cost"]: b["limit"] for b in summary["budgets"]}
     by_energy = "latency" not in budgets and "energy" in budgets and all(t.get("energy_j") for t in trials)
-    cost, key, units = ("energy", "energy_j", _JOULES) if by_energy else ("latency", "latency_s", _SECONDS)
+    cost, key, units = ("energy", "energy_j", JOULES) if by_energy else ("latency", "latency_s", SECONDS)
     write = format_joules if by_energy else format_seconds
-    unit, scale = _unit([t[key] for t in trials], units)
+    unit, scale = unit_of([t[key] for t in trials], units)
     modelled = by_energy or bool(summary.get("simulated"))  # then nothing of it was measured
     names = list(dict.fromkeys(str(t.get("strategy", "search")) for t in trials))
     series = []
@@ -113,7 +147,7 @@ def _fidelity(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     pairs = [(f["predicted_s"], f["measured_s"]) for f in summary.get("fidelity") or [] if f["measured_s"] > 0]
     if not pairs:
         return None
-    unit, scale = _unit([v for pair in pairs for v in pair], _SECONDS)
+    unit, scale = unit_of([v for pair in pairs for v in pair], SECONDS)
     points = []
     for predicted, measured in pairs:
         off = predicted / measured - 1
@@ -181,6 +215,11 @@ def _facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> list[tuple[
     if threads is not None and "threads" not in device:
         facts.append(("threads", str(threads)))
     facts += _timing(summary.get("timing") or {})
+    found = summary.get("specialization")
+    if found:
+        facts += [("space", str(found["space"])), ("system", str(found["system"]))]
+        took = ", ".join(f"{name} {format_seconds(found[key])}" for name, key in _TOOK.items() if found.get(key))
+        facts += [("time", took)] if took else []
     data = summary.get("data")
     if isinstance(data, Mapping):
         facts.append(("data", " – ".join(str(v) for v in data.values() if v)))
@@ -227,12 +266,3 @@ def _plain(value: Any, seconds: bool = False) -> str:
 def _pair(row: Mapping[str, Any], key: str) -> tuple[float | None, float | None]:
     pair = row.get(key) or {}
     return pair.get("before"), pair.get("after")
-
-
-_SECONDS = (("s", 1.0), ("ms", 1e3), ("µs", 1e6))
-_JOULES = (("J", 1.0), ("mJ", 1e3), ("µJ", 1e6), ("nJ", 1e9))
-
-
-def _unit(values: list[float], units: Sequence[tuple[str, float]]) -> tuple[str, float]:
-    """The largest unit of which the largest value has one or more, and how many of it make the SI unit."""
-    return next(((u, f) for u, f in units if max(values) * f >= 1), units[-1])

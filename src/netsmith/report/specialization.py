@@ -1,0 +1,33 @@
+"""A specialization as tables in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from netsmith.jobs.search_record import built_blocks
+from netsmith.report.console import make_console, show_summary
+from netsmith.report.figures import compared_table
+from netsmith.report.networks import network_lines
+
+
+def show_specialization(summary: Mapping[str, Any]) -> None:
+    """The network that was found, those it was compared with, and what :func:`show_summary` shows."""
+    console, found = make_console(), summary["specialization"]
+    blocks = built_blocks(found)
+    console.print(f"found by {escape(found['system'])} in {escape(found['space'])}{':' if blocks else ''}")
+    for line in network_lines(blocks or []):
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    head, rows = compared_table(found)
+    if rows:
+        table = Table(title="\ncompared", title_justify="left", box=None, pad_edge=False)
+        for name in head:
+            table.add_column(name, justify="left" if name == "network" else "right", overflow="fold")
+        for cells in rows:
+            table.add_row(*map(escape, cells))
+        console.print(table)
+    console.print()
+    show_summary(summary)
