@@ -16,6 +16,7 @@ from netsmith.data.augment import Augment
 from netsmith.data.types import Data, n_batches
 from netsmith.errors import InputError
 from netsmith.training import checkpoint as files
+from netsmith.training.device import autocast, device_of, on_device, random_state, set_random_state
 from netsmith.training.loss import Distillation, training_loss
 from netsmith.training.modes import choose_bf16, set_mode
 from netsmith.training.result import Event, FitResult, Progress
@@ -41,7 +42,7 @@ class Trainer:
         self.model, self.data, self.teacher, self.augment = model, data, teacher, augment
         self.settings, self.distillation, self.progress = settings, distillation, progress
         self.after_step = after_step
-        self.train = data.need_train()
+        self.train, self.device = data.need_train(), device_of(model)
         self.batch = min(settings["batch_size"], len(self.train))
         self.steps = n_batches(len(self.train), self.batch, drop_last=True)
         self.total = self.steps * settings["epochs"]
@@ -105,7 +106,7 @@ class Trainer:
             start=at.step,
         )
         rate = 0.0
-        for images, labels in batches:
+        for images, labels in on_device(batches, self.device):
             number = at.epoch * self.steps + at.step
             rate = at.lr_scale * learning_rate(number, self.total, self.settings["lr"], self.settings["schedule"])
             loss = self._step(images, labels, rate)
@@ -138,7 +139,7 @@ class Trainer:
 
     def _loss(self, images: torch.Tensor, labels: torch.Tensor, bf16: bool) -> torch.Tensor:
         soft = None
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with autocast(self.device, bf16):
             if self.teacher is not None:
                 with torch.no_grad():
                     soft = self.teacher(images)
@@ -231,16 +232,17 @@ class Trainer:
         if isinstance(bf16, bool):
             return bf16
         buffers = {k: v.clone() for k, v in self.model.named_buffers()}
-        images, labels = next(self.train.batches(self.batch, normalise=self.data.normalisation))
+        first = self.train.batches(self.batch, normalise=self.data.normalisation)
+        images, labels = next(on_device(first, self.device))
         set_mode(self.model, True)
 
         def step(on: bool) -> None:
             self.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(self._loss(images, labels, on))
 
-        state = torch.get_rng_state()
-        chosen = choose_bf16(step, bf16)
-        torch.set_rng_state(state)
+        state = random_state(self.device)
+        chosen = choose_bf16(step, bf16, self.device)
+        set_random_state(state, self.device)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, buffer in self.model.named_buffers():
@@ -249,7 +251,7 @@ class Trainer:
 
 
 def _to_channels_last(model: nn.Module) -> None:
-    """Lay 4-d weights out as the CPU's convolutions want them; values and names stay."""
+    """Lay 4-d weights out as convolutions want them; values and names stay."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 4:
