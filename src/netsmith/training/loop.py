@@ -15,6 +15,7 @@ from netsmith.training.loss import Distillation
 from netsmith.training.result import FitResult, Progress
 from netsmith.training.schedule import SCHEDULES
 from netsmith.training.trainer import AfterStep, Trainer
+from netsmith.training.workers import Workers
 
 
 def fit(
@@ -45,6 +46,7 @@ def fit(
     after_step: AfterStep | None = None,
     keep: Literal["best", "last"] = "best",
     device: str = "auto",
+    workers: Workers | None = None,
 ) -> FitResult:
     """Train ``model`` in place on ``data.train``; it ends in eval mode with the best weights on ``data.search``.
 
@@ -85,6 +87,11 @@ def fit(
         device: ``"auto"`` is a GPU where torch finds one, else the CPU; or ``"cpu"``, ``"cuda"``, ``"cuda:1"``. The
             network ends on the CPU. Checkpoints of one device go on on another. Not every kernel of a GPU gives the
             same bits twice.
+        workers: ``Workers.from_environment()`` in each of several processes that share every batch; they start from
+            the first one's weights and end with the same ones. Gradients, losses, scores and running statistics are
+            averaged; batch norm normalises with each process's own rows. Paths without a gradient must be the same
+            in all processes, and what a hook makes of gradients of its own it averages with ``Workers.average``.
+            The first process alone writes checkpoints and reports progress.
 
     Raises:
         InputError: no train split, no such device, a network without trainable weights, a checkpoint of other
@@ -110,7 +117,7 @@ def fit(
     where, soft = choose_device(device), Distillation(alpha, temperature)
     # seeds dropout without touching the caller's generators
     with seeded(seed, where), placed(where, model, teacher):
-        trainer = Trainer(model, data, teacher, extra, settings, soft, progress, after_step)
+        trainer = Trainer(model, data, teacher, extra, settings, soft, progress, after_step, workers or Workers())
         return trainer.run(Path(checkpoint) if checkpoint else None, checkpoint_steps, resume, bf16)
 
 
