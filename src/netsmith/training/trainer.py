@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from netsmith.data.augment import Augment
 from netsmith.data.types import Data, n_batches
 from netsmith.errors import InputError
 from netsmith.training import checkpoint as files
+from netsmith.training.depthwise import Float32Depthwise
 from netsmith.training.device import autocast, device_of, on_device, random_state, seed_generators, set_random_state
 from netsmith.training.loss import Distillation, training_loss
 from netsmith.training.modes import choose_bf16, set_mode
@@ -155,7 +157,7 @@ class Trainer:
 
     def _loss(self, images: torch.Tensor, labels: torch.Tensor, bf16: bool) -> torch.Tensor:
         soft = None
-        with autocast(self.device, bf16):
+        with autocast(self.device, bf16), Float32Depthwise() if bf16 else nullcontext():
             if self.teacher is not None:
                 with torch.no_grad():
                     soft = self.teacher(images)
