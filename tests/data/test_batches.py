@@ -58,6 +58,19 @@ def test_skipped_batches_leave_the_rest_unchanged(split: Split) -> None:
         assert torch.equal(x, x2) and torch.equal(y, y2)
 
 
+def test_parts_of_batches_make_up_the_whole_ones(split: Split) -> None:
+    def batches(part: tuple[int, int], shuffled: bool) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        rng, augment = (np.random.default_rng(1), Augment()) if shuffled else (None, None)
+        return list(split.batches(5, normalise=NORM, shuffle_rng=rng, augment=augment, part=part))
+
+    for shuffled in (False, True):
+        whole, parts = batches((0, 1), shuffled), [batches((i, 3), shuffled) for i in range(3)]
+        assert [[len(y) for _, y in p] for p in parts] == [[2, 2, 2, 2, 1], [2, 2, 2, 2, 1], [1, 1, 1, 1, 1]]
+        for b, (x, y) in enumerate(whole):
+            for i, part in enumerate(parts):
+                assert torch.equal(part[b][0], x[i::3]) and torch.equal(part[b][1], y[i::3])
+
+
 def test_drop_last_keeps_an_only_batch(split: Split) -> None:
     assert [len(y) for _, y in split.batches(64, normalise=NORM, drop_last=True)] == [23]
 

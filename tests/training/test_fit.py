@@ -244,7 +244,7 @@ def test_bf16_keeps_weights_float32_and_learns(data: Data) -> None:
 
 
 def test_auto_bf16_decides_without_touching_the_network(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netsmith.training.modes.cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("netsmith.training.device.cpu_has_bf16", lambda: True)
     chosen, plain = network(), network()
     result = fit(chosen, data, **SETTINGS | {"epochs": 1, "bf16": "auto"})
     fit(plain, data, **SETTINGS | {"epochs": 1, "bf16": result.bf16})

@@ -45,6 +45,7 @@ class Split:
         channels_last: bool = True,
         drop_last: bool = False,
         start: int = 0,
+        part: tuple[int, int] = (0, 1),
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield float images ``(B, C, H, W)`` and labels ``(B,)``.
 
@@ -56,6 +57,7 @@ class Split:
             channels_last: memory layout of the images.
             drop_last: leave out a last batch that is not full (never the only one).
             start: batches to skip; the rest is what a full pass would have yielded.
+            part: ``(i, n)``: rows i, i + n, ... of every batch alone, as one of ``n`` processes that share it.
         """
         norm = Normalisation(*normalise)
         if augment is not None and shuffle_rng is None:
@@ -67,10 +69,14 @@ class Split:
             draw = augment.draw(rows.stop - rows.start, shuffle_rng) if augment and shuffle_rng else None
             if number < start:
                 continue
-            index = rows if order is None else order[rows]
+            index = (
+                slice(rows.start + part[0], rows.stop, part[1]) if order is None else order[rows][part[0] :: part[1]]
+            )
             images, labels = self.images[index], self.labels[index]
             if augment and draw is not None:
-                images = augment.apply(images, draw)
+                dy, dx, flips = draw
+                mine = slice(part[0], None, part[1])
+                images = augment.apply(images, (dy[mine], dx[mine], flips[mine]))
             yield norm(images, channels_last=channels_last), labels
 
 

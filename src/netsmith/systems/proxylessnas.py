@@ -25,7 +25,9 @@ from netsmith.supernets.gates import Mode
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.supernet import Gates, SuperNet, draw
 from netsmith.training import fit
-from netsmith.training.modes import cpu_has_bf16, frozen_statistics
+from netsmith.training.depthwise import mixed_precision
+from netsmith.training.device import has_bf16
+from netsmith.training.modes import frozen_statistics
 
 Costs = Callable[[Designs], Mapping[str, FloatArray]]
 
@@ -78,7 +80,6 @@ class Architect:
         costs: Costs | None = None,
     ) -> None:  # fmt: skip
         self.network, self.data, self.objective, self.config, self.lr = network, data, objective, config, lr
-        self.bf16 = cpu_has_bf16() if network.logits.device.type == "cpu" else torch.cuda.is_bf16_supported()
         self.costs = costs or (lambda designs: {n: t.price(designs) for n, t in objective.tables.items()})
 
     def step(self) -> float:
@@ -86,8 +87,7 @@ class Architect:
         network, n = self.network, int(self.network.updates)
         rng = np.random.default_rng([self.config.seed, 1, n])
         images, labels = self._batch(n)
-        kind = images.device.type
-        with frozen_statistics(network), torch.autocast(kind, torch.bfloat16, enabled=self.bf16):
+        with frozen_statistics(network), mixed_precision(images.device, has_bf16(images.device)):
             if self.config.update == "reinforce":
                 error, gradient = self._reinforce(images, labels, rng)
             else:

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from netsmith.training.result import Progress as Progress
     from netsmith.training.schedule import learning_rate as learning_rate
     from netsmith.training.score import evaluate as evaluate
+    from netsmith.training.workers import Workers as Workers
 
 _HOME = {
     "Event": "result",
     "FitResult": "result",
     "Progress": "result",
+    "Workers": "workers",
     "evaluate": "score",
     "fit": "loop",
     "learning_rate": "schedule",

@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from netsmith.data.normalise import Normalisation
 from netsmith.data.types import Split
+from netsmith.training.device import device_of
 from netsmith.training.modes import set_mode
 
 
@@ -23,7 +24,7 @@ def reestimate_batch_norm(
 ) -> int:
     """Set running mean and variance to their averages over ``n_images`` images; weights stay as they are.
 
-    The images are the first rows, or random rows with ``rng``.
+    The images are the first rows, or random rows with ``rng``; they go to the device of the network's parameters.
 
     Returns:
         The number of batch-norm layers; 0 for networks whose batch norm is folded or traced away.
@@ -34,7 +35,7 @@ def reestimate_batch_norm(
     n = min(n_images, len(split))
     index = np.arange(n) if rng is None else np.sort(rng.choice(len(split), n, replace=False))
     part = split.take(index)
-    was_training, momenta = model.training, [m.momentum for m in layers]
+    device, was_training, momenta = device_of(model), model.training, [m.momentum for m in layers]
     set_mode(model, False)
     try:
         for layer in layers:
@@ -44,7 +45,7 @@ def reestimate_batch_norm(
         with torch.no_grad():
             # a short last batch would weigh as much as a full one
             for images, _ in part.batches(min(batch_size, n), normalise=Normalisation(*normalisation), drop_last=True):
-                model(images)
+                model(images.to(device, non_blocking=True))
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

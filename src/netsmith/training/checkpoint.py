@@ -32,7 +32,7 @@ def save(path: Path, checkpoint: Checkpoint, extra: dict[str, str] | None = None
     from safetensors.torch import save as to_bytes
 
     header = (extra or {}) | {_KEY: json.dumps(checkpoint.meta)}
-    content = to_bytes({k: v.detach().contiguous() for k, v in checkpoint.tensors.items()}, header)
+    content = to_bytes({k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}, header)
     write_atomic(path, content)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from netsmith.data.augment import Augment, default_augment
 from netsmith.data.types import Data
 from netsmith.errors import InputError
+from netsmith.training.device import choose_device, placed, seeded
 from netsmith.training.loss import Distillation
 from netsmith.training.result import FitResult, Progress
 from netsmith.training.schedule import SCHEDULES
 from netsmith.training.trainer import AfterStep, Trainer
+from netsmith.training.workers import Workers
 
 
 def fit(
@@ -44,6 +45,8 @@ def fit(
     progress: Progress | None = None,
     after_step: AfterStep | None = None,
     keep: Literal["best", "last"] = "best",
+    device: str = "auto",
+    workers: Workers | None = None,
 ) -> FitResult:
     """Train ``model`` in place on ``data.train``; it ends in eval mode with the best weights on ``data.search``.
 
@@ -68,7 +71,7 @@ def fit(
         grad_clip: largest norm of the gradient.
         seed: of order, augmentation and dropout.
         bf16: run convolutions and products in bfloat16; weights, norms and the loss stay float32. ``"auto"``
-            does so on CPUs that multiply it natively.
+            does so on devices that multiply it natively.
         patience: stop after this many scored epochs without a better accuracy.
         eval_every: epochs between scores on the search split; the last epoch is always scored.
         checkpoint: file to write after every epoch and ``checkpoint_steps`` steps.
@@ -81,10 +84,18 @@ def fit(
             in the network's state (parameters and persistent buffers, all finite), and what it draws must come from
             torch's global generator or from ``step``: checkpoints, retries and resumed trainings then cover it.
         keep: ``"best"`` ends with the weights of the best score, ``"last"`` with those of the last epoch.
+        device: ``"auto"`` is a GPU where torch finds one, else the CPU; or ``"cpu"``, ``"cuda"``, ``"cuda:1"``. The
+            network ends on the CPU. Checkpoints of one device go on on another. Not every kernel of a GPU gives the
+            same bits twice.
+        workers: ``Workers.from_environment()`` in each of several processes that share every batch; they start from
+            the first one's weights and end with the same ones. Gradients, losses, scores and running statistics are
+            averaged; batch norm normalises with each process's own rows. Paths without a gradient must be the same
+            in all processes, and what a hook makes of gradients of its own it averages with ``Workers.average``.
+            The first process alone writes checkpoints and reports progress.
 
     Raises:
-        InputError: no train split, a network without trainable weights, a checkpoint of other settings, or a loss
-            that is still not finite after the learning rate was halved three times.
+        InputError: no train split, no such device, a network without trainable weights, a checkpoint of other
+            settings, or a loss that is still not finite after the learning rate was halved three times.
     """
     if keep not in ("best", "last"):
         raise InputError(f"keep {keep!r} is unknown; choose best or last")
@@ -103,10 +114,10 @@ def fit(
         "eval_every": eval_every, "patience": patience, "bf16": bf16, "shapes": _shapes(model),
         "keep": keep, "after_step": after_step is not None,
     }  # fmt: skip
-    trainer = Trainer(model, data, teacher, extra, settings, Distillation(alpha, temperature), progress, after_step)
-    # seeds dropout without touching the caller's generator
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    where, soft = choose_device(device), Distillation(alpha, temperature)
+    # seeds dropout without touching the caller's generators
+    with seeded(seed, where), placed(where, model, teacher):
+        trainer = Trainer(model, data, teacher, extra, settings, soft, progress, after_step, workers or Workers())
         return trainer.run(Path(checkpoint) if checkpoint else None, checkpoint_steps, resume, bf16)
 
 

@@ -1,13 +1,15 @@
-"""Train and eval mode for any module, and whether bfloat16 pays on this CPU."""
+"""Train and eval mode for any module, and whether bfloat16 pays on a device."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from netsmith.training.device import has_bf16
 
 
 def set_mode(model: nn.Module, training: bool) -> None:
@@ -36,27 +38,19 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
         set_mode(model, was_training)
 
 
-def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 natively (AVX512-BF16 or AMX); elsewhere it is emulated and slow."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return False
-    return bool({"avx512_bf16", "amx_bf16"} & set(flags))
-
-
-def choose_bf16(step: Callable[[bool], None], bf16: str | bool) -> bool:
-    """Decide on bfloat16: as asked, or for ``"auto"`` wherever the CPU multiplies it natively and the network can.
+def choose_bf16(step: Callable[[bool], None], bf16: str | bool, device: torch.device) -> bool:
+    """Decide on bfloat16: as asked, or for ``"auto"`` wherever the device multiplies it natively and the network can.
 
     Nothing is timed: a choice that depends on how busy the machine is would give another network on another day.
 
     Args:
         step: does the work of a training step without changing anything; its argument switches bfloat16 on.
         bf16: True, False or ``"auto"``.
+        device: that trains.
     """
     if isinstance(bf16, bool):
         return bf16
-    if not cpu_has_bf16():
+    if not has_bf16(device):
         return False
     try:
         step(True)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from netsmith.data.normalise import Normalisation
 from netsmith.data.types import Split
 from netsmith.errors import InputError
+from netsmith.training.device import autocast, device_of
 from netsmith.training.modes import set_mode
 
 
@@ -22,18 +23,20 @@ def evaluate(
 ) -> tuple[float, float]:
     """Accuracy in 0..1 and mean cross-entropy of ``model`` on ``split``; the network's mode is put back afterwards.
 
+    The images go to the device of the network's parameters.
+
     Raises:
         InputError: the split is empty, or the network's output is not one row of logits an image.
     """
     if not len(split):
         raise InputError("there are no images to evaluate on; give a data set with a non-empty search and test split")
-    was_training = model.training
+    was_training, device = model.training, device_of(model)
     set_mode(model, False)
     correct, loss = 0, 0.0
     try:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.inference_mode(), autocast(device, bf16):
             for images, labels in split.batches(batch_size, normalise=Normalisation(*normalisation)):
-                logits = check_logits(model(images), labels).float()
+                logits = check_logits(model(images.to(device, non_blocking=True)), labels).float().cpu()
                 correct += int((logits.argmax(1) == labels).sum())
                 loss += float(F.cross_entropy(logits, labels, reduction="sum"))
     finally:

@@ -11,6 +11,7 @@ from torch import nn
 
 from netsmith.errors import InputError
 from netsmith.training.checkpoint import Checkpoint
+from netsmith.training.device import device_of, random_state, set_random_state
 
 # settings that older checkpoints do not hold, and what those were made with
 _SINCE: dict[str, Any] = {"keep": "best", "after_step": False}
@@ -59,7 +60,7 @@ def capture(
         if momentum is not None:
             tensors[f"momentum.{name}"] = momentum.detach().clone()
     tensors |= {f"best.{k}": v for k, v in best.items()}  # replaced as a whole, never written to
-    tensors["rng.torch"] = torch.get_rng_state()
+    tensors |= {f"rng.{k}": v for k, v in random_state(device_of(model)).items()}
     # infinity is not JSON
     meta = asdict(at) | {"best_loss": None if math.isinf(at.best_loss) else at.best_loss}
     return Checkpoint(tensors, {"position": meta, "settings": settings})
@@ -68,8 +69,8 @@ def capture(
 def restore(
     checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.SGD
 ) -> tuple[Position, dict[str, torch.Tensor]]:
-    """Put a captured state back; returns where it stood and its best weights."""
-    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "momentum": {}, "best": {}}
+    """Put a captured state back, on any device; returns where it stood and its best weights."""
+    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "momentum": {}, "best": {}, "rng": {}}
     for name, value in checkpoint.tensors.items():
         kind, _, rest = name.partition(".")
         if kind in parts:
@@ -81,7 +82,7 @@ def restore(
             # in the layout of the parameter, as the optimizer would have made it
             buffer = torch.empty_like(parameter, requires_grad=False).copy_(parts["momentum"][name])
             optimizer.state[parameter]["momentum_buffer"] = buffer
-    torch.set_rng_state(checkpoint.tensors["rng.torch"])
+    set_random_state(parts["rng"], device_of(model))
     meta = dict(checkpoint.meta["position"])
     meta["best_loss"] = math.inf if meta["best_loss"] is None else meta["best_loss"]
     meta["history"], meta["messages"] = list(meta["history"]), list(meta["messages"])

@@ -11,19 +11,24 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from netsmith.data.augment import Augment
 from netsmith.data.types import Data, n_batches
 from netsmith.errors import InputError
 from netsmith.training import checkpoint as files
+from netsmith.training.depthwise import mixed_precision
+from netsmith.training.device import device_of, on_device, random_state, seed_generators, set_random_state
 from netsmith.training.loss import Distillation, training_loss
 from netsmith.training.modes import choose_bf16, set_mode
 from netsmith.training.result import Event, FitResult, Progress
 from netsmith.training.schedule import learning_rate
 from netsmith.training.score import check_logits, evaluate
 from netsmith.training.state import Position, capture, check_settings, restore
+from netsmith.training.workers import Workers
 
 _RETRIES = 3
+_STRIDE = 1_000_003  # between the seeds of steps
 AfterStep = Callable[[int, int], None]
 
 
@@ -37,12 +42,15 @@ class Trainer:
     def __init__(
         self, model: nn.Module, data: Data, teacher: nn.Module | None, augment: Augment | None,
         settings: dict[str, Any], distillation: Distillation, progress: Progress | None, after_step: AfterStep | None,
+        workers: Workers,
     ) -> None:  # fmt: skip
         self.model, self.data, self.teacher, self.augment = model, data, teacher, augment
-        self.settings, self.distillation, self.progress = settings, distillation, progress
-        self.after_step = after_step
-        self.train = data.need_train()
+        self.settings, self.distillation, self.after_step, self.workers = settings, distillation, after_step, workers
+        self.progress = progress if workers.is_first else None
+        self.train, self.device = data.need_train(), device_of(model)
         self.batch = min(settings["batch_size"], len(self.train))
+        if self.batch < workers.world:
+            raise InputError(f"{workers.world} processes cannot share a batch of {self.batch}; use fewer of them")
         self.steps = n_batches(len(self.train), self.batch, drop_last=True)
         self.total = self.steps * settings["epochs"]
         self.trained = [p for p in model.parameters() if p.requires_grad]
@@ -67,12 +75,15 @@ class Trainer:
         _to_channels_last(self.model)
         if self.teacher is not None:
             set_mode(self.teacher, False)
-        if path is not None and resume and path.is_file():
+        if path is not None and resume and self.workers.broadcast(path.is_file()):
+            if not path.is_file():
+                raise InputError(f"process {self.workers.rank} does not find {path}; use a folder that all of them see")
             self.good = files.load(path)
             check_settings(self.good, self.settings, str(path))
             self.at, self.best = restore(self.good, self.model, self.optimizer)
         else:
-            self.at.bf16 = self._choose_bf16(bf16)
+            self.workers.share(self.model.state_dict().values())
+            self.at.bf16 = self.workers.broadcast(self._choose_bf16(bf16))
             self.good = self._capture()
         while self.at.epoch < self.settings["epochs"] and not self._stale():
             try:
@@ -103,20 +114,24 @@ class Trainer:
             augment=self.augment,
             drop_last=True,
             start=at.step,
+            part=(self.workers.rank, self.workers.world),
         )
         rate = 0.0
-        for images, labels in batches:
+        for images, labels in on_device(batches, self.device):
             number = at.epoch * self.steps + at.step
             rate = at.lr_scale * learning_rate(number, self.total, self.settings["lr"], self.settings["schedule"])
             loss = self._step(images, labels, rate)
+            if self.workers.world > 1:
+                # each process has drawn for its own rows; the next draws are the same in all of them again
+                seed_generators(self.settings["seed"] + (number + 1) * _STRIDE, self.device)
             if self.after_step is not None:
                 self.after_step(number, self.total)
             at.step += 1
-            at.loss_sum += loss * len(labels)
-            at.seen += len(labels)
+            at.loss_sum += loss * self.batch
+            at.seen += self.batch
             at.seconds = base + time.perf_counter() - start
             if at.step % self.every == 0 and at.step < self.steps:
-                self._check_finite()
+                self._settle()
                 self._checkpoint()
             if time.perf_counter() - self.spoken > 1.0:
                 self._say(rate, (at.seen - fresh) / (time.perf_counter() - start))
@@ -127,10 +142,13 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(images, labels, self.at.bf16)
-        value = float(loss.detach())
+        torch.autograd.backward(loss)
+        mean = loss.detach().clone()
+        gradients = [p.grad for p in self.trained if p.grad is not None]
+        self.workers.average([mean, *gradients], self.workers.weight(self.batch))
+        value = float(mean)
         if not math.isfinite(value):
             raise _Diverged
-        torch.autograd.backward(loss)
         if self.settings["grad_clip"] is not None:
             torch.nn.utils.clip_grad_norm_(self.trained, self.settings["grad_clip"])
         self.optimizer.step()
@@ -138,7 +156,7 @@ class Trainer:
 
     def _loss(self, images: torch.Tensor, labels: torch.Tensor, bf16: bool) -> torch.Tensor:
         soft = None
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with mixed_precision(self.device, bf16):
             if self.teacher is not None:
                 with torch.no_grad():
                     soft = self.teacher(images)
@@ -150,7 +168,7 @@ class Trainer:
 
     def _finish_epoch(self, rate: float, speed: float) -> None:
         at = self.at
-        self._check_finite()
+        self._settle()
         entry: dict[str, Any] = {
             "epoch": at.epoch + 1,
             "loss": at.loss_sum / at.seen,
@@ -159,7 +177,7 @@ class Trainer:
         }
         score = None
         if (at.epoch + 1) % self.settings["eval_every"] == 0 or at.epoch + 1 == self.settings["epochs"]:
-            score = evaluate(self.model, self.data.search, normalisation=self.data.normalisation)
+            score = self._score()
             entry |= {"search_accuracy": score[0], "search_loss": score[1]}
             if (score[0], -score[1]) > (at.best, -at.best_loss):
                 at.best, at.best_loss, at.best_epoch, at.stale = score[0], score[1], at.epoch + 1, 0
@@ -172,9 +190,30 @@ class Trainer:
         at.epoch, at.step, at.loss_sum, at.seen, at.seconds = at.epoch + 1, 0, 0.0, 0, 0.0
         self._checkpoint()
 
-    def _check_finite(self) -> None:
-        """The loss of a step says nothing of the weights that the step made, and bad ones must never be kept."""
-        if not all(bool(torch.isfinite(v).all()) for v in self.model.state_dict().values() if v.is_floating_point()):
+    def _score(self) -> tuple[float, float]:
+        """Accuracy and loss on the search split, of which each process takes its rows."""
+        part, workers = self.data.search, self.workers
+        if len(part) < workers.world:
+            return evaluate(self.model, part, normalisation=self.data.normalisation)
+        if workers.world > 1:
+            part = part.take(slice(workers.rank, None, workers.world))
+        found = evaluate(self.model, part, normalisation=self.data.normalisation)
+        score = torch.tensor(found, dtype=torch.float64, device=self.device)
+        workers.average([score], workers.weight(len(self.data.search)))
+        return float(score[0]), float(score[1])
+
+    def _settle(self) -> None:
+        """Make the state fit to be kept: the same in every process, and finite.
+
+        The loss of a step says nothing of the weights that the step made, and bad ones must never be kept.
+        """
+        layers = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
+        running = [t for m in layers for t in (m.running_mean, m.running_var) if t is not None]
+        self.workers.average(running)
+        state = [v for v in self.model.state_dict().values() if v.is_floating_point()]
+        bad = torch.tensor(float(not all(bool(torch.isfinite(v).all()) for v in state)), device=self.device)
+        self.workers.average([bad])
+        if float(bad) > 0:
             raise _Diverged
 
     def _capture(self) -> files.Checkpoint:
@@ -183,7 +222,7 @@ class Trainer:
     def _checkpoint(self) -> None:
         """Remember this state in memory, for divergence, and on disk; a full disk only costs the file."""
         self.good = self._capture()
-        if self.path is None:
+        if self.path is None or not self.workers.is_first:
             return
         try:
             files.save(self.path, self.good)
@@ -231,16 +270,17 @@ class Trainer:
         if isinstance(bf16, bool):
             return bf16
         buffers = {k: v.clone() for k, v in self.model.named_buffers()}
-        images, labels = next(self.train.batches(self.batch, normalise=self.data.normalisation))
+        first = self.train.batches(self.batch, normalise=self.data.normalisation)
+        images, labels = next(on_device(first, self.device))
         set_mode(self.model, True)
 
         def step(on: bool) -> None:
             self.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(self._loss(images, labels, on))
 
-        state = torch.get_rng_state()
-        chosen = choose_bf16(step, bf16)
-        torch.set_rng_state(state)
+        state = random_state(self.device)
+        chosen = choose_bf16(step, bf16, self.device)
+        set_random_state(state, self.device)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, buffer in self.model.named_buffers():
@@ -249,7 +289,7 @@ class Trainer:
 
 
 def _to_channels_last(model: nn.Module) -> None:
-    """Lay 4-d weights out as the CPU's convolutions want them; values and names stay."""
+    """Lay 4-d weights out as convolutions want them; values and names stay."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 4:
