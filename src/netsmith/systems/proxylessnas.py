@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from netsmith.data import Data
@@ -104,8 +105,8 @@ class Architect:
         network, mode = self.network, self.config.mode
         logits = network.logits.detach().clone().requires_grad_()
         p = network.probabilities(logits)
-        pairs = draw_pairs(p.detach().cpu().numpy(), rng) if mode == "two" else None
-        weights = p if pairs is None else of_pairs(p, pairs)
+        pairs = draw_pairs(network.shares(), network.there.cpu().numpy(), rng) if mode == "two" else None
+        weights = p if pairs is None else of_pairs(logits, pairs)
         path = draw(weights.detach().cpu().numpy(), rng)
         gates = network.one_hot(path)
         network.gates = Gates(gates, mode, pairs)
@@ -172,18 +173,19 @@ class Architect:
         return images.to(device), labels.to(device)
 
 
-def draw_pairs(p: FloatArray, rng: np.random.Generator) -> Designs:
-    """Two different choices of each row, the second from what the first leaves, ``(D, 2)``."""
+def draw_pairs(p: FloatArray, there: NDArray[np.bool_], rng: np.random.Generator) -> Designs:
+    """Two different choices of each row, of those that are ``there``, the second from what the first leaves, (D, 2)."""
     first = draw(p, rng)
-    rest = np.where(p > 0, np.maximum(p, 1e-290), 0.0)  # one choice may have nearly all of the mass
+    rest = np.where(there, np.maximum(p, 1e-290), 0.0)  # one choice may have all of the mass
     rest[np.arange(len(p)), first] = 0.0
     return np.stack([first, draw(rest, rng)], axis=1)
 
 
-def of_pairs(p: torch.Tensor, pairs: Designs) -> torch.Tensor:
-    """Probabilities ``(D, K)`` with all but each row's pair at 0, rows summing to 1; differentiable."""
-    chosen = torch.zeros_like(p).scatter_(1, torch.as_tensor(pairs).to(p.device), 1.0)
-    return p * chosen / (p * chosen).sum(dim=1, keepdim=True)
+def of_pairs(logits: torch.Tensor, pairs: Designs) -> torch.Tensor:
+    """Shares ``(D, K)`` of each row's pair in the mass of both; all others are 0 and have no gradient, not even of
+    rounding: Adam would make whole steps of it."""
+    others = torch.ones_like(logits, dtype=torch.bool).scatter_(1, torch.as_tensor(pairs).to(logits.device), False)
+    return torch.softmax(logits.masked_fill(others, -torch.inf), dim=1)
 
 
 def shared(p: torch.Tensor, weights: torch.Tensor, pairs: Designs) -> torch.Tensor:
