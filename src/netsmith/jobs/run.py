@@ -171,6 +171,11 @@ class Run:
         """A stage name for one of many inputs: ``name`` and a digest of ``inputs``."""
         return f"{name}-{_digest(inputs)}"
 
+    def stored(self, name: str, inputs: Any = None) -> bool:
+        """Whether :meth:`stage` would take the result of these inputs from disk."""
+        path = self.folder / "stages" / f"{name}.json"
+        return path.exists() and read_json(path, "delete it").get("digest") == _digest(self.config, name, inputs)
+
     def done(self, name: str) -> bool:
         """Whether a stage has a stored result (of whatever inputs)."""
         return (self.folder / "stages" / f"{name}.json").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -20,14 +20,14 @@ from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import write_packed
 from netsmith.export.parity import check_parity
 from netsmith.export.pt2 import save_pt2
-from netsmith.files import read_json
-from netsmith.hardware.target import Target, prepare_target
+from netsmith.files import read_json, write_atomic
+from netsmith.hardware.target import CostTable, Target, prepare_target
 from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, MostProbable, Multiplied, RandomFilled
-from netsmith.jobs.run import Run
 from netsmith.jobs.timing import FINAL_SESSIONS, near_timed, quiet_latency, timed
+from netsmith.jobs.together import RunTogether
 from netsmith.network.graph import Graph, trace
 from netsmith.network.load import load_model
-from netsmith.network.weights import read_weights, save_weights
+from netsmith.network.weights import load_weights, read_weights, save_weights
 from netsmith.network.zoo.blocks import Description, block_network
 from netsmith.progress import Progress, training_events
 from netsmith.supernets.objective import Objective
@@ -35,7 +35,7 @@ from netsmith.supernets.pricing import BYTES, SpacePrices
 from netsmith.supernets.space import BlockSpace
 from netsmith.supernets.supernet import SuperNet
 from netsmith.systems.oneshot import path_losses, train_uniform
-from netsmith.systems.proxylessnas import ProxylessConfig, proxylessnas
+from netsmith.systems.proxylessnas import WARMUP, ProxylessConfig, proxylessnas
 from netsmith.training import fit, reestimate_batch_norm
 from netsmith.units import Budget
 
@@ -52,10 +52,11 @@ class Specialization:
     """What a specialization does, step by step. Results are JSON values, so that a resumed run continues alike."""
 
     def __init__(
-        self, run: Run, space: BlockSpace, data: Data, target: Target, config: dict[str, Any], progress: Progress
-    ) -> None:
-        self.run, self.space, self.data, self.target = run, space, data, target
-        self.config, self.progress = config, progress
+        self, shared: RunTogether, space: BlockSpace, data: Data, target: Target, config: dict[str, Any],
+        progress: Progress, watch: Callable[[Path], Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.shared, self.run, self.space, self.data, self.target = shared, shared.run, space, data, target
+        self.config, self.progress, self.watch = config, progress, watch
         self.simulated = not target.capabilities.runs_here
         self.prices = SpacePrices(space, target, len(data.classes), data.input_shape[0], config["batch"])
         self.epochs: dict[str, int] = epochs_of(config, data)
@@ -86,7 +87,7 @@ class Specialization:
 
     def baseline(self) -> dict[str, Any]:
         """The reference network, with fresh weights: exported and measured, what relative budgets refer to."""
-        return dict(self.run.stage("baseline", self._baseline))
+        return dict(self.shared.stage("baseline", self._baseline))
 
     def _baseline(self) -> dict[str, Any]:
         self.progress.stage("baseline")
@@ -101,26 +102,30 @@ class Specialization:
 
     def priced(self, baseline: dict[str, Any], budgets: Mapping[str, Budget]) -> None:
         """Prices of every choice, limits in SI units, and by how much measured networks differ from predictions."""
-        prepare_target(self.target, self.prices.all_rows, self.progress)
-        costs = tuple(dict.fromkeys(("latency", "macs", *budgets, *(["energy"] if self._has_energy else []))))
-        self.costs = costs
-        self.tables = self.prices.tables(costs)
-        given = self.prices.total(self.reference.layers, costs)
-        self.given = given
+        known = self.shared.stage("prices", lambda: self._price(tuple(budgets)))
+        self.costs = tuple(known["given"])
+        self.given = {name: float(value) for name, value in known["given"].items()}
+        self.tables = {
+            n: CostTable(t["fixed"], np.array(t["unary"], dtype=np.float64)) for n, t in known["tables"].items()
+        }
         self.limits = {}
         for name, budget in budgets.items():
-            as_given = baseline["latency_measured_s"] if name == "latency" and not self.simulated else given[name]
+            timed_here = name == "latency" and not self.simulated
+            as_given = baseline["latency_measured_s"] if timed_here else self.given[name]
             self.limits[name] = float(budget.limit(as_given))
         #: what finders go by: a packed file has names and shapes beside its numbers
         self.predicted = self.limits | ({"size": FILLED * self.limits["size"]} if "size" in self.limits else {})
         self.correction = 1.0
         if "latency" in self.limits and not self.simulated:
-            self.correction = float(self.run.stage("calibration", lambda: self._calibrate(baseline)))
+            self.correction = float(self.shared.stage("calibration", lambda: self._calibrate(baseline)))
 
-    @property
-    def _has_energy(self) -> bool:
-        table = self.reference.layers
-        return self.prices.priced(table).energy_j is not None
+    def _price(self, budgets: tuple[str, ...]) -> dict[str, Any]:
+        """Every cost that there is a model or a budget of: of the reference, and of every choice."""
+        prepare_target(self.target, self.prices.all_rows, self.progress)
+        energy = ["energy"] if self.prices.priced(self.reference.layers).energy_j is not None else []
+        costs = tuple(dict.fromkeys(("latency", "macs", *budgets, *energy)))
+        tables = {n: {"fixed": t.fixed, "unary": t.unary.tolist()} for n, t in self.prices.tables(costs).items()}
+        return {"given": self.prices.total(self.reference.layers, costs), "tables": tables}
 
     def _calibrate(self, baseline: dict[str, Any]) -> float:
         """Median of measured over predicted latency of the reference and of random networks of the space."""
@@ -142,7 +147,7 @@ class Specialization:
             model = to_onnx(self._traced(description)).SerializeToString()
             return near_timed(self.run.path("baseline.onnx"), model, self.config["threads"], share or 1e9)
 
-        ratio = self.run.stage(f"measure-{_key(description)}", time_it)
+        ratio = self.shared.stage(f"measure-{_key(description)}", time_it)
         return float(ratio * baseline["latency_measured_s"])
 
     # --- searches ----------------------------------------------------------------------------------------------------
@@ -164,20 +169,23 @@ class Specialization:
 
     def searched(self, system: str) -> dict[str, Any]:
         """A network of all paths, trained: how its probabilities came out and how long it took."""
-        return dict(self.run.stage(f"search-{system}", lambda: self._search(system)))
+        return dict(self.shared.stage(f"search-{system}", lambda: self._search(system), together=True))
 
     def _search(self, system: str) -> dict[str, Any]:
         self.progress.stage("search" if system == self.config["system"] else f"search ({system})")
+        self._take_warmup(system)
         start, network = time.perf_counter(), self._fresh()
-        folder = self.run.path(f"checkpoints/{system}/x").parent
-        common: dict[str, Any] = {"folder": folder, "progress": training_events(self.progress)}
+        common: dict[str, Any] = {
+            "folder": self._checkpoints(system), "progress": training_events(self.progress),
+            "workers": self.shared.workers,
+        }  # fmt: skip
         if system == "oneshot":
             train_uniform(
                 network, self.data, epochs=self.epochs["warmup"] + self.epochs["search"],
                 batch_size=self.config["batch_size"], label_smoothing=0.1, seed=self.config["seed"], **common,
             )  # fmt: skip
         else:
-            own = system == self.config["system"]
+            own = system == self.config["system"] and self.shared.workers.is_first
             if own:
                 self._recall()
             limits = self.predicted | (
@@ -201,10 +209,29 @@ class Specialization:
         classes, channels = self.prices.classes, self.prices.channels
         return SuperNet(self.space, classes, channels, self.config["seed"], costs=max(1, len(self.limits)))
 
+    def _checkpoints(self, system: str) -> Path:
+        """Where trainings of a system keep their state; one folder for all processes."""
+        if self.shared.workers.is_first:
+            self.run.path(f"checkpoints/{system}/x")
+        self.shared.workers.barrier()
+        return self.shared.folder / "checkpoints" / system
+
+    def _take_warmup(self, system: str) -> None:
+        """Copy the warm-up of another run; ``fit`` refuses one that was made with other settings."""
+        source = self.config["warmup_from"]
+        if source is None or system == "oneshot" or not self.shared.workers.is_first:
+            return
+        given = Path(source) / "checkpoints" / system / WARMUP
+        if not given.is_file():
+            raise InputError(f"{source} has no warm-up of {system} ({given} is missing); drop --warmup-from")
+        own = self._checkpoints(system) / WARMUP
+        if not own.exists():
+            write_atomic(own, given.read_bytes())
+
     def network(self, system: str) -> SuperNet:
         """The trained network of all paths."""
         network = self._fresh()
-        network.load_state_dict(read_weights(self.run.path(f"supernet-{system}.safetensors"))[0])
+        network.load_state_dict(read_weights(self.shared.folder / f"supernet-{system}.safetensors")[0])
         return network
 
     def _recall(self) -> None:
@@ -229,6 +256,8 @@ class Specialization:
         last = self.history[-1]["probabilities"] if self.history else []
         design = np.array([int(np.argmax(row)) for row in last]) if last else self.space.reference
         self.run.write_json("search.json", self.course(stage, self.space.chosen(design)))
+        if self.watch is not None:
+            self.watch(self.run.folder)
 
     def course(self, stage: str, chosen: tuple[str, ...]) -> dict[str, Any]:
         """How the search went, for the report."""
@@ -252,7 +281,7 @@ class Specialization:
     def found(self, system: str, baseline: dict[str, Any], aim: float) -> dict[str, Any]:
         """The network of a system that keeps the budgets, latency as measured."""
         finder = self.finder(system)
-        return dict(self.run.stage(f"found-{system}", lambda: self._close(finder, system, baseline, aim), aim))
+        return dict(self.shared.stage(f"found-{system}", lambda: self._close(finder, system, baseline, aim), aim))
 
     def _close(self, finder: Finder, system: str, baseline: dict[str, Any], aim: float) -> dict[str, Any]:
         """Find, measure, correct the prediction, find again."""
@@ -294,14 +323,15 @@ class Specialization:
     def built(self, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
         """The network of a system: trained, exported, checked and measured."""
         inputs = {k: found[k] for k in ("description", "design")}
-        return dict(self.run.stage(f"build-{system}", lambda: self._build(system, found, baseline), inputs))
+        return dict(self.shared.stage(f"build-{system}", lambda: self._build(system, found, baseline), inputs))
 
     def _build(self, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
         own = system == self.config["system"]
-        where = "" if own else f"compared/{system}/"
+        where = self._where(system)
         description = Description.from_dict(found["description"])
-        start, (model, history) = time.perf_counter(), self._trained(system, found, description)
-        seconds = time.perf_counter() - start
+        model = block_network(description)
+        load_weights(model, self._weights(system))
+        model.eval()
         self.progress.stage("export" if own else f"export ({system})")
         graph = trace(model, description.input_shape)
         path = self.run.write_bytes(f"{where}model.onnx", to_onnx(graph).SerializeToString())
@@ -313,7 +343,6 @@ class Specialization:
                 "operator is exported wrongly by this torch version"
             )
         save_pt2(graph, self.run.path(f"{where}model.pt2"))
-        save_weights(self.run.path(f"{where}model.safetensors"), model.state_dict(), self._metadata())
         self.run.write_text(f"{where}network.json", description.to_json())
         size = write_packed(self.run.path(f"{where}model.nsw"), packed_tensors(graph, None))
         if own:
@@ -326,8 +355,7 @@ class Specialization:
             "latency_measured_s": timing["ratio"] * baseline["latency_measured_s"] if timing else None,
             "latency_predicted_s": costs["latency"] * self.correction, "energy_j": costs.get("energy"),
             "macs": int(graph.layers.macs.sum()), "params": int(graph.layers.params.sum()), "size_bytes": size,
-            "timing": timing, "history": history,
-            "train_seconds": seconds,
+            "timing": timing,
             "parity": {"relative_error": parity.relative_error, "agreement": parity.agreement, "ok": parity.ok},
         }  # fmt: skip
 
@@ -335,27 +363,40 @@ class Specialization:
         self.progress.stage("measure" if system == self.config["system"] else f"measure ({system})")
         return timed(self.run.path("baseline.onnx"), path, self.config["threads"], FINAL_SESSIONS)
 
-    def _trained(self, system: str, found: dict[str, Any], description: Description) -> tuple[Any, list[Any]]:
-        """The network with its weights: from scratch, or from those that it had among all paths."""
-        inherit = (
-            self.config["inherit"] and found["design"] is not None and system.startswith(("proxylessnas", "oneshot"))
-        )
-        if inherit:
+    def _where(self, system: str) -> str:
+        return "" if system == self.config["system"] else f"compared/{system}/"
+
+    def _weights(self, system: str) -> Path:
+        return self.shared.folder / f"{self._where(system)}model.safetensors"
+
+    def trained(self, system: str, found: dict[str, Any]) -> dict[str, Any]:
+        """The weights of a system's network, in its file: from scratch, or from those that it had among all paths."""
+        inputs = {k: found[k] for k in ("description", "design")}
+        return dict(self.shared.stage(f"train-{system}", lambda: self._train(system, found), inputs, together=True))
+
+    def _train(self, system: str, found: dict[str, Any]) -> dict[str, Any]:
+        start, description = time.perf_counter(), Description.from_dict(found["description"])
+        searched = system.startswith(("proxylessnas", "oneshot"))
+        if inherit := self.config["inherit"] and found["design"] is not None and searched:
             model = self.network(system).extract(np.array(found["design"]))
             reestimate_batch_norm(model, self.data.search, normalisation=self.data.normalisation)
         else:
             model = load_model(lambda: block_network(description), seed=self.config["seed"]).model
-        if not self.epochs["train"]:
-            return model.eval(), []
-        self.progress.stage("train" if system == self.config["system"] else f"train ({system})")
-        rate = self.config["lr"] or (INHERIT_LR if inherit else TRAIN_LR)
-        result = fit(
-            model, self.data, epochs=self.epochs["train"], lr=rate,
-            weight_decay=TRAIN_DECAY, batch_size=self.config["batch_size"], teacher=self._teacher,
-            seed=self.config["seed"], checkpoint=self.run.path(f"checkpoints/{system}/{_key(description)}.safetensors"),
-            progress=training_events(self.progress),
-        )  # fmt: skip
-        return model, [json.loads(json.dumps(h, default=vars)) for h in result.history]
+        history: list[Any] = []
+        if self.epochs["train"]:
+            self.progress.stage("train" if system == self.config["system"] else f"train ({system})")
+            rate = self.config["lr"] or (INHERIT_LR if inherit else TRAIN_LR)
+            result = fit(
+                model, self.data, epochs=self.epochs["train"], lr=rate, weight_decay=TRAIN_DECAY,
+                batch_size=self.config["batch_size"], teacher=self._teacher, seed=self.config["seed"],
+                checkpoint=self._checkpoints(system) / f"{_key(description)}.safetensors",
+                progress=training_events(self.progress), workers=self.shared.workers,
+            )  # fmt: skip
+            history = [json.loads(json.dumps(h, default=vars)) for h in result.history]
+        if self.shared.workers.is_first:
+            self.run.path(f"{self._where(system)}x")
+            save_weights(self._weights(system), model.state_dict(), self._metadata())
+        return {"history": history, "seconds": time.perf_counter() - start}
 
     @cached_property
     def _teacher(self) -> Any:
@@ -384,7 +425,7 @@ class Specialization:
             paths = {s: self.run.path("model.onnx" if s == own else f"compared/{s}/model.onnx") for s in systems}
             return {s: onnx_accuracy(p, self.data.test, self.data.normalisation) for s, p in paths.items()}
 
-        return dict(self.run.stage("test", all_of_them, list(systems)))
+        return dict(self.shared.stage("test", all_of_them, list(systems)))
 
 
 def epochs_of(config: Mapping[str, Any], data: Data) -> dict[str, int]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from netsmith.data import Data, load_data
 from netsmith.errors import InfeasibleError, InputError, did_you_mean
 from netsmith.hardware.target import get_target
-from netsmith.jobs.run import Run
 from netsmith.jobs.specialization import SYSTEMS, Specialization
+from netsmith.jobs.together import RunTogether
 from netsmith.jobs.versions import versions
 from netsmith.progress import Progress, Silent
 from netsmith.supernets.gates import MODES
 from netsmith.supernets.objective import FORMS
 from netsmith.supernets.space import BlockSpace, load_space
+from netsmith.training.workers import Workers
 from netsmith.units import check_budgets, parse_budget
 
 #: Share of the latency budget to aim at; the rest absorbs the noise of measuring the finished network again.
@@ -25,13 +26,14 @@ AIMS = (0.97, 0.93)
 def specialize(
     space: str | BlockSpace, data: Any, *, target: str = "cpu", latency: str | None = None, energy: str | None = None,
     size: str | None = None, macs: str | None = None, system: str = "proxylessnas", compare: Sequence[str] = (),
-    search_epochs: int | None = None, warmup_epochs: int | None = None, epochs: int | None = None,
-    lr: float | None = None, inherit: bool = False, teacher: str | None = None, teacher_weights: str | None = None,
+    search_epochs: int | None = None, warmup_epochs: int | None = None, warmup_from: str | None = None,
+    epochs: int | None = None, lr: float | None = None, inherit: bool = False, teacher: str | None = None, teacher_weights: str | None = None,
     loss: str = "constrained", weight: float = 0.1, mode: str = "recompute", every: int = 5, evaluations: int = 200,
     batch_size: int = 128, width: float = 1.0, batch: int = 1, out: str | Path = "runs/specialize",
     resume: bool = False, seed: int = 0, threads: int = 1, mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None, image_size: int | None = None, label_column: str | None = None,
     search_size: int | None = None, train_limit: int | None = None, progress: Progress | None = None,
+    watch: Callable[[Path], Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Find a network of a space that keeps budgets on a target, train it, and measure it.
 
@@ -46,6 +48,8 @@ def specialize(
             narrower).
         compare: systems to run as well and to train alike.
         search_epochs, warmup_epochs: of the network of all paths; None chooses by the size of the train split.
+        warmup_from: folder of a run with the same space, data, seed and settings of training, whose warm-up is used: it
+            depends on no target and no budget.
         epochs: of training the network that was found; 0 leaves it as it is.
         lr: peak learning rate of that.
         inherit: start from the weights that the network had among all paths.
@@ -59,6 +63,7 @@ def specialize(
         width: multiplier of all channels of the space.
         batch: samples at a time that the target runs, where it is modelled.
         threads: threads that the network is measured with.
+        watch: called with the run folder whenever ``search.json`` there was renewed, every few seconds of a search.
 
     Returns:
         The summary, as in ``summary.json``.
@@ -83,14 +88,19 @@ def specialize(
     config: dict[str, Any] = {
         "job": "specialize", "space": loaded.name if isinstance(space, BlockSpace) else space, "data": str(data),
         "target": target, **texts, "system": system, "compare": list(systems[1:]), "search_epochs": search_epochs,
-        "warmup_epochs": warmup_epochs, "epochs": epochs, "lr": lr, "inherit": inherit, "teacher": teacher,
+        "warmup_epochs": warmup_epochs,
+        "warmup_from": str(warmup_from) if warmup_from else None, "epochs": epochs, "lr": lr, "inherit": inherit,
+        "teacher": teacher,
         "teacher_weights": str(teacher_weights) if teacher_weights else None, "loss": loss, "weight": weight,
         "mode": mode, "every": every, "evaluations": evaluations, "batch_size": batch_size, "width": width,
         "batch": batch, "seed": seed, "threads": threads, "mean": list(mean) if mean else None,
         "std": list(std) if std else None, "image_size": image_size, "label_column": label_column,
         "search_size": search_size, "train_limit": train_limit,
     }  # fmt: skip
-    with Run.start(out, config, resume=resume) as run:
+    workers = Workers.from_environment()
+    progress = progress if workers.is_first else Silent()
+    with RunTogether(out, config, resume, workers) as shared:
+        run = shared.run
         progress.stage("load")
         try:
             images = data if isinstance(data, Data) else load_data(
@@ -106,7 +116,7 @@ def specialize(
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
-        summary = _stages(Specialization(run, own, images, device, config, progress), budgets, systems)
+        summary = _stages(Specialization(shared, own, images, device, config, progress, watch), budgets, systems)
         run.finish(summary)
         progress.close()
         return summary
@@ -131,7 +141,8 @@ def _stages(job: Specialization, budgets: dict[str, Any], systems: tuple[str, ..
 def _one(job: Specialization, system: str, baseline: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     for aim in AIMS:
         found = job.found(system, baseline, aim)
-        result = job.built(system, found, baseline)
+        result = job.trained(system, found)
+        result |= job.built(system, found, baseline)
         if "latency" not in job.limits or (result["latency_measured_s"] or 0.0) <= job.limits["latency"]:
             break
         job.progress.note("  the finished network is over its budget when measured again; aiming lower")
@@ -183,7 +194,7 @@ def _specialization(
         }
         rows.append({
             "system": system, "label": system, "accuracy": accuracy[system], **figures,
-            "energy_j": result["energy_j"], "search_seconds": searched["seconds"],
+            "energy_j": result["energy_j"], "train_seconds": result["seconds"], "search_seconds": searched["seconds"],
             "blocks": list(job.space.chosen(design)) if design is not None else None,
         })  # fmt: skip
     design = done[job.config["system"]][0]["design"]

@@ -68,6 +68,7 @@ class ProxylessConfig:
 
 
 TRAVEL = 6.0  #: by how much a logit can move in all, unless the published rate moves it further
+WARMUP, SEARCH = "warmup.safetensors", "search.safetensors"  #: checkpoints
 RECORDS = 300  #: of where a search stands
 BETA2, EPS = 0.999, 1e-8  #: of Adam
 MOVING = 0.9  #: of reinforce's baseline
@@ -259,14 +260,14 @@ def proxylessnas(
         tell(step, False)
 
     def checkpoint(name: str) -> Path | None:
-        return Path(folder) / f"{name}.safetensors" if folder is not None else None
+        return Path(folder) / name if folder is not None else None
 
-    searching = checkpoint("search")
+    searching = checkpoint(SEARCH)
     if config.warmup and not (searching and searching.is_file()):
         network.uniform = True
         fit(
             network, data, epochs=config.warmup, lr=config.warmup_lr, eval_every=config.warmup,
-            checkpoint=checkpoint("warmup"), after_step=lambda step, total: tell(step, True), **common,
+            checkpoint=checkpoint(WARMUP), after_step=lambda step, total: tell(step, True), **common,
         )  # fmt: skip
         network.uniform = False
     fit(

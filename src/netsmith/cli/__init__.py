@@ -1,0 +1,56 @@
+"""The commands. No logic: options in, one call of a job, its result shown.
+
+Jobs are imported inside the commands, so that ``--help`` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from typing import Any, NoReturn
+
+import typer
+
+# in the order of the help: importing a module adds its commands
+from netsmith.cli import compress, hardware, runs, specialize  # noqa: F401
+from netsmith.cli.shared import app
+from netsmith.errors import InfeasibleError, InputError, NetsmithError
+from netsmith.options import spread, usage_sentence
+
+INTERRUPTED = 130
+#: typer carries a click of its own or uses the installed one; either way its errors derive from this
+_UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 well, 2 bad input, 3 infeasible or unmet budget, 130 interrupted."""
+    arguments = spread(sys.argv[1:] if arguments is None else arguments, "--targets")
+    as_json = "--json" in arguments
+    if not sys.warnoptions:  # what libraries tell their developers is not for users; python -W brings it back
+        for category in (FutureWarning, DeprecationWarning):
+            warnings.simplefilter("ignore", category)
+    try:
+        code = app(args=arguments, prog_name="netsmith", standalone_mode=False)
+    except NetsmithError as error:
+        reachable = error.reachable if isinstance(error, InfeasibleError) else {}
+        _fail(str(error), error.exit_code, as_json, {"reachable": reachable} if reachable else {})
+    except _UsageError as error:
+        _fail(usage_sentence(error), InputError.exit_code, as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
+        sys.stderr.close()
+        sys.exit(1)
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code
+        _fail("interrupted; continue with --resume", INTERRUPTED, as_json, prefix="")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(
+    message: str, code: int, as_json: bool, more: dict[str, Any] | None = None, prefix: str = "error: "
+) -> NoReturn:
+    if as_json:
+        print(json.dumps({"error": message, "exit_code": code} | (more or {})))
+    print(f"{prefix}{message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,53 @@
+"""Commands about runs: report, export, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netsmith.cli.shared import app, finish, finish_run, progress_of, text
+from netsmith.options import AsJson, Format, Seed
+
+
+@app.command(epilog="Example:  netsmith report runs/demo")
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")], as_json: AsJson = False) -> None:
+    """Write one HTML page about a finished run, or a specialization that goes on; it needs no network."""
+    from netsmith.report import write_report
+
+    path = write_report(run)
+    finish({"run": str(run), "report": str(path)}, as_json, lambda result: print(result["report"]))
+
+
+@app.command(epilog="Example:  netsmith export runs/demo --format pt2 --out small.pt2")
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    form: Annotated[Format, typer.Option("--format", help="what to write")] = Format.onnx,
+    out: Annotated[Path | None, typer.Option(help="file to write; default is in the run folder")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the compressed network of a run as a file, and check it against the run."""
+    with progress_of(as_json) as progress:
+        progress.stage("export")
+        from netsmith.jobs.export import export as job
+
+        result = job(str(run), format=form.value, out=text(out))
+    from netsmith.report import show_mapping
+
+    finish(result, as_json, show_mapping)
+
+
+@app.command(epilog="Example:  netsmith demo --out runs/demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="run folder")] = Path("runs/demo"),
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """The whole of it on an embedded data set, in a minute or two."""
+    with progress_of(as_json) as progress:
+        progress.stage("starting")
+        from netsmith.jobs.demo import demo as job
+
+        result = job(out, seed=seed, progress=progress)
+    finish_run(result, as_json)

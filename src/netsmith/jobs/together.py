@@ -1,0 +1,48 @@
+"""One run in several processes, as ``torchrun`` starts them: the first does everything, all of them train."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from netsmith.jobs.run import Run
+from netsmith.training.workers import Workers
+
+
+class RunTogether:
+    """The run folder of several processes. The first one has it; the others have one that is thrown away.
+
+    Attributes:
+        run: this process's folder.
+        folder: the first process's, where checkpoints and weights are read by all.
+        workers: the processes.
+    """
+
+    def __init__(self, out: str | Path, config: Mapping[str, Any], resume: bool, workers: Workers) -> None:
+        self.workers, self.folder, self._stack = workers, Path(out), ExitStack()
+        where: str | Path = out
+        if not workers.is_first:
+            where, resume = self._stack.enter_context(tempfile.TemporaryDirectory()), False
+        self.run = self._stack.enter_context(Run.start(where, config, resume=resume))
+
+    def stage(self, name: str, compute: Callable[[], Any], inputs: Any = None, together: bool = False) -> Any:
+        """:meth:`Run.stage` with the first process's result in all of them.
+
+        Args:
+            together: every process computes, as there is training in it; otherwise the first alone.
+        """
+        first = self.workers.is_first
+        stored = self.workers.broadcast(self.run.stored(name, inputs) if first else None)
+        if together and not stored and not first:
+            compute()
+        return self.workers.broadcast(self.run.stage(name, compute, inputs) if first else None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.close()
