@@ -27,13 +27,13 @@ def specialize(
     space: str | BlockSpace, data: Any, *, target: str = "cpu", latency: str | None = None, energy: str | None = None,
     size: str | None = None, macs: str | None = None, system: str = "proxylessnas", compare: Sequence[str] = (),
     search_epochs: int | None = None, warmup_epochs: int | None = None, warmup_from: str | None = None,
-    epochs: int | None = None, lr: float | None = None, inherit: bool = False, teacher: str | None = None, teacher_weights: str | None = None,
-    loss: str = "constrained", weight: float = 0.1, mode: str = "recompute", every: int = 5, evaluations: int = 200,
-    batch_size: int = 128, width: float = 1.0, batch: int = 1, out: str | Path = "runs/specialize",
-    resume: bool = False, seed: int = 0, threads: int = 1, mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None, image_size: int | None = None, label_column: str | None = None,
-    search_size: int | None = None, train_limit: int | None = None, progress: Progress | None = None,
-    watch: Callable[[Path], Any] | None = None,
+    epochs: int | None = None, lr: float | None = None, inherit: bool = False, teacher: str | None = None,
+    teacher_weights: str | None = None, loss: str = "constrained", weight: float = 0.1, mode: str = "recompute",
+    every: int = 5, evaluations: int = 200, batch_size: int = 128, width: float = 1.0, batch: int = 1,
+    out: str | Path = "runs/specialize", resume: bool = False, seed: int = 0, threads: int = 1,
+    mean: Sequence[float] | None = None, std: Sequence[float] | None = None, image_size: int | None = None,
+    label_column: str | None = None, search_size: int | None = None, train_limit: int | None = None,
+    progress: Progress | None = None, watch: Callable[[Path], Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Find a network of a space that keeps budgets on a target, train it, and measure it.
 
@@ -189,9 +189,7 @@ def _specialization(
     for system, (found, result) in done.items():
         design = found["design"]
         searched = job.searched(system) if system.startswith(("proxylessnas", "oneshot")) else {"seconds": 0.0}
-        figures = {
-            k: result[k] for k in ("latency_measured_s", "latency_predicted_s", "macs", "params", "train_seconds")
-        }
+        figures = {k: result[k] for k in ("latency_measured_s", "latency_predicted_s", "macs", "params")}
         rows.append({
             "system": system, "label": system, "accuracy": accuracy[system], **figures,
             "energy_j": result["energy_j"], "train_seconds": result["seconds"], "search_seconds": searched["seconds"],

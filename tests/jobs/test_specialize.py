@@ -1,0 +1,246 @@
+"""Specialization: from a space to a trained, measured network that keeps its budgets, however often it is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from netsmith.data import load_data
+from netsmith.errors import InfeasibleError, InputError
+from netsmith.jobs import timing
+from netsmith.jobs.compress import compress
+from netsmith.jobs.specialization import Specialization
+from netsmith.jobs.specialize import specialize
+from netsmith.jobs.summary import all_met
+from netsmith.network.load import load_model
+from netsmith.report import write_report
+from netsmith.training.score import evaluate
+
+SPACE = """
+image = 8
+stem = 8
+stem_stride = 1
+head = 32
+[[stages]]
+channels = 8
+blocks = 2
+stride = 1
+kernels = [3, 5]
+[[stages]]
+channels = 16
+blocks = 3
+stride = 2
+kernels = [3, 5]
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    torch.set_num_threads(1)
+    for name, value in {"SESSION_S": 0.1, "SEARCH_SESSIONS": 1, "FINAL_SESSIONS": 3}.items():
+        monkeypatch.setattr(timing, name, value)
+    yield
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("space") / "tiny.toml"
+    path.write_text(SPACE)
+    return str(path)
+
+
+def run(space: str, out: Path, **options: Any) -> dict[str, Any]:
+    usual = {
+        "target": "roofline-gpu", "latency": "0.7x", "search_epochs": 2, "warmup_epochs": 1, "epochs": 3, "every": 1,
+        "train_limit": 600, "search_size": 256, "out": out,
+    }  # fmt: skip
+    return specialize(space, "digits", **(usual | options))
+
+
+@pytest.fixture(scope="module")
+def finished(space: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    everything = ["multiplier", "random", "oneshot", "proxylessnas-r"]
+    return run(space, tmp_path_factory.mktemp("runs") / "all", compare=everything, evaluations=8)
+
+
+def test_every_system_ends_with_a_network_within_the_budget(finished: dict[str, Any]) -> None:
+    assert all_met(finished)
+    found = finished["specialization"]
+    assert [row["system"] for row in found["compared"]] == [
+        "proxylessnas", "multiplier", "random", "oneshot", "proxylessnas-r"
+    ]  # fmt: skip
+    limit = found["limits"]["latency"]
+    for row in found["compared"]:
+        assert row["latency_predicted_s"] <= limit
+        assert 0.2 < row["accuracy"] <= 1  # three epochs: better than one in ten
+    assert finished["result"]["accuracy"] == found["compared"][0]["accuracy"]
+    assert [b["chosen"] for b in found["blocks"]] == found["compared"][0]["blocks"]
+
+
+def test_what_is_reported_is_what_the_files_hold(finished: dict[str, Any]) -> None:
+    folder = Path(finished["run"])
+    loaded = load_model(f"design:{folder / 'network.json'}", weights=folder / "model.safetensors")
+    data = load_data("digits", train_limit=600, search_size=256)
+    accuracy, _ = evaluate(loaded.model, data.test, normalisation=data.normalisation)
+    assert accuracy == pytest.approx(finished["result"]["accuracy"], abs=0.005)
+    assert sum(p.numel() for p in loaded.model.parameters()) >= finished["result"]["params"]
+    assert finished["result"]["size_bytes"] == (folder / "model.nsw").stat().st_size
+    for name in finished["files"]:
+        assert (folder / name).is_file()
+
+
+def test_the_course_of_the_search_is_kept_and_shown(finished: dict[str, Any]) -> None:
+    found = finished["specialization"]
+    epochs = [r["epoch"] for r in found["history"]]
+    assert epochs == sorted(set(epochs)) and epochs[-1] == pytest.approx(3)
+    assert [r["warmup"] for r in found["history"]] == [e <= 1 for e in epochs]
+    last = found["history"][-1]
+    assert all(sum(row) == pytest.approx(1, abs=1e-3) for row in last["probabilities"])
+    assert last["entropy"] < found["history"][0]["entropy"]
+    page = write_report(finished["run"]).read_text()
+    assert all(block["name"] in page for block in found["blocks"] if len(block["choices"]) > 1)
+
+
+def test_a_killed_search_goes_on_and_ends_the_same(
+    space: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(space, tmp_path / "whole")
+    times = [0]
+
+    def cut(self: Specialization, record: dict[str, Any]) -> None:
+        times[0] += 1
+        if times[0] in (5, 11):
+            raise KeyboardInterrupt
+        original(self, record)
+
+    original = Specialization._record
+    monkeypatch.setattr(Specialization, "_record", cut)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(space, tmp_path / "cut", resume=True)
+    resumed = run(space, tmp_path / "cut", resume=True)
+    assert resumed["design"] == whole["design"]
+    assert resumed["result"]["accuracy"] == whole["result"]["accuracy"]
+    strip = [{k: v for k, v in r.items() if k != "loss"} for r in whole["specialization"]["history"]]
+    again = [{k: v for k, v in r.items() if k != "loss"} for r in resumed["specialization"]["history"]]
+    assert again == strip
+
+
+def test_a_warm_up_serves_another_target_and_no_other_seed(space: str, tmp_path: Path) -> None:
+    run(space, tmp_path / "first", epochs=0)
+    other = run(space, tmp_path / "second", epochs=0, target="bitfusion", latency="0.8x", warmup_from=str(tmp_path / "first"))
+    alone = run(space, tmp_path / "third", epochs=0, target="bitfusion", latency="0.8x")
+    assert other["design"] == alone["design"]
+    with pytest.raises(InputError, match="seed"):
+        run(space, tmp_path / "fourth", seed=1, warmup_from=str(tmp_path / "first"))
+    with pytest.raises(InputError, match="has no warm-up"):
+        run(space, tmp_path / "fifth", warmup_from=str(tmp_path))
+
+
+def test_inherited_weights_are_those_of_the_path(space: str, tmp_path: Path) -> None:
+    done = run(space, tmp_path / "run", epochs=0, inherit=True, search_epochs=6)
+    fresh = run(space, tmp_path / "fresh", epochs=0, search_epochs=6)
+    assert done["design"] == fresh["design"]
+    assert done["result"]["search_accuracy"] > fresh["result"]["search_accuracy"] + 0.2
+
+
+def test_the_budget_is_kept_as_measured_here(space: str, tmp_path: Path) -> None:
+    done = run(space, tmp_path / "run", target="cpu", epochs=0, latency="0.8x", compare=["multiplier"])
+    found = done["specialization"]
+    assert all_met(done) and done["result"]["latency_measured_s"] <= found["limits"]["latency"]
+    assert done["fidelity"] and done["timing"]["rounds"] > 0
+    assert found["limits"]["latency"] == pytest.approx(0.8 * done["baseline"]["latency_measured_s"])
+
+
+def test_what_was_found_can_be_compressed_further(finished: dict[str, Any], tmp_path: Path) -> None:
+    folder = Path(finished["run"])
+    smaller = compress(
+        f"design:{folder / 'network.json'}", "digits", weights=str(folder / "model.safetensors"),
+        target="roofline-gpu", methods="prune", macs="0.8x", epochs=0, out=tmp_path / "smaller",
+    )  # fmt: skip
+    assert all_met(smaller) and smaller["baseline"]["macs"] == finished["result"]["macs"]
+
+
+def test_several_budgets_hold_together(space: str, tmp_path: Path) -> None:
+    done = run(space, tmp_path / "run", target="bitfusion", latency="0.8x", energy="0.7x", size="0.8x", epochs=0)
+    assert {b["cost"] for b in done["budgets"]} == {"latency", "energy", "size"}
+    assert all_met(done)
+
+
+def test_budgets_that_nothing_meets_are_found_before_training(space: str, tmp_path: Path) -> None:
+    with pytest.raises(InfeasibleError, match="smallest reachable") as stopped:
+        run(space, tmp_path / "run", macs="1K", latency=None)
+    assert stopped.value.reachable["macs"] > 1000
+    assert not (tmp_path / "run" / "checkpoints").glob("**/*.safetensors") or not list(
+        (tmp_path / "run" / "checkpoints").glob("**/*.safetensors")
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"system": "proxyles"}, "did you mean 'proxylessnas'"),
+        ({"compare": ["randm"]}, "did you mean 'random'"),
+        ({"mode": "half"}, "known: full, recompute, two"),
+        ({"loss": "additiv"}, "did you mean 'additive'"),
+        ({"target": "cpu", "batch": 8}, "drop --batch"),
+        ({"latency": None}, "budget"),
+    ],
+)
+def test_wrong_options_are_named(space: str, tmp_path: Path, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        run(space, tmp_path / "run", **options)
+
+
+def test_two_processes_make_one_run(space: str, tmp_path: Path) -> None:
+    code = (
+        "import sys, torch; torch.set_num_threads(1)\n"
+        "from netsmith.jobs.specialize import specialize\n"
+        "specialize(sys.argv[1], 'digits', target='roofline-gpu', latency='0.7x', search_epochs=1, warmup_epochs=1,\n"
+        "           epochs=1, every=2, train_limit=300, search_size=128, out=sys.argv[2])\n"
+    )
+    script = tmp_path / "go.py"
+    script.write_text(code)
+    import netsmith
+
+    environment = os.environ | {"PYTHONPATH": str(Path(netsmith.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", str(script)]
+    done = subprocess.run(
+        [*command, space, str(tmp_path / "run")], capture_output=True, text=True, env=environment, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert all_met(summary) and summary["specialization"]["history"]
+
+
+def test_the_gates_learn_what_the_data_wants(space: str, tmp_path: Path) -> None:
+    """Held-out loss of the most probable path is below that of paths at random, with the weights that all share."""
+    from netsmith.network.weights import read_weights
+    from netsmith.supernets import SuperNet, load_space
+
+    run(space, tmp_path / "run", epochs=0, search_epochs=8, latency="0.95x")
+    network = SuperNet(load_space(space), 10, 1)
+    network.load_state_dict(read_weights(tmp_path / "run" / "supernet-proxylessnas.safetensors")[0])
+    data = load_data("digits", train_limit=600, search_size=256)
+    images, labels = next(data.search.batches(256, normalise=data.normalisation))
+    network.train()
+
+    def loss(path: Any) -> float:
+        network.path = path
+        with torch.no_grad():
+            return float(cross_entropy(network(images), labels))
+
+    best = loss(network.most_probable())
+    others = [loss(d) for d in network.space.decisions.sample(np.random.default_rng(0), 24)]
+    assert best < np.median(others)
