@@ -224,7 +224,7 @@ class Specialization:
         given = Path(source) / "checkpoints" / system / WARMUP
         if not given.is_file():
             raise InputError(f"{source} has no warm-up of {system} ({given} is missing); drop --warmup-from")
-        own = self._checkpoints(system) / WARMUP
+        own = self.run.path(f"checkpoints/{system}/{WARMUP}")
         if not own.exists():
             write_atomic(own, given.read_bytes())
 

@@ -24,6 +24,7 @@ class RunTogether:
 
     def __init__(self, out: str | Path, config: Mapping[str, Any], resume: bool, workers: Workers) -> None:
         self.workers, self.folder, self._stack = workers, Path(out), ExitStack()
+        self._alone = workers.world == 1  #: within a stage that the first process computes by itself
         where: str | Path = out
         if not workers.is_first:
             where, resume = self._stack.enter_context(tempfile.TemporaryDirectory()), False
@@ -35,11 +36,17 @@ class RunTogether:
         Args:
             together: every process computes, as there is training in it; otherwise the first alone.
         """
+        if self._alone:
+            return self.run.stage(name, compute, inputs)
         first = self.workers.is_first
         stored = self.workers.broadcast(self.run.stored(name, inputs) if first else None)
         if together and not stored and not first:
             compute()
-        return self.workers.broadcast(self.run.stage(name, compute, inputs) if first else None)
+        self._alone = first and not together
+        try:
+            return self.workers.broadcast(self.run.stage(name, compute, inputs) if first else None)
+        finally:
+            self._alone = False
 
     def __enter__(self) -> Self:
         return self
