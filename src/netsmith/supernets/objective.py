@@ -42,8 +42,8 @@ class Objective:
     form: Form = "constrained"
     weight: float = 0.1
     exponent: float = 0.3
-    rate: float = 0.05
-    penalty: float = 1.0
+    rate: float = 0.02
+    penalty: float = 5.0
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
