@@ -60,9 +60,9 @@ def load_model(
     """Load a network.
 
     Args:
-        spec: ``file.py:callable``, ``package.module:callable``, ``timm:NAME``, ``torchvision:NAME`` or ``zoo:NAME``,
-            each with options behind a question mark (``zoo:mobilenet_v2?width=0.5``); or, in Python, a module (which
-            is copied and left as it is) or a function without arguments that returns one.
+        spec: ``file.py:callable``, ``package.module:callable``, ``timm:NAME``, ``torchvision:NAME``, ``zoo:NAME`` or
+            ``design:FILE.json``, most with options behind a question mark (``zoo:mobilenet_v2?width=0.5``); or, in
+            Python, a module (which is copied and left as it is) or a function without arguments that returns one.
         weights: ``.safetensors`` or ``.pth`` file.
         num_classes: logits wanted; passed on to libraries, the zoo and callables with a parameter of that name.
         input_shape: ``(C, H, W)`` wanted; its channels are passed on in the same way (``in_channels``, ``in_chans``).
