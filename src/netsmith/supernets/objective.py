@@ -26,8 +26,9 @@ class Objective:
         form: ``additive``, ``CE + weight * sum(E / limit - 1)``, and ``multiplicative``,
             ``CE * prod(E / limit) ** exponent``, are ProxylessNAS's with ratios in place of its logarithms of
             milliseconds; they trade cost for accuracy at a fixed rate, wherever that leads. ``constrained`` is the
-            augmented Lagrangian of the budgets: ``CE + sum(m * r + penalty / 2 * max(r, 0) ** 2)`` with
-            ``r = E / limit - 1`` and multipliers ``m`` that rise while a budget is broken and fall while it is kept.
+            augmented Lagrangian of the budgets: ``CE + sum(max(m + penalty * r, 0) ** 2 - m ** 2) / (2 * penalty)``
+            with ``r = E / limit - 1`` and multipliers ``m`` that rise while a budget is broken and fall while it is
+            kept. Its slope, ``max(m + penalty * r, 0)``, gives way below the budget at once, before ``m`` has fallen.
         weight: of ``additive``.
         exponent: of ``multiplicative``.
         rate: by which multipliers follow their budgets.
@@ -43,7 +44,7 @@ class Objective:
     weight: float = 0.1
     exponent: float = 0.3
     rate: float = 0.05
-    penalty: float = 1.0
+    penalty: float = 2.0
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -68,8 +69,9 @@ class Objective:
             return error * ratios.prod() ** self.exponent
         if self.form == "additive":
             return error + self.weight * (ratios - 1).sum()
-        over = ratios - 1
-        return error + (multipliers.to(over) * over + self.penalty / 2 * over.clamp(min=0) ** 2).sum()
+        m = multipliers.to(ratios)
+        push = (m + self.penalty * (ratios - 1)).clamp(min=0)  # less of it as soon as a budget is kept
+        return error + ((push**2 - m**2) / (2 * self.penalty)).sum()
 
     def raised(self, multipliers: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
         """Multipliers after a step: up by what their budget is broken, down by what it leaves, never below 0."""

@@ -8,8 +8,9 @@ the most probable path that keeps the budgets is the network.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from netsmith.data import Data
+from netsmith.errors import InputError
 from netsmith.search.solver.exact import solve
 from netsmith.search.strategy import Designs, FloatArray, Problem
 from netsmith.supernets.gates import Mode
@@ -74,10 +76,16 @@ class Architect:
 
     def __init__(
         self, network: SuperNet, data: Data, objective: Objective, config: ProxylessConfig, lr: float,
-        costs: Costs | None = None,
+        costs: Costs | None = None, bf16: bool | Literal["auto"] = "auto",
     ) -> None:  # fmt: skip
+        if len(objective.limits) > len(network.multipliers):
+            raise InputError(
+                f"{len(objective.limits)} budgets need as many multipliers, but the network has "
+                f"{len(network.multipliers)}; make it with costs={len(objective.limits)}"
+            )
         self.network, self.data, self.objective, self.config, self.lr = network, data, objective, config, lr
-        self.bf16 = cpu_has_bf16() if network.logits.device.type == "cpu" else torch.cuda.is_bf16_supported()
+        native = cpu_has_bf16() if network.logits.device.type == "cpu" else torch.cuda.is_bf16_supported()
+        self.bf16 = native if bf16 == "auto" else bf16
         self.costs = costs or (lambda designs: {n: t.price(designs) for n, t in objective.tables.items()})
 
     def step(self) -> float:
@@ -92,9 +100,12 @@ class Architect:
             else:
                 error, gradient = self._gradient(images, labels, rng)
         self._adam(gradient)
-        with torch.no_grad():
-            network.multipliers.copy_(self.objective.raised(network.multipliers, network.probabilities()))
+        mine = self._multipliers()
+        mine.copy_(self.objective.raised(mine, network.probabilities()))
         return error
+
+    def _multipliers(self) -> torch.Tensor:
+        return self.network.multipliers[: len(self.objective.limits)]
 
     # --- gradients of the logits, (D, K) -----------------------------------------------------------------------------
 
@@ -114,7 +125,7 @@ class Architect:
             network.gates = None
         # of a pair, costs change with its two shares of the mass that both have together
         loss = self.objective.loss(
-            error, p if pairs is None else shared(p.detach(), weights, pairs), network.multipliers
+            error, p if pairs is None else shared(p.detach(), weights, pairs), self._multipliers()
         )
         by_gates, by_costs = torch.autograd.grad(loss, [gates, logits], allow_unused=True)
         inner = by_gates.to(p) * weights.detach()
@@ -221,21 +232,24 @@ def proxylessnas(
         folder: for checkpoints; a search that was killed goes on from them and ends with the same bits.
         record: told, about fifty times an epoch at most, where the search stands: ``epoch``, ``warmup``, ``loss`` on
             held-out images, ``entropy``, ``expected`` costs, ``multipliers`` and ``probabilities``.
-        training: further arguments of ``fit``, such as ``progress``, ``device`` and ``workers``.
+        training: further arguments of ``fit``, such as ``progress``, ``augment`` and ``bf16``.
 
     Raises:
         InfeasibleError: no network of the space keeps the budgets.
+        InputError: more budgets than the network has multipliers for, or a folder of another search.
     """
     settle(network, objective)  # infeasible budgets are found before anything is trained
     common: dict[str, Any] = {
         "batch_size": config.batch, "weight_decay": config.weight_decay, "label_smoothing": config.label_smoothing,
         "schedule": "cosine", "seed": config.seed, "keep": "last", **training,
+        "tag": f"{training.get('tag', '')} {_digest(config, objective)}".strip(),
     }  # fmt: skip
     epochs = config.warmup + config.epochs
     steps = max(1, len(data.need_train()) // min(config.batch, len(data.need_train())))
     first = steps if config.warmup else 0  # weights get used to being drawn by probabilities before these move
     architect = Architect(
-        network, data, objective, config, path_lr(config, (steps * config.epochs - first) // config.every), costs
+        network, data, objective, config, path_lr(config, (steps * config.epochs - first) // config.every), costs,
+        training.get("bf16", "auto"),
     )  # fmt: skip
     seen: dict[str, float] = {}
 
@@ -262,16 +276,24 @@ def proxylessnas(
     searching = checkpoint("search")
     if config.warmup and not (searching and searching.is_file()):
         network.uniform = True
-        fit(
-            network, data, epochs=config.warmup, lr=config.warmup_lr, eval_every=config.warmup,
-            checkpoint=checkpoint("warmup"), after_step=lambda step, total: tell(step, True), **common,
-        )  # fmt: skip
-        network.uniform = False
+        try:
+            fit(
+                network, data, epochs=config.warmup, lr=config.warmup_lr, eval_every=config.warmup,
+                checkpoint=checkpoint("warmup"), after_step=lambda step, total: tell(step, True), **common,
+            )  # fmt: skip
+        finally:
+            network.uniform = False
     fit(
         network, data, epochs=config.epochs, lr=config.lr, eval_every=config.epochs, checkpoint=searching,
         after_step=search, **common,
     )  # fmt: skip
     return settle(network, objective)
+
+
+def _digest(config: ProxylessConfig, objective: Objective) -> str:
+    """A short word for the settings of a search: a checkpoint only fits the same ones."""
+    text = repr((config, replace(objective, tables={}, limits={}), dict(objective.limits)))
+    return f"search {hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
 def settle(network: SuperNet, objective: Objective, limits: Mapping[str, float] | None = None) -> Designs:
