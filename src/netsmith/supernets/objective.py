@@ -31,7 +31,8 @@ class Objective:
             kept. Its slope, ``max(m + penalty * r, 0)``, gives way below the budget at once, before ``m`` has fallen.
         weight: of ``additive``.
         exponent: of ``multiplicative``.
-        rate: by which multipliers follow their budgets.
+        rate: by which multipliers follow their budgets while logits move by 1: with more and smaller steps they rise
+            no further.
         penalty: of ``constrained``.
 
     Raises:
@@ -43,7 +44,7 @@ class Objective:
     form: Form = "constrained"
     weight: float = 0.1
     exponent: float = 0.3
-    rate: float = 0.05
+    rate: float = 2.0
     penalty: float = 2.0
 
     def __post_init__(self) -> None:
@@ -73,9 +74,9 @@ class Objective:
         push = (m + self.penalty * (ratios - 1)).clamp(min=0)  # less of it as soon as a budget is kept
         return error + ((push**2 - m**2) / (2 * self.penalty)).sum()
 
-    def raised(self, multipliers: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
-        """Multipliers after a step: up by what their budget is broken, down by what it leaves, never below 0."""
+    def raised(self, multipliers: torch.Tensor, probabilities: torch.Tensor, lr: float) -> torch.Tensor:
+        """Multipliers after a step of the logits by ``lr``: up if a budget is broken, else down, not below 0."""
         if self.form != "constrained":
             return multipliers
         over = self.ratios(probabilities.detach()) - 1
-        return (multipliers + self.rate * over.to(multipliers)).clamp(min=0)
+        return (multipliers + self.rate * lr * over.to(multipliers)).clamp(min=0)

@@ -101,7 +101,7 @@ class Architect:
                 error, gradient = self._gradient(images, labels, rng)
         self._adam(gradient)
         mine = self._multipliers()
-        mine.copy_(self.objective.raised(mine, network.probabilities()))
+        mine.copy_(self.objective.raised(mine, network.probabilities(), self.lr))
         return error
 
     def _multipliers(self) -> torch.Tensor:
