@@ -97,7 +97,7 @@ def measure(kind: str, candidates: int, batch: int, steps: int, seed: int) -> di
 
 
 def resident() -> float:
-    """MB that this process holds; its peak so far must be no more, or it could not be told from that of the steps."""
+    """MB that this process holds."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
 
