@@ -33,6 +33,18 @@ def layers(number: int):
     return trace(block_network(description), description.input_shape).layers
 
 
+@cache
+def traced():
+    return SpacePrices(SPACE, get_target("roofline-gpu"), 100)._traced
+
+
+def prices(target, batch: int = 1) -> SpacePrices:
+    """Prices on a target; the rows, which no target changes, are traced once for all tests."""
+    made = SpacePrices(SPACE, target, 100, batch=batch)
+    made.__dict__["_traced"] = traced()
+    return made
+
+
 def true_cost(number: int, target, batch: int) -> Cost:
     return target.cost(as_run(layers(number), target.capabilities), batch)
 
@@ -45,7 +57,7 @@ def test_tables_price_any_network_as_the_target_does(name, batch):
     target = get_target(name)
     cost = true_cost(0, target, batch)
     costs = ("latency", "energy") if cost.energy_j is not None else ("latency",)
-    tables = SpacePrices(SPACE, target, 100, batch=batch).tables(costs)
+    tables = prices(target, batch).tables(costs)
     assert set(tables) == set(costs)
     for number, design in enumerate(RANDOM):
         cost = true_cost(number, target, batch)
@@ -67,13 +79,13 @@ class Late:
 
 def test_a_cost_of_every_run_counts_once():
     target = get_target("roofline-gpu")
-    plain, late = (SpacePrices(SPACE, t, 100).tables(["latency"])["latency"] for t in (target, Late(target)))
+    plain, late = (prices(t).tables(["latency"])["latency"] for t in (target, Late(target)))
     assert late.price(RANDOM[2])[0] - plain.price(RANDOM[2])[0] == pytest.approx(1.0)
     assert np.array_equal(plain.unary, late.unary)
 
 
 def test_macs_and_size_are_exact():
-    tables = SpacePrices(SPACE, get_target("roofline-gpu"), 100).tables(["macs", "size"])
+    tables = prices(get_target("roofline-gpu")).tables(["macs", "size"])
     for number, design in enumerate(RANDOM):
         rows = layers(number)
         assert tables["macs"].price(design)[0] == rows.macs.sum()
@@ -108,7 +120,7 @@ def test_the_published_space_can_be_mobilenetv2s_size():
 
 
 def test_rows_that_a_target_has_to_know_are_all_there():
-    known = SpacePrices(SPACE, get_target("roofline-gpu"), 100).all_rows()
+    known = prices(get_target("roofline-gpu")).all_rows()
     columns = [c for c in known.columns if c != "name"]
     have = {tuple(int(known.columns[c][i]) for c in columns) for i in range(len(known))}
     assert len(have) == len(known)
@@ -120,6 +132,6 @@ def test_rows_that_a_target_has_to_know_are_all_there():
 def test_a_target_without_a_model_of_energy_says_so():
     target = Late(get_target("roofline-gpu"))
     with pytest.raises(InputError, match="target 'roofline-gpu' has no energy model; drop --energy or choose"):
-        SpacePrices(SPACE, target, 100).tables(["latency", "energy"])
+        prices(target).tables(["latency", "energy"])
     assert set(SpacePrices(tiny_space(), target, 10, 1).tables(["latency", "size"])) == {"latency", "size"}
     assert set(COSTS) == {"latency", "energy", "size", "macs"}
