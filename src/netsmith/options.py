@@ -11,7 +11,8 @@ import typer
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="file.py:callable, package.module:callable, timm:NAME, torchvision:NAME, zoo:NAME or design:FILE.json"
+        metavar="MODEL",
+        help="file.py:callable, package.module:callable, timm:NAME, torchvision:NAME, zoo:NAME or design:FILE.json",
     ),
 ]
 Data = Annotated[str, typer.Option(help="digits, a Hugging Face name, or a folder of images or parquet files")]

@@ -17,8 +17,9 @@ from netsmith.supernets import SuperNet
 from netsmith.supernets.expected import expected_cost
 from netsmith.supernets.gates import MODES
 from netsmith.supernets.objective import FORMS, Objective
+from netsmith.supernets.pairs import draw_pairs, of_pairs
 from netsmith.supernets.supernet import Gates, draw
-from netsmith.systems.proxylessnas import Architect, ProxylessConfig, draw_pairs, of_pairs
+from netsmith.systems.proxylessnas import Architect, ProxylessConfig
 from netsmith.training.modes import frozen_statistics
 
 CONFIG = ProxylessConfig(batch=16)
@@ -34,8 +35,7 @@ def noise_data() -> Data:
 
 def example(seed: int = 0, **config) -> tuple[Architect, SuperNet]:
     network = steep(SuperNet(tiny_space(), CLASSES, 1), seed)
-    architect = Architect(network, noise_data(), Objective({}, {}), replace(CONFIG, **config), 0.01)
-    architect.bf16 = False
+    architect = Architect(network, noise_data(), Objective({}, {}), replace(CONFIG, **config), 0.01, bf16=False)
     return architect, network
 
 
@@ -90,8 +90,7 @@ def test_the_mean_of_pairs_points_where_the_whole_gradient_points():
     found = {}
     for mode in ("recompute", "two"):
         network = steep(SuperNet(space, CLASSES, 1), 1)
-        architect = Architect(network, noise_data(), Objective({}, {}), replace(CONFIG, mode=mode), 0.01)
-        architect.bf16 = False
+        architect = Architect(network, noise_data(), Objective({}, {}), replace(CONFIG, mode=mode), 0.01, bf16=False)
         with frozen_statistics(network):
             rngs = (np.random.default_rng([3, i]) for i in range(DRAWS))
             found[mode] = torch.stack([architect._gradient(*architect._batch(0), rng)[1] for rng in rngs])
@@ -233,7 +232,7 @@ def test_with_blocks_skipped_costs_and_gates_keep_their_gradients(form, mode):
     factor, rate = {
         "additive": (1.0, 0.3),
         "multiplicative": (r**0.4, error * 0.4 * r ** (0.4 - 1)),
-        "constrained": (1.0, 0.7 + max(r - 1, 0.0)),
+        "constrained": (1.0, max(0.7 + 2.0 * (r - 1), 0.0)),
     }[form]
     cost = both - factor * free
     if mode != "two":

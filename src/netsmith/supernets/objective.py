@@ -26,11 +26,13 @@ class Objective:
         form: ``additive``, ``CE + weight * sum(E / limit - 1)``, and ``multiplicative``,
             ``CE * prod(E / limit) ** exponent``, are ProxylessNAS's with ratios in place of its logarithms of
             milliseconds; they trade cost for accuracy at a fixed rate, wherever that leads. ``constrained`` is the
-            augmented Lagrangian of the budgets: ``CE + sum(m * r + penalty / 2 * max(r, 0) ** 2)`` with
-            ``r = E / limit - 1`` and multipliers ``m`` that rise while a budget is broken and fall while it is kept.
+            augmented Lagrangian of the budgets: ``CE + sum(max(m + penalty * r, 0) ** 2 - m ** 2) / (2 * penalty)``
+            with ``r = E / limit - 1`` and multipliers ``m`` that rise while a budget is broken and fall while it is
+            kept. Its slope, ``max(m + penalty * r, 0)``, gives way below the budget at once, before ``m`` has fallen.
         weight: of ``additive``.
         exponent: of ``multiplicative``.
-        rate: by which multipliers follow their budgets.
+        rate: by which multipliers follow their budgets while logits move by 1: with more and smaller steps they rise
+            no further.
         penalty: of ``constrained``.
 
     Raises:
@@ -42,8 +44,8 @@ class Objective:
     form: Form = "constrained"
     weight: float = 0.1
     exponent: float = 0.3
-    rate: float = 0.02
-    penalty: float = 5.0
+    rate: float = 2.0
+    penalty: float = 2.0
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -68,12 +70,13 @@ class Objective:
             return error * ratios.prod() ** self.exponent
         if self.form == "additive":
             return error + self.weight * (ratios - 1).sum()
-        over = ratios - 1
-        return error + (multipliers.to(over) * over + self.penalty / 2 * over.clamp(min=0) ** 2).sum()
+        m = multipliers.to(ratios)
+        push = (m + self.penalty * (ratios - 1)).clamp(min=0)  # less of it as soon as a budget is kept
+        return error + ((push**2 - m**2) / (2 * self.penalty)).sum()
 
-    def raised(self, multipliers: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
-        """Multipliers after a step: up by what their budget is broken, down by what it leaves, never below 0."""
+    def raised(self, multipliers: torch.Tensor, probabilities: torch.Tensor, lr: float) -> torch.Tensor:
+        """Multipliers after a step of the logits by ``lr``: up if a budget is broken, else down, not below 0."""
         if self.form != "constrained":
             return multipliers
         over = self.ratios(probabilities.detach()) - 1
-        return (multipliers + self.rate * over.to(multipliers)).clamp(min=0)
+        return (multipliers + self.rate * lr * over.to(multipliers)).clamp(min=0)

@@ -222,7 +222,7 @@ def _check(key: str, value: Any, where: str) -> Any:
         raise InputError(f"{where}: {key} must be a list of different whole numbers, not {value!r}")
     for n in numbers:
         if isinstance(n, bool) or not isinstance(n, kinds) or not low <= n <= high:
-            what = "whole numbers" if several else "a number"
+            what = "whole numbers" if several else "a whole number" if whole else "a number"
             raise InputError(f"{where}: {key} must be {what} of {low} to {high}, not {n!r}")
         if key == "kernels" and n % 2 == 0:
             raise InputError(f"{where}: kernels must be odd, not {n}")

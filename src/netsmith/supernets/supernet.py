@@ -156,7 +156,8 @@ class SuperNet(nn.Module):
 
     def extract(self, design: Designs) -> nn.Module:
         """The plain network of a path ``(D,)`` with this network's weights and statistics; shares nothing with it."""
-        network = block_network(self.space.describe(np.asarray(design), self.classes, self.channels))
+        with torch.random.fork_rng(devices=[]):  # its fresh weights are drawn, and replaced below
+            network = block_network(self.space.describe(np.asarray(design), self.classes, self.channels))
         chosen = self.space.chosen(design)
         layers = list(network.features)
         parts: list[tuple[nn.Module, nn.Module]] = [(layers.pop(0), self.stem)]

@@ -8,22 +8,24 @@ the most probable path that keeps the budgets is the network.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from netsmith.data import Data
+from netsmith.errors import InputError
 from netsmith.hardware.target import CostTable
 from netsmith.search.solver.exact import solve
 from netsmith.search.strategy import Designs, FloatArray, Problem
 from netsmith.supernets.gates import Mode
 from netsmith.supernets.objective import Objective
+from netsmith.supernets.pairs import draw_pairs, keep_mass, of_pairs, shared
 from netsmith.supernets.supernet import Gates, SuperNet, draw
 from netsmith.training import fit
 from netsmith.training.depthwise import mixed_precision
@@ -79,9 +81,15 @@ class Architect:
 
     def __init__(
         self, network: SuperNet, data: Data, objective: Objective, config: ProxylessConfig, lr: float,
-        costs: Costs | None = None,
+        costs: Costs | None = None, bf16: bool | Literal["auto"] = "auto",
     ) -> None:  # fmt: skip
+        if len(objective.limits) > len(network.multipliers):
+            raise InputError(
+                f"{len(objective.limits)} budgets need as many multipliers, but the network has "
+                f"{len(network.multipliers)}; make it with costs={len(objective.limits)}"
+            )
         self.network, self.data, self.objective, self.config, self.lr = network, data, objective, config, lr
+        self.bf16 = bf16
         self.costs = costs or (lambda designs: {n: t.price(designs) for n, t in objective.tables.items()})
 
     def step(self) -> float:
@@ -89,15 +97,19 @@ class Architect:
         network, n = self.network, int(self.network.updates)
         rng = np.random.default_rng([self.config.seed, 1, n])
         images, labels = self._batch(n)
-        with frozen_statistics(network), mixed_precision(images.device, has_bf16(images.device)):
+        bf16 = has_bf16(images.device) if self.bf16 == "auto" else self.bf16
+        with frozen_statistics(network), mixed_precision(images.device, bf16):
             if self.config.update == "reinforce":
                 error, gradient = self._reinforce(images, labels, rng)
             else:
                 error, gradient = self._gradient(images, labels, rng)
         self._adam(gradient)
-        with torch.no_grad():
-            network.multipliers.copy_(self.objective.raised(network.multipliers, network.probabilities()))
+        mine = self._multipliers()
+        mine.copy_(self.objective.raised(mine, network.probabilities(), self.lr))
         return error
+
+    def _multipliers(self) -> torch.Tensor:
+        return self.network.multipliers[: len(self.objective.limits)]
 
     # --- gradients of the logits, (D, K) -----------------------------------------------------------------------------
 
@@ -117,7 +129,7 @@ class Architect:
             network.gates = None
         # of a pair, costs change with its two shares of the mass that both have together
         loss = self.objective.loss(
-            error, p if pairs is None else shared(p.detach(), weights, pairs), network.multipliers
+            error, p if pairs is None else shared(p.detach(), weights, pairs), self._multipliers()
         )
         by_gates, by_costs = torch.autograd.grad(loss, [gates, logits], allow_unused=True)
         inner = by_gates.to(p) * weights.detach()
@@ -174,34 +186,6 @@ class Architect:
         return images.to(device), labels.to(device)
 
 
-def draw_pairs(p: FloatArray, there: NDArray[np.bool_], rng: np.random.Generator) -> Designs:
-    """Two different choices of each row, of those that are ``there``, the second from what the first leaves, (D, 2)."""
-    first = draw(p, rng)
-    rest = np.where(there, np.maximum(p, 1e-290), 0.0)  # one choice may have all of the mass
-    rest[np.arange(len(p)), first] = 0.0
-    return np.stack([first, draw(rest, rng)], axis=1)
-
-
-def of_pairs(logits: torch.Tensor, pairs: Designs) -> torch.Tensor:
-    """Shares ``(D, K)`` of each row's pair in the mass of both; all others are 0 and have no gradient, not even of
-    rounding: Adam would make whole steps of it."""
-    others = torch.ones_like(logits, dtype=torch.bool).scatter_(1, torch.as_tensor(pairs).to(logits.device), False)
-    return torch.softmax(logits.masked_fill(others, -torch.inf), dim=1)
-
-
-def shared(p: torch.Tensor, weights: torch.Tensor, pairs: Designs) -> torch.Tensor:
-    """All probabilities, of which only the shares of the pairs in their own mass have a gradient."""
-    chosen = torch.zeros_like(p).scatter_(1, torch.as_tensor(pairs).to(p.device), 1.0)
-    return p * (1 - chosen) + (p * chosen).sum(dim=1, keepdim=True) * weights
-
-
-def keep_mass(before: torch.Tensor, after: torch.Tensor, touched: torch.Tensor) -> torch.Tensor:
-    """Logits shifted where they were touched so that the touched mass, and so every other probability, stays."""
-    low = torch.full_like(before, -torch.inf)
-    old, new = (torch.logsumexp(torch.where(touched, v, low), dim=1, keepdim=True) for v in (before, after))
-    return torch.where(touched, after + torch.where(torch.isfinite(old), old - new, 0.0), before)
-
-
 def path_lr(config: ProxylessConfig, updates: int) -> float:
     """Learning rate of the logits: as asked for, or one with which they can settle in so many updates."""
     return config.path_lr if config.path_lr is not None else max(1e-3, TRAVEL / max(updates, 1))
@@ -224,10 +208,11 @@ def proxylessnas(
         folder: for checkpoints; a search that was killed goes on from them and ends with the same bits.
         record: told, some hundred times in all, where the search stands: ``epoch``, ``warmup``, ``loss`` on
             held-out images, ``entropy``, ``expected`` costs, ``multipliers`` and ``probabilities``.
-        training: further arguments of ``fit``, such as ``progress``, ``device`` and ``workers``.
+        training: further arguments of ``fit``, such as ``progress``, ``augment`` and ``bf16``.
 
     Raises:
         InfeasibleError: no network of the space keeps the budgets.
+        InputError: more budgets than the network has multipliers for, or a folder of another search.
     """
     settle(network.shares(), objective.tables, objective.limits)  # says so before training if budgets are infeasible
     common: dict[str, Any] = {
@@ -238,7 +223,8 @@ def proxylessnas(
     steps = max(1, len(data.need_train()) // min(config.batch, len(data.need_train())))
     first = steps if config.warmup else 0  # weights get used to being drawn by probabilities before these move
     architect = Architect(
-        network, data, objective, config, path_lr(config, (steps * config.epochs - first) // config.every), costs
+        network, data, objective, config, path_lr(config, (steps * config.epochs - first) // config.every), costs,
+        training.get("bf16", "auto"),
     )  # fmt: skip
     seen: dict[str, float] = {}
 
@@ -265,16 +251,24 @@ def proxylessnas(
     searching = checkpoint(SEARCH)
     if config.warmup and not (searching and searching.is_file()):
         network.uniform = True
-        fit(
-            network, data, epochs=config.warmup, lr=config.warmup_lr, eval_every=config.warmup,
-            checkpoint=checkpoint(WARMUP), after_step=lambda step, total: tell(step, True), **common,
-        )  # fmt: skip
-        network.uniform = False
+        try:
+            fit(
+                network, data, epochs=config.warmup, lr=config.warmup_lr, eval_every=config.warmup,
+                checkpoint=checkpoint(WARMUP), after_step=lambda step, total: tell(step, True), **common,
+            )  # fmt: skip
+        finally:
+            network.uniform = False
     fit(
         network, data, epochs=config.epochs, lr=config.lr, eval_every=config.epochs, checkpoint=searching,
-        after_step=search, **common,
+        after_step=search, **(common | {"tag": f"{training.get('tag', '')} {_digest(config, objective)}".strip()}),
     )  # fmt: skip
     return settle(network.shares(), objective.tables, objective.limits)[0]
+
+
+def _digest(config: ProxylessConfig, objective: Objective) -> str:
+    """A short word for the settings of a search: a checkpoint only fits the same ones. A warm-up has none of them."""
+    text = repr((config, replace(objective, tables={}, limits={}), dict(objective.limits)))
+    return f"search {hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
 def settle(

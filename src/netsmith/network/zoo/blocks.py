@@ -67,8 +67,10 @@ class Description:
             dropout = float(record.get("dropout", 0.0))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{where} describes no network of blocks ({error}); write it by a search") from error
-        positive = [*(v for k, v in numbers.items() if k != "head"), *(n for b in blocks for n in asdict(b).values())]
-        if len(shape) != 3 or min(positive) < 1 or numbers["head"] < 0 or not 0 <= dropout < 1:
+        positive = [*shape, *(v for k, v in numbers.items() if k != "head")]
+        positive += [n for b in blocks for n in asdict(b).values()]
+        even = any(b.kernel % 2 == 0 for b in blocks)
+        if len(shape) != 3 or min(positive) < 1 or even or numbers["head"] < 0 or not 0 <= dropout < 1:
             raise InputError(f"{where} has a number that no network has; write it by a search")
         return cls((shape[0], shape[1], shape[2]), blocks=blocks, dropout=dropout, **numbers)
 
