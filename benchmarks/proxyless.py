@@ -106,8 +106,8 @@ def write(store: Store, args: Any) -> None:
     notes.append(
         f"Space `benchmarks/spaces/cifar.toml`; {args.warmup_epochs} epochs of warm-up, {args.search_epochs} of search "
         f"on the train split, probabilities on the search split (5000 images), batch {args.batch_size}; every network "
-        f"of the first table trained alike, {args.epochs} epochs from fresh weights; the test split was looked at once. "
-        "Budgets are shares of the space's reference network, every block of which is MobileNetV2's."
+        f"of the first table trained alike, {args.epochs} epochs from fresh weights; the test split was looked at "
+        "once. Budgets are shares of the space's reference network, every block of which is MobileNetV2's."
     )
     store.fragment("Networks from a design space: ProxylessNAS", lines + more, args.threads, notes)
 
