@@ -63,6 +63,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> str:
 def run(space: str, out: Path, **options: Any) -> dict[str, Any]:
     usual = {
         "target": "roofline-gpu", "latency": "0.7x", "search_epochs": 2, "warmup_epochs": 1, "epochs": 3, "every": 1,
+        "evaluations": 40,
         "train_limit": 600, "search_size": 256, "out": out,
     }  # fmt: skip
     return specialize(space, "digits", **(usual | options))
@@ -194,6 +195,7 @@ def test_budgets_that_nothing_meets_are_found_before_training(space: str, tmp_pa
         ({"loss": "additiv"}, "did you mean 'additive'"),
         ({"target": "cpu", "batch": 8}, "drop --batch"),
         ({"latency": None}, "budget"),
+        ({"compare": ["oneshot"], "evaluations": 0}, "evaluations 1 or more"),
     ],
 )
 def test_wrong_options_are_named(space: str, tmp_path: Path, options: dict[str, Any], sentence: str) -> None:

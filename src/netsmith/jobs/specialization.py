@@ -22,7 +22,7 @@ from netsmith.export.parity import check_parity
 from netsmith.export.pt2 import save_pt2
 from netsmith.files import read_json, write_atomic
 from netsmith.hardware.target import CostTable, Target, prepare_target
-from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, MostProbable, Multiplied, RandomFilled
+from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, RandomFilled
 from netsmith.jobs.timing import FINAL_SESSIONS, near_timed, quiet_latency, timed
 from netsmith.jobs.together import RunTogether
 from netsmith.network.graph import Graph, trace
@@ -40,6 +40,7 @@ from netsmith.training import fit, reestimate_batch_norm
 from netsmith.units import Budget
 
 SYSTEMS = ("proxylessnas", "proxylessnas-r", "oneshot", "random", "multiplier")
+SEARCHED = ("proxylessnas", "oneshot")  #: begin the names of those that train a network of all paths
 ROUNDS = 6  #: of finding a network and measuring it
 GOOD_ENOUGH = 0.92  #: a network this close to the budget is not sought for further
 FILLED = 0.98  #: of a packed file are weights, at least
@@ -155,14 +156,13 @@ class Specialization:
     def finder(self, system: str) -> Finder:
         """What finds networks by a system; searches are run first, or come from the run folder."""
         inside = (self.prices, self.tables)
-        if system in ("proxylessnas", "proxylessnas-r"):
-            return MostProbable(*inside, np.array(self.searched(system)["probabilities"]))
-        if system == "oneshot":
+        if system.startswith(SEARCHED):
+            p = None if system == "oneshot" else np.array(self.searched(system)["probabilities"])
             self.searched(system)
-            evaluations = self.config["evaluations"]
             return Evolved(
-                *inside, lambda: path_losses(self.network(system), self.data), evaluations, self.config["seed"]
-            )
+                *inside, lambda: path_losses(self.network(system), self.data), self.config["evaluations"],
+                self.config["seed"], p,
+            )  # fmt: skip
         if system == "random":
             return RandomFilled(*inside, self.config["seed"])
         return Multiplied(self.prices, self.costs)
@@ -376,7 +376,7 @@ class Specialization:
 
     def _train(self, system: str, found: dict[str, Any]) -> dict[str, Any]:
         start, description = time.perf_counter(), Description.from_dict(found["description"])
-        searched = system.startswith(("proxylessnas", "oneshot"))
+        searched = system.startswith(SEARCHED)
         if inherit := self.config["inherit"] and found["design"] is not None and searched:
             model = self.network(system).extract(np.array(found["design"]))
             reestimate_batch_norm(model, self.data.search, normalisation=self.data.normalisation)

@@ -9,7 +9,7 @@ from typing import Any
 from netsmith.data import Data, load_data
 from netsmith.errors import InfeasibleError, InputError, did_you_mean
 from netsmith.hardware.target import get_target
-from netsmith.jobs.specialization import SYSTEMS, Specialization
+from netsmith.jobs.specialization import SEARCHED, SYSTEMS, Specialization
 from netsmith.jobs.together import RunTogether
 from netsmith.jobs.versions import versions
 from netsmith.progress import Progress, Silent
@@ -58,7 +58,8 @@ def specialize(
         weight: of the cost, in ``additive``.
         mode: of the gates' gradients: ``recompute``, ``full`` or ``two``.
         every: steps of the weights for one of the probabilities.
-        evaluations: of ``oneshot``'s evolution.
+        evaluations: networks that are run with the weights of the search, on the search split, to choose among those
+            that fill the budgets; 0 takes the most probable network as it is.
         batch_size: images of a training step.
         width: multiplier of all channels of the space.
         batch: samples at a time that the target runs, where it is modelled.
@@ -77,6 +78,8 @@ def specialize(
     given = [parse_budget(text, name) for name, text in texts.items() if text is not None]  # type: ignore[arg-type]
     budgets = {str(k): v for k, v in check_budgets(given).items()}
     systems = _systems(system, compare)
+    if evaluations < 1 and "oneshot" in systems:
+        raise InputError("oneshot chooses by running networks; give --evaluations 1 or more")
     _among("--mode", mode, MODES)
     _among("--loss", loss, FORMS)
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
@@ -188,7 +191,7 @@ def _specialization(
     rows = []
     for system, (found, result) in done.items():
         design = found["design"]
-        searched = job.searched(system) if system.startswith(("proxylessnas", "oneshot")) else {"seconds": 0.0}
+        searched = job.searched(system) if system.startswith(SEARCHED) else {"seconds": 0.0}
         figures = {k: result[k] for k in ("latency_measured_s", "latency_predicted_s", "macs", "params")}
         rows.append({
             "system": system, "label": system, "accuracy": accuracy[system], **figures,

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from netsmith.data import Data
 from netsmith.hardware.target import CostTable
+from netsmith.search.evolution import Evolution
 from netsmith.search.loop import History, minimize
-from netsmith.search.registry import get_strategy
-from netsmith.search.strategy import Designs, FloatArray, Problem
+from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.supernets.supernet import SuperNet
 from netsmith.training import fit
 from netsmith.training.modes import frozen_statistics
@@ -64,14 +64,29 @@ def path_losses(network: SuperNet, data: Data, images: int = 1024, batch: int = 
 
 def evolve(
     evaluate: Evaluate, tables: Mapping[str, CostTable], limits: Mapping[str, float], evaluations: int = 200,
-    population: int = 32, seed: int = 0,
+    population: int = 32, seed: int = 0, start: Designs | None = None,
 ) -> History:  # fmt: skip
     """Evolution over the paths that keep the budgets.
 
+    Args:
+        evaluate: designs ``(n, D)`` to losses ``(n,)``.
+        tables: at least of the costs that have a limit; they say which choices there are.
+        start: designs of the first generation ``(n, D)``, brought inside the budgets and up to them; random ones by
+            default.
+
     Raises:
-        InfeasibleError: none does.
+        InfeasibleError: no path keeps the budgets.
     """
     loss = np.where(np.isfinite(next(iter(tables.values())).unary), 0.0, np.inf)
     problem = Problem(loss, {name: tables[name] for name in limits}, limits)
-    strategy = get_strategy("evolution", problem, seed=seed, population=population)
-    return minimize(problem, strategy, evaluate, evaluations)
+    strategy = Evolution(problem, seed=seed, population=population)
+    first = np.empty((0, len(loss)), dtype=np.int64)
+    told = np.empty(0)
+    if start is not None:
+        filled = strategy.feasible(strategy.reduced.contract(np.asarray(start)))
+        first = np.unique(strategy.reduced.expand(filled), axis=0)[:evaluations]
+        told = evaluate(first)
+        strategy.tell(first, Results(told))
+    rest = minimize(problem, strategy, evaluate, evaluations - len(first))
+    designs = np.concatenate([first, rest.designs])
+    return History(designs, np.concatenate([told, rest.loss]), problem.feasible(designs))
