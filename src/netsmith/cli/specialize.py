@@ -30,10 +30,10 @@ _SEARCH, _TRAINING = "Search", "Training"
 _SYSTEMS = "proxylessnas, proxylessnas-r (REINFORCE), oneshot, random or multiplier"
 
 
-@app.command(epilog="Example:  netsmith specialize --space mobile-small --data digits --target cpu --latency 0.5x")
+@app.command(epilog="Example:  netsmith specialize --space tiny --data digits --target cpu --latency 0.6x")
 def specialize(
     data: Data,
-    space: Annotated[str, typer.Option(metavar="S", help="mobile, mobile-small or FILE.toml")] = "mobile-small",
+    space: Annotated[str, typer.Option(metavar="S", help="mobile, mobile-small, tiny or FILE.toml")] = "mobile-small",
     target: TargetName = "cpu",
     latency: Latency = None,
     energy: Energy = None,
