@@ -75,12 +75,12 @@ class Joint(Case):
         """The smaller module, its graph, its bits and its quantizer."""
         from netsmith.compression.build import quantizer_for
         from netsmith.network.graph import trace
-        from netsmith.training import reestimate_batch_norm
+        from netsmith.training import settle_batch_norm
 
         subject = self.subject
         slimmed = self.pruning.slim(design)
         if slimmed.is_smaller:
-            reestimate_batch_norm(slimmed.model, subject.data.search, normalisation=subject.data.normalisation)
+            settle_batch_norm(slimmed.model, subject.data.search, normalisation=subject.data.normalisation)
         graph = trace(slimmed.model, subject.graph.input_shape)
         images = subject.search_images(CALIBRATION)[0]
         return slimmed.model, graph, slimmed.bits, quantizer_for(graph, slimmed.bits, images, "mse")
