@@ -67,7 +67,9 @@ class Joint(Case):
         def evaluate(designs: Any) -> Any:
             return np.array([e.divergence for e in self.evaluator.evaluate(designs)])
 
-        strategy = get_strategy("exact", problem, self.subject.choices.space, self.args.seed, **options)
+        choices = self.subject.choices
+        options = {"canonical": choices.canonical} | options
+        strategy = get_strategy("exact", problem, choices.space, self.args.seed, **options)
         history = minimize(problem, strategy, evaluate, evaluations, batch=min(8, max(evaluations // 2, 1)))
         return history.best, float(history.loss.min())
 
