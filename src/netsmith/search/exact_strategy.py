@@ -71,7 +71,9 @@ class Exact:
 
     def ask(self, n: int) -> Designs:
         used = [*self._asked, *(d for d, _ in self._told), *self._repeats]
-        found = [] if used else list(self._apart[:n])
+        networks = {self._network(d) for d in used}
+        first = self._apart if len(self._asked) <= 2 * len(self.parts) else []
+        found = [s for s in first if self._network(s.choice) not in networks][:n]
         used += [[int(k) for k in s.choice] for s in found]
         views = self._views() if len(found) < n else []
         turn = len(self._asked) + len(found)  # so that each view has its share over many small calls as well
