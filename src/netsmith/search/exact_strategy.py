@@ -35,11 +35,14 @@ class Exact:
 
     Told losses correct the estimate: the table is rescaled to them (least squares), and what it does not explain is
     spread over the choices of the told designs by ridge regression, most of it over those that lose most, so that
-    later designs are optimal for what was measured. With fewer than three told designs, or ``correct=False``, the table stays as it is.
+    later designs are optimal for what was measured. With fewer than three told designs, or ``correct=False``, the table
+    stays as it is.
 
     Losses of unlike decisions, such as channels and bits, are not on one scale when they are summed. Where decisions
     come in ``parts``, the first designs are the optimum, the best of every part alone and of all but one part, and told
-    losses then give each part a scale of its own.
+    losses then give each part a scale of its own. All decisions together, each part as if it were alone, by what was
+    told of such designs, and each part around the best design take turns from then on, but for parts that are far
+    behind: more decisions should not cost what fewer of them can do.
 
     Args:
         time_limit: seconds for one design; reached, proposals depend on the speed of the machine.
