@@ -24,9 +24,9 @@ _TRIES = 32
 _ENOUGH = 0.005
 #: A choice is never held for losing less than this share of its scaled estimate.
 _LEAST = 0.2
-#: A part is not searched on its own where it is to lose more than this many times the best design.
-_PROMISING = 1.3
-#: So many times more as long as nothing was told.
+#: A part is not searched on its own where it is to lose this share more than the best design.
+_BEHIND = 0.3
+#: Times what the best is estimated to lose, as long as nothing was told.
 _UNKNOWN = 3.0
 
 
@@ -149,12 +149,13 @@ class Exact:
             best, least = designs[int(loss.argmin())], float(loss.min())
         else:
             best, least = last, _UNKNOWN * min(s.loss for s in self._apart)
+        most = least + _BEHIND * abs(least)
         known = set[bytes]()
         for held, anchor, own in [*((h, last, True) for h in rest), *((h, best, False) for h in rest)]:
             key = held.tobytes() + anchor[held].tobytes()
             inside = loss[(designs == anchor)[:, held].all(axis=1)]
-            if key not in known and (inside.min() if len(inside) else least) <= _PROMISING * least:
-                limit = np.inf if own and len(inside) else _PROMISING * least
+            if key not in known and (inside.min() if len(inside) else least) <= most:
+                limit = np.inf if own and len(inside) else most
                 views.append(((self._corrected(held) if own else every).held(held, anchor), limit))
             known.add(key)
         return views
