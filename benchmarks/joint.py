@@ -67,7 +67,9 @@ class Joint(Case):
         def evaluate(designs: Any) -> Any:
             return np.array([e.divergence for e in self.evaluator.evaluate(designs)])
 
-        strategy = get_strategy("exact", problem, self.subject.choices.space, self.args.seed, **options)
+        choices = self.subject.choices
+        options = {"canonical": choices.canonical} | options
+        strategy = get_strategy("exact", problem, choices.space, self.args.seed, **options)
         history = minimize(problem, strategy, evaluate, evaluations, batch=min(8, max(evaluations // 2, 1)))
         return history.best, float(history.loss.min())
 
@@ -75,12 +77,12 @@ class Joint(Case):
         """The smaller module, its graph, its bits and its quantizer."""
         from netsmith.compression.build import quantizer_for
         from netsmith.network.graph import trace
-        from netsmith.training import reestimate_batch_norm
+        from netsmith.training import settle_batch_norm
 
         subject = self.subject
         slimmed = self.pruning.slim(design)
         if slimmed.is_smaller:
-            reestimate_batch_norm(slimmed.model, subject.data.search, normalisation=subject.data.normalisation)
+            settle_batch_norm(slimmed.model, subject.data.search, normalisation=subject.data.normalisation)
         graph = trace(slimmed.model, subject.graph.input_shape)
         images = subject.search_images(CALIBRATION)[0]
         return slimmed.model, graph, slimmed.bits, quantizer_for(graph, slimmed.bits, images, "mse")

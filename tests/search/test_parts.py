@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
 from netsmith.errors import InfeasibleError
 from netsmith.hardware.target import CostTable, Factor
-from netsmith.search import Problem, minimize, solve
+from netsmith.search import Problem, Results, minimize, solve
 from netsmith.search.exact_strategy import Exact
 from netsmith.search.ridge import part_scales
 
@@ -101,3 +104,57 @@ def test_every_network_is_asked_for_once_where_several_designs_are_one() -> None
     asked = [tuple(d) for _ in range(20) for d in strategy.ask(1)]
     networks = {tuple(np.where(np.array(d) == 1, 0, d)) for d in asked}
     assert len(asked) == len(networks) == 8 and len(strategy.ask(4)) == 0
+
+
+def test_parts_that_are_tied_together_stay_together() -> None:
+    """A decision of one part is tied to one of the other, which has one choice less."""
+    problem, real = unlike(3, share=0.7)
+    loss = problem.loss.copy()
+    loss[9, 4] = np.inf
+    tied = Problem(loss, problem.costs, problem.budgets, [[0, 9]])
+    strategy = Exact(tied, parts=PARTS)
+    asked = [x for _ in range(4) for x in told(strategy, real, 4)]
+    assert len({tuple(x) for x in asked}) == 16
+    assert all(x[0] == x[9] < 4 for x in asked) and tied.feasible(np.array(asked)).all()
+    assert any((x[:8] == tied.last[:8]).all() for x in asked)
+
+
+def told(strategy: Exact, real: Problem, n: int) -> np.ndarray:
+    asked = strategy.ask(n)
+    strategy.tell(asked, Results(real.estimate(asked)))
+    return asked
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_one_part_can_do_alone_is_not_lost(seed: int) -> None:
+    """Sums promise much of a first part that in truth ruins everything: the second has its share."""
+    problem, real = unlike(seed, share=0.75)
+    loss = real.loss.copy()
+    loss[:8, :4] += 30.0
+    real = Problem(loss, real.costs, real.budgets)
+    n = 16
+    joint = minimize(problem, Exact(problem, parts=PARTS), real.estimate, n)
+    alone = problem.held(np.arange(20) < 8)
+    part = minimize(alone, Exact(alone), real.estimate, n // 2)
+    assert joint.loss.min() <= part.loss.min() * 1.05
+    inside = (joint.designs[:, :8] == 4).all(axis=1)
+    assert inside.sum() >= n // 2  # what is far behind has no share
+    first = minimize(problem, Exact(problem), real.estimate, n)
+    assert joint.loss.min() <= first.loss.min()
+
+
+def test_restored_in_the_middle_it_asks_for_the_same() -> None:
+    problem, real = unlike(5, share=0.75)
+    strategy = Exact(problem, parts=PARTS)
+    for _ in range(4):
+        told(strategy, real, 3)
+        other = Exact(problem, parts=PARTS)
+        other.load_state_dict(json.loads(json.dumps(strategy.state_dict())))
+        assert np.array_equal(other.ask(5), deepcopy(strategy).ask(5))
+
+
+def test_asked_one_by_one_each_part_has_its_turn() -> None:
+    problem, real = unlike(0, share=0.75)
+    strategy = Exact(problem, parts=PARTS)
+    asked = np.concatenate([told(strategy, real, 1) for _ in range(3)])
+    assert np.array_equal(asked, Exact(problem, parts=PARTS).ask(3))

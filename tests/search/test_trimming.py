@@ -326,3 +326,35 @@ def test_a_failed_evaluation_before_leaves_the_losses_to_decide() -> None:
     losses = np.where(asked[:, 0] == 0, 0.5, 0.1)
     strategy.tell(asked, Results(losses))
     assert strategy.family[-1].loss == pytest.approx(0.1)
+
+
+def test_budgets_that_are_equally_broken_fall_one_after_the_other() -> None:
+    """Each decision saves of one budget only, so that none alone lowers the larger of the two."""
+    a, b = np.array([[1.0, 2.0, 3.0], [0.0] * 3]), np.array([[0.0] * 3, [1.0, 2.0, 3.0]])
+    loss = np.array([[4.0, 1.0, 0.0], [5.0, 2.0, 0.0]])
+    problem = Problem(loss, {"a": CostTable(0.0, a), "b": CostTable(0.0, b)}, {"a": 2.0, "b": 2.0})
+    strategy = Trimming(problem)
+    rounds = run(strategy, problem)
+    assert strategy.reached and strategy.design.tolist() == [1, 1]
+    assert [m.resource for m in strategy.family] == [1.5, 1.5, 1.0]
+    assert sorted(x.tolist() for x in rounds[1]) == [[1, 2], [2, 1]]
+    one = replace(problem, budgets={"a": 2.0, "b": 0.5})  # of b nothing more can be saved
+    with pytest.raises(InfeasibleError):
+        run(Trimming(one), one)
+
+
+def test_what_is_tied_to_a_held_decision_is_held_at_a_choice_that_both_have() -> None:
+    """The first two decisions are tied, and the second has one choice less."""
+    loss = np.array([[3.0, 1.0, 0.0], [3.0, 1.0, np.inf], [3.0, 1.0, 0.0]])
+    table = CostTable(0.0, np.where(np.isfinite(loss), np.arange(1.0, 4.0), np.inf))
+    problem = Problem(loss, {"c": table}, {"c": 5.5}, [[0, 1]])
+    assert problem.last.tolist() == [1, 1, 2]
+    held = problem.held(np.array([True, False, False]))
+    assert np.isfinite(held.loss).sum(axis=1).tolist() == [1, 1, 3]
+    decisions = [Decision("a", "width", (1, 2, 3)), Decision("b", "bits", (1, 2)), Decision("c", "bits", (1, 2, 3))]
+    strategy = Trimming(problem, Space(tuple(decisions)), kinds=["bits"])
+    run(strategy, problem)
+    assert strategy.design.tolist() == [1, 1, 0]
+    overlapping = replace(problem, tied=[[0, 1], [1, 2]])
+    assert overlapping.last.tolist() == [1, 1, 1]
+    assert np.isfinite(overlapping.held(np.array([False, False, True])).loss).sum() == 3

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from netsmith.data import Data, load_data
 from netsmith.data.types import Split
 from netsmith.errors import InputError
-from netsmith.training import evaluate, fit, learning_rate, reestimate_batch_norm
+from netsmith.training import evaluate, fit, learning_rate, reestimate_batch_norm, settle_batch_norm
 from netsmith.training.loss import Distillation, training_loss
 
 
@@ -65,6 +65,29 @@ def test_reestimation_repairs_spoilt_statistics(data: Data) -> None:
     reestimate_batch_norm(model, data.need_train(), 500, normalisation=data.normalisation, rng=rng)
     repaired = evaluate(model, data.search, normalisation=data.normalisation)[0]
     assert good is not None and spoilt < good - 0.2 and repaired > good - 0.05
+
+
+def test_of_two_statistics_those_that_lose_less_stay(data: Data) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+    fit(model, data, epochs=2, lr=0.1, bf16=False)
+    layer, settle = model[1], lambda: settle_batch_norm(model, data.search, normalisation=data.normalisation)
+    assert isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None
+
+    def loss() -> float:
+        return evaluate(model, data.search, normalisation=data.normalisation)[1]
+
+    layer.running_mean += 5
+    assert (spoilt := loss()) and settle() and loss() < spoilt
+    for _ in range(60):  # statistics that suit these weights better than those of the data
+        before = layer.running_mean.clone()
+        best = loss()
+        layer.running_mean += 0.3 * torch.randn(8, generator=torch.Generator().manual_seed(_))
+        if loss() > best:
+            layer.running_mean.copy_(before)
+    own, best = layer.running_mean.clone(), loss()
+    assert not settle() and torch.equal(layer.running_mean, own) and loss() == best
+    assert not settle_batch_norm(nn.Flatten(), data.search, normalisation=data.normalisation)
 
 
 def test_distillation_loss_is_the_formula() -> None:

@@ -109,7 +109,7 @@ def strategy_options(strategy: str, choices: Choices) -> dict[str, Any]:
     """What a strategy is told of the decisions beyond the problem; nothing for most.
 
     "ddpg" gets HAQ's features where decisions are about bits alone, "amc" gets AMC's whatever they are about. "exact"
-    learns which are channels, branches and bits, where they are chosen together, and which designs are one network.
+    learns which are pruning's and which are bits, where they are chosen together, and which designs are one network.
     """
     kinds = [d.kind for d in choices.space.decisions]
     if strategy == "amc":
@@ -137,9 +137,8 @@ def _layers_of(choices: Choices) -> tuple[list[int], NDArray[np.bool_]]:
 def _parts(choices: Choices) -> dict[str, Any]:
     if not choices.is_mixed or not (choices.groups or choices.branches):
         return {}
-    ends = np.cumsum([len(choices.groups), len(choices.branches)])
-    parts = np.split(np.arange(len(choices.space)), ends)
-    return {"parts": [part.tolist() for part in parts if len(part)], "canonical": choices.canonical}
+    parts = np.split(np.arange(len(choices.space)), [len(choices.groups) + len(choices.branches)])
+    return {"parts": [part.tolist() for part in parts], "canonical": choices.canonical}
 
 
 def loss_of(evaluation: Evaluation) -> float:

@@ -26,7 +26,7 @@ def fine_tune(
     model: nn.Module, teacher: nn.Module, data: Data, config: Mapping[str, Any], checkpoint: Path, progress: Progress,
     lr: float = FINE_TUNE_LR, bf16: bool | Literal["auto"] = "auto",
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Train ``model`` in place, distilling from the network as given; or only re-estimate batch norm.
+    """Train ``model`` in place, distilling from the network as given; or only settle batch norm.
 
     Args:
         lr: peak learning rate where the user gave none.
@@ -35,11 +35,11 @@ def fine_tune(
     Returns:
         What was logged of each epoch, as JSON values.
     """
-    from netsmith.training import fit, reestimate_batch_norm
+    from netsmith.training import fit, settle_batch_norm
 
     epochs = epochs_of(config, data)
     if epochs == 0:
-        reestimate_batch_norm(model, data.search, normalisation=data.normalisation)
+        settle_batch_norm(model, data.search, normalisation=data.normalisation)
         return []
     progress.stage("fine-tune")
     start = time.time()

@@ -41,7 +41,7 @@ from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import trace
 from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
-from netsmith.training.batchnorm import reestimate_batch_norm
+from netsmith.training.batchnorm import settle_batch_norm
 from netsmith.training.score import evaluate
 from netsmith.units import Budget
 
@@ -252,7 +252,7 @@ class Stages:
             graph, quantized = integerise(model, self.graph.input_shape, slimmed.bits, images, method)
         else:
             if slimmed.is_smaller:  # before norms are folded: what they read has changed
-                reestimate_batch_norm(model, self.subject.data.search, normalisation=self.norm)
+                settle_batch_norm(model, self.subject.data.search, normalisation=self.norm)
             graph = trace(model, self.graph.input_shape, fold=self.graph.folded)
             quantizer = quantizer_for(graph, slimmed.bits, images, method)
             quantized = quantize_mixed(graph, slimmed.bits, quantizer)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsmith.search.strategy import FloatArray
+from netsmith.search.strategy import Designs, FloatArray
+
+#: Prior standard deviations, as shares: of a choice's own loss, of all of a decision's, of the mean of all decisions,
+#: and of what a design loses beyond its choices. Fitted to 160 designs of ResNet-20, half of them with pruned channels.
+_CHOICE, _DECISION, _FLOOR, _NOISE = 1.0, 0.7, 0.5, 0.1
 
 
 def fit_scale(estimate: FloatArray, measured: FloatArray) -> tuple[float, FloatArray]:
@@ -24,6 +28,32 @@ def fit_scale(estimate: FloatArray, measured: FloatArray) -> tuple[float, FloatA
 def ridge(code: FloatArray, rest: FloatArray, prior: float) -> FloatArray:
     """Ridge regression of ``rest (N,)`` on ``code (N, F)`` in its dual form (N designs are few), ``(F,)``."""
     return np.asarray(code.T @ np.linalg.solve(code @ code.T + prior * np.eye(len(code)), rest))
+
+
+def spread(loss: FloatArray, designs: Designs, rest: FloatArray, size: FloatArray) -> FloatArray:
+    """What to add to each choice's loss so that designs come nearer to what was measured of them, ``(D, K)``.
+
+    Ridge regression with priors in proportion: the loss of a choice is off by a share of itself, that of all choices of
+    a decision by a common share, and any choice by a share of what a decision loses on average. What is left of a
+    design is noise in proportion to its size.
+
+    Args:
+        loss: ``(D, K)`` scaled estimates, 0 for choices that are not allowed.
+        designs: ``(N, D)``.
+        rest: ``(N,)`` measured less estimated.
+        size: ``(N,)`` scale of each design's loss, not negative.
+    """
+    rows, (count, width) = np.arange(len(loss)), loss.shape
+    floor = float(np.median(size)) / count
+    own = loss[rows, designs]  # (N, D)
+    choice = np.sqrt((_CHOICE * loss) ** 2 + (_FLOOR * floor) ** 2)
+    code = np.zeros((len(designs), count, width + 1))
+    code[np.arange(len(designs))[:, None], rows, designs] = choice[rows, designs]
+    code[:, :, width] = _DECISION * own
+    noise = _NOISE * np.maximum(size, max(float(np.median(size)), 1e-300))
+    flat = code.reshape(len(designs), -1) / noise[:, None]
+    found = ridge(flat, rest / noise, 1.0).reshape(count, width + 1)
+    return np.asarray(choice * found[:, :width] + _DECISION * loss * found[:, width:])
 
 
 def part_scales(sums: FloatArray, measured: FloatArray) -> FloatArray:

@@ -36,16 +36,35 @@ class Problem:
 
     @property
     def last(self) -> Designs:
-        """The last choice of each decision that the loss allows, ``(D,)``: the network as given."""
+        """The last choice of each decision that its loss, and those of the ones tied to it, allow, ``(D,)``.
+
+        It is the network as given.
+        """
         allowed = np.isfinite(np.asarray(self.loss, dtype=np.float64))
+        for group in self._ties:
+            allowed[group] = allowed[group].all(axis=0)
         return np.asarray(allowed.shape[1] - 1 - allowed[:, ::-1].argmax(axis=1))
 
     def held(self, which: NDArray[np.bool_], design: Designs | None = None) -> Problem:
-        """The problem in which the decisions ``which (D,)`` stay as in ``design (D,)``; by default as in ``last``."""
-        loss = np.array(self.loss, dtype=np.float64)
+        """The problem in which the decisions ``which (D,)`` stay as in ``design (D,)``; by default as in ``last``.
+
+        What is tied to one of them stays as well.
+        """
+        loss, which = np.array(self.loss, dtype=np.float64), np.array(which)
+        for group in self._ties:
+            which[group] = which[group].any()
         stays = np.arange(loss.shape[1]) == np.asarray(self.last if design is None else design)[:, None]
         loss[which[:, None] & ~stays] = np.inf
         return replace(self, loss=loss)
+
+    @property
+    def _ties(self) -> list[list[int]]:
+        """Tied groups that do not overlap."""
+        groups: list[set[int]] = []
+        for group in (set(g) for g in self.tied):
+            apart = [g for g in groups if not g & group]
+            groups = [*apart, group.union(*(g for g in groups if g & group))]
+        return [sorted(g) for g in groups]
 
     @property
     def indifferent(self) -> Problem:

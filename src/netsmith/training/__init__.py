@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netsmith.training.batchnorm import reestimate_batch_norm as reestimate_batch_norm
+    from netsmith.training.batchnorm import settle_batch_norm as settle_batch_norm
     from netsmith.training.loop import fit as fit
     from netsmith.training.result import Event as Event
     from netsmith.training.result import FitResult as FitResult
@@ -24,6 +25,7 @@ _HOME = {
     "fit": "loop",
     "learning_rate": "schedule",
     "reestimate_batch_norm": "batchnorm",
+    "settle_batch_norm": "batchnorm",
 }
 __all__ = sorted(_HOME)
 

@@ -11,6 +11,7 @@ from netsmith.data.normalise import Normalisation
 from netsmith.data.types import Split
 from netsmith.training.device import device_of
 from netsmith.training.modes import set_mode
+from netsmith.training.score import evaluate
 
 
 def reestimate_batch_norm(
@@ -51,3 +52,32 @@ def reestimate_batch_norm(
             layer.momentum = momentum
         set_mode(model, was_training)
     return len(layers)
+
+
+def settle_batch_norm(
+    model: nn.Module, split: Split, n_images: int = 2000, *, normalisation: tuple[tuple[float, ...], tuple[float, ...]]
+) -> bool:
+    """Estimate running statistics again, and keep those of before where these lose less.
+
+    Layers that were repaired by least squares expect the statistics that they were repaired with: where little was
+    pruned new ones lose accuracy, where much was they save it.
+
+    Returns:
+        Whether the statistics are new ones.
+    """
+    part = split.take(np.arange(min(n_images, len(split))))
+    before = {
+        k: v.clone()
+        for name, m in model.named_modules()
+        if isinstance(m, _BatchNorm)
+        for k, v in m.state_dict(prefix=f"{name}." if name else "").items()
+    }
+    if not before or not len(part):
+        return False
+    loss = evaluate(model, part, normalisation=normalisation)[1]
+    if not reestimate_batch_norm(model, part, n_images, normalisation=normalisation):
+        return False
+    if evaluate(model, part, normalisation=normalisation)[1] <= loss or np.isnan(loss):
+        return True
+    model.load_state_dict(before, strict=False)
+    return False

@@ -72,6 +72,8 @@ def search_coupled(
             if tree is None:
                 return None if bound == -np.inf else Found(model, known, value, bound)
             least, mu, met = relax(model.tables, limits, tree=tree, close=1e-5)
+            if least == np.inf:  # forbidden combinations leave nothing that is better
+                return Found(_emptied(model), known, value, target(value, gap / 10))
             near = np.argsort(combine(model.tables, np.append(1.0, mu)).price(met), kind="stable")[:_STARTS]
             mended = mend(model.expand(met[near]))
             if mended is not None and (loss := float(objective.price(mended)[0])) < value:

@@ -81,6 +81,8 @@ def solve_model(
     limits = limits[active]
     model = replace(model, tables=(model.tables[0], *(model.tables[b + 1] for b in active)))
     model = join(model, far)
+    if not all(model.sizes):
+        return Answer(None, np.inf, np.inf, "infeasible")
 
     known, value, bound, searched = None, np.inf, floor, False
     if any(t.factors for t in model.tables):

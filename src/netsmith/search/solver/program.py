@@ -153,6 +153,8 @@ def prune(program: Program, weights: FloatArray, limits: FloatArray) -> Program:
             least = table.unary - table.unary.min(axis=1, keepdims=True) + bounds(table)[0]
             for f in table.factors:
                 base = f.values.min()
+                if base == np.inf:  # every combination is forbidden
+                    return replace(program, cells=tuple(c[:0] for c in program.cells))
                 for axis, r in enumerate(f.rows):
                     others = tuple(a for a in range(f.values.ndim) if a != axis)
                     least[r, : f.values.shape[axis]] += f.values.min(axis=others) - base
@@ -204,14 +206,31 @@ def _excess(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def join(program: Program, far: Far) -> Program:
-    """Make one group of the groups that factors couple, where that stays small, dropping what is dominated."""
+    """Make one group of the groups that factors couple, where that stays small, dropping what is dominated.
+
+    Where forbidden combinations leave nothing, a group is empty.
+    """
     program = dominate(program, far)
     while True:
         taken = _couples(program)
         if not taken:
             return program
         rest = sorted(set(range(len(program.cells))) - {g for c in taken for g in c})
-        program = dominate(_regroup(program, sorted([*taken, *((g,) for g in rest)])), far)
+        program = _allowed(_regroup(program, sorted([*taken, *((g,) for g in rest)])))
+        if not all(program.sizes):
+            return program
+        program = dominate(program, far)
+
+
+def _allowed(program: Program) -> Program:
+    """Without the cells that a table forbids; where a group has no other, with an empty group."""
+    keep = [
+        np.flatnonzero(np.all([np.isfinite(t.unary[g, :n]) for t in program.tables], axis=0))
+        for g, n in enumerate(program.sizes)
+    ]
+    if not all(len(k) for k in keep):
+        return replace(program, cells=tuple(c[k] for c, k in zip(program.cells, keep, strict=True)))
+    return program.take(keep)
 
 
 def _couples(program: Program) -> list[tuple[int, ...]]:

@@ -29,7 +29,8 @@ class Relaxation:
     """What the relaxation proves and finds.
 
     Attributes:
-        bound: lower bound on the loss of any design within the budgets.
+        bound: lower bound on the loss of any design within the budgets; infinite where forbidden combinations leave
+            none.
         multipliers: loss per unit of each budgeted cost, at the bound.
         designs: ``(P, D)`` hull points that were met, the bound's last ones among them; not all keep the budgets.
         rounded: the one of least loss that keeps them, ``(D,)``; None if none does.
@@ -50,6 +51,8 @@ def lagrange(problem: Problem) -> Relaxation:
     reduced = reduce(problem)
     tables = [reduced.objective, *(reduced.costs[n] for n in reduced.limits)]
     small = join(program(tables, reduced.sizes), Far(np.empty((0, len(reduced.sizes)), dtype=np.int64), reduced.weight))
+    if not all(small.sizes):
+        return Relaxation(np.inf, dict.fromkeys(reduced.limits, 0.0), np.empty((0, len(problem.loss)), np.int64), None)
     bound, mu, x = relax(small.tables, np.array(list(reduced.limits.values())), tree=eliminated(small))
     designs = np.unique(reduced.expand(small.expand(x)), axis=0)
     fits = designs[problem.feasible(designs)]
@@ -79,11 +82,12 @@ def relax(
         close: good enough is a bound that is this share of the objective's range below the best one.
 
     Returns:
-        the bound, multipliers ``(B,)``, and the minimising cells ``(P, groups)`` that were met.
+        the bound, multipliers ``(B,)``, and the minimising cells ``(P, groups)`` that were met. Where every design has
+        a forbidden combination, the bound is infinite and nothing was met.
     """
     limits = loosened(limits)
     minimise = _separately(tables) if tree is None else _together(tree)
-    low, high = bounds(tables[0])
+    low, high = bounds(tables[0])[0], _highest_finite(tables[0])
     span = (high - low) or 1.0
     slack = np.array([limit - bounds(t)[0] for t, limit in zip(tables[1:], limits, strict=True)])
     size = np.maximum(np.abs(limits), np.abs(slack))
@@ -94,6 +98,8 @@ def relax(
     met: list[Designs] = []
     for _ in range(rounds if len(limits) else 1):
         x, sums = minimise(ask)
+        if not np.isfinite(sums).all():
+            return np.inf, at, np.empty((0, x.shape[1]), dtype=np.int64)
         excess = sums[:, 1:] - limits
         bound = sums[:, 0] + (ask * excess).sum(axis=1)
         met.append(x)
@@ -108,6 +114,12 @@ def relax(
             break
         ask = at + _STEPS[:, None] * (target - at)
     return best, at, np.unique(np.concatenate(met), axis=0)
+
+
+def _highest_finite(table: CostTable) -> float:
+    """An upper bound on the cost of any design without a forbidden combination."""
+    parts = [*table.unary, *(f.values for f in table.factors)]
+    return table.fixed + sum(float(p[np.isfinite(p)].max(initial=-np.inf)) for p in parts)
 
 
 def _separately(tables: Sequence[CostTable]) -> _Minimise:

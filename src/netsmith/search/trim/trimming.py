@@ -94,7 +94,10 @@ class Trimming:
 
     @property
     def family(self) -> tuple[Member, ...]:
-        """The network as given and the winner of each finished iteration; resources fall strictly."""
+        """The network as given and the winner of each finished iteration.
+
+        Resources fall strictly, but for iterations in which one of several equally broken budgets falls.
+        """
         return tuple(self._members)
 
     @property
@@ -183,21 +186,25 @@ class Trimming:
         now = self._members[-1]
         self._renew(np.array(now.design))
         x = self.reduced.contract(np.array(now.design)[None])[0]
-        after = self._tables.after(x[None]).max(axis=0)[0]  # (V, K): resource, were variable v at choice k
+        shares = self._tables.after(x[None])[:, 0]  # (B, V, K): of each budget, were variable v at choice k
+        after = shares.max(axis=0)
         smaller = np.arange(after.shape[1]) < x[:, None]
-        gain = np.where(smaller, now.resource - after, -np.inf)
-        most = float(gain.max(initial=-np.inf))
-        if most <= _GAIN * now.resource:
-            raise self._stuck(now)
+        gain, to_go, limit = np.where(smaller, now.resource - after, -np.inf), now.resource - 1.0, now.resource
+        even = float(gain.max(initial=-np.inf)) <= _GAIN * now.resource
+        if even:  # budgets that are equally broken fall one after the other: by what all of them are broken together
+            to_go = float(_broken(self._tables.price(x[None]))[0])
+            gain = np.where(smaller & (after <= now.resource * (1 + 1e-12)), to_go - _broken(shares), -np.inf)
+            if float(gain.max(initial=-np.inf)) <= _GAIN * now.resource:
+                raise self._stuck(now)
         step = self.first * self.decay ** (len(self._members) - 1) * self._members[0].resource
-        step = min(step, now.resource - 1.0)  # the budgets ask for no more
+        step = min(step, to_go)  # the budgets ask for no more
         while not (fits := (gain >= step) & (gain > _GAIN * now.resource)).any():
             step /= 2  # no decision reaches this step alone
         largest = after.shape[1] - 1 - fits[:, ::-1].argmax(axis=1)
         moved = np.flatnonzero(fits.any(axis=1))
         designs = np.tile(x, (len(moved), 1))
         designs[np.arange(len(moved)), moved] = largest[moved]
-        return [self._member(row, now.resource - step) for row in designs]
+        return [self._member(row, limit if even else limit - step) for row in designs]
 
     def _winner(self, told: list[Member]) -> Member:
         losses = np.array([self._told[m.design] for m in told])
@@ -246,3 +253,8 @@ class Trimming:
             "more; loosen the budgets, or use the strategy exact, which changes several at once",
             now.costs,
         )
+
+
+def _broken(shares: FloatArray) -> FloatArray:
+    """By how much budgets are broken in all: shares of them ``(B, ...)`` to ``(...)``."""
+    return np.asarray(np.maximum(shares - 1.0, 0.0).sum(axis=0))
