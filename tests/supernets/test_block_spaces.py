@@ -45,7 +45,7 @@ def test_the_published_space():
 def test_the_small_space():
     space = load_space("mobile-small")
     assert space.name == "mobile-small" and len(space.searched) == 13 and space.slots[-1].side == 4
-    assert space_names() == ["mobile", "mobile-small"]
+    assert space_names() == ["mobile", "mobile-small", "tiny"]
     fixed, first, second = space.slots[:3]
     assert fixed.choices == ("k3e1",) and first.choices == ("k3e3", "k5e3", "k7e3", "k3e6", "k5e6", "k7e6")
     assert second.choices == ("skip", *first.choices) and second.name == "stage2.block2" and second.stage == 2
