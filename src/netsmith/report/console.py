@@ -17,7 +17,7 @@ from netsmith.units import format_bytes, format_count, format_joules, format_sec
 _FILES = {
     "model.onnx": "the network for ONNX Runtime", "model.pt2": "the network for torch.export",
     "model.safetensors": "its weights", "model.nsw": "its weights, packed in their bits",
-    "recipe.json": "what was removed, to replay",
+    "recipe.json": "what was removed, to replay", "network.json": "what was found, as design:FILE a MODEL",
     "summary.json": "these figures", "report.html": "the report, open it in a browser",
 }  # fmt: skip
 
