@@ -17,9 +17,9 @@ from torch.nn.functional import cross_entropy
 
 from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.jobs import specialization, timing
+from netsmith.jobs import course, timing
 from netsmith.jobs.compress import compress
-from netsmith.jobs.specialization import Specialization
+from netsmith.jobs.course import Course
 from netsmith.jobs.specialize import specialize
 from netsmith.jobs.summary import all_met
 from netsmith.network.load import load_model
@@ -119,15 +119,15 @@ def test_a_killed_search_goes_on_and_ends_the_same(space: str, tmp_path: Path, m
     whole = run(space, tmp_path / "whole")
     times = [0]
 
-    def cut(self: Specialization, record: dict[str, Any]) -> None:
+    def cut(self: Course, record: dict[str, Any]) -> None:
         times[0] += 1
         if times[0] in (5, 11):
             raise KeyboardInterrupt
         original(self, record)
 
-    original = Specialization._record
-    monkeypatch.setattr(specialization, "WRITE_S", 0.0)
-    monkeypatch.setattr(Specialization, "_record", cut)
+    original = Course.record
+    monkeypatch.setattr(course, "WRITE_S", 0.0)
+    monkeypatch.setattr(Course, "record", cut)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             run(space, tmp_path / "cut", resume=True)

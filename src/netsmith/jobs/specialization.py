@@ -20,8 +20,9 @@ from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import write_packed
 from netsmith.export.parity import check_parity
 from netsmith.export.pt2 import save_pt2
-from netsmith.files import read_json, write_atomic
+from netsmith.files import write_atomic
 from netsmith.hardware.target import CostTable, Target, prepare_target
+from netsmith.jobs.course import Course
 from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, RandomFilled
 from netsmith.jobs.timing import FINAL_SESSIONS, near_timed, quiet_latency, timed
 from netsmith.jobs.together import RunTogether
@@ -44,7 +45,6 @@ SEARCHED = ("proxylessnas", "oneshot")  #: begin the names of those that train a
 ROUNDS = 6  #: of finding a network and measuring it
 GOOD_ENOUGH = 0.92  #: a network this close to the budget is not sought for further
 FILLED = 0.98  #: of a packed file are weights, at least
-WRITE_S = 5.0  #: seconds between two writes of where a search stands
 TRAIN_LR, TRAIN_DECAY = 0.1, 5e-4  #: of a network from scratch, as `netsmith train` has them
 INHERIT_LR = 0.03
 
@@ -61,8 +61,6 @@ class Specialization:
         self.simulated = not target.capabilities.runs_here
         self.prices = SpacePrices(space, target, len(data.classes), data.input_shape[0], config["batch"])
         self.epochs: dict[str, int] = epochs_of(config, data)
-        self.history: list[dict[str, Any]] = []
-        self.spoken = 0.0
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -187,7 +185,7 @@ class Specialization:
         else:
             own = system == self.config["system"] and self.shared.workers.is_first
             if own:
-                self._recall()
+                self.course.recall()
             limits = self.predicted | (
                 {"latency": self.limits["latency"] / self.correction} if "latency" in self.limits else {}
             )
@@ -198,10 +196,10 @@ class Specialization:
                     update="reinforce" if system.endswith("-r") else "gradient", seed=self.config["seed"],
                     batch=self.config["batch_size"], every=self.config["every"],
                 ),
-                record=self._record if own else None, **common,
+                record=self.course.record if own else None, **common,
             )  # fmt: skip
             if own:
-                self._write_search("search")
+                self.course.write()
         save_weights(self.run.path(f"supernet-{system}.safetensors"), network.state_dict())
         return {"probabilities": network.shares().tolist(), "seconds": time.perf_counter() - start}
 
@@ -234,47 +232,16 @@ class Specialization:
         network.load_state_dict(read_weights(self.shared.folder / f"supernet-{system}.safetensors")[0])
         return network
 
-    def _recall(self) -> None:
-        """What an interrupted search had written of its course."""
-        path = self.run.folder / "search.json"
-        self.history = list(read_json(path, "delete it and use --resume")["history"]) if path.exists() else []
-
-    def _record(self, record: dict[str, Any]) -> None:
-        if self.history and self.history[-1]["epoch"] >= record["epoch"]:  # resumed from a checkpoint before it
-            self.history = [r for r in self.history if r["epoch"] < record["epoch"]]
-        p = record["probabilities"]
-        own = [len(d.choices) for d in self.space.decisions.decisions]
-        expected = dict(record["expected"])
-        expected["latency"] *= self.correction
-        kept = [[round(v, 4) for v in row[:n]] for row, n in zip(p, own, strict=True)]
-        self.history.append(record | {"probabilities": kept, "expected": expected})
-        if time.monotonic() - self.spoken > WRITE_S:
-            self._write_search("search")
-
-    def _write_search(self, stage: str) -> None:
-        self.spoken = time.monotonic()
-        last = self.history[-1]["probabilities"] if self.history else []
-        design = np.array([int(np.argmax(row)) for row in last]) if last else self.space.reference
-        self.run.write_json("search.json", self.course(stage, self.space.chosen(design)))
-        if self.watch is not None:
-            self.watch(self.run.folder)
-
-    def course(self, stage: str, chosen: tuple[str, ...]) -> dict[str, Any]:
-        """How the search went, for the report."""
-        unary = self.tables["latency"].unary * self.correction
-        blocks = []
-        for i, slot in enumerate(self.space.slots):
-            known = i in self.space.searched
-            costs = unary[self.space.searched.index(i), : len(slot.choices)].tolist() if known else None
-            blocks.append({
-                "name": slot.name, "stage": slot.stage, "channels": slot.channels, "stride": slot.stride,
-                "side": slot.side, "choices": list(slot.choices), "chosen": chosen[i], "latency_s": costs,
-            })  # fmt: skip
-        return {
+    @cached_property
+    def course(self) -> Course:
+        """How the search of the run's own system goes; there are prices before."""
+        head = {
             "space": self.space.name, "system": self.config["system"], "target": self.config["target"],
-            "simulated": self.simulated, "stage": stage, "limits": self.limits, "blocks": blocks,
-            "history": self.history, "epochs": self.epochs["warmup"] + self.epochs["search"],
+            "simulated": self.simulated, "limits": self.limits,
+            "epochs": self.epochs["warmup"] + self.epochs["search"],
         }  # fmt: skip
+        latency = self.tables["latency"].unary * self.correction
+        return Course(self.run, self.space, head, latency, self.correction, self.watch)
 
     # --- from a search to a product ----------------------------------------------------------------------------------
 

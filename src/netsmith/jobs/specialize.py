@@ -200,10 +200,10 @@ def _specialization(
         })  # fmt: skip
     design = done[job.config["system"]][0]["design"]
     chosen = job.space.chosen(design if design is not None else job.space.reference)
-    if not job.history and (job.run.folder / "search.json").exists():
-        job._recall()
+    if not job.course.history:
+        job.course.recall()
     seconds = {k: rows[0][k] for k in ("search_seconds", "train_seconds")}
-    return job.course("done", chosen) | seconds | {"compared": rows}
+    return job.course.summary("done", chosen) | seconds | {"compared": rows}
 
 
 def _device(job: Specialization) -> dict[str, Any]:

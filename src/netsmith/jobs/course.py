@@ -1,0 +1,80 @@
+"""The course of a search: how each block's probabilities went, in a file that a report follows while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netsmith.jobs.run import Run
+from netsmith.jobs.search_record import SEARCH_FILE, read_search
+from netsmith.search.strategy import FloatArray
+from netsmith.supernets.space import BlockSpace
+
+WRITE_S = 5.0  #: seconds between two writes
+
+
+@dataclass
+class Course:
+    """What is known of a search so far.
+
+    Attributes:
+        run: folder of the run.
+        space: what is searched.
+        head: what does not change: system, target, limits, epochs.
+        latency: of every choice, ``(D, K)``, seconds; in the end by what measured networks differ from predictions.
+        correction: that factor.
+        watch: called with the run folder after each write.
+        history: records of where the search stood, in order.
+    """
+
+    run: Run
+    space: BlockSpace
+    head: Mapping[str, Any]
+    latency: FloatArray
+    correction: float
+    watch: Callable[[Path], Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    spoken: float = 0.0
+
+    def recall(self) -> None:
+        """Take up what an interrupted search had written."""
+        known = read_search(self.run.folder)
+        self.history = list(known["history"]) if known else []
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Add where the search stands, as ``proxylessnas`` tells it."""
+        if self.history and self.history[-1]["epoch"] >= record["epoch"]:  # resumed from a checkpoint before it
+            self.history = [r for r in self.history if r["epoch"] < record["epoch"]]
+        sizes = self.space.decisions.sizes.tolist()
+        kept = [[round(v, 4) for v in row[:n]] for row, n in zip(record["probabilities"], sizes, strict=True)]
+        expected = dict(record["expected"])
+        expected["latency"] *= self.correction
+        self.history.append({**record, "probabilities": kept, "expected": expected})
+        if time.monotonic() - self.spoken > WRITE_S:
+            self.write()
+
+    def write(self) -> None:
+        """Write the file."""
+        self.spoken = time.monotonic()
+        last = self.history[-1]["probabilities"] if self.history else []
+        design = np.array([int(np.argmax(row)) for row in last]) if last else self.space.reference
+        self.run.write_json(SEARCH_FILE, self.summary("search", self.space.chosen(design)))
+        if self.watch is not None:
+            self.watch(self.run.folder)
+
+    def summary(self, stage: str, chosen: tuple[str, ...]) -> dict[str, Any]:
+        """All of it, in the schema of ``netsmith.jobs.search_record``; ``chosen`` is the choice of every slot."""
+        blocks = []
+        for i, slot in enumerate(self.space.slots):
+            known = i in self.space.searched
+            costs = self.latency[self.space.searched.index(i), : len(slot.choices)].tolist() if known else None
+            blocks.append({
+                "name": slot.name, "stage": slot.stage, "channels": slot.channels, "stride": slot.stride,
+                "side": slot.side, "choices": list(slot.choices), "chosen": chosen[i], "latency_s": costs,
+            })  # fmt: skip
+        return {**self.head, "stage": stage, "blocks": blocks, "history": self.history}
