@@ -57,6 +57,7 @@ NETWORKS: Mapping[str, Network] = {
     "cifar_resnet20": Network("zoo:cifar_resnet20", "cifar10-jpeg", "models/cifar10-resnet20.safetensors"),
     "cifar_resnet56": Network("zoo:cifar_resnet56", "cifar10-jpeg", "models/cifar10-resnet56.safetensors"),
     "plain20": Network("zoo:plain20", "cifar10-jpeg"),
+    "mobilenet_v2_cifar": Network("zoo:mobilenet_v2?width=0.5&stem_stride=1", "cifar10-jpeg"),
     "mobilenet_v2_tf": Network("zoo:mobilenet_v2_tf", _SAMPLE, "models/imagenet-mobilenet_v2-folded.safetensors"),
     "squeezenet1_1": Network("zoo:squeezenet1_1", _SAMPLE, "models/imagenet-squeezenet1_1.safetensors"),
     "mobilenetv3_small_100": Network("timm:mobilenetv3_small_100", _SAMPLE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -80,3 +81,18 @@ def test_where_every_combination_is_forbidden_nothing_is_found(way: str) -> None
         assert lagrange(problem).bound == np.inf or lagrange(problem).rounded is None
         with pytest.raises(InfeasibleError):
             solve(problem)
+
+
+def test_the_expected_cost_of_forbidden_combinations() -> None:
+    """The mean over all designs by their probability; infinite if one that is forbidden has some."""
+    rng = np.random.default_rng(3)
+    values = rng.random((2, 3, 2))
+    values[1, 2, 0] = np.inf
+    table = CostTable(0.5, rng.random((3, 3)), (Factor((0, 1, 2), values),))
+    table.unary[[0, 2], 2] = np.inf
+    p = np.array([[0.3, 0.7, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])
+    every = np.array(list(itertools.product(range(2), range(2), range(2))))
+    share = p[np.arange(3), every].prod(axis=1)
+    assert table.expected(p) == pytest.approx(float(share @ table.price(every)))
+    p[1] = [0.2, 0.5, 0.3]
+    assert table.expected(p) == np.inf

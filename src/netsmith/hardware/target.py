@@ -175,14 +175,19 @@ class CostTable:
         return np.asarray(total + self.fixed)
 
     def expected(self, probabilities: FloatArray) -> float:
-        """Expected cost under independent choice probabilities ``(D, K)``; exact, and linear in each decision."""
+        """Expected cost under independent choice probabilities ``(D, K)``; exact, and linear in each decision.
+
+        Infinite where a combination that a factor forbids has some probability.
+        """
         p = np.where(np.isfinite(self.unary), probabilities, 0.0)
         total = self.fixed + float((p * np.where(np.isfinite(self.unary), self.unary, 0.0)).sum())
         for f in self.factors:
-            term = f.values
-            for r in reversed(f.rows):
-                term = term @ p[r, : term.shape[-1]]
-            total += float(term)
+            allowed = np.isfinite(f.values)
+            for values, scale in ((np.where(allowed, f.values, 0.0), 1.0), (np.where(allowed, 0.0, 1.0), np.inf)):
+                term = values
+                for r in reversed(f.rows):
+                    term = term @ p[r, : term.shape[-1]]
+                total += float(term) * scale if float(term) else 0.0  # no mass on a forbidden cell costs nothing
         return total
 
 

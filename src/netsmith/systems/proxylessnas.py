@@ -280,7 +280,7 @@ def settle(
 
     Args:
         probabilities: ``(D, K)``.
-        tables: at least of the costs that have a limit; they say which choices there are.
+        tables: at least one, and of every cost that has a limit; they say which choices there are.
 
     Raises:
         InfeasibleError: no path keeps the budgets.
