@@ -170,7 +170,7 @@ class Specialization:
         return dict(self.shared.stage(f"search-{system}", lambda: self._search(system), together=True))
 
     def _search(self, system: str) -> dict[str, Any]:
-        self.progress.stage("search" if system == self.config["system"] else f"search ({system})")
+        whose = "" if system == self.config["system"] else f" ({system})"
         self._take_warmup(system)
         start, network = time.perf_counter(), self._fresh()
         common: dict[str, Any] = {
@@ -178,6 +178,7 @@ class Specialization:
             "workers": self.shared.workers,
         }  # fmt: skip
         if system == "oneshot":
+            self.progress.stage(f"search{whose}")
             train_uniform(
                 network, self.data, epochs=self.epochs["warmup"] + self.epochs["search"],
                 batch_size=self.config["batch_size"], label_smoothing=0.1, seed=self.config["seed"], **common,
@@ -196,7 +197,8 @@ class Specialization:
                     update="reinforce" if system.endswith("-r") else "gradient", seed=self.config["seed"],
                     batch=self.config["batch_size"], every=self.config["every"],
                 ),
-                record=self.course.record if own else None, **common,
+                record=self.course.record if own else None,
+                phase=lambda name: self.progress.stage(f"{name}{whose}"), **common,
             )  # fmt: skip
             if own:
                 self.course.write()

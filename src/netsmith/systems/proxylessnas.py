@@ -194,7 +194,8 @@ def path_lr(config: ProxylessConfig, updates: int) -> float:
 def proxylessnas(
     network: SuperNet, data: Data, objective: Objective, config: ProxylessConfig = ProxylessConfig(), *,
     costs: Costs | None = None, folder: str | Path | None = None,
-    record: Callable[[dict[str, Any]], None] | None = None, **training: Any,
+    record: Callable[[dict[str, Any]], None] | None = None, phase: Callable[[str], None] = lambda name: None,
+    **training: Any,
 ) -> Designs:  # fmt: skip
     """Search a space: train ``network`` in place, and return the most probable path that keeps the budgets, ``(D,)``.
 
@@ -208,6 +209,7 @@ def proxylessnas(
         folder: for checkpoints; a search that was killed goes on from them and ends with the same bits.
         record: told, some hundred times in all, where the search stands: ``epoch``, ``warmup``, ``loss`` on
             held-out images, ``entropy``, ``expected`` costs, ``multipliers`` and ``probabilities``.
+        phase: told "warm-up" and "search" when they begin.
         training: further arguments of ``fit``, such as ``progress``, ``augment`` and ``bf16``.
 
     Raises:
@@ -251,6 +253,7 @@ def proxylessnas(
     searching = checkpoint(SEARCH)
     if config.warmup and not (searching and searching.is_file()):
         network.uniform = True
+        phase("warm-up")
         try:
             fit(
                 network, data, epochs=config.warmup, lr=config.warmup_lr, eval_every=config.warmup,
@@ -258,6 +261,7 @@ def proxylessnas(
             )  # fmt: skip
         finally:
             network.uniform = False
+    phase("search")
     fit(
         network, data, epochs=config.epochs, lr=config.lr, eval_every=config.epochs, checkpoint=searching,
         after_step=search, **(common | {"tag": f"{training.get('tag', '')} {_digest(config, objective)}".strip()}),
