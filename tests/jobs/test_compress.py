@@ -17,7 +17,7 @@ from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware import target as targets
 from netsmith.hardware.target import Capabilities, Cost
-from netsmith.jobs import stages
+from netsmith.jobs import timing
 from netsmith.jobs.compare import compare
 from netsmith.jobs.compress import compress
 from netsmith.jobs.export import export
@@ -45,7 +45,7 @@ class Simulated:
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     for name, value in {"SESSION_S": 0.1, "SEARCH_SESSIONS": 1, "FINAL_SESSIONS": 3}.items():
-        monkeypatch.setattr(stages, name, value)
+        monkeypatch.setattr(timing, name, value)
     monkeypatch.setitem(targets._REGISTRY, "simulated", Simulated)
     yield
 

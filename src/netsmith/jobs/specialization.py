@@ -24,7 +24,7 @@ from netsmith.files import write_atomic
 from netsmith.hardware.target import CostTable, Target, prepare_target
 from netsmith.jobs.course import Course
 from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, RandomFilled
-from netsmith.jobs.timing import FINAL_SESSIONS, near_timed, quiet_latency, timed
+from netsmith.jobs.timing import near_timed, quiet_latency, timed
 from netsmith.jobs.together import RunTogether
 from netsmith.network.graph import Graph, trace
 from netsmith.network.load import load_model
@@ -330,7 +330,7 @@ class Specialization:
 
     def _timing(self, path: Path, system: str) -> dict[str, Any]:
         self.progress.stage("measure" if system == self.config["system"] else f"measure ({system})")
-        return timed(self.run.path("baseline.onnx"), path, self.config["threads"], FINAL_SESSIONS)
+        return timed(self.run.path("baseline.onnx"), path, self.config["threads"])
 
     def _where(self, system: str) -> str:
         return "" if system == self.config["system"] else f"compared/{system}/"

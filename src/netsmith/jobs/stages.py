@@ -36,7 +36,7 @@ from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.run import Run
 from netsmith.jobs.short_tune import ShortTuner, load_cut
 from netsmith.jobs.subject import Subject
-from netsmith.jobs.timing import FINAL_SESSIONS, near_timed, quiet_latency, timed
+from netsmith.jobs.timing import near_timed, quiet_latency, timed
 from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import trace
 from netsmith.network.weights import save_weights
@@ -321,7 +321,7 @@ class Stages:
         if self.simulated:
             return {}
         self.progress.stage("measure")
-        return timed(self.run.path("baseline.onnx"), path, self.config["threads"], FINAL_SESSIONS)
+        return timed(self.run.path("baseline.onnx"), path, self.config["threads"])
 
     # --- what the stages share ---------------------------------------------------------------------------------------
 

@@ -21,12 +21,13 @@ def quiet_latency(model: Path, threads: int) -> float:
     return min(session["model"].quiet_s for session in sessions)
 
 
-def timed(baseline: Path, model: bytes | Path, threads: int, count: int) -> dict[str, Any]:
-    """Time a model against another; the session with the median ratio speaks for all ``count`` of them.
+def timed(baseline: Path, model: bytes | Path, threads: int, final: bool = True) -> dict[str, Any]:
+    """Time a model against another; the session with the median ratio speaks for all, of which a final timing has more.
 
     Within one session the spread is small, but where its tensors happen to lie in memory shifts a whole session by
     some percent, so one session alone can be wrong with a narrow interval around it.
     """
+    count = FINAL_SESSIONS if final else SEARCH_SESSIONS
     both: dict[str, Any] = {"baseline": baseline, "model": model}
     sessions = [time_models(both, threads=threads, seconds=SESSION_S, seed=i) for i in range(count)]
     ratios = sorted(t["model"].ratio for t in sessions)
@@ -41,5 +42,5 @@ def timed(baseline: Path, model: bytes | Path, threads: int, count: int) -> dict
 
 def near_timed(baseline: Path, model: bytes | Path, threads: int, share: float) -> float:
     """Latency of a model over that of another; measured longer where it is near ``share``."""
-    quick = float(timed(baseline, model, threads, SEARCH_SESSIONS)["ratio"])
-    return float(timed(baseline, model, threads, FINAL_SESSIONS)["ratio"]) if abs(quick / share - 1) < NEAR else quick
+    quick = float(timed(baseline, model, threads, final=False)["ratio"])
+    return float(timed(baseline, model, threads)["ratio"]) if abs(quick / share - 1) < NEAR else quick
