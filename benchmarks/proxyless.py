@@ -118,17 +118,19 @@ def accuracies(store: Store, args: Any) -> tuple[list[str], list[str]]:
     for budget in args.budgets:
         cells = [store.cells[k]["value"] for s in args.seeds if (k := f"cpu {budget:g} s{s}") in store.cells]
         for system in SYSTEMS:
-            found = [row for c in cells for row in c["compared"] if row["system"] == system]
+            pairs = [(row, c["limits"]["latency"]) for c in cells for row in c["compared"] if row["system"] == system]
+            found = [row for row, _ in pairs]
             if not found:
                 continue
-            own = [c["compared"][0]["accuracy"] for c in cells]
             if system in gaps:
-                gaps[system] += [100 * (a - row["accuracy"]) for a, row in zip(own, found, strict=False)]
-            limit = [c["limits"]["latency"] for c in cells]
+                gaps[system] += [
+                    100 * (c["compared"][0]["accuracy"] - r["accuracy"])
+                    for c in cells for r in c["compared"] if r["system"] == system
+                ]  # fmt: skip
             rows.append([
                 f"{budget:g}x", system, len(found), spread([100 * r["accuracy"] for r in found], "{:.2f} %"),
                 spread([r["latency_measured_s"] * 1e3 for r in found], "{:.4f}"),
-                spread([r["latency_measured_s"] / v for r, v in zip(found, limit, strict=False)], "{:.3f}"),
+                spread([r["latency_measured_s"] / v for r, v in pairs], "{:.3f}"),
                 spread([r["macs"] / 1e6 for r in found], "{:.2f}"),
                 spread([r["params"] / 1e3 for r in found], "{:.0f}"),
             ])  # fmt: skip

@@ -14,7 +14,7 @@ from netsmith.errors import InfeasibleError
 from netsmith.hardware.target import CostTable
 from netsmith.search.strategy import Designs, FloatArray
 from netsmith.supernets import SuperNet
-from netsmith.systems.oneshot import evolve, path_losses, train_uniform
+from netsmith.systems.oneshot import evolve, mixed, path_losses, train_uniform
 
 
 def test_training_draws_all_paths_alike_and_leaves_probabilities_alone() -> None:
@@ -45,7 +45,7 @@ def test_losses_of_paths_are_those_of_their_networks_on_batch_statistics() -> No
     found = path_losses(network, data, images=128, batch=64)(designs)
     for design, loss in zip(designs, found, strict=True):
         plain = network.extract(design).train()
-        parts = data.search.take(slice(0, 128)).batches(64, normalise=data.normalisation)
+        parts = mixed(data.search).take(slice(0, 128)).batches(64, normalise=data.normalisation)
         with torch.no_grad():
             wanted = np.mean([float(F.cross_entropy(plain(x), y)) for x, y in parts])
         assert loss == pytest.approx(wanted, rel=1e-5)
@@ -105,3 +105,20 @@ def test_an_infeasible_budget_says_what_can_be_reached(problem: tuple[CostTable,
     with pytest.raises(InfeasibleError) as stopped:
         evolve(lambda d: np.zeros(len(d)), {"latency": table}, {"latency": 0.1}, 8)
     assert stopped.value.reachable["latency"] == pytest.approx(float(table.price(table.unary.argmin(axis=1)[None])[0]))
+
+
+def test_few_evaluations_go_to_the_first_of_the_start(problem: tuple[CostTable, FloatArray]) -> None:
+    table, quality = problem
+    limit = float(table.price(np.nanargmax(np.where(np.isfinite(table.unary), table.unary, np.nan), axis=1)[None])[0])
+    start = np.stack([np.isfinite(table.unary).sum(axis=1) - 1, np.zeros(len(quality), dtype=np.int64)])
+    history = evolve(lambda d: np.zeros(len(d)), {"latency": table}, {"latency": limit}, 1, start=start)
+    filled = evolve(lambda d: np.zeros(len(d)), {"latency": table}, {"latency": limit}, 1, start=start[:1])
+    assert np.array_equal(history.designs, filled.designs)
+
+
+def test_a_split_sorted_by_class_is_mixed() -> None:
+    data = graded_data()
+    order = torch.argsort(data.search.labels)
+    rows = mixed(data.search.take(order))
+    assert len(torch.unique(rows.labels[:64])) == 10 and torch.equal(rows.labels, mixed(data.search.take(order)).labels)
+    assert torch.equal(torch.sort(rows.labels).values, data.search.labels[order])

@@ -121,4 +121,7 @@ def specialize(
             std=deviations, image_size=image_size, label_column=label_column, search_size=search_size,
             train_limit=train_limit, threads=threads, seed=seed, resume=resume, progress=progress, watch=write_report,
         )  # fmt: skip
-    finish_run(result, as_json)
+    from netsmith.training.workers import Workers
+
+    if Workers.from_environment().is_first:  # of the processes that torchrun started
+        finish_run(result, as_json)

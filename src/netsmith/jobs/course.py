@@ -40,11 +40,14 @@ class Course:
     watch: Callable[[Path], Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     spoken: float = 0.0
+    began: float = field(default_factory=time.monotonic)
 
     def recall(self) -> None:
         """Take up what an interrupted search had written."""
         known = read_search(self.run.folder)
         self.history = list(known["history"]) if known else []
+        spent = self.history[-1].get("seconds", 0.0) if self.history else 0.0
+        self.began = time.monotonic() - spent
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Add where the search stands, as ``proxylessnas`` tells it."""
@@ -54,7 +57,8 @@ class Course:
         kept = [[round(v, 4) for v in row[:n]] for row, n in zip(record["probabilities"], sizes, strict=True)]
         expected = dict(record["expected"])
         expected["latency"] *= self.correction
-        self.history.append({**record, "probabilities": kept, "expected": expected})
+        seconds = time.monotonic() - self.began
+        self.history.append({**record, "probabilities": kept, "expected": expected, "seconds": seconds})
         if time.monotonic() - self.spoken > WRITE_S:
             self.write()
 

@@ -32,12 +32,13 @@ from netsmith.network.weights import load_weights, read_weights, save_weights
 from netsmith.network.zoo.blocks import Description, block_network
 from netsmith.progress import Progress, training_events
 from netsmith.supernets.objective import Objective
-from netsmith.supernets.pricing import BYTES, SpacePrices
+from netsmith.supernets.pricing import BYTES, COSTS, SpacePrices
 from netsmith.supernets.space import BlockSpace
 from netsmith.supernets.supernet import SuperNet
-from netsmith.systems.oneshot import path_losses, train_uniform
+from netsmith.systems.oneshot import Evaluate, mixed, path_losses, train_uniform
 from netsmith.systems.proxylessnas import WARMUP, ProxylessConfig, proxylessnas
 from netsmith.training import fit, reestimate_batch_norm
+from netsmith.training.device import choose_device
 from netsmith.units import Budget
 
 SYSTEMS = ("proxylessnas", "proxylessnas-r", "oneshot", "random", "multiplier")
@@ -61,6 +62,19 @@ class Specialization:
         self.simulated = not target.capabilities.runs_here
         self.prices = SpacePrices(space, target, len(data.classes), data.input_shape[0], config["batch"])
         self.epochs: dict[str, int] = epochs_of(config, data)
+
+    def check(self) -> None:
+        """Find what cannot be used before anything takes long.
+
+        Raises:
+            InputError: a teacher that cannot be loaded, or a learning rate that is not above 0.
+        """
+        if self.config["teacher_weights"] and not self.config["teacher"]:
+            raise InputError("--teacher-weights are of no network; name it with --teacher")
+        if self.config["lr"] is not None and not self.config["lr"] > 0:
+            raise InputError(f"--lr is {self.config['lr']:g}; it must be above 0")
+        if self.epochs["train"]:
+            _ = self._teacher
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -157,10 +171,11 @@ class Specialization:
         if system.startswith(SEARCHED):
             p = None if system == "oneshot" else np.array(self.searched(system)["probabilities"])
             self.searched(system)
-            return Evolved(
-                *inside, lambda: path_losses(self.network(system), self.data), self.config["evaluations"],
-                self.config["seed"], p,
-            )  # fmt: skip
+
+            def evaluate() -> Evaluate:
+                return path_losses(self.network(system).to(choose_device()), self.data)
+
+            return Evolved(*inside, evaluate, self.config["evaluations"], self.config["seed"], p)
         if system == "random":
             return RandomFilled(*inside, self.config["seed"])
         return Multiplied(self.prices, self.costs)
@@ -203,17 +218,21 @@ class Specialization:
             if own:
                 self.course.write()
         save_weights(self.run.path(f"supernet-{system}.safetensors"), network.state_dict())
-        return {"probabilities": network.shares().tolist(), "seconds": time.perf_counter() - start}
+        seconds = time.perf_counter() - start
+        if system == self.config["system"] and self.course.history:  # of all processes, if it was interrupted
+            seconds = max(seconds, self.course.history[-1]["seconds"])
+        return {"probabilities": network.shares().tolist(), "seconds": seconds}
 
     def _fresh(self) -> SuperNet:
         classes, channels = self.prices.classes, self.prices.channels
-        return SuperNet(self.space, classes, channels, self.config["seed"], costs=max(1, len(self.limits)))
+        return SuperNet(self.space, classes, channels, self.config["seed"], costs=len(COSTS))
 
-    def _checkpoints(self, system: str) -> Path:
-        """Where trainings of a system keep their state; one folder for all processes."""
+    def _checkpoints(self, system: str, alone: bool = False) -> Path:
+        """Where trainings of a system keep their state; one folder for all processes, which all ask for it."""
         if self.shared.workers.is_first:
             self.run.path(f"checkpoints/{system}/x")
-        self.shared.workers.barrier()
+        if not alone:
+            self.shared.workers.barrier()
         return self.shared.folder / "checkpoints" / system
 
     def _take_warmup(self, system: str) -> None:
@@ -250,7 +269,7 @@ class Specialization:
     def found(self, system: str, baseline: dict[str, Any], aim: float) -> dict[str, Any]:
         """The network of a system that keeps the budgets, latency as measured."""
         finder = self.finder(system)
-        return dict(self.shared.stage(f"found-{system}", lambda: self._close(finder, system, baseline, aim), aim))
+        return dict(self.shared.stage(f"found-{system}-{aim:g}", lambda: self._close(finder, system, baseline, aim)))
 
     def _close(self, finder: Finder, system: str, baseline: dict[str, Any], aim: float) -> dict[str, Any]:
         """Find, measure, correct the prediction, find again."""
@@ -278,6 +297,7 @@ class Specialization:
             if GOOD_ENOUGH * limit <= measured <= limit * (1 + aim) / 2:
                 break
         met = [(f, m) for f, m in tried.values() if m <= limit * (1 + aim) / 2]
+        met = met or [(f, m) for f, m in tried.values() if m <= limit]
         if not met:
             least = min(m for _, m in tried.values())
             raise InfeasibleError(
@@ -291,16 +311,16 @@ class Specialization:
 
     def built(self, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
         """The network of a system: trained, exported, checked and measured."""
-        inputs = {k: found[k] for k in ("description", "design")}
-        return dict(self.shared.stage(f"build-{system}", lambda: self._build(system, found, baseline), inputs))
+        return dict(self.shared.stage(f"build-{_stage(system, found)}", lambda: self._build(system, found, baseline)))
 
     def _build(self, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
         own = system == self.config["system"]
         where = self._where(system)
         description = Description.from_dict(found["description"])
         model = block_network(description)
-        load_weights(model, self._weights(system))
+        load_weights(model, self._weights(system, found))
         model.eval()
+        save_weights(self.run.path(f"{where}model.safetensors"), model.state_dict(), self._metadata())
         self.progress.stage("export" if own else f"export ({system})")
         graph = trace(model, description.input_shape)
         path = self.run.write_bytes(f"{where}model.onnx", to_onnx(graph).SerializeToString())
@@ -335,20 +355,21 @@ class Specialization:
     def _where(self, system: str) -> str:
         return "" if system == self.config["system"] else f"compared/{system}/"
 
-    def _weights(self, system: str) -> Path:
-        return self.shared.folder / f"{self._where(system)}model.safetensors"
+    def _weights(self, system: str, found: Mapping[str, Any]) -> Path:
+        """Weights as they were trained; the network that is kept has them in ``model.safetensors`` as well."""
+        return self.shared.folder / "checkpoints" / system / f"trained-{_stage(system, found)}.safetensors"
 
     def trained(self, system: str, found: dict[str, Any]) -> dict[str, Any]:
         """The weights of a system's network, in its file: from scratch, or from those that it had among all paths."""
-        inputs = {k: found[k] for k in ("description", "design")}
-        return dict(self.shared.stage(f"train-{system}", lambda: self._train(system, found), inputs, together=True))
+        name = f"train-{_stage(system, found)}"
+        return dict(self.shared.stage(name, lambda: self._train(system, found), together=True))
 
     def _train(self, system: str, found: dict[str, Any]) -> dict[str, Any]:
         start, description = time.perf_counter(), Description.from_dict(found["description"])
         searched = system.startswith(SEARCHED)
         if inherit := self.config["inherit"] and found["design"] is not None and searched:
             model = self.network(system).extract(np.array(found["design"]))
-            reestimate_batch_norm(model, self.data.search, normalisation=self.data.normalisation)
+            reestimate_batch_norm(model, mixed(self.data.search), normalisation=self.data.normalisation)
         else:
             model = load_model(lambda: block_network(description), seed=self.config["seed"]).model
         history: list[Any] = []
@@ -363,8 +384,8 @@ class Specialization:
             )  # fmt: skip
             history = [json.loads(json.dumps(h, default=vars)) for h in result.history]
         if self.shared.workers.is_first:
-            self.run.path(f"{self._where(system)}x")
-            save_weights(self._weights(system), model.state_dict(), self._metadata())
+            self._checkpoints(system, alone=True)
+            save_weights(self._weights(system, found), model.state_dict())
         return {"history": history, "seconds": time.perf_counter() - start}
 
     @cached_property
@@ -385,16 +406,17 @@ class Specialization:
             "num_classes": str(len(data.classes)),
         }  # fmt: skip
 
-    def test(self, systems: tuple[str, ...]) -> dict[str, float]:
+    def test(self, found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         """Accuracy of each system's network on the test split, looked at once, when every choice is made."""
 
         def all_of_them() -> dict[str, float]:
             self.progress.stage("test")
             own = self.config["system"]
-            paths = {s: self.run.path("model.onnx" if s == own else f"compared/{s}/model.onnx") for s in systems}
+            paths = {s: self.run.path("model.onnx" if s == own else f"compared/{s}/model.onnx") for s in found}
             return {s: onnx_accuracy(p, self.data.test, self.data.normalisation) for s, p in paths.items()}
 
-        return dict(self.shared.stage("test", all_of_them, list(systems)))
+        networks = {s: f["description"] for s, f in found.items()}
+        return dict(self.shared.stage("test", all_of_them, networks))
 
 
 def epochs_of(config: Mapping[str, Any], data: Data) -> dict[str, int]:
@@ -403,6 +425,11 @@ def epochs_of(config: Mapping[str, Any], data: Data) -> dict[str, int]:
     search = config["search_epochs"] if config["search_epochs"] is not None else usual
     warmup = config["warmup_epochs"] if config["warmup_epochs"] is not None else max(1, search // 4)
     return {"warmup": warmup, "search": search, "train": usual if config["epochs"] is None else config["epochs"]}
+
+
+def _stage(system: str, found: Mapping[str, Any]) -> str:
+    """What tells the stages of one network of a system from those of another."""
+    return f"{system}-{_key(Description.from_dict(found['description']))}"
 
 
 def _key(description: Description) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netsmith.data import Data, load_data
-from netsmith.errors import InfeasibleError, InputError, did_you_mean
+from netsmith.errors import InputError, NetsmithError, did_you_mean
 from netsmith.hardware.target import get_target
 from netsmith.jobs.specialization import SEARCHED, SYSTEMS, Specialization
 from netsmith.jobs.together import RunTogether
@@ -116,10 +116,12 @@ def specialize(
                 raise InputError(f"the images are {height}x{side}; spaces are for square ones: give --image-size")
             own = loaded.resized(side)
             own = own.scaled(width) if width != 1.0 else own
+            job = Specialization(shared, own, images, device, config, progress, watch)
+            job.check()
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
-        summary = _stages(Specialization(shared, own, images, device, config, progress, watch), budgets, systems)
+        summary = _stages(job, budgets, systems)
         run.finish(summary)
         progress.close()
         return summary
@@ -134,11 +136,11 @@ def _stages(job: Specialization, budgets: dict[str, Any], systems: tuple[str, ..
     for system in systems:
         try:
             done[system] = _one(job, system, baseline)
-        except InfeasibleError as error:
+        except NetsmithError as error:
             if system == systems[0]:
                 raise
             job.progress.note(f"  {system}: {error}")
-    return _summary(job, baseline, done, job.test(tuple(done)))
+    return _summary(job, baseline, done, job.test({system: found for system, (found, _) in done.items()}))
 
 
 def _one(job: Specialization, system: str, baseline: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

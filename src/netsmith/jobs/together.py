@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from netsmith.errors import InfeasibleError, InputError, NetsmithError
 from netsmith.jobs.run import Run
 from netsmith.training.workers import Workers
 
@@ -43,10 +44,20 @@ class RunTogether:
         if together and not stored and not first:
             compute()
         self._alone = first and not together
+        value, failed = None, None
         try:
-            return self.workers.broadcast(self.run.stage(name, compute, inputs) if first else None)
+            value = self.run.stage(name, compute, inputs) if first else None
+        except NetsmithError as error:
+            if together:  # all of them raise it
+                raise
+            failed = [type(error).__name__, str(error), getattr(error, "reachable", {})]
         finally:
             self._alone = False
+        value, failed = self.workers.broadcast([value, failed])
+        if failed is not None:
+            kind, message, reachable = failed
+            raise InfeasibleError(message, reachable) if kind == "InfeasibleError" else InputError(message)
+        return value
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from netsmith.data import Data
+from netsmith.data import Data, Split
 from netsmith.hardware.target import CostTable
 from netsmith.search.evolution import Evolution
 from netsmith.search.loop import History, minimize
@@ -37,14 +37,15 @@ def train_uniform(
 
 
 def path_losses(network: SuperNet, data: Data, images: int = 1024, batch: int = 256) -> Evaluate:
-    """What paths lose with the weights that all share: cross-entropy on the first images of the search split.
+    """What paths lose with the weights that all share: cross-entropy on images of the search split, drawn once.
 
     Batch norm takes the statistics of the batch, as running ones are of all paths together and of none alone.
 
     Returns:
         A function from designs ``(n, D)`` to losses ``(n,)``, nats.
     """
-    split = data.search.take(slice(0, images))
+    # data sets may be sorted by class, and a batch of one class has statistics of its own
+    split = mixed(data.search).take(slice(0, images))
     device = network.logits.device
     batches = list(split.batches(batch, normalise=data.normalisation, drop_last=True))
 
@@ -60,6 +61,11 @@ def path_losses(network: SuperNet, data: Data, images: int = 1024, batch: int = 
         return np.array(losses)
 
     return evaluate
+
+
+def mixed(split: Split) -> Split:
+    """The rows in an order that has nothing to do with their labels, always the same one."""
+    return split.take(np.random.default_rng(0).permutation(len(split)))
 
 
 def evolve(
@@ -84,7 +90,8 @@ def evolve(
     told = np.empty(0)
     if start is not None:
         filled = strategy.feasible(strategy.reduced.contract(np.asarray(start)))
-        first = np.unique(strategy.reduced.expand(filled), axis=0)[:evaluations]
+        every = strategy.reduced.expand(filled)
+        first = every[np.sort(np.unique(every, axis=0, return_index=True)[1])][:evaluations]  # the first ones first
         told = evaluate(first)
         strategy.tell(first, Results(told))
     rest = minimize(problem, strategy, evaluate, evaluations - len(first))

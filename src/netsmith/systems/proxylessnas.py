@@ -31,6 +31,7 @@ from netsmith.training import fit
 from netsmith.training.depthwise import mixed_precision
 from netsmith.training.device import has_bf16
 from netsmith.training.modes import frozen_statistics
+from netsmith.training.workers import Workers
 
 Costs = Callable[[Designs], Mapping[str, FloatArray]]
 
@@ -81,7 +82,7 @@ class Architect:
 
     def __init__(
         self, network: SuperNet, data: Data, objective: Objective, config: ProxylessConfig, lr: float,
-        costs: Costs | None = None, bf16: bool | Literal["auto"] = "auto",
+        costs: Costs | None = None, bf16: bool | Literal["auto"] = "auto", workers: Workers | None = None,
     ) -> None:  # fmt: skip
         if len(objective.limits) > len(network.multipliers):
             raise InputError(
@@ -89,7 +90,7 @@ class Architect:
                 f"{len(network.multipliers)}; make it with costs={len(objective.limits)}"
             )
         self.network, self.data, self.objective, self.config, self.lr = network, data, objective, config, lr
-        self.bf16 = bf16
+        self.bf16, self.workers = bf16, workers or Workers()
         self.costs = costs or (lambda designs: {n: t.price(designs) for n, t in objective.tables.items()})
 
     def step(self) -> float:
@@ -103,6 +104,7 @@ class Architect:
                 error, gradient = self._reinforce(images, labels, rng)
             else:
                 error, gradient = self._gradient(images, labels, rng)
+        self.workers.share([gradient, network.baseline])  # equal paths everywhere, to the last bit
         self._adam(gradient)
         mine = self._multipliers()
         mine.copy_(self.objective.raised(mine, network.probabilities(), self.lr))
@@ -224,9 +226,11 @@ def proxylessnas(
     epochs = config.warmup + config.epochs
     steps = max(1, len(data.need_train()) // min(config.batch, len(data.need_train())))
     first = steps if config.warmup else 0  # weights get used to being drawn by probabilities before these move
+    if not any(step % config.every == 0 for step in range(first, steps * config.epochs)):
+        raise InputError("no step of the probabilities fits into the search; raise --search-epochs or lower --every")
     architect = Architect(
         network, data, objective, config, path_lr(config, (steps * config.epochs - first) // config.every), costs,
-        training.get("bf16", "auto"),
+        training.get("bf16", "auto"), training.get("workers"),
     )  # fmt: skip
     seen: dict[str, float] = {}
 

@@ -6,12 +6,16 @@ import atexit
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import distributed as dist
 
 from netsmith.errors import InputError
+
+#: for one process while it does what the others need not do, such as choosing among networks
+PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Workers:
             torch.cuda.set_device(local)
         if not dist.is_initialized():
             try:
-                dist.init_process_group("cpu:gloo,cuda:nccl" if has_cuda else "gloo")
+                dist.init_process_group("cpu:gloo,cuda:nccl" if has_cuda else "gloo", timeout=PATIENCE)
             except (RuntimeError, ValueError) as error:
                 raise InputError(f"the processes could not be connected ({error}); start them with torchrun") from error
             atexit.register(_leave)
