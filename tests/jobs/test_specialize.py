@@ -233,9 +233,10 @@ def test_the_gates_learn_what_the_data_wants(space: str, tmp_path: Path) -> None
     """Held-out loss of the most probable path is below that of paths at random, with the weights that all share."""
     from netsmith.network.weights import read_weights
     from netsmith.supernets import SuperNet, load_space
+    from netsmith.supernets.pricing import COSTS
 
     run(space, tmp_path / "run", epochs=0, search_epochs=8, latency="0.95x")
-    network = SuperNet(load_space(space), 10, 1)
+    network = SuperNet(load_space(space), 10, 1, costs=len(COSTS))
     network.load_state_dict(read_weights(tmp_path / "run" / "supernet-proxylessnas.safetensors")[0])
     data = load_data("digits", train_limit=600, search_size=256)
     images, labels = next(data.search.batches(256, normalise=data.normalisation))
