@@ -77,6 +77,10 @@ def keep(
             warm.symlink_to(folder.name)
     summary = json.loads((folder / "summary.json").read_text())
     found = summary["specialization"]
+    for system in SYSTEMS if trained else ():  # one that was run by itself, in a folder of its own
+        alone = folder.with_name(f"{folder.name}-{system}") / "summary.json"
+        if alone.is_file() and system not in [row["system"] for row in found["compared"]]:
+            found["compared"] += json.loads(alone.read_text())["specialization"]["compared"]
     kept = {k: found[k] for k in ("compared", "limits", "search_seconds", "train_seconds")}
     kept |= {
         "blocks": [{k: b[k] for k in ("stage", "chosen")} for b in found["blocks"]],
