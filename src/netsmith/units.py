@@ -127,6 +127,17 @@ def check_budgets(budgets: Iterable[Budget]) -> dict[Quantity, Budget]:
     return found
 
 
+def read_budgets(*, latency: str | None, energy: str | None, size: str | None, macs: str | None) -> dict[str, Budget]:
+    """Budgets as options give them, by cost.
+
+    Raises:
+        InputError: one that cannot be read, or none at all.
+    """
+    texts: dict[Quantity, str | None] = {"latency": latency, "energy": energy, "size": size, "macs": macs}
+    given = [parse_budget(text, name) for name, text in texts.items() if text is not None]
+    return {str(name): budget for name, budget in check_budgets(given).items()}
+
+
 def parse_input_shape(text: str) -> tuple[int, ...]:
     """Read the shape of one sample, ``3,224,224`` (or ``3x224x224``), without the batch axis.
 

@@ -100,10 +100,10 @@ def specialize(
     if every budget is met, with 3 if one is not. `netsmith report RUN` shows how far a search is.
     """
     with progress_of(as_json) as progress:
-        from netsmith.units import check_budgets, parse_budget
+        from netsmith.units import read_budgets
 
         texts = {"latency": latency, "energy": energy, "size": size, "macs": macs}
-        check_budgets(parse_budget(v, k) for k, v in texts.items() if v is not None)  # type: ignore[arg-type]
+        read_budgets(**texts)  # before anything slow is imported
         averages, deviations = floats(mean, "--mean"), floats(std, "--std")
         from netsmith.jobs.run import default_folder
 

@@ -111,6 +111,17 @@ class Data:
         """Number of classes; None where bare integers are all that is known, which may miss the largest ones."""
         return len(self.classes) if self.classes_named else None
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a reader of weights that were trained on it needs, for the header of their file."""
+        return {
+            "mean": json.dumps(list(self.normalisation.mean)),
+            "std": json.dumps(list(self.normalisation.std)),
+            "input_shape": json.dumps(list(self.input_shape)),
+            "classes": json.dumps(list(self.classes)),
+            "num_classes": str(len(self.classes)),
+        }
+
     def need_train(self) -> Split:
         """The train split.
 

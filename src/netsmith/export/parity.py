@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from netsmith.errors import InputError
+
 FloatArray = NDArray[np.float32]
 
 
@@ -29,6 +31,19 @@ class Parity:
     agreement: float
     ok: bool
     jitter: float = 0.0
+
+
+def need_parity(parity: Parity) -> None:
+    """Go on only with an export that computes what the network computes.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not parity.ok:
+        raise InputError(
+            f"the ONNX export of the network differs from it (relative error {parity.relative_error:.3g}); "
+            "an operator is exported wrongly by this torch version"
+        )
 
 
 def check_parity(

@@ -9,6 +9,7 @@ from typing import Any
 from netsmith.compression.choices import WIDTHS
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.target import get_target
+from netsmith.jobs.closing import AIMS
 from netsmith.jobs.episodes import check_episodes
 from netsmith.jobs.outcome import summarise
 from netsmith.jobs.proposals import TRIMMING
@@ -17,11 +18,9 @@ from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import load_subject
 from netsmith.jobs.trimming import check_trimming
 from netsmith.progress import Progress, Silent
-from netsmith.units import Budget, check_budgets, parse_budget
+from netsmith.units import Budget, read_budgets
 
 METHODS = ("prune", "quantize", "share")
-#: Share of the latency budget to aim at; the rest absorbs the noise of measuring the finished network again.
-AIMS = (0.97, 0.93)
 
 
 def compress(
@@ -71,7 +70,7 @@ def compress(
         InfeasibleError: a budget that no design meets; ``reachable`` has the smallest values.
     """
     progress = progress or Silent()
-    budgets = _budgets(latency=latency, energy=energy, size=size, macs=macs)
+    budgets = read_budgets(latency=latency, energy=energy, size=size, macs=macs)
     wanted = _methods(methods)
     _check_share(wanted, budgets)
     check_trimming(strategy, wanted, evaluations, episode_images, importance)
@@ -132,11 +131,6 @@ def _stages(job: Stages, budgets: dict[str, Budget]) -> dict[str, Any]:
             break
         job.progress.note("  the finished network is over its budget when measured again; aiming lower")
     return summarise(job, baseline, sensitivity, found, result | job.test(), limits)
-
-
-def _budgets(**texts: str | None) -> dict[str, Budget]:
-    given = [parse_budget(text, name) for name, text in texts.items() if text is not None]  # type: ignore[arg-type]
-    return {str(k): v for k, v in check_budgets(given).items()}
 
 
 def _methods(methods: str | Sequence[str]) -> tuple[str, ...]:

@@ -126,8 +126,7 @@ class RandomFilled(InSpace):
     seed: int
 
     def find(self, limits: Mapping[str, float]) -> Found:
-        loss = np.where(np.isfinite(next(iter(self.tables.values())).unary), 0.0, np.inf)
-        problem = Problem(loss, {name: self.tables[name] for name in limits}, limits)
+        problem = Problem.over(self.tables, limits)
         found = self.found(get_strategy("random", problem, seed=self.seed).ask(1)[0], 0.0)
         share = max(found.predicted[name] / limit for name, limit in limits.items()) if limits else 0.0
         return Found(found.description, found.predicted, found.design, -share)

@@ -13,7 +13,8 @@ from netsmith.jobs.export import FORMATS
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
 from netsmith.jobs.stages import Stages
-from netsmith.jobs.versions import versions
+from netsmith.jobs.summary import kept_budgets
+from netsmith.jobs.versions import device, versions
 from netsmith.network.layers import LayerTable
 
 
@@ -47,9 +48,8 @@ def summarise(
         "latency": after["latency_predicted_s"] if job.simulated else after["latency_measured_s"],
         "macs": after["macs"], "size": after["size_bytes"], "energy": after["energy_j"],
     }  # fmt: skip
-    budgets = [{"cost": n, "limit": v, "value": values[n], "met": bool(values[n] <= v)} for n, v in limits.items()]
     return {
-        "schema": 1, "baseline": before, "result": after, "budgets": budgets,
+        "schema": 1, "baseline": before, "result": after, "budgets": kept_budgets(limits, values),
         "design": job.choices.space.describe(design), "frozen": job.subject.frozen, "seed": job.config["seed"],
         "versions": versions(), "run": str(job.run.folder), "target": job.config["target"],
         "simulated": job.simulated, "bound": found["best"]["bound"], "loss": found["best"]["loss"],
@@ -65,17 +65,10 @@ def summarise(
             "candidates": sensitivity.candidates, "seconds": sensitivity.seconds, "recomputed": sensitivity.recomputed,
         },
         "model": job.subject.loaded.spec, "data": job.subject.data.name, "data_note": job.subject.data.note,
-        "strategy": job.config["strategy"], "methods": job.config["methods"], "device": _device(job),
+        "strategy": job.config["strategy"], "methods": job.config["methods"],
+        "device": device(job.target, job.config["threads"]),
         "files": {n: n for n in ("baseline.onnx", *(f"model.{f}" for f in FORMATS), "recipe.json")},
     }  # fmt: skip
-
-
-def _device(job: Stages) -> dict[str, Any]:
-    if job.simulated:
-        return {"name": job.target.name, "simulated": True}
-    from netsmith.hardware.measured.fingerprint import fingerprint
-
-    return fingerprint(job.config["threads"]).to_dict()
 
 
 def _mean_bits(table: LayerTable) -> dict[str, float]:

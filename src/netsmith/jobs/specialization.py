@@ -18,10 +18,11 @@ from netsmith.data import Data
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import write_packed
-from netsmith.export.parity import check_parity
+from netsmith.export.parity import check_parity, need_parity
 from netsmith.export.pt2 import save_pt2
 from netsmith.files import write_atomic
 from netsmith.hardware.target import CostTable, Target, prepare_target
+from netsmith.jobs.closing import GOOD_ENOUGH
 from netsmith.jobs.course import Course
 from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, RandomFilled
 from netsmith.jobs.timing import near_timed, quiet_latency, timed
@@ -44,7 +45,6 @@ from netsmith.units import Budget
 SYSTEMS = ("proxylessnas", "proxylessnas-r", "oneshot", "random", "multiplier")
 SEARCHED = ("proxylessnas", "oneshot")  #: begin the names of those that train a network of all paths
 ROUNDS = 6  #: of finding a network and measuring it
-GOOD_ENOUGH = 0.92  #: a network this close to the budget is not sought for further
 FILLED = 0.98  #: of a packed file are weights, at least
 TRAIN_LR, TRAIN_DECAY = 0.1, 5e-4  #: of a network from scratch, as `netsmith train` has them
 INHERIT_LR = 0.03
@@ -154,11 +154,11 @@ class Specialization:
 
     def measured(self, description: Description, baseline: dict[str, Any]) -> float:
         """Latency in seconds of a network with fresh weights, timed against the reference."""
-        share = self.limits.get("latency", 0.0) / baseline["latency_measured_s"]
+        share = self.limits["latency"] / baseline["latency_measured_s"]
 
         def time_it() -> float:
             model = to_onnx(self._traced(description)).SerializeToString()
-            return near_timed(self.run.path("baseline.onnx"), model, self.config["threads"], share or 1e9)
+            return near_timed(self.run.path("baseline.onnx"), model, self.config["threads"], share)
 
         ratio = self.shared.stage(f"measure-{_key(description)}", time_it)
         return float(ratio * baseline["latency_measured_s"])
@@ -169,13 +169,13 @@ class Specialization:
         """What finds networks by a system; searches are run first, or come from the run folder."""
         inside = (self.prices, self.tables)
         if system.startswith(SEARCHED):
-            p = None if system == "oneshot" else np.array(self.searched(system)["probabilities"])
-            self.searched(system)
+            probabilities = np.array(self.searched(system)["probabilities"])
 
             def evaluate() -> Evaluate:
                 return path_losses(self.network(system).to(choose_device()), self.data)
 
-            return Evolved(*inside, evaluate, self.config["evaluations"], self.config["seed"], p)
+            start = None if system == "oneshot" else probabilities
+            return Evolved(*inside, evaluate, self.config["evaluations"], self.config["seed"], start)
         if system == "random":
             return RandomFilled(*inside, self.config["seed"])
         return Multiplied(self.prices, self.costs)
@@ -320,17 +320,13 @@ class Specialization:
         model = block_network(description)
         load_weights(model, self._weights(system, found))
         model.eval()
-        save_weights(self.run.path(f"{where}model.safetensors"), model.state_dict(), self._metadata())
+        save_weights(self.run.path(f"{where}model.safetensors"), model.state_dict(), self.data.metadata)
         self.progress.stage("export" if own else f"export ({system})")
         graph = trace(model, description.input_shape)
         path = self.run.write_bytes(f"{where}model.onnx", to_onnx(graph).SerializeToString())
         images, _ = next(self.data.search.batches(64, normalise=self.data.normalisation))
         parity = check_parity(graph.module, path, images, tolerance=1e-2)
-        if not parity.ok:
-            raise InputError(
-                f"the ONNX export of the network differs from it (relative error {parity.relative_error:.3g}); an "
-                "operator is exported wrongly by this torch version"
-            )
+        need_parity(parity)
         save_pt2(graph, self.run.path(f"{where}model.pt2"))
         self.run.write_text(f"{where}network.json", description.to_json())
         size = write_packed(self.run.path(f"{where}model.nsw"), packed_tensors(graph, None))
@@ -396,15 +392,6 @@ class Specialization:
         weights = self.config["teacher_weights"]
         shape = self.data.input_shape
         return load_model(spec, weights=weights, num_classes=self.data.known_classes, input_shape=shape).model
-
-    def _metadata(self) -> dict[str, str]:
-        """What a reader of the weights needs: normalisation, input and classes."""
-        data = self.data
-        return {
-            "mean": json.dumps(list(data.normalisation.mean)), "std": json.dumps(list(data.normalisation.std)),
-            "input_shape": json.dumps(list(data.input_shape)), "classes": json.dumps(list(data.classes)),
-            "num_classes": str(len(data.classes)),
-        }  # fmt: skip
 
     def test(self, found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         """Accuracy of each system's network on the test split, looked at once, when every choice is made."""

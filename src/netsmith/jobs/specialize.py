@@ -9,18 +9,17 @@ from typing import Any
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError, NetsmithError, did_you_mean
 from netsmith.hardware.target import get_target
+from netsmith.jobs.closing import AIMS
 from netsmith.jobs.specialization import SEARCHED, SYSTEMS, Specialization
+from netsmith.jobs.summary import kept_budgets
 from netsmith.jobs.together import RunTogether
-from netsmith.jobs.versions import versions
+from netsmith.jobs.versions import device, versions
 from netsmith.progress import Progress, Silent
 from netsmith.supernets.gates import MODES
 from netsmith.supernets.objective import FORMS
 from netsmith.supernets.space import BlockSpace, load_space
 from netsmith.training.workers import Workers
-from netsmith.units import check_budgets, parse_budget
-
-#: Share of the latency budget to aim at; the rest absorbs the noise of measuring the finished network again.
-AIMS = (0.97, 0.93)
+from netsmith.units import read_budgets
 
 
 def specialize(
@@ -75,8 +74,7 @@ def specialize(
     """
     progress = progress or Silent()
     texts = {"latency": latency, "energy": energy, "size": size, "macs": macs}
-    given = [parse_budget(text, name) for name, text in texts.items() if text is not None]  # type: ignore[arg-type]
-    budgets = {str(k): v for k, v in check_budgets(given).items()}
+    budgets = read_budgets(**texts)
     systems = _systems(system, compare)
     if evaluations < 1 and "oneshot" in systems:
         raise InputError("oneshot chooses by running networks; give --evaluations 1 or more")
@@ -171,17 +169,16 @@ def _summary(
         "latency": after["latency_predicted_s" if job.simulated else "latency_measured_s"], "macs": after["macs"],
         "energy": after["energy_j"], "size": after["size_bytes"],
     }  # fmt: skip
-    budgets = [{"cost": n, "limit": v, "value": values[n], "met": bool(values[n] <= v)} for n, v in job.limits.items()]
     design = found["design"]
     return {
         "schema": 1, "baseline": before, "result": after, "frozen": {}, "seed": job.config["seed"],
-        "budgets": budgets,
+        "budgets": kept_budgets(job.limits, values),
         "design": job.space.decisions.describe(design) if design is not None else {}, "versions": versions(),
         "run": str(job.run.folder), "target": job.config["target"], "simulated": job.simulated,
         "model": f"{job.space.name} ({own})", "data": job.data.name, "data_note": job.data.note, "strategy": own,
         "timing": result["timing"], "parity": result["parity"], "recovery": result["history"],
         "fidelity": found["tried"],
-        "device": _device(job), "specialization": _specialization(job, done, accuracy),
+        "device": device(job.target, job.config["threads"]), "specialization": _specialization(job, done, accuracy),
         "files": {n: n for n in ("model.onnx", "model.pt2", "model.safetensors", "model.nsw", "network.json")},
     }  # fmt: skip
 
@@ -206,14 +203,6 @@ def _specialization(
         job.course.recall()
     seconds = {k: rows[0][k] for k in ("search_seconds", "train_seconds")}
     return job.course.summary("done", chosen) | seconds | {"compared": rows}
-
-
-def _device(job: Specialization) -> dict[str, Any]:
-    if job.simulated:
-        return {"name": job.target.name, "simulated": True}
-    from netsmith.hardware.measured.fingerprint import fingerprint
-
-    return fingerprint(job.config["threads"]).to_dict()
 
 
 def _systems(system: str, compare: Sequence[str]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from netsmith.errors import InputError
 from netsmith.export.fusion import check_fusion
 from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import write_packed
-from netsmith.export.parity import check_parity
+from netsmith.export.parity import check_parity, need_parity
 from netsmith.export.pt2 import save_pt2
 from netsmith.hardware.target import prepare_target
 from netsmith.jobs.closing import Attempt, Loop
@@ -95,11 +95,7 @@ class Stages:
         parity = check_parity(
             self.graph.module, path, self._calibration_images()[:64], tolerance=1e-2, batch=self._batch()
         )
-        if not parity.ok:
-            raise InputError(
-                f"the ONNX export of the network differs from it (relative error {parity.relative_error:.3g}); "
-                "an operator is exported wrongly by this torch version"
-            )
+        need_parity(parity)
         table = self.graph.layers
         measured = None
         if not self.simulated:

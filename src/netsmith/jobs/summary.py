@@ -97,6 +97,11 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
         check_search(summary["specialization"], "specialization", fail)
 
 
+def kept_budgets(limits: Mapping[str, float], values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The key ``budgets``: each limit and what was reached, SI units."""
+    return [{"cost": n, "limit": v, "value": values[n], "met": bool(values[n] <= v)} for n, v in limits.items()]
+
+
 def all_met(summary: Mapping[str, Any]) -> bool:
     """Whether every budget is met; the exit code is 0 only then."""
     return all(budget["met"] for budget in summary["budgets"])

@@ -160,16 +160,12 @@ def _metadata(source: dict[str, str], data: Data, summary: dict[str, Any]) -> di
     """What a reader of the file needs: input, classes, accuracy and provenance; the source's licence stays."""
     made = {k: v for k, v in summary.items() if k not in ("accuracy", "history", "messages", "out")}
     kept = {k: source[k] for k in ("license", "source", "architecture") if k in source}
-    return kept | {
-        "format": "pt",
-        "mean": json.dumps(list(data.normalisation.mean)),
-        "std": json.dumps(list(data.normalisation.std)),
-        "input_shape": json.dumps(list(data.input_shape)),
-        "classes": json.dumps(list(data.classes)),
-        "num_classes": str(len(data.classes)),
-        "accuracy": json.dumps(summary["accuracy"]),
-        "made_by": json.dumps(made),
-    }
+    return (
+        kept
+        | {"format": "pt"}
+        | data.metadata
+        | {"accuracy": json.dumps(summary["accuracy"]), "made_by": json.dumps(made)}
+    )
 
 
 def _write(state: dict[str, Any], metadata: dict[str, str], out: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from netsmith.hardware.target import Target
 
 _PACKAGES = ("netsmith", "torch", "onnx", "onnxruntime", "onnxscript", "torch-pruning", "numpy", "scipy")
 
@@ -17,3 +20,12 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def device(target: Target, threads: int) -> dict[str, Any]:
+    """What a result was measured on: this machine, or a target that only models one."""
+    if not target.capabilities.runs_here:
+        return {"name": target.name, "simulated": True}
+    from netsmith.hardware.measured.fingerprint import fingerprint
+
+    return fingerprint(threads).to_dict()

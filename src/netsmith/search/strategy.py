@@ -34,6 +34,20 @@ class Problem:
     tied: Sequence[Sequence[int]] = ()
     interactions: tuple[Factor, ...] = ()
 
+    @classmethod
+    def over(
+        cls, tables: Mapping[str, CostTable], limits: Mapping[str, float], loss: FloatArray | float = 0.0
+    ) -> Problem:
+        """The problem of keeping some limits, over the choices that the tables price.
+
+        Args:
+            tables: at least one, and of every cost that has a limit.
+            limits: the budgets.
+            loss: of each choice, ``(D, K)``; padding does not matter.
+        """
+        there = np.isfinite(next(iter(tables.values())).unary)
+        return cls(np.where(there, loss, np.inf), {name: tables[name] for name in limits}, limits)
+
     @property
     def last(self) -> Designs:
         """The last choice of each decision that its loss, and those of the ones tied to it, allow, ``(D,)``.

@@ -83,10 +83,9 @@ def evolve(
     Raises:
         InfeasibleError: no path keeps the budgets.
     """
-    loss = np.where(np.isfinite(next(iter(tables.values())).unary), 0.0, np.inf)
-    problem = Problem(loss, {name: tables[name] for name in limits}, limits)
+    problem = Problem.over(tables, limits)
     strategy = Evolution(problem, seed=seed, population=population)
-    first = np.empty((0, len(loss)), dtype=np.int64)
+    first = np.empty((0, len(problem.loss)), dtype=np.int64)
     told = np.empty(0)
     if start is not None:
         filled = strategy.feasible(strategy.reduced.contract(np.asarray(start)))

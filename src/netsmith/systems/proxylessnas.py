@@ -293,9 +293,8 @@ def settle(
     Raises:
         InfeasibleError: no path keeps the budgets.
     """
-    there = np.isfinite(next(iter(tables.values())).unary)
-    loss = np.where(there, -np.log(np.maximum(probabilities, 1e-300)), np.inf)
+    problem = Problem.over(tables, limits, -np.log(np.maximum(probabilities, 1e-300)))
     if not limits:
-        return np.asarray(loss.argmin(axis=1), dtype=np.int64), float(loss.min(axis=1).sum())
-    solution = solve(Problem(loss, {name: tables[name] for name in limits}, limits))
+        return np.asarray(problem.loss.argmin(axis=1), dtype=np.int64), float(problem.loss.min(axis=1).sum())
+    solution = solve(problem)
     return np.asarray(solution.choice, dtype=np.int64), float(solution.loss)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from netsmith.training.device import autocast
+
 
 class Float32Depthwise(TorchFunctionMode):
     """Within CPU autocast, runs depthwise convolutions that are trained in float32 where bfloat16 is slow.
@@ -34,7 +36,7 @@ class Float32Depthwise(TorchFunctionMode):
 def mixed_precision(device: torch.device, bf16: bool) -> Iterator[None]:
     """Convolutions and products in bfloat16 on ``device`` wherever that is faster, or explicitly not."""
     slow = Float32Depthwise() if bf16 and device.type == "cpu" else nullcontext()
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), slow:
+    with autocast(device, bf16), slow:
         yield
 
 
