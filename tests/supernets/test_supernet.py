@@ -76,6 +76,19 @@ def test_a_network_depends_on_its_seed_alone_and_leaves_torchs_generator_alone()
     assert 0 < a.logits[a.there].abs().max() < 6e-3 and (a.logits[~a.there] == 0).all()
 
 
+def test_fresh_candidates_beside_a_shortcut_add_nothing_and_those_without_one_do():
+    network, x = SuperNet(tiny_space(), CLASSES, 1).eval(), torch.randn(4, 1, 8, 8)
+    residual = [network.blocks[slot].residual for slot in network.space.searched]
+    assert True in residual and False in residual
+    a = network.most_probable()
+    given = network(x)
+    for d, shortcut in enumerate(residual):
+        other = a.copy()
+        other[d] = (a[d] + 1) % network.space.decisions.sizes[d]
+        network.path = other
+        assert torch.equal(network(x), given) == shortcut
+
+
 def test_eval_mode_runs_the_most_probable_path_and_draws_nothing():
     network, x = steep(SuperNet(tiny_space(), CLASSES, 1)).eval(), torch.randn(4, 1, 8, 8)
     plain = network.extract(network.probabilities().argmax(1).numpy())

@@ -66,7 +66,7 @@ def specialize(
     evaluations: Annotated[
         int,
         typer.Option(min=0, help="networks to choose among at the end; 0: the most probable", rich_help_panel=_SEARCH),
-    ] = 200,
+    ] = 300,
     width: Annotated[float, typer.Option(min=0.05, max=8.0, help="multiplier of all channels of the space")] = 1.0,
     batch: Annotated[int, typer.Option(min=1, help="samples at a time, on modelled targets")] = 1,
     epochs: Annotated[

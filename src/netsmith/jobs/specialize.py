@@ -28,7 +28,7 @@ def specialize(
     search_epochs: int | None = None, warmup_epochs: int | None = None, warmup_from: str | None = None,
     epochs: int | None = None, lr: float | None = None, inherit: bool = False, teacher: str | None = None,
     teacher_weights: str | None = None, loss: str = "constrained", weight: float = 0.1, mode: str = "recompute",
-    every: int = 5, evaluations: int = 200, batch_size: int = 128, width: float = 1.0, batch: int = 1,
+    every: int = 5, evaluations: int = 300, batch_size: int = 128, width: float = 1.0, batch: int = 1,
     out: str | Path = "runs/specialize", resume: bool = False, seed: int = 0, threads: int = 1,
     mean: Sequence[float] | None = None, std: Sequence[float] | None = None, image_size: int | None = None,
     label_column: str | None = None, search_size: int | None = None, train_limit: int | None = None,

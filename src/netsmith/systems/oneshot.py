@@ -27,7 +27,7 @@ Evaluate = Callable[[Designs], FloatArray]
 
 
 def train_uniform(
-    network: SuperNet, data: Data, *, epochs: int, lr: float = 0.05, folder: str | Path | None = None, **training: Any
+    network: SuperNet, data: Data, *, epochs: int, lr: float = 0.1, folder: str | Path | None = None, **training: Any
 ) -> None:
     """Train the weights of all paths, every one as likely as any other; arguments as of ``fit``."""
     network.uniform = True

@@ -38,7 +38,8 @@ Costs = Callable[[Designs], Mapping[str, FloatArray]]
 
 @dataclass(frozen=True)
 class ProxylessConfig:
-    """The published settings, but for the numbers of epochs, which are for a data set as small as CIFAR-10.
+    """The published settings, but for the numbers of epochs and the learning rates of the weights, which are for a data
+    set as small as CIFAR-10.
 
     Attributes:
         warmup: epochs in which weights alone are trained, all paths alike.
@@ -56,7 +57,7 @@ class ProxylessConfig:
 
     warmup: int = 5
     epochs: int = 20
-    warmup_lr: float = 0.05
+    warmup_lr: float = 0.1
     lr: float = 0.05
     every: int = 5
     path_lr: float | None = None
@@ -70,7 +71,7 @@ class ProxylessConfig:
     seed: int = 0
 
 
-TRAVEL = 6.0  #: by how much a logit can move in all, unless the published rate moves it further
+TRAVEL = 20.0  #: by how much a logit can move in all, unless the published rate moves it further
 WARMUP, SEARCH = "warmup.safetensors", "search.safetensors"  #: checkpoints
 RECORDS = 300  #: of where a search stands
 BETA2, EPS = 0.999, 1e-8  #: of Adam
