@@ -28,6 +28,7 @@ from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, R
 from netsmith.jobs.timing import near_timed, quiet_latency, timed
 from netsmith.jobs.together import RunTogether
 from netsmith.network.graph import Graph, trace
+from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights, read_weights, save_weights
 from netsmith.network.zoo.blocks import Description, block_network
@@ -85,15 +86,15 @@ class Specialization:
             f"{self.space.image}x{self.space.image} images of {len(self.data.classes)} classes; {self.data.note}"
         )
         self.progress.note(
-            f"reference (every block k3e6): {reference.layers.macs.sum() / 1e6:.1f} M MACs, "
-            f"{reference.layers.params.sum() / 1e6:.3f} M parameters; {self.epochs['warmup']} + "
+            f"reference (every block k3e6): {reference.macs.sum() / 1e6:.1f} M MACs, "
+            f"{reference.params.sum() / 1e6:.3f} M parameters; {self.epochs['warmup']} + "
             f"{self.epochs['search']} epochs of search, {self.epochs['train']} of training"
         )
 
     @cached_property
-    def reference(self) -> Graph:
-        """The reference network of the space, traced."""
-        return self._traced(self.space.describe(self.space.reference, self.prices.classes, self.prices.channels))
+    def reference(self) -> LayerTable:
+        """The layers of the reference network of the space."""
+        return self.prices.rows(self.space.reference)
 
     def _traced(self, description: Description) -> Graph:
         return trace(block_network(description), description.input_shape)
@@ -104,12 +105,12 @@ class Specialization:
 
     def _baseline(self) -> dict[str, Any]:
         self.progress.stage("baseline")
-        path = self.run.write_bytes("baseline.onnx", to_onnx(self.reference).SerializeToString())
-        table = self.reference.layers
+        described = self.space.describe(self.space.reference, self.prices.classes, self.prices.channels)
+        path = self.run.write_bytes("baseline.onnx", to_onnx(self._traced(described)).SerializeToString())
         measured = None if self.simulated else quiet_latency(path, self.config["threads"])
-        params = int(table.params.sum())
+        params = int(self.reference.params.sum())
         return {
-            "latency_measured_s": measured, "macs": int(table.macs.sum()), "params": params,
+            "latency_measured_s": measured, "macs": int(self.reference.macs.sum()), "params": params,
             "size_bytes": params * BYTES,
         }  # fmt: skip
 
@@ -135,10 +136,10 @@ class Specialization:
     def _price(self, budgets: tuple[str, ...]) -> dict[str, Any]:
         """Every cost that there is a model or a budget of: of the reference, and of every choice."""
         prepare_target(self.target, self.prices.all_rows, self.progress)
-        energy = ["energy"] if self.prices.priced(self.reference.layers).energy_j is not None else []
+        energy = ["energy"] if self.prices.priced(self.reference).energy_j is not None else []
         costs = tuple(dict.fromkeys(("latency", "macs", *budgets, *energy)))
         tables = {n: {"fixed": t.fixed, "unary": t.unary.tolist()} for n, t in self.prices.tables(costs).items()}
-        return {"given": self.prices.total(self.reference.layers, costs), "tables": tables}
+        return {"given": self.prices.total(self.reference, costs), "tables": tables}
 
     def _calibrate(self, baseline: dict[str, Any]) -> float:
         """Median of measured over predicted latency of the reference and of random networks of the space."""
@@ -331,7 +332,7 @@ class Specialization:
         self.run.write_text(f"{where}network.json", description.to_json())
         size = write_packed(self.run.path(f"{where}model.nsw"), packed_tensors(graph, None))
         if own:
-            tables = {"baseline": self.reference.layers, "result": graph.layers}
+            tables = {"baseline": self.reference, "result": graph.layers}
             self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
         timing = {} if self.simulated else self._timing(path, system)
         costs = self.prices.total(graph.layers, self.costs)
