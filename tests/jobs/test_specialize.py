@@ -78,6 +78,21 @@ def finished(space: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return run(space, out, compare=everything, evaluations=8, width=2.0, batch_size=32, **budget)
 
 
+@pytest.fixture(scope="module")
+def usual(space: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A run with nothing but the usual options, finished without a stop."""
+    torch.set_num_threads(1)
+    return run(space, tmp_path_factory.mktemp("runs") / "usual")
+
+
+@pytest.fixture(scope="module")
+def inherited(space: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A longer search, and its network with the weights that it had there, untrained."""
+    torch.set_num_threads(1)
+    longer = {"search_epochs": 10, "batch_size": 32, "latency": "0.95x", "inherit": True, "epochs": 0}
+    return run(space, tmp_path_factory.mktemp("runs") / "inherited", **longer)
+
+
 def test_every_system_ends_with_a_network_within_the_budget(finished: dict[str, Any]) -> None:
     assert all_met(finished)
     found = finished["specialization"]
@@ -115,8 +130,9 @@ def test_the_course_of_the_search_is_kept_and_shown(finished: dict[str, Any]) ->
     assert all(block["name"] in page for block in found["blocks"] if len(block["choices"]) > 1)
 
 
-def test_a_killed_search_goes_on_and_ends_the_same(space: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run(space, tmp_path / "whole")
+def test_a_killed_search_goes_on_and_ends_the_same(
+    space: str, usual: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     times = [0]
 
     def cut(self: Course, record: dict[str, Any]) -> None:
@@ -132,16 +148,15 @@ def test_a_killed_search_goes_on_and_ends_the_same(space: str, tmp_path: Path, m
         with pytest.raises(KeyboardInterrupt):
             run(space, tmp_path / "cut", resume=True)
     resumed = run(space, tmp_path / "cut", resume=True)
-    assert resumed["design"] == whole["design"]
-    assert resumed["result"]["accuracy"] == whole["result"]["accuracy"]
-    strip = [{k: v for k, v in r.items() if k not in ("loss", "seconds")} for r in whole["specialization"]["history"]]
+    assert resumed["design"] == usual["design"]
+    assert resumed["result"]["accuracy"] == usual["result"]["accuracy"]
+    strip = [{k: v for k, v in r.items() if k not in ("loss", "seconds")} for r in usual["specialization"]["history"]]
     again = [{k: v for k, v in r.items() if k not in ("loss", "seconds")} for r in resumed["specialization"]["history"]]
     assert again == strip
 
 
-def test_a_warm_up_serves_another_target_and_no_other_seed(space: str, tmp_path: Path) -> None:
-    run(space, tmp_path / "first", epochs=0)
-    first = str(tmp_path / "first")
+def test_a_warm_up_serves_another_target_and_no_other_seed(space: str, usual: dict[str, Any], tmp_path: Path) -> None:
+    first = usual["run"]
     other = run(space, tmp_path / "second", epochs=0, target="bitfusion", latency="0.8x", warmup_from=first)
     alone = run(space, tmp_path / "third", epochs=0, target="bitfusion", latency="0.8x")
     assert other["design"] == alone["design"]
@@ -151,9 +166,8 @@ def test_a_warm_up_serves_another_target_and_no_other_seed(space: str, tmp_path:
         run(space, tmp_path / "fifth", warmup_from=str(tmp_path))
 
 
-def test_inherited_weights_are_those_of_the_path(space: str, tmp_path: Path) -> None:
-    done = run(space, tmp_path / "run", epochs=0, inherit=True, search_epochs=10, batch_size=32)
-    assert done["result"]["search_accuracy"] > 0.2  # of ten classes, without any training of its own
+def test_inherited_weights_are_those_of_the_path(inherited: dict[str, Any]) -> None:
+    assert inherited["result"]["search_accuracy"] > 0.2  # of ten classes, without any training of its own
 
 
 def test_the_budget_is_kept_as_measured_here(space: str, tmp_path: Path) -> None:
@@ -229,15 +243,14 @@ def test_two_processes_make_one_run(space: str, tmp_path: Path) -> None:
     assert done.stdout.count("found by proxylessnas") == 1
 
 
-def test_the_gates_learn_what_the_data_wants(space: str, tmp_path: Path) -> None:
+def test_the_gates_learn_what_the_data_wants(space: str, inherited: dict[str, Any]) -> None:
     """Held-out loss of the most probable path is below that of paths at random, with the weights that all share."""
     from netsmith.network.weights import read_weights
     from netsmith.supernets import SuperNet, load_space
     from netsmith.supernets.pricing import COSTS
 
-    run(space, tmp_path / "run", epochs=0, search_epochs=8, latency="0.95x")
     network = SuperNet(load_space(space), 10, 1, costs=len(COSTS))
-    network.load_state_dict(read_weights(tmp_path / "run" / "supernet-proxylessnas.safetensors")[0])
+    network.load_state_dict(read_weights(Path(inherited["run"]) / "supernet-proxylessnas.safetensors")[0])
     data = load_data("digits", train_limit=600, search_size=256)
     images, labels = next(data.search.batches(256, normalise=data.normalisation))
     network.train()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from netsmith.errors import InputError
 from netsmith.hardware import get_target
 from netsmith.hardware.target import Cost, as_run
 from netsmith.network.graph import trace
+from netsmith.network.layers import LayerTable
 from netsmith.network.zoo.blocks import block_network
 from netsmith.supernets import load_space
 from netsmith.supernets.pricing import COSTS, SpacePrices
@@ -24,29 +24,31 @@ SPACE = replace(SMALL, name="short", stages=(
     replace(SMALL.stages[2], blocks=2, kernels=(5,)),
 ))  # fmt: skip
 DESIGNS = np.random.default_rng(0).permutation(np.unique(SPACE.decisions.sample(np.random.default_rng(0), 30), axis=0))
-RANDOM = [np.zeros(len(SPACE.searched), dtype=int), SPACE.decisions.sizes - 1, *DESIGNS[:4]]
+RANDOM = [np.zeros(len(SPACE.searched), dtype=int), SPACE.decisions.sizes - 1, *DESIGNS[:8]]
 
 
-@cache
-def layers(number: int):
-    description = SPACE.describe(RANDOM[number], 100)
+def traced(design) -> LayerTable:
+    description = SPACE.describe(design, 100)
     return trace(block_network(description), description.input_shape).layers
 
 
-@cache
-def traced():
-    return SpacePrices(SPACE, get_target("roofline-gpu"), 100)._traced
-
-
 def prices(target, batch: int = 1) -> SpacePrices:
-    """Prices on a target; the rows, which no target changes, are traced once for all tests."""
-    made = SpacePrices(SPACE, target, 100, batch=batch)
-    made.__dict__["_traced"] = traced()
-    return made
+    return SpacePrices(SPACE, target, 100, batch=batch)
+
+
+def layers(number: int) -> LayerTable:
+    return prices(get_target("roofline-gpu")).rows(RANDOM[number])
 
 
 def true_cost(number: int, target, batch: int) -> Cost:
     return target.cost(as_run(layers(number), target.capabilities), batch)
+
+
+def test_rows_are_those_of_the_traced_network():
+    for number in range(3):
+        rows, whole = layers(number), traced(RANDOM[number])
+        assert rows.names == whole.names
+        assert all(np.array_equal(rows.columns[c], whole.columns[c]) for c in rows.columns)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_the_published_space_can_be_mobilenetv2s_size():
     macs, weights = macs + 49 * 320 * 1280 + 1280 * 1000, weights + 320 * 1280 + 1280 * 1000
     assert sum(p.numel() for p in network.parameters() if p.ndim > 1) == weights
     assert 0.4e9 < macs < 0.6e9
-    assert trace(block_network(description), description.input_shape).layers.macs.sum() == macs
+    assert SpacePrices(space, get_target("roofline-gpu"), 1000).rows(space.reference).macs.sum() == macs
 
 
 def test_rows_that_a_target_has_to_know_are_all_there():

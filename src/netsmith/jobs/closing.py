@@ -1,8 +1,8 @@
-"""Closing the loop on the device: solve, build, measure, correct the prediction, solve again."""
+"""Closing the loop on the device for designs of a network: prices are expanded around what was tried last."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,14 +11,10 @@ import numpy as np
 from netsmith.compression.choices import Designs, FloatArray
 from netsmith.compression.pricing import Pricing
 from netsmith.errors import InfeasibleError
+from netsmith.jobs.device_loop import AIMS, DeviceLoop, Tried
 from netsmith.jobs.proposals import Proposal
 from netsmith.search.solver.exact import minimise_cost
 from netsmith.search.strategy import Problem
-
-ROUNDS = 8
-#: Share of the latency budget to aim at; the rest absorbs the noise of measuring the finished network again.
-AIMS = (0.97, 0.93)
-GOOD_ENOUGH = 0.92  #: a design this close to the budget is not improved further
 
 
 @dataclass(frozen=True)
@@ -48,6 +44,20 @@ class Attempt:
         }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Solved:
+    """A design that was found: its predicted costs, its loss, and the proven bound on that where there is one."""
+
+    design: Designs
+    predicted: dict[str, float]
+    loss: float
+    bound: float | None
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        return tuple(int(k) for k in self.design)
+
+
 @dataclass
 class Loop:
     """Finds the design of least loss whose costs, latency as measured, keep every budget.
@@ -68,7 +78,7 @@ class Loop:
     measure: Callable[[Designs], float]
     propose: Callable[[Problem], Proposal]
     on_attempt: Callable[[Attempt], None] = lambda attempt: None
-    aim: float = 0.97
+    aim: float = AIMS[0]
     exact: bool = False
 
     def run(self) -> tuple[Attempt, list[Attempt]]:
@@ -77,62 +87,33 @@ class Loop:
         Raises:
             InfeasibleError: no design keeps the budgets; ``reachable`` has the smallest values.
         """
-        choices = self.pricing.choices
         start = self._fast_start()
         if "latency" not in self.budgets:
-            attempt = self._attempt(self._solve(1.0, start), 1.0)
+            only = self._solved(self._solve(1.0, start))
+            met = all(only.predicted[n] <= limit * (1 + 1e-9) for n, limit in self.budgets.items())
+            predicted_s = self._predict(only.design)
+            attempt = _attempt(Tried(only, predicted_s, predicted_s, met))
             return attempt, [attempt]
-        attempts: list[Attempt] = []
-        limit = self.budgets["latency"]
-        correction = self.measure(start) / self._predict(start)
-        aim = self.aim
-        for _ in range(ROUNDS):
-            try:
-                found = self._solve(correction / aim, start)
-            except InfeasibleError:
-                found = Proposal(self._fastest(start))
-            design = found.design
-            if any(a.design == tuple(design) for a in attempts):
-                if any(a.met for a in attempts) or tuple(design) == tuple(self._fastest(start)):
-                    break
-                aim *= 0.97
-                continue
-            attempt = self._attempt(found, correction)
-            attempts.append(attempt)
-            self.on_attempt(attempt)
-            correction = attempt.measured_s / self._predict(design)
-            start = design
-            if attempt.met and attempt.measured_s >= GOOD_ENOUGH * limit:
-                break
-            if attempt.met and len([a for a in attempts if a.met]) >= 3:
-                break
-        met = [a for a in attempts if a.met]
-        if not met:
-            least = min(attempts, key=lambda a: a.measured_s)
-            costs = {n: float(self.pricing.predict(np.array(least.design), n)[0]) for n in self.budgets}
-            costs["latency"] = least.measured_s
-            raise InfeasibleError(
-                f"the latency budget of {limit * 1e3:.4g} ms cannot be met on {self.pricing.target.name}: "
-                f"the smallest that was reached is {least.measured_s * 1e3:.4g} ms; raise --latency or allow "
-                "more --methods",
-                costs,
-            )
-        best = min(met, key=lambda a: (a.loss, a.measured_s))
-        assert len(best.design) == len(choices.space)
-        return best, attempts
 
-    def _predict(self, design: Designs) -> float:
-        return float(self.pricing.predict(design)[0])
+        def around(tried: Sequence[Tried[Solved]]) -> Designs:
+            return tried[-1].found.design if tried else start
 
-    def _attempt(self, found: Proposal, correction: float) -> Attempt:
-        design = found.design
-        measured = self.measure(design) if "latency" in self.budgets else self._predict(design)
-        costs = {n: float(self.pricing.predict(design, n)[0]) for n in self.budgets if n != "latency"}
-        met = all(v <= self.budgets[n] * (1 + 1e-9) for n, v in costs.items())
-        met &= "latency" not in self.budgets or measured <= self.budgets["latency"] * (1 + self.aim) / 2
-        loss = self._summed(design) if found.loss is None else found.loss
-        design_ = tuple(int(i) for i in design)
-        return Attempt(design_, self._predict(design) * correction, measured, loss, found.bound, met)
+        best, tried = DeviceLoop(
+            self.budgets, self.measure(start) / self._predict(start),
+            find=lambda factor, tried: self._solved(self._solve(factor, around(tried))),
+            least=lambda tried: self._solved(Proposal(self._fastest(around(tried)))),
+            measure=lambda found: self.measure(found.design), note=lambda tried: self.on_attempt(_attempt(tried)),
+            aim=self.aim, target=self.pricing.target.name, remedy="raise --latency or allow more --methods",
+        ).run()  # fmt: skip
+        return _attempt(best), [_attempt(t) for t in tried]
+
+    def _solved(self, found: Proposal) -> Solved:
+        predicted = {name: self._predict(found.design, name) for name in self.budgets}
+        loss = self._summed(found.design) if found.loss is None else found.loss
+        return Solved(found.design, predicted, loss, found.bound)
+
+    def _predict(self, design: Designs, cost: str = "latency") -> float:
+        return float(self.pricing.predict(design, cost)[0])
 
     def _summed(self, design: Designs) -> float:
         return float(self.loss[np.arange(len(design)), design].sum())
@@ -173,7 +154,7 @@ class Loop:
             found = replace(found, design=design, loss=self._summed(design) if found.loss is None else found.loss)
             if not cost:
                 return found
-            predicted = float(self.pricing.predict(design, cost)[0])
+            predicted = self._predict(design, cost)
             if predicted <= limit and (best is None or _loss(found) < _loss(best)):
                 best = found
             if predicted <= limit and (tuple(design) in seen or self.exact or self.pricing.is_exact(cost)):
@@ -208,3 +189,8 @@ class Loop:
 
 def _loss(proposal: Proposal) -> float:
     return np.inf if proposal.loss is None else proposal.loss
+
+
+def _attempt(tried: Tried[Solved]) -> Attempt:
+    found = tried.found
+    return Attempt(found.key, tried.predicted_s, tried.measured_s, found.loss, found.bound, tried.met)

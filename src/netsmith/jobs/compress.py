@@ -9,7 +9,7 @@ from typing import Any
 from netsmith.compression.choices import WIDTHS
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.target import get_target
-from netsmith.jobs.closing import AIMS
+from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.episodes import check_episodes
 from netsmith.jobs.outcome import summarise
 from netsmith.jobs.proposals import TRIMMING
@@ -123,13 +123,12 @@ def _stages(job: Stages, budgets: dict[str, Budget]) -> dict[str, Any]:
     job.prepare_target()
     limits = {name: job.limit(budget, baseline) for name, budget in budgets.items()}
     sensitivity = job.sensitivity()
-    for attempt, aim in enumerate(AIMS):
+
+    def once(attempt: int, aim: float) -> tuple[dict[str, Any], dict[str, Any]]:
         found = job.search(attempt, sensitivity, limits, baseline, aim)
-        result = job.build(attempt, found, baseline)
-        over = "latency" in limits and (result["latency_measured_s"] or 0.0) > limits["latency"]
-        if not over:
-            break
-        job.progress.note("  the finished network is over its budget when measured again; aiming lower")
+        return found, job.build(attempt, found, baseline)
+
+    found, result = within_aims(limits, once, job.progress.note)
     return summarise(job, baseline, sensitivity, found, result | job.test(), limits)
 
 

@@ -41,6 +41,10 @@ class Found:
     design: tuple[int, ...] | None
     loss: float
 
+    @property
+    def key(self) -> str:
+        return self.description.key
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

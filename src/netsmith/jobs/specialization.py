@@ -1,53 +1,43 @@
-"""The stages of a specialization, each remembered in the run folder."""
+"""The stages of a specialization up to the networks that it finds, each remembered in the run folder."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from netsmith.accuracy.onnx_accuracy import onnx_accuracy
-from netsmith.compression.quantize import packed_tensors
 from netsmith.data import Data
-from netsmith.errors import InfeasibleError, InputError
+from netsmith.errors import InputError
 from netsmith.export.onnx import to_onnx
-from netsmith.export.packed import write_packed
-from netsmith.export.parity import check_parity, need_parity
-from netsmith.export.pt2 import save_pt2
 from netsmith.files import write_atomic
 from netsmith.hardware.target import CostTable, Target, prepare_target
-from netsmith.jobs.closing import GOOD_ENOUGH
 from netsmith.jobs.course import Course
+from netsmith.jobs.device_loop import DeviceLoop, Tried
 from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, RandomFilled
-from netsmith.jobs.timing import near_timed, quiet_latency, timed
+from netsmith.jobs.timing import near_timed, quiet_latency
 from netsmith.jobs.together import RunTogether
 from netsmith.network.graph import Graph, trace
+from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
-from netsmith.network.weights import load_weights, read_weights, save_weights
+from netsmith.network.weights import read_weights, save_weights
 from netsmith.network.zoo.blocks import Description, block_network
 from netsmith.progress import Progress, training_events
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.pricing import BYTES, COSTS, SpacePrices
 from netsmith.supernets.space import BlockSpace
 from netsmith.supernets.supernet import SuperNet
-from netsmith.systems.oneshot import Evaluate, mixed, path_losses, train_uniform
+from netsmith.systems.oneshot import Evaluate, path_losses, train_uniform
 from netsmith.systems.proxylessnas import WARMUP, ProxylessConfig, proxylessnas
-from netsmith.training import fit, reestimate_batch_norm
 from netsmith.training.device import choose_device
 from netsmith.units import Budget
 
 SYSTEMS = ("proxylessnas", "proxylessnas-r", "oneshot", "random", "multiplier")
 SEARCHED = ("proxylessnas", "oneshot")  #: begin the names of those that train a network of all paths
-ROUNDS = 6  #: of finding a network and measuring it
 FILLED = 0.98  #: of a packed file are weights, at least
-TRAIN_LR, TRAIN_DECAY = 0.1, 5e-4  #: of a network from scratch, as `netsmith train` has them
-INHERIT_LR = 0.03
 
 
 class Specialization:
@@ -74,7 +64,7 @@ class Specialization:
         if self.config["lr"] is not None and not self.config["lr"] > 0:
             raise InputError(f"--lr is {self.config['lr']:g}; it must be above 0")
         if self.epochs["train"]:
-            _ = self._teacher
+            _ = self.teacher
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -85,15 +75,15 @@ class Specialization:
             f"{self.space.image}x{self.space.image} images of {len(self.data.classes)} classes; {self.data.note}"
         )
         self.progress.note(
-            f"reference (every block k3e6): {reference.layers.macs.sum() / 1e6:.1f} M MACs, "
-            f"{reference.layers.params.sum() / 1e6:.3f} M parameters; {self.epochs['warmup']} + "
+            f"reference (every block k3e6): {reference.macs.sum() / 1e6:.1f} M MACs, "
+            f"{reference.params.sum() / 1e6:.3f} M parameters; {self.epochs['warmup']} + "
             f"{self.epochs['search']} epochs of search, {self.epochs['train']} of training"
         )
 
     @cached_property
-    def reference(self) -> Graph:
-        """The reference network of the space, traced."""
-        return self._traced(self.space.describe(self.space.reference, self.prices.classes, self.prices.channels))
+    def reference(self) -> LayerTable:
+        """The layers of the reference network of the space."""
+        return self.prices.rows(self.space.reference)
 
     def _traced(self, description: Description) -> Graph:
         return trace(block_network(description), description.input_shape)
@@ -104,12 +94,12 @@ class Specialization:
 
     def _baseline(self) -> dict[str, Any]:
         self.progress.stage("baseline")
-        path = self.run.write_bytes("baseline.onnx", to_onnx(self.reference).SerializeToString())
-        table = self.reference.layers
+        described = self.space.describe(self.space.reference, self.prices.classes, self.prices.channels)
+        path = self.run.write_bytes("baseline.onnx", to_onnx(self._traced(described)).SerializeToString())
         measured = None if self.simulated else quiet_latency(path, self.config["threads"])
-        params = int(table.params.sum())
+        params = int(self.reference.params.sum())
         return {
-            "latency_measured_s": measured, "macs": int(table.macs.sum()), "params": params,
+            "latency_measured_s": measured, "macs": int(self.reference.macs.sum()), "params": params,
             "size_bytes": params * BYTES,
         }  # fmt: skip
 
@@ -135,10 +125,10 @@ class Specialization:
     def _price(self, budgets: tuple[str, ...]) -> dict[str, Any]:
         """Every cost that there is a model or a budget of: of the reference, and of every choice."""
         prepare_target(self.target, self.prices.all_rows, self.progress)
-        energy = ["energy"] if self.prices.priced(self.reference.layers).energy_j is not None else []
+        energy = ["energy"] if self.prices.priced(self.reference).energy_j is not None else []
         costs = tuple(dict.fromkeys(("latency", "macs", *budgets, *energy)))
         tables = {n: {"fixed": t.fixed, "unary": t.unary.tolist()} for n, t in self.prices.tables(costs).items()}
-        return {"given": self.prices.total(self.reference.layers, costs), "tables": tables}
+        return {"given": self.prices.total(self.reference, costs), "tables": tables}
 
     def _calibrate(self, baseline: dict[str, Any]) -> float:
         """Median of measured over predicted latency of the reference and of random networks of the space."""
@@ -160,7 +150,7 @@ class Specialization:
             model = to_onnx(self._traced(description)).SerializeToString()
             return near_timed(self.run.path("baseline.onnx"), model, self.config["threads"], share)
 
-        ratio = self.shared.stage(f"measure-{_key(description)}", time_it)
+        ratio = self.shared.stage(f"measure-{description.key}", time_it)
         return float(ratio * baseline["latency_measured_s"])
 
     # --- searches ----------------------------------------------------------------------------------------------------
@@ -189,7 +179,7 @@ class Specialization:
         self._take_warmup(system)
         start, network = time.perf_counter(), self._fresh()
         common: dict[str, Any] = {
-            "folder": self._checkpoints(system), "progress": training_events(self.progress),
+            "folder": self.checkpoints(system), "progress": training_events(self.progress),
             "workers": self.shared.workers,
         }  # fmt: skip
         if system == "oneshot":
@@ -227,7 +217,7 @@ class Specialization:
         classes, channels = self.prices.classes, self.prices.channels
         return SuperNet(self.space, classes, channels, self.config["seed"], costs=len(COSTS))
 
-    def _checkpoints(self, system: str, alone: bool = False) -> Path:
+    def checkpoints(self, system: str, alone: bool = False) -> Path:
         """Where trainings of a system keep their state; one folder for all processes, which all ask for it."""
         if self.shared.workers.is_first:
             self.run.path(f"checkpoints/{system}/x")
@@ -264,7 +254,7 @@ class Specialization:
         latency = self.tables["latency"].unary * self.correction
         return Course(self.run, self.space, head, latency, self.correction, self.watch)
 
-    # --- from a search to a product ----------------------------------------------------------------------------------
+    # --- what it comes to -------------------------------------------------------------------------------------------
 
     def found(self, system: str, baseline: dict[str, Any], aim: float) -> dict[str, Any]:
         """The network of a system that keeps the budgets, latency as measured."""
@@ -277,133 +267,35 @@ class Specialization:
         if "latency" not in self.limits or self.simulated:
             found = finder.find(self.predicted)
             return found.to_dict() | {"measured_s": None, "tried": []}
-        limit, correction, tried = self.limits["latency"], self.correction, dict[str, tuple[Found, float]]()
-        for _ in range(ROUNDS):
-            try:
-                found = finder.find(self.predicted | {"latency": limit * aim / correction})
-            except InfeasibleError:
-                if tried:
-                    break
-                found = finder.find(self.predicted | {"latency": limit / min(correction, 1.0)})
-            key = _key(found.description)
-            if key in tried:
-                break
-            measured = self.measured(found.description, baseline)
-            tried[key] = (found, measured)
-            predicted = found.predicted["latency"] * correction
-            over = "" if measured <= limit else " (over the budget)"
-            self.progress.note(f"  predicted {predicted * 1e3:.3f} ms, measured {measured * 1e3:.3f} ms{over}")
-            correction = measured / found.predicted["latency"]
-            if GOOD_ENOUGH * limit <= measured <= limit * (1 + aim) / 2:
-                break
-        met = [(f, m) for f, m in tried.values() if m <= limit * (1 + aim) / 2]
-        met = met or [(f, m) for f, m in tried.values() if m <= limit]
-        if not met:
-            least = min(m for _, m in tried.values())
-            raise InfeasibleError(
-                f"the latency budget of {limit * 1e3:.4g} ms cannot be met on {self.target.name}: the smallest that "
-                f"was reached is {least * 1e3:.4g} ms; raise --latency or use a smaller --width",
-                {"latency": least},
-            )
-        best, measured = min(met, key=lambda pair: (pair[0].loss, pair[1]))
-        pairs = [{"predicted_s": f.predicted["latency"] * self.correction, "measured_s": m} for f, m in tried.values()]
-        return best.to_dict() | {"measured_s": measured, "tried": pairs}
+        limit = self.limits["latency"]
 
-    def built(self, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
-        """The network of a system: trained, exported, checked and measured."""
-        return dict(self.shared.stage(f"build-{_stage(system, found)}", lambda: self._build(system, found, baseline)))
+        def least(tried: Sequence[Tried[Found]]) -> Found | None:  # before anything is known of what the finder finds
+            return None if tried else finder.find(self.predicted | {"latency": limit / min(self.correction, 1.0)})
 
-    def _build(self, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
-        own = system == self.config["system"]
-        where = self._where(system)
-        description = Description.from_dict(found["description"])
-        model = block_network(description)
-        load_weights(model, self._weights(system, found))
-        model.eval()
-        save_weights(self.run.path(f"{where}model.safetensors"), model.state_dict(), self.data.metadata)
-        self.progress.stage("export" if own else f"export ({system})")
-        graph = trace(model, description.input_shape)
-        path = self.run.write_bytes(f"{where}model.onnx", to_onnx(graph).SerializeToString())
-        images, _ = next(self.data.search.batches(64, normalise=self.data.normalisation))
-        parity = check_parity(graph.module, path, images, tolerance=1e-2)
-        need_parity(parity)
-        save_pt2(graph, self.run.path(f"{where}model.pt2"))
-        self.run.write_text(f"{where}network.json", description.to_json())
-        size = write_packed(self.run.path(f"{where}model.nsw"), packed_tensors(graph, None))
-        if own:
-            tables = {"baseline": self.reference.layers, "result": graph.layers}
-            self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
-        timing = {} if self.simulated else self._timing(path, system)
-        costs = self.prices.total(graph.layers, self.costs)
-        return {
-            "search_accuracy": onnx_accuracy(path, self.data.search, self.data.normalisation),
-            "latency_measured_s": timing["ratio"] * baseline["latency_measured_s"] if timing else None,
-            "latency_predicted_s": costs["latency"] * self.correction, "energy_j": costs.get("energy"),
-            "macs": int(graph.layers.macs.sum()), "params": int(graph.layers.params.sum()), "size_bytes": size,
-            "timing": timing,
-            "parity": {"relative_error": parity.relative_error, "agreement": parity.agreement, "ok": parity.ok},
-        }  # fmt: skip
+        def note(tried: Tried[Found]) -> None:
+            over = "" if tried.measured_s <= limit else " (over the budget)"
+            times = f"predicted {tried.predicted_s * 1e3:.3f} ms, measured {tried.measured_s * 1e3:.3f} ms"
+            self.progress.note(f"  {times}{over}")
 
-    def _timing(self, path: Path, system: str) -> dict[str, Any]:
-        self.progress.stage("measure" if system == self.config["system"] else f"measure ({system})")
-        return timed(self.run.path("baseline.onnx"), path, self.config["threads"])
-
-    def _where(self, system: str) -> str:
-        return "" if system == self.config["system"] else f"compared/{system}/"
-
-    def _weights(self, system: str, found: Mapping[str, Any]) -> Path:
-        """Weights as they were trained; the network that is kept has them in ``model.safetensors`` as well."""
-        return self.shared.folder / "checkpoints" / system / f"trained-{_stage(system, found)}.safetensors"
-
-    def trained(self, system: str, found: dict[str, Any]) -> dict[str, Any]:
-        """The weights of a system's network, in its file: from scratch, or from those that it had among all paths."""
-        name = f"train-{_stage(system, found)}"
-        return dict(self.shared.stage(name, lambda: self._train(system, found), together=True))
-
-    def _train(self, system: str, found: dict[str, Any]) -> dict[str, Any]:
-        start, description = time.perf_counter(), Description.from_dict(found["description"])
-        searched = system.startswith(SEARCHED)
-        if inherit := self.config["inherit"] and found["design"] is not None and searched:
-            model = self.network(system).extract(np.array(found["design"]))
-            reestimate_batch_norm(model, mixed(self.data.search), normalisation=self.data.normalisation)
-        else:
-            model = load_model(lambda: block_network(description), seed=self.config["seed"]).model
-        history: list[Any] = []
-        if self.epochs["train"]:
-            self.progress.stage("train" if system == self.config["system"] else f"train ({system})")
-            rate = self.config["lr"] or (INHERIT_LR if inherit else TRAIN_LR)
-            result = fit(
-                model, self.data, epochs=self.epochs["train"], lr=rate, weight_decay=TRAIN_DECAY,
-                batch_size=self.config["batch_size"], teacher=self._teacher, seed=self.config["seed"],
-                checkpoint=self._checkpoints(system) / f"{_key(description)}.safetensors",
-                progress=training_events(self.progress), workers=self.shared.workers,
-            )  # fmt: skip
-            history = [json.loads(json.dumps(h, default=vars)) for h in result.history]
-        if self.shared.workers.is_first:
-            self._checkpoints(system, alone=True)
-            save_weights(self._weights(system, found), model.state_dict())
-        return {"history": history, "seconds": time.perf_counter() - start}
+        best, tried = DeviceLoop(
+            self.predicted, self.correction,
+            find=lambda factor, _: finder.find(self.predicted | {"latency": limit / factor}), least=least,
+            measure=lambda found: self.measured(found.description, baseline), note=note, aim=aim,
+            target=self.target.name, remedy="raise --latency or use a smaller --width",
+        ).run()  # fmt: skip
+        pairs = [
+            {"predicted_s": t.found.predicted["latency"] * self.correction, "measured_s": t.measured_s} for t in tried
+        ]
+        return best.found.to_dict() | {"measured_s": best.measured_s, "tried": pairs}
 
     @cached_property
-    def _teacher(self) -> Any:
+    def teacher(self) -> Any:
         spec = self.config["teacher"]
         if spec is None:
             return None
         weights = self.config["teacher_weights"]
         shape = self.data.input_shape
         return load_model(spec, weights=weights, num_classes=self.data.known_classes, input_shape=shape).model
-
-    def test(self, found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-        """Accuracy of each system's network on the test split, looked at once, when every choice is made."""
-
-        def all_of_them() -> dict[str, float]:
-            self.progress.stage("test")
-            own = self.config["system"]
-            paths = {s: self.run.path("model.onnx" if s == own else f"compared/{s}/model.onnx") for s in found}
-            return {s: onnx_accuracy(p, self.data.test, self.data.normalisation) for s, p in paths.items()}
-
-        networks = {s: f["description"] for s, f in found.items()}
-        return dict(self.shared.stage("test", all_of_them, networks))
 
 
 def epochs_of(config: Mapping[str, Any], data: Data) -> dict[str, int]:
@@ -412,12 +304,3 @@ def epochs_of(config: Mapping[str, Any], data: Data) -> dict[str, int]:
     search = config["search_epochs"] if config["search_epochs"] is not None else usual
     warmup = config["warmup_epochs"] if config["warmup_epochs"] is not None else max(1, search // 4)
     return {"warmup": warmup, "search": search, "train": usual if config["epochs"] is None else config["epochs"]}
-
-
-def _stage(system: str, found: Mapping[str, Any]) -> str:
-    """What tells the stages of one network of a system from those of another."""
-    return f"{system}-{_key(Description.from_dict(found['description']))}"
-
-
-def _key(description: Description) -> str:
-    return sha256(description.to_json().encode()).hexdigest()[:12]

@@ -9,7 +9,8 @@ from typing import Any
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError, NetsmithError, did_you_mean
 from netsmith.hardware.target import get_target
-from netsmith.jobs.closing import AIMS
+from netsmith.jobs.device_loop import within_aims
+from netsmith.jobs.finishing import built, tested, trained
 from netsmith.jobs.specialization import SEARCHED, SYSTEMS, Specialization
 from netsmith.jobs.summary import kept_budgets
 from netsmith.jobs.together import RunTogether
@@ -138,18 +139,15 @@ def _stages(job: Specialization, budgets: dict[str, Any], systems: tuple[str, ..
             if system == systems[0]:
                 raise
             job.progress.note(f"  {system}: {error}")
-    return _summary(job, baseline, done, job.test({system: found for system, (found, _) in done.items()}))
+    return _summary(job, baseline, done, tested(job, {system: found for system, (found, _) in done.items()}))
 
 
 def _one(job: Specialization, system: str, baseline: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    for aim in AIMS:
+    def once(_: int, aim: float) -> tuple[dict[str, Any], dict[str, Any]]:
         found = job.found(system, baseline, aim)
-        result = job.trained(system, found)
-        result |= job.built(system, found, baseline)
-        if "latency" not in job.limits or (result["latency_measured_s"] or 0.0) <= job.limits["latency"]:
-            break
-        job.progress.note("  the finished network is over its budget when measured again; aiming lower")
-    return found, result
+        return found, trained(job, system, found) | built(job, system, found, baseline)
+
+    return within_aims(job.limits, once, job.progress.note)
 
 
 def _summary(

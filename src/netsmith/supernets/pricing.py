@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from netsmith.errors import InputError
 from netsmith.hardware.target import Cost, CostTable, Target, as_run
-from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
-from netsmith.network.zoo.blocks import block_network
+from netsmith.network.zoo.block_rows import Row, block_rows, head_rows, network_rows, stem_rows
 from netsmith.supernets.space import SKIP, BlockSpace
 
 Designs = NDArray[np.int64]
@@ -26,8 +25,8 @@ BYTES = 4  #: of a weight or bias as it is stored
 class SpacePrices:
     """Costs of a space's choices on a target.
 
-    A block's rows are the same whatever the other blocks are, as the widths between blocks are given; so as many traces
-    as a block has choices give the rows of every network.
+    A block's rows are the same whatever the other blocks are, as the widths between blocks are given, and targets price
+    rows independently of each other; so the cost of a network is the sum of its blocks' costs.
 
     Attributes:
         space: what is priced.
@@ -43,41 +42,27 @@ class SpacePrices:
     batch: int = 1
 
     @cached_property
-    def _traced(self) -> tuple[LayerTable, dict[tuple[int, int], LayerTable]]:
+    def _rows(self) -> tuple[LayerTable, dict[tuple[int, int], LayerTable]]:
         """Rows of no block, and rows of (slot, choice); a skipped block has none."""
-        sizes = self.space.decisions.sizes
-        outside: LayerTable | None = None
+        description = self.space.describe(self.space.reference, self.classes, self.channels)
+        outside, x = stem_rows(description)
         inside: dict[tuple[int, int], LayerTable] = {}
-        for k in reversed(range(int(sizes.max()))):  # from the dearest: there every block is
-            design = np.minimum(k, sizes - 1)
-            table = self.rows(design)
-            slots = self._slot_of(table, design)
-            if outside is None:
-                outside = table.take(slots < 0)
-            own = dict(zip(self.space.searched, design.tolist(), strict=True))
-            for i in range(len(self.space.slots)):
-                inside[i, own.get(i, 0)] = table.take(slots == i)
-        assert outside is not None
-        return outside, inside
+        for i, slot in enumerate(self.space.slots):
+            entering = x
+            for k, choice in enumerate(slot.choices):
+                rows: list[Row] = []
+                if choice != SKIP:
+                    rows, x = block_rows(slot.block(choice), entering, slot.name)
+                inside[i, k] = LayerTable.from_rows(rows)
+        return LayerTable.from_rows(outside + head_rows(description, x)), inside
 
     def rows(self, design: Designs) -> LayerTable:
         """Layer table of the network of a design ``(D,)``."""
-        description = self.space.describe(design, self.classes, self.channels)
-        return trace(block_network(description), description.input_shape).layers
-
-    def _slot_of(self, table: LayerTable, design: Designs) -> NDArray[np.int64]:
-        """The slot of every row, -1 outside of blocks, ``(L,)``."""
-        there = [i for i, choice in enumerate(self.space.chosen(design)) if choice != SKIP]
-        found = np.full(len(table), -1)
-        for row, name in enumerate(table.names):
-            parts = name.split("/")[0].split(".")
-            if parts[0] == "features" and 1 <= (n := int(parts[1].partition("#")[0])) <= len(there):
-                found[row] = there[n - 1]
-        return found
+        return network_rows(self.space.describe(design, self.classes, self.channels))
 
     def all_rows(self) -> LayerTable:
         """Every distinct row of any network of the space, as the target runs it."""
-        outside, inside = self._traced
+        outside, inside = self._rows
         return as_run(LayerTable.distinct([outside, *inside.values()]), self.target.capabilities)
 
     def tables(self, costs: Sequence[str]) -> dict[str, CostTable]:
@@ -86,7 +71,7 @@ class SpacePrices:
         Raises:
             InputError: the target has no model of a cost.
         """
-        outside, inside = self._traced
+        outside, inside = self._rows
         fixed = self.total(outside, costs)
         own = {place: self._costs(rows, costs) for place, rows in inside.items()}
         sizes = self.space.decisions.sizes

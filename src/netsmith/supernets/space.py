@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.files import read_toml
+from netsmith.hardware.simulated.schema import parameter, read_mapping
 from netsmith.network.zoo.blocks import Block, Description
 from netsmith.space import Decision, Space
 
@@ -24,27 +24,25 @@ SKIP = "skip"  #: the block is not there; what enters it leaves it
 OPERATOR = "operator"  #: kind of these decisions
 REFERENCE = "k3e6"  #: the block of MobileNetV2
 SPACES = Path(__file__).parent / "spaces"
-_REMEDY = "docs/specialize.md shows how to write one"
+_PAGE = "docs/specialize.md"
+_REMEDY = f"{_PAGE} shows how to write one"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks of one width; the first of them has the stride.
+    """Blocks of one width; the first of them has the stride. Every pair of a kernel and an expansion is a candidate."""
 
-    Attributes:
-        channels: that leave each block.
-        blocks: how many, at most.
-        stride: of the first, 1 or 2.
-        kernels, expansions: of the depthwise convolutions; every pair is a candidate.
-        skip: whether blocks may be left out, where their input has the shape of their output.
-    """
+    channels: int = parameter("that leave each block", low=1, high=65536)
+    blocks: int = parameter("how many, at most", low=1, high=64)
+    stride: int = parameter("of the first", default=1, low=1, high=2)
+    kernels: tuple[int, ...] = parameter("of the depthwise convolutions, odd", default=(3, 5, 7), low=1, high=31)
+    expansions: tuple[int, ...] = parameter("how many times wider blocks are inside", default=(3, 6), low=1, high=16)
+    skip: bool = parameter("blocks may be left out, where their input has the shape of their output", default=True)
 
-    channels: int
-    blocks: int
-    stride: int = 1
-    kernels: tuple[int, ...] = (3, 5, 7)
-    expansions: tuple[int, ...] = (3, 6)
-    skip: bool = True
+    def __post_init__(self) -> None:
+        even = [k for k in self.kernels if k % 2 == 0]
+        if even:
+            raise InputError(f"kernels must be odd, not {even[0]}")
 
 
 @dataclass(frozen=True)
@@ -74,25 +72,15 @@ def kernel_of(choice: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class BlockSpace:
-    """Networks that differ in kernel and expansion of their blocks, and in how many of them there are.
-
-    Attributes:
-        name: of the space.
-        image: side of the images in pixels.
-        stem: channels of the first convolution.
-        stem_stride: of it.
-        head: channels of the last 1x1 convolution, 0 for none.
-        stages: in order.
-        dropout: before the classifier.
-    """
+    """Networks that differ in kernel and expansion of their blocks, and in how many of them there are."""
 
     name: str
-    image: int
-    stem: int
-    stem_stride: int
-    head: int
-    stages: tuple[Stage, ...]
-    dropout: float = 0.0
+    image: int = parameter("side of the images", "pixels", low=8, high=4096)
+    stem: int = parameter("channels of the first convolution", low=1, high=4096)
+    stem_stride: int = parameter("of the first convolution", low=1, high=2)
+    head: int = parameter("channels of the last 1x1 convolution, 0 for none", low=0, high=65536)
+    stages: tuple[Stage, ...] = parameter("in order")
+    dropout: float = parameter("before the classifier", default=0.0, low=0.0, high=0.9)
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
@@ -180,50 +168,10 @@ def load_space(spec: str) -> BlockSpace:
     stages = values.pop("stages", None)
     if not isinstance(stages, list) or not stages:
         raise InputError(f"space {path} has no [[stages]]; {_REMEDY}")
-    read = tuple(_read(Stage, stage, f"space {path}, stage {i}") for i, stage in enumerate(stages, 1))
-    space: BlockSpace = _read(BlockSpace, values | {"name": path.stem, "stages": read}, f"space {path}")
+    if not all(isinstance(stage, Mapping) for stage in stages):
+        raise InputError(f"space {path}: every one of its stages must be a table of keys; {_REMEDY}")
+    read = tuple(read_mapping(Stage, stage, f"space {path}, stage {i}", _PAGE) for i, stage in enumerate(stages, 1))
+    space: BlockSpace = read_mapping(BlockSpace, values | {"name": path.stem, "stages": read}, f"space {path}", _PAGE)
     if not space.searched:
         raise InputError(f"space {path} leaves nothing to choose: give a stage several kernels or expansions")
     return space
-
-
-#: least and greatest value of a number in a space
-_RANGE = {
-    "image": (8, 4096), "stem": (1, 4096), "stem_stride": (1, 2), "head": (0, 65536), "channels": (1, 65536),
-    "blocks": (1, 64), "stride": (1, 2), "dropout": (0.0, 0.9), "kernels": (1, 31), "expansions": (1, 16),
-}  # fmt: skip
-
-
-def _read(kind: Any, values: Any, where: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise InputError(f"{where} must be a table of keys; {_REMEDY}")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for key in values:
-        if key not in fields:
-            raise InputError(f"{where} has an unknown key {key!r}{did_you_mean(key, list(fields))}")
-    missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
-    if missing:
-        raise InputError(f"{where} lacks the key {missing[0]!r}; {_REMEDY}")
-    checked = {k: _check(k, v, where) if k in _RANGE or k == "skip" else v for k, v in values.items()}
-    return kind(**checked)
-
-
-def _check(key: str, value: Any, where: str) -> Any:
-    if key == "skip":
-        if not isinstance(value, bool):
-            raise InputError(f"{where}: skip is true or false, not {value!r}")
-        return value
-    low, high = _RANGE[key]
-    several = key in ("kernels", "expansions")
-    numbers = value if several else [value]
-    whole = isinstance(low, int)
-    kinds = (int,) if whole else (int, float)
-    if not isinstance(numbers, list) or not numbers or len(set(map(str, numbers))) < len(numbers):
-        raise InputError(f"{where}: {key} must be a list of different whole numbers, not {value!r}")
-    for n in numbers:
-        if isinstance(n, bool) or not isinstance(n, kinds) or not low <= n <= high:
-            what = "whole numbers" if several else "a whole number" if whole else "a number"
-            raise InputError(f"{where}: {key} must be {what} of {low} to {high}, not {n!r}")
-        if key == "kernels" and n % 2 == 0:
-            raise InputError(f"{where}: kernels must be odd, not {n}")
-    return tuple(numbers) if several else value

@@ -1,7 +1,8 @@
 """Configurations of hardware families: flat frozen dataclasses whose fields say their unit, range and meaning.
 
 A family's configuration is read from a mapping (a TOML file) by :func:`read_mapping`, which names every wrong key, and
-described as data by :func:`describe`, from which the tables of ``docs/hardware.md`` are made.
+described as data by :func:`describe`, from which the tables of ``docs/hardware.md`` are made. Files of design spaces
+are read by it as well.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from netsmith.errors import InputError, did_you_mean
 
 _META = "netsmith.parameter"
 _WORDS = {float: "number", int: "whole number", bool: "true or false", str: "text"}
+_WORDS_SEVERAL = {Mapping: "table of numbers", tuple: "list of different whole numbers"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Parameter:
 
     Attributes:
         name: key in the file.
-        type: "number", "whole number", "true or false", "text" or "table of numbers".
+        type: "number", "whole number", "true or false", "text", "table of numbers" or "list of different whole
+            numbers".
         unit: unit of the value, "" for pure numbers and texts.
         default: as written in a file; None where the key must be given.
         doc: what it means.
@@ -129,13 +132,14 @@ def validate(config: Any) -> None:
         object.__setattr__(config, f.name, value)
 
 
-def read_mapping(config: type, values: Mapping[str, Any], source: str) -> Any:
+def read_mapping(config: type, values: Mapping[str, Any], source: str, page: str = "docs/hardware.md") -> Any:
     """Build a configuration from the keys of a file.
 
     Args:
         config: frozen dataclass.
         values: keys and values, as TOML gives them.
         source: file or target name for messages.
+        page: of the documentation, that describes the keys.
 
     Raises:
         InputError: an unknown key, a missing one, a wrong type or a value out of range; names ``source`` and the key.
@@ -151,7 +155,7 @@ def read_mapping(config: type, values: Mapping[str, Any], source: str) -> Any:
         if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             unit = f.metadata.get(_META, ("", "", None))[1]
             what = _in_words(_kind(hints[name])[0]) + (f", in {unit}" if unit else "")
-            raise InputError(f"{source}: the key {name!r} is missing; it is a {what} (see docs/hardware.md)")
+            raise InputError(f"{source}: the key {name!r} is missing; it is a {what} (see {page})")
     checked = {key: _checked(fields[key], hints[key], value, f"{source}: ") for key, value in values.items()}
     try:
         return config(**checked)
@@ -178,6 +182,11 @@ def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str) -> An
             raise InputError(f"{where}the key {f.name!r} must be a table of numbers, not {value!r}")
         items = {f"{f.name}.{k}": (k, v) for k, v in value.items()}
         return {k: _scalar(name, float, v, limits, where) for name, (k, v) in items.items()}
+    if kind is tuple:
+        several = value if isinstance(value, list | tuple) else ()
+        if not several or len(set(map(repr, several))) < len(several):
+            raise InputError(f"{where}the key {f.name!r} must be a {_in_words(tuple)}, not {value!r}")
+        return tuple(_scalar(f.name, int, v, limits, where) for v in several)
     return _scalar(f.name, kind, value, limits, where)
 
 
@@ -204,11 +213,13 @@ def _kind(hint: Any) -> tuple[Any, bool]:
     origin = typing.get_origin(hint) or hint
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return Mapping, False
+    if hint == tuple[int, ...]:
+        return tuple, False
     return (hint if hint in _WORDS else None), False
 
 
 def _in_words(kind: Any) -> str:
-    return "table of numbers" if kind is Mapping else _WORDS.get(kind, "value")
+    return _WORDS_SEVERAL.get(kind) or _WORDS.get(kind, "value")
 
 
 def _default(f: dataclasses.Field[Any]) -> str | None:
@@ -218,6 +229,8 @@ def _default(f: dataclasses.Field[Any]) -> str | None:
         return None
     if f.default is None:
         return "not given"
+    if isinstance(f.default, tuple):
+        return str(list(f.default))
     if isinstance(f.default, bool):
         return str(f.default).lower()
     return f'"{f.default}"' if isinstance(f.default, str) else repr(f.default)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,11 @@ class Description:
     blocks: tuple[Block, ...]
     head: int
     dropout: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that tell it from other descriptions."""
+        return sha256(self.to_json().encode()).hexdigest()[:12]
 
     def to_json(self) -> str:
         """The description as JSON text; :meth:`read` reads a file of it."""

@@ -1,0 +1,129 @@
+"""From a network that a search found to a product: trained, exported, checked, measured and tested."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netsmith.accuracy.onnx_accuracy import onnx_accuracy
+from netsmith.compression.quantize import packed_tensors
+from netsmith.export.onnx import to_onnx
+from netsmith.export.packed import write_packed
+from netsmith.export.parity import check_parity, need_parity
+from netsmith.export.pt2 import save_pt2
+from netsmith.jobs.specialization import SEARCHED, Specialization
+from netsmith.jobs.timing import timed
+from netsmith.network.graph import trace
+from netsmith.network.load import load_model
+from netsmith.network.weights import load_weights, save_weights
+from netsmith.network.zoo.blocks import Description, block_network
+from netsmith.progress import training_events
+from netsmith.systems.oneshot import mixed
+from netsmith.training import fit, reestimate_batch_norm
+
+TRAIN_LR, TRAIN_DECAY = 0.1, 5e-4  #: of a network from scratch, as `netsmith train` has them
+INHERIT_LR = 0.03
+
+
+def trained(job: Specialization, system: str, found: dict[str, Any]) -> dict[str, Any]:
+    """The weights of a system's network, in its file: from scratch, or from those that it had among all paths."""
+    name = f"train-{_stage(system, found)}"
+    return dict(job.shared.stage(name, lambda: _train(job, system, found), together=True))
+
+
+def _train(job: Specialization, system: str, found: dict[str, Any]) -> dict[str, Any]:
+    start, description = time.perf_counter(), Description.from_dict(found["description"])
+    searched = system.startswith(SEARCHED)
+    if inherit := job.config["inherit"] and found["design"] is not None and searched:
+        model = job.network(system).extract(np.array(found["design"]))
+        reestimate_batch_norm(model, mixed(job.data.search), normalisation=job.data.normalisation)
+    else:
+        model = load_model(lambda: block_network(description), seed=job.config["seed"]).model
+    history: list[Any] = []
+    if job.epochs["train"]:
+        job.progress.stage("train" if system == job.config["system"] else f"train ({system})")
+        rate = job.config["lr"] or (INHERIT_LR if inherit else TRAIN_LR)
+        result = fit(
+            model, job.data, epochs=job.epochs["train"], lr=rate, weight_decay=TRAIN_DECAY,
+            batch_size=job.config["batch_size"], teacher=job.teacher, seed=job.config["seed"],
+            checkpoint=job.checkpoints(system) / f"{description.key}.safetensors",
+            progress=training_events(job.progress), workers=job.shared.workers,
+        )  # fmt: skip
+        history = [json.loads(json.dumps(h, default=vars)) for h in result.history]
+    if job.shared.workers.is_first:
+        job.checkpoints(system, alone=True)
+        save_weights(_weights(job, system, found), model.state_dict())
+    return {"history": history, "seconds": time.perf_counter() - start}
+
+
+def built(job: Specialization, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
+    """The network of a system: trained, exported, checked and measured."""
+    return dict(job.shared.stage(f"build-{_stage(system, found)}", lambda: _build(job, system, found, baseline)))
+
+
+def _build(job: Specialization, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
+    own = system == job.config["system"]
+    where = _where(job, system)
+    description = Description.from_dict(found["description"])
+    model = block_network(description)
+    load_weights(model, _weights(job, system, found))
+    model.eval()
+    save_weights(job.run.path(f"{where}model.safetensors"), model.state_dict(), job.data.metadata)
+    job.progress.stage("export" if own else f"export ({system})")
+    graph = trace(model, description.input_shape)
+    path = job.run.write_bytes(f"{where}model.onnx", to_onnx(graph).SerializeToString())
+    images, _ = next(job.data.search.batches(64, normalise=job.data.normalisation))
+    parity = check_parity(graph.module, path, images, tolerance=1e-2)
+    need_parity(parity)
+    save_pt2(graph, job.run.path(f"{where}model.pt2"))
+    job.run.write_text(f"{where}network.json", description.to_json())
+    size = write_packed(job.run.path(f"{where}model.nsw"), packed_tensors(graph, None))
+    if own:
+        tables = {"baseline": job.reference, "result": graph.layers}
+        job.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
+    timing = {} if job.simulated else _timing(job, path, system)
+    costs = job.prices.total(graph.layers, job.costs)
+    return {
+        "search_accuracy": onnx_accuracy(path, job.data.search, job.data.normalisation),
+        "latency_measured_s": timing["ratio"] * baseline["latency_measured_s"] if timing else None,
+        "latency_predicted_s": costs["latency"] * job.correction, "energy_j": costs.get("energy"),
+        "macs": int(graph.layers.macs.sum()), "params": int(graph.layers.params.sum()), "size_bytes": size,
+        "timing": timing,
+        "parity": {"relative_error": parity.relative_error, "agreement": parity.agreement, "ok": parity.ok},
+    }  # fmt: skip
+
+
+def _timing(job: Specialization, path: Path, system: str) -> dict[str, Any]:
+    job.progress.stage("measure" if system == job.config["system"] else f"measure ({system})")
+    return timed(job.run.path("baseline.onnx"), path, job.config["threads"])
+
+
+def tested(job: Specialization, found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Accuracy of each system's network on the test split, looked at once, when every choice is made."""
+
+    def all_of_them() -> dict[str, float]:
+        job.progress.stage("test")
+        paths = {system: job.run.path(f"{_where(job, system)}model.onnx") for system in found}
+        return {s: onnx_accuracy(p, job.data.test, job.data.normalisation) for s, p in paths.items()}
+
+    networks = {s: f["description"] for s, f in found.items()}
+    return dict(job.shared.stage("test", all_of_them, networks))
+
+
+def _where(job: Specialization, system: str) -> str:
+    return "" if system == job.config["system"] else f"compared/{system}/"
+
+
+def _weights(job: Specialization, system: str, found: Mapping[str, Any]) -> Path:
+    """Weights as they were trained; the network that is kept has them in ``model.safetensors`` as well."""
+    return job.shared.folder / "checkpoints" / system / f"trained-{_stage(system, found)}.safetensors"
+
+
+def _stage(system: str, found: Mapping[str, Any]) -> str:
+    """What tells the stages of one network of a system from those of another."""
+    return f"{system}-{Description.from_dict(found['description']).key}"
