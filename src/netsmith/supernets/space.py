@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.files import read_toml
-from netsmith.hardware.simulated.schema import parameter, read_mapping
 from netsmith.network.zoo.blocks import Block, Description
+from netsmith.schema import parameter, read_mapping
 from netsmith.space import Decision, Space
 
 Designs = NDArray[np.int64]

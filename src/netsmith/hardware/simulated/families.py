@@ -13,8 +13,8 @@ from typing import Any
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.files import read_toml
-from netsmith.hardware.simulated.schema import Parameter, describe, markdown, read_mapping
 from netsmith.hardware.target import Target, register_target, register_target_file
+from netsmith.schema import Parameter, describe, markdown, read_mapping
 
 CONFIGS = Path(__file__).parent / "configs"
 _ROOFLINE = "write roofline:peak=64e9,peak8=256e9,bandwidth=12e9 (peak in MAC/s, peakN at N bits, bandwidth in bytes/s)"

@@ -15,10 +15,10 @@ import numpy as np
 
 from netsmith.errors import InputError
 from netsmith.hardware.simulated.precision import WIDEST, kernels, pairs_in_words, parse_pairs
-from netsmith.hardware.simulated.schema import parameter, to_dict, validate
 from netsmith.hardware.simulated.workload import Workload, check_widths, granularity, reread, tiles, workload
 from netsmith.hardware.target import Capabilities, Cost, FloatArray, Roof
 from netsmith.network.layers import KIND, LayerTable
+from netsmith.schema import parameter, to_dict, validate
 
 _REMEDY = (
     "give the network widths that it executes (for instance --bits 8), or choose a target with floating point "

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.hardware.simulated.schema import parameter, to_dict, validate
 from netsmith.hardware.simulated.workload import Workload, check_widths, granularity, reread, tiles, workload
 from netsmith.hardware.target import Capabilities, Cost, FloatArray, Roof
 from netsmith.network.layers import LayerTable
+from netsmith.schema import parameter, to_dict, validate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netsmith.errors import InputError, did_you_mean
-from netsmith.hardware.simulated.schema import parameter, validate
+from netsmith.schema import parameter, validate
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 #: Names of the configurations in the authors' code, and of ours.

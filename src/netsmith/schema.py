@@ -1,8 +1,7 @@
-"""Configurations of hardware families: flat frozen dataclasses whose fields say their unit, range and meaning.
+"""Configurations that are read from files: flat frozen dataclasses whose fields say their unit, range and meaning.
 
-A family's configuration is read from a mapping (a TOML file) by :func:`read_mapping`, which names every wrong key, and
-described as data by :func:`describe`, from which the tables of ``docs/hardware.md`` are made. Files of design spaces
-are read by it as well.
+:func:`read_mapping` reads one from a mapping (a TOML file) and names every wrong key; :func:`describe` describes it as
+data, from which the tables of ``docs/hardware.md`` are made. Hardware families and design spaces are written so.
 """
 
 from __future__ import annotations
