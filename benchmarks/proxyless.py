@@ -80,7 +80,8 @@ def keep(
     for system in SYSTEMS if trained else ():  # one that was run by itself, in a folder of its own
         alone = folder.with_name(f"{folder.name}-{system}") / "summary.json"
         if alone.is_file() and system not in [row["system"] for row in found["compared"]]:
-            found["compared"] += json.loads(alone.read_text())["specialization"]["compared"]
+            others = json.loads(alone.read_text())["specialization"]["compared"]
+            found["compared"] += [row for row in others if row["system"] == system]
     kept = {k: found[k] for k in ("compared", "limits", "search_seconds", "train_seconds")}
     kept |= {
         "blocks": [{k: b[k] for k in ("stage", "chosen")} for b in found["blocks"]],
