@@ -48,6 +48,15 @@ def test_multipliers_rise_while_a_budget_is_broken_and_fall_while_it_is_kept():
     assert torch.equal(objective(4.0, 3.0, "additive").raised(m, HALF, 1.0), m)
 
 
+def test_a_budget_with_slack_is_a_larger_budget():
+    m, slack = torch.tensor([0.3, 0.5], dtype=torch.float64), torch.tensor([0.5, 1.5], dtype=torch.float64)
+    given = objective(1.0, 4.0, rate=2.0)  # ratios 2 and 1.5
+    push = (max(0.3 + 2.0 * 0.5, 0.0), max(0.5 + 2.0 * (0.5 - 1.5), 0.0))
+    value = 1.5 + sum((p**2 - q**2) / 4 for p, q in zip(push, (0.3, 0.5), strict=True))
+    assert float(given.loss(ERROR, HALF, m, slack)) == pytest.approx(value)
+    assert given.raised(m, HALF, 0.1, slack).tolist() == pytest.approx([0.3 + 0.2 * 0.5, 0.5 - 0.2])
+
+
 def test_wrong_objectives_get_one_sentence():
     with pytest.raises(InputError, match="unknown loss 'sum'; choose one of constrained, additive, multiplicative"):
         objective(1.0, 1.0, "sum")

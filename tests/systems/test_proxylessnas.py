@@ -308,3 +308,17 @@ def test_reinforce_runs_every_sampled_network_on_the_same_images_and_leaves_no_p
     assert len(ran) == 4 and all(torch.equal(ran[0], x) for x in ran)
     assert network.path is None and network.gates is None and int(network.passes) == 0
     assert not torch.equal(before, network.logits)
+
+
+def test_budgets_tighten_from_what_all_paths_alike_cost_to_what_they_are():
+    network = steep(SuperNet(tiny_space(), CLASSES, 1, costs=2), 2)
+    sizes = network.space.decisions.sizes
+    unary = np.where(np.arange(sizes.max()) < sizes[:, None], np.arange(sizes.max()), np.inf).astype(float)
+    alike = 1.0 + float(np.mean(unary, axis=1, where=np.isfinite(unary)).sum())
+    tables = {"latency": CostTable(1.0, unary), "energy": CostTable(1.0, unary)}
+    objective = Objective(tables, {"latency": alike / 3, "energy": 2 * alike})  # the second is no constraint yet
+    architect = Architect(network, noise_data(), objective, replace(CONFIG, tighten=0.5), 0.01, updates=100)
+    for n, left in ((0, 1.0), (20, 0.6), (50, 0.0), (99, 0.0)):
+        assert architect._slack(n).tolist() == pytest.approx([2.0 * left, 0.0])
+    at_once = Architect(network, noise_data(), objective, replace(CONFIG, tighten=0.0), 0.01, updates=100)
+    assert at_once._slack(0).tolist() == [0.0, 0.0]

@@ -63,20 +63,25 @@ class Objective:
         found = [expected_cost(self.tables[n], probabilities) / limit for n, limit in self.limits.items()]
         return torch.stack(found) if found else probabilities.new_zeros(0)
 
-    def loss(self, error: torch.Tensor, probabilities: torch.Tensor, multipliers: torch.Tensor) -> torch.Tensor:
-        """The loss of a network whose cross-entropy is ``error``."""
+    def loss(
+        self, error: torch.Tensor, probabilities: torch.Tensor, multipliers: torch.Tensor,
+        slack: torch.Tensor | float = 0.0,
+    ) -> torch.Tensor:  # fmt: skip
+        """The loss of a network whose cross-entropy is ``error``; the constraint is ``E / limit - 1 <= slack``."""
         ratios = self.ratios(probabilities)
         if self.form == "multiplicative":
             return error * ratios.prod() ** self.exponent
         if self.form == "additive":
             return error + self.weight * (ratios - 1).sum()
         m = multipliers.to(ratios)
-        push = (m + self.penalty * (ratios - 1)).clamp(min=0)  # less of it as soon as a budget is kept
+        push = (m + self.penalty * (ratios - 1 - slack)).clamp(min=0)  # less of it as soon as a budget is kept
         return error + ((push**2 - m**2) / (2 * self.penalty)).sum()
 
-    def raised(self, multipliers: torch.Tensor, probabilities: torch.Tensor, lr: float) -> torch.Tensor:
+    def raised(
+        self, multipliers: torch.Tensor, probabilities: torch.Tensor, lr: float, slack: torch.Tensor | float = 0.0
+    ) -> torch.Tensor:  # fmt: skip
         """Multipliers after a step of the logits by ``lr``: up if a budget is broken, else down, not below 0."""
         if self.form != "constrained":
             return multipliers
-        over = self.ratios(probabilities.detach()) - 1
+        over = self.ratios(probabilities.detach()) - 1 - slack
         return (multipliers + self.rate * lr * over.to(multipliers)).clamp(min=0)

@@ -48,6 +48,9 @@ class ProxylessConfig:
         every: steps of the weights for one of the probabilities; none in the first epoch after the warm-up.
         path_lr: of the probabilities, by Adam without a first moment; None for one with which probabilities can be
             settled in the steps that there are, at least the published 0.001.
+        tighten: share of the search in which budgets come down from what all paths alike cost to what they are. At
+            once, a tight budget drives every block to its cheapest choice before held-out images can tell which
+            blocks are worth their cost, and what is hardly drawn any more does not learn to be better.
         mode: of the gates' gradients.
         update: ``gradient``, or ``reinforce`` for costs that are no sums.
         samples: networks of one reinforce update.
@@ -61,6 +64,7 @@ class ProxylessConfig:
     lr: float = 0.05
     every: int = 5
     path_lr: float | None = None
+    tighten: float = 0.5
     mode: Mode = "recompute"
     update: Literal["gradient", "reinforce"] = "gradient"
     samples: int = 10
@@ -79,11 +83,15 @@ MOVING = 0.9  #: of reinforce's baseline
 
 
 class Architect:
-    """Steps of the probabilities of a network's paths. All that they change are buffers of the network."""
+    """Steps of the probabilities of a network's paths. All that they change are buffers of the network.
+
+    Of ``updates`` steps in all, budgets tighten in the first ``config.tighten``; with 0 they hold from the first on.
+    """
 
     def __init__(
         self, network: SuperNet, data: Data, objective: Objective, config: ProxylessConfig, lr: float,
         costs: Costs | None = None, bf16: bool | Literal["auto"] = "auto", workers: Workers | None = None,
+        updates: int = 0,
     ) -> None:  # fmt: skip
         if len(objective.limits) > len(network.multipliers):
             raise InputError(
@@ -92,6 +100,7 @@ class Architect:
             )
         self.network, self.data, self.objective, self.config, self.lr = network, data, objective, config, lr
         self.bf16, self.workers = bf16, workers or Workers()
+        self.tightening = config.tighten * updates
         self.costs = costs or (lambda designs: {n: t.price(designs) for n, t in objective.tables.items()})
 
     def step(self) -> float:
@@ -108,11 +117,18 @@ class Architect:
         self.workers.share([gradient, network.baseline])  # equal paths everywhere, to the last bit
         self._adam(gradient)
         mine = self._multipliers()
-        mine.copy_(self.objective.raised(mine, network.probabilities(), self.lr))
+        mine.copy_(self.objective.raised(mine, network.probabilities(), self.lr, self._slack(n)))
         return error
 
     def _multipliers(self) -> torch.Tensor:
         return self.network.multipliers[: len(self.objective.limits)]
+
+    def _slack(self, n: int) -> torch.Tensor:
+        """By what ratios to their limits costs may be above them at update ``n``, ``(budgets,)``."""
+        network = self.network
+        alike = network.probabilities(torch.zeros_like(network.logits))
+        left = max(0.0, 1.0 - n / self.tightening) if self.tightening else 0.0
+        return left * (self.objective.ratios(alike) - 1).clamp(min=0)
 
     # --- gradients of the logits, (D, K) -----------------------------------------------------------------------------
 
@@ -132,8 +148,9 @@ class Architect:
             network.gates = None
         # of a pair, costs change with its two shares of the mass that both have together
         loss = self.objective.loss(
-            error, p if pairs is None else shared(p.detach(), weights, pairs), self._multipliers()
-        )
+            error, p if pairs is None else shared(p.detach(), weights, pairs), self._multipliers(),
+            self._slack(int(network.updates)),
+        )  # fmt: skip
         by_gates, by_costs = torch.autograd.grad(loss, [gates, logits], allow_unused=True)
         inner = by_gates.to(p) * weights.detach()
         gradient = inner - weights.detach() * inner.sum(dim=1, keepdim=True)
@@ -229,9 +246,10 @@ def proxylessnas(
     first = steps if config.warmup else 0  # weights get used to being drawn by probabilities before these move
     if not any(step % config.every == 0 for step in range(first, steps * config.epochs)):
         raise InputError("no step of the probabilities fits into the search; raise --search-epochs or lower --every")
+    updates = (steps * config.epochs - first) // config.every
     architect = Architect(
-        network, data, objective, config, path_lr(config, (steps * config.epochs - first) // config.every), costs,
-        training.get("bf16", "auto"), training.get("workers"),
+        network, data, objective, config, path_lr(config, updates), costs, training.get("bf16", "auto"),
+        training.get("workers"), updates,
     )  # fmt: skip
     seen: dict[str, float] = {}
 
