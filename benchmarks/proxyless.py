@@ -76,13 +76,12 @@ def keep(
         if not warm.exists():
             warm.symlink_to(folder.name)
     summary = json.loads((folder / "summary.json").read_text())
-    found = summary["specialization"]
+    found, compared = summary["specialization"], rows_of(folder)
     for system in SYSTEMS if trained else ():  # one that was run by itself, in a folder of its own
-        alone = folder.with_name(f"{folder.name}-{system}") / "summary.json"
-        if alone.is_file() and system not in [row["system"] for row in found["compared"]]:
-            others = json.loads(alone.read_text())["specialization"]["compared"]
-            found["compared"] += [row for row in others if row["system"] == system]
-    kept = {k: found[k] for k in ("compared", "limits", "search_seconds", "train_seconds")}
+        alone = folder.with_name(f"{folder.name}-{system}")
+        if (alone / "summary.json").is_file() and system not in [row["system"] for row in compared]:
+            compared += [row for row in rows_of(alone) if row["system"] == system]
+    kept = {k: found[k] for k in ("limits", "search_seconds", "train_seconds")} | {"compared": compared}
     kept |= {
         "blocks": [{k: b[k] for k in ("stage", "chosen")} for b in found["blocks"]],
         "baseline": summary["baseline"],
@@ -90,6 +89,16 @@ def keep(
     kept["expected"] = {n: found["history"][-1]["expected"][n] / v for n, v in found["limits"].items()}
     kept["entropy"] = found["history"][-1]["entropy"]
     store.put(key, {"epochs": [args.warmup_epochs, args.search_epochs, args.epochs], "budget": budget}, kept)
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """The networks of a run; measured latency as shares of the run's own reference and limit."""
+    summary = json.loads((folder / "summary.json").read_text())
+    found, reference = summary["specialization"], summary["baseline"]["latency_measured_s"]
+    for row in found["compared"]:
+        if measured := row["latency_measured_s"]:
+            row |= {"of_reference": measured / reference, "of_limit": measured / found["limits"]["latency"]}
+    return list(found["compared"])
 
 
 def write(store: Store, args: Any) -> None:
@@ -124,8 +133,7 @@ def accuracies(store: Store, args: Any) -> tuple[list[str], list[str]]:
     for budget in args.budgets:
         cells = [store.cells[k]["value"] for s in args.seeds if (k := f"cpu {budget:g} s{s}") in store.cells]
         for system in SYSTEMS:
-            pairs = [(row, c["limits"]["latency"]) for c in cells for row in c["compared"] if row["system"] == system]
-            found = [row for row, _ in pairs]
+            found = [row for c in cells for row in c["compared"] if row["system"] == system]
             if not found:
                 continue
             if system in gaps:
@@ -135,12 +143,14 @@ def accuracies(store: Store, args: Any) -> tuple[list[str], list[str]]:
                 ]  # fmt: skip
             rows.append([
                 f"{budget:g}x", system, len(found), spread([100 * r["accuracy"] for r in found], "{:.2f} %"),
-                spread([r["latency_measured_s"] * 1e3 for r in found], "{:.4f}"),
-                spread([r["latency_measured_s"] / v for r, v in pairs], "{:.3f}"),
+                spread([r["of_reference"] for r in found], "{:.3f}"), spread([r["of_limit"] for r in found], "{:.3f}"),
                 spread([r["macs"] / 1e6 for r in found], "{:.2f}"),
                 spread([r["params"] / 1e3 for r in found], "{:.0f}"),
             ])  # fmt: skip
-    head = ("latency", "system", "seeds", "test accuracy", "measured, ms", "of the budget", "MACs, M", "parameters, K")
+    head = (
+        "latency", "system", "seeds", "test accuracy", "measured, of the reference", "of the budget", "MACs, M",
+        "parameters, K",
+    )  # fmt: skip
     notes = [
         f"The found network is {np.median(values):+.2f} points above {name} in the median of {len(values)} pairs "
         f"({min(values):+.2f} to {max(values):+.2f})."
