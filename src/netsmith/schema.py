@@ -185,7 +185,7 @@ def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str) -> An
         several = value if isinstance(value, list | tuple) else ()
         if not several or len(set(map(repr, several))) < len(several):
             raise InputError(f"{where}the key {f.name!r} must be a {_in_words(tuple)}, not {value!r}")
-        return tuple(_scalar(f.name, int, v, limits, where) for v in several)
+        return tuple(_scalar(f"{f.name}[{i}]", int, v, limits, where) for i, v in enumerate(several))
     return _scalar(f.name, kind, value, limits, where)
 
 

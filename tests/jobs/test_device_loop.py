@@ -94,6 +94,8 @@ def test_the_same_network_again_lowers_the_aim_where_it_does_not_keep_the_budget
 def test_within_the_budget_but_with_nothing_to_spare_is_better_than_a_failure() -> None:
     best, tried = Case([Net(0.9)], lambda s: 0.99).run()
     assert best.met and best.measured_s == 0.99 and not tried[0].met
+    best, tried = Case([Net(0.8), Net(0.9)], lambda s: {0.9: 0.999, 0.8: 0.99}[s]).run()
+    assert [t.found.key for t in tried] == [0.9, 0.8] and best.found.key == 0.8  # the one that is further from it
 
 
 def test_a_budget_that_nothing_meets_says_what_was_reached() -> None:

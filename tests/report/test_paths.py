@@ -237,6 +237,9 @@ def test_a_search_that_has_only_begun_says_so() -> None:
 
 def test_states() -> None:
     assert search_state(example_search(until=2)).startswith("warm-up, epoch 2 of 30, expected latency 1.")
+    early = example_search(until=12)
+    early["history"][-1]["allowed"] = {c: 1.5 * v for c, v in early["limits"].items()}
+    assert search_state(early).endswith(" so far)") and " so far" not in search_state(example_search(until=12))
     assert search_state(example_search(until=30)) == search_state(example_search())
     assert search_state(example_search()) == "the search of 30 epochs is done, networks are being built and trained"
     found = example_search(until=12.5)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from block_paths import CLASSES, GradedNet, graded_data, random_table, steep, tiny_space
 from netsmith.data import Data
+from netsmith.errors import InputError
 from netsmith.hardware.target import CostTable, Factor
 from netsmith.supernets import SuperNet
 from netsmith.supernets.expected import expected_cost
@@ -320,5 +321,10 @@ def test_budgets_tighten_from_what_all_paths_alike_cost_to_what_they_are():
     architect = Architect(network, noise_data(), objective, replace(CONFIG, tighten=0.5), 0.01, updates=100)
     for n, left in ((0, 1.0), (20, 0.6), (50, 0.0), (99, 0.0)):
         assert architect._slack(n).tolist() == pytest.approx([2.0 * left, 0.0])
+    assert architect.allowed() == {"latency": pytest.approx(alike), "energy": pytest.approx(2 * alike)}
+    network.updates.fill_(50)
+    assert architect.allowed() == {}
+    with pytest.raises(InputError, match="tighten is 1.5; it is a share of the search"):
+        Architect(network, noise_data(), objective, replace(CONFIG, tighten=1.5), 0.01, updates=100)
     at_once = Architect(network, noise_data(), objective, replace(CONFIG, tighten=0.0), 0.01, updates=100)
     assert at_once._slack(0).tolist() == [0.0, 0.0]

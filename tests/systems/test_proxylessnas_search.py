@@ -244,7 +244,7 @@ def test_what_is_recorded():
 
 
 def test_rates_with_which_probabilities_can_settle():
-    assert path_lr(ProxylessConfig(), 100) == pytest.approx(0.2) and path_lr(ProxylessConfig(), 10**6) == 1e-3
+    assert path_lr(ProxylessConfig(), 100) == pytest.approx(0.1) and path_lr(ProxylessConfig(), 10**6) == 1e-3
     assert path_lr(ProxylessConfig(path_lr=0.5), 100) == 0.5
 
 

@@ -27,7 +27,7 @@ class Attempt:
         measured_s: latency that was measured.
         loss: its summed sensitivity; or as it was evaluated, where the search evaluates designs.
         bound: proven lower bound on that sum for the budget it was solved for, where the strategy proves one.
-        met: whether every budget holds, latency as measured.
+        met: whether every budget holds, latency as measured; but for what is chosen, with a little to spare.
     """
 
     design: tuple[int, ...]

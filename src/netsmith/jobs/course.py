@@ -56,9 +56,13 @@ class Course:
         sizes = self.space.decisions.sizes.tolist()
         kept = [[round(v, 4) for v in row[:n]] for row, n in zip(record["probabilities"], sizes, strict=True)]
         expected = dict(record["expected"])
-        expected["latency"] *= self.correction
+        allowed = dict(record.get("allowed", {}))
+        for costs in (expected, allowed):
+            if "latency" in costs:
+                costs["latency"] *= self.correction
         seconds = time.monotonic() - self.began
-        self.history.append({**record, "probabilities": kept, "expected": expected, "seconds": seconds})
+        own = {"probabilities": kept, "expected": expected, "allowed": allowed, "seconds": seconds}
+        self.history.append({**record, **own})
         if time.monotonic() - self.spoken > WRITE_S:
             self.write()
 

@@ -64,7 +64,9 @@ def search_state(found: Mapping[str, Any]) -> str:
     for cost, limit in found["limits"].items():
         if cost in last["expected"]:
             now, most = (format_cost(cost, v) for v in (last["expected"][cost], limit))
-            parts.append(f"expected {COST_NAMES[cost]} {now} of {most}")
+            so_far = last.get("allowed", {}).get(cost, limit)
+            allowed = f" ({format_cost(cost, so_far)} so far)" if so_far > limit else ""
+            parts.append(f"expected {COST_NAMES[cost]} {now} of {most}{allowed}")
     return ", ".join(parts)
 
 

@@ -67,7 +67,7 @@ class Objective:
         self, error: torch.Tensor, probabilities: torch.Tensor, multipliers: torch.Tensor,
         slack: torch.Tensor | float = 0.0,
     ) -> torch.Tensor:  # fmt: skip
-        """The loss of a network whose cross-entropy is ``error``; the constraint is ``E / limit - 1 <= slack``."""
+        """The loss of a network whose cross-entropy is ``error``; the constraint, if any, is ``r <= slack``."""
         ratios = self.ratios(probabilities)
         if self.form == "multiplicative":
             return error * ratios.prod() ** self.exponent

@@ -165,6 +165,8 @@ def load_space(spec: str) -> BlockSpace:
         return load_space(str(SPACES / f"{spec}.toml"))
     path = Path(spec)
     values = read_toml(path, "space", _REMEDY)
+    if "name" in values:
+        raise InputError(f"space {path} has the name of its file; remove the key 'name'")
     stages = values.pop("stages", None)
     if not isinstance(stages, list) or not stages:
         raise InputError(f"space {path} has no [[stages]]; {_REMEDY}")

@@ -69,7 +69,7 @@ def mixed(split: Split) -> Split:
 
 
 def evolve(
-    evaluate: Evaluate, tables: Mapping[str, CostTable], limits: Mapping[str, float], evaluations: int = 200,
+    evaluate: Evaluate, tables: Mapping[str, CostTable], limits: Mapping[str, float], evaluations: int = 300,
     population: int = 32, seed: int = 0, start: Designs | None = None,
 ) -> History:  # fmt: skip
     """Evolution over the paths that keep the budgets.

@@ -38,8 +38,8 @@ Costs = Callable[[Designs], Mapping[str, FloatArray]]
 
 @dataclass(frozen=True)
 class ProxylessConfig:
-    """The published settings, but for the numbers of epochs and the learning rates of the weights, which are for a data
-    set as small as CIFAR-10.
+    """The published settings, but for numbers of epochs and learning rates, which are for a data set as small as
+    CIFAR-10, and for budgets that tighten.
 
     Attributes:
         warmup: epochs in which weights alone are trained, all paths alike.
@@ -48,9 +48,9 @@ class ProxylessConfig:
         every: steps of the weights for one of the probabilities; none in the first epoch after the warm-up.
         path_lr: of the probabilities, by Adam without a first moment; None for one with which probabilities can be
             settled in the steps that there are, at least the published 0.001.
-        tighten: share of the search in which budgets come down from what all paths alike cost to what they are. At
-            once, a tight budget drives every block to its cheapest choice before held-out images can tell which
-            blocks are worth their cost, and what is hardly drawn any more does not learn to be better.
+        tighten: share of the search in which budgets of the constrained loss come down from what all paths alike cost
+            to what they are, 0 to 1. At once, a tight budget drives every block to its cheapest choice before held-out
+            images can tell which blocks are worth their cost, and what is hardly drawn any more learns no more.
         mode: of the gates' gradients.
         update: ``gradient``, or ``reinforce`` for costs that are no sums.
         samples: networks of one reinforce update.
@@ -76,6 +76,7 @@ class ProxylessConfig:
 
 
 TRAVEL = 20.0  #: by how much a logit can move in all, unless the published rate moves it further
+WANDER = 1.0  #: by how much it may move where its gradients are nothing but noise
 WARMUP, SEARCH = "warmup.safetensors", "search.safetensors"  #: checkpoints
 RECORDS = 300  #: of where a search stands
 BETA2, EPS = 0.999, 1e-8  #: of Adam
@@ -85,7 +86,8 @@ MOVING = 0.9  #: of reinforce's baseline
 class Architect:
     """Steps of the probabilities of a network's paths. All that they change are buffers of the network.
 
-    Of ``updates`` steps in all, budgets tighten in the first ``config.tighten``; with 0 they hold from the first on.
+    Of ``updates`` steps in all, budgets tighten in the first ``config.tighten``; without that number there is no
+    tightening.
     """
 
     def __init__(
@@ -98,6 +100,8 @@ class Architect:
                 f"{len(objective.limits)} budgets need as many multipliers, but the network has "
                 f"{len(network.multipliers)}; make it with costs={len(objective.limits)}"
             )
+        if not 0 <= config.tighten <= 1:
+            raise InputError(f"tighten is {config.tighten:g}; it is a share of the search, 0 to 1")
         self.network, self.data, self.objective, self.config, self.lr = network, data, objective, config, lr
         self.bf16, self.workers = bf16, workers or Workers()
         self.tightening = config.tighten * updates
@@ -122,6 +126,13 @@ class Architect:
 
     def _multipliers(self) -> torch.Tensor:
         return self.network.multipliers[: len(self.objective.limits)]
+
+    def allowed(self) -> dict[str, float]:
+        """What costs with a budget may be by now; nothing where budgets do not tighten or have done so."""
+        slack = self._slack(int(self.network.updates)).tolist()
+        if self.config.update != "gradient" or self.objective.form != "constrained" or not any(slack):
+            return {}
+        return {name: v * (1 + s) for (name, v), s in zip(self.objective.limits.items(), slack, strict=True)}
 
     def _slack(self, n: int) -> torch.Tensor:
         """By what ratios to their limits costs may be above them at update ``n``, ``(budgets,)``."""
@@ -208,7 +219,8 @@ class Architect:
 
 def path_lr(config: ProxylessConfig, updates: int) -> float:
     """Learning rate of the logits: as asked for, or one with which they can settle in so many updates."""
-    return config.path_lr if config.path_lr is not None else max(1e-3, TRAVEL / max(updates, 1))
+    n = max(updates, 1)
+    return config.path_lr if config.path_lr is not None else max(1e-3, min(TRAVEL / n, WANDER / n**0.5))
 
 
 def proxylessnas(
@@ -228,7 +240,8 @@ def proxylessnas(
             ``objective.tables``.
         folder: for checkpoints; a search that was killed goes on from them and ends with the same bits.
         record: told, some hundred times in all, where the search stands: ``epoch``, ``warmup``, ``loss`` on
-            held-out images, ``entropy``, ``expected`` costs, ``multipliers`` and ``probabilities``.
+            held-out images, ``entropy``, ``expected`` costs, ``allowed`` costs while budgets tighten, ``multipliers``
+            and ``probabilities``.
         phase: told "warm-up" and "search" when they begin.
         training: further arguments of ``fit``, such as ``progress``, ``augment`` and ``bf16``.
 
@@ -263,6 +276,7 @@ def proxylessnas(
             "epoch": before + (step + 1) / steps, "epochs": epochs, "warmup": warmup, "loss": seen.get("loss"),
             "entropy": network.entropy(), "expected": objective.expected(p),
             "multipliers": multipliers if objective.form == "constrained" else {}, "probabilities": p.tolist(),
+            "allowed": {} if warmup else architect.allowed(),
         })  # fmt: skip
 
     def search(step: int, total: int) -> None:
