@@ -324,7 +324,7 @@ def test_budgets_tighten_from_what_all_paths_alike_cost_to_what_they_are():
     assert architect.allowed() == {"latency": pytest.approx(alike), "energy": pytest.approx(2 * alike)}
     network.updates.fill_(50)
     assert architect.allowed() == {}
-    with pytest.raises(InputError, match="tighten is 1.5; it is a share of the search"):
+    with pytest.raises(InputError, match=r"tighten is 1\.5; it is a share of the search"):
         Architect(network, noise_data(), objective, replace(CONFIG, tighten=1.5), 0.01, updates=100)
     at_once = Architect(network, noise_data(), objective, replace(CONFIG, tighten=0.0), 0.01, updates=100)
     assert at_once._slack(0).tolist() == [0.0, 0.0]
