@@ -80,7 +80,7 @@ def keep(
     for system in SYSTEMS if trained else ():  # one that was run by itself, in a folder of its own
         alone = folder.with_name(f"{folder.name}-{system}")
         if (alone / "summary.json").is_file() and system not in [row["system"] for row in compared]:
-            compared += [row for row in rows_of(alone) if row["system"] == system]
+            compared += [row | {"alone": True} for row in rows_of(alone) if row["system"] == system]
     kept = {k: found[k] for k in ("limits", "search_seconds", "train_seconds")} | {"compared": compared}
     kept |= {
         "blocks": [{k: b[k] for k in ("stage", "chosen")} for b in found["blocks"]],
@@ -156,6 +156,12 @@ def accuracies(store: Store, args: Any) -> tuple[list[str], list[str]]:
         f"({min(values):+.2f} to {max(values):+.2f})."
         for name, values in gaps.items() if values
     ]  # fmt: skip
+    alone = [
+        f"{r['system']} at {b:g}x" for b in args.budgets for s in args.seeds
+        if (k := f"cpu {b:g} s{s}") in store.cells for r in store.cells[k]["value"]["compared"] if r.get("alone")
+    ]  # fmt: skip
+    if alone:
+        notes.append(f"In runs of their own, settings and seeds alike: {', '.join(alone)}.")
     return (["", "### Accuracy at equal measured latency, this machine", "", *table(head, rows)] if rows else []), notes
 
 
