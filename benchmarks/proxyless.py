@@ -76,11 +76,12 @@ def keep(
         if not warm.exists():
             warm.symlink_to(folder.name)
     summary = json.loads((folder / "summary.json").read_text())
-    found, compared = summary["specialization"], rows_of(folder)
+    found, compared = summary["specialization"], rows_of(summary)
     for system in SYSTEMS if trained else ():  # one that was run by itself, in a folder of its own
-        alone = folder.with_name(f"{folder.name}-{system}")
-        if (alone / "summary.json").is_file() and system not in [row["system"] for row in compared]:
-            compared += [row | {"alone": True} for row in rows_of(alone) if row["system"] == system]
+        alone = folder.with_name(f"{folder.name}-{system}") / "summary.json"
+        if alone.is_file() and system not in [row["system"] for row in compared]:
+            others = rows_of(json.loads(alone.read_text()))
+            compared += [row | {"alone": True} for row in others if row["system"] == system]
     kept = {k: found[k] for k in ("limits", "search_seconds", "train_seconds")} | {"compared": compared}
     kept |= {
         "blocks": [{k: b[k] for k in ("stage", "chosen")} for b in found["blocks"]],
@@ -91,9 +92,8 @@ def keep(
     store.put(key, {"epochs": [args.warmup_epochs, args.search_epochs, args.epochs], "budget": budget}, kept)
 
 
-def rows_of(folder: Path) -> list[dict[str, Any]]:
+def rows_of(summary: dict[str, Any]) -> list[dict[str, Any]]:
     """The networks of a run; measured latency as shares of the run's own reference and limit."""
-    summary = json.loads((folder / "summary.json").read_text())
     found, reference = summary["specialization"], summary["baseline"]["latency_measured_s"]
     for row in found["compared"]:
         if measured := row["latency_measured_s"]:

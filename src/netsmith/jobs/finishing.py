@@ -46,7 +46,7 @@ def _train(job: Specialization, system: str, found: dict[str, Any]) -> dict[str,
         model = load_model(lambda: block_network(description), seed=job.config["seed"]).model
     history: list[Any] = []
     if job.epochs["train"]:
-        job.progress.stage("train" if system == job.config["system"] else f"train ({system})")
+        job.announce("train", system)
         rate = job.config["lr"] or (INHERIT_LR if inherit else TRAIN_LR)
         result = fit(
             model, job.data, epochs=job.epochs["train"], lr=rate, weight_decay=TRAIN_DECAY,
@@ -74,7 +74,7 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
     load_weights(model, _weights(job, system, found))
     model.eval()
     save_weights(job.run.path(f"{where}model.safetensors"), model.state_dict(), job.data.metadata)
-    job.progress.stage("export" if own else f"export ({system})")
+    job.announce("export", system)
     graph = trace(model, description.input_shape)
     path = job.run.write_bytes(f"{where}model.onnx", to_onnx(graph).SerializeToString())
     images, _ = next(job.data.search.batches(64, normalise=job.data.normalisation))
@@ -99,7 +99,7 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
 
 
 def _timing(job: Specialization, path: Path, system: str) -> dict[str, Any]:
-    job.progress.stage("measure" if system == job.config["system"] else f"measure ({system})")
+    job.announce("measure", system)
     return timed(job.run.path("baseline.onnx"), path, job.config["threads"])
 
 

@@ -29,8 +29,9 @@ def check_search(found: Any, where: str, fail: Fail) -> None:
     ``{"name", "stage", "channels", "stride", "side", "choices", "chosen", "latency_s"}``: the side of its output map in
     pixels, the choices (one where nothing is chosen), of which ``skip`` is no block, and what each takes in seconds, as
     predicted. ``history`` is of ``{"epoch", "warmup", "loss", "entropy", "expected", "multipliers", "probabilities"}``
-    with expected costs by name, and one list of probabilities a block that has a choice. ``compared``, at the end, has
-    ``{"system", "label", "blocks"}`` and figures, its own network first; ``blocks`` are choices or null.
+    with expected costs by name (and ``"allowed"`` ones, while budgets tighten), and one list of probabilities a block
+    that has a choice. ``compared``, at the end, has ``{"system", "label", "blocks"}`` and figures, its own network
+    first; ``blocks`` are choices or null.
 
     Args:
         where: what to call it in messages.

@@ -66,6 +66,10 @@ class Specialization:
         if self.epochs["train"]:
             _ = self.teacher
 
+    def announce(self, stage: str, system: str) -> None:
+        """Say that a stage begins, and for which system if it is not the run's own."""
+        self.progress.stage(stage if system == self.config["system"] else f"{stage} ({system})")
+
     # --- what there is -----------------------------------------------------------------------------------------------
 
     def first_screen(self) -> None:
@@ -175,7 +179,6 @@ class Specialization:
         return dict(self.shared.stage(f"search-{system}", lambda: self._search(system), together=True))
 
     def _search(self, system: str) -> dict[str, Any]:
-        whose = "" if system == self.config["system"] else f" ({system})"
         self._take_warmup(system)
         start, network = time.perf_counter(), self._fresh()
         common: dict[str, Any] = {
@@ -183,7 +186,7 @@ class Specialization:
             "workers": self.shared.workers,
         }  # fmt: skip
         if system == "oneshot":
-            self.progress.stage(f"search{whose}")
+            self.announce("search", system)
             train_uniform(
                 network, self.data, epochs=self.epochs["warmup"] + self.epochs["search"],
                 batch_size=self.config["batch_size"], label_smoothing=0.1, seed=self.config["seed"], **common,
@@ -203,7 +206,7 @@ class Specialization:
                     batch=self.config["batch_size"], every=self.config["every"],
                 ),
                 record=self.course.record if own else None,
-                phase=lambda name: self.progress.stage(f"{name}{whose}"), **common,
+                phase=lambda name: self.announce(name, system), **common,
             )  # fmt: skip
             if own:
                 self.course.write()
@@ -263,7 +266,7 @@ class Specialization:
 
     def _close(self, finder: Finder, system: str, baseline: dict[str, Any], aim: float) -> dict[str, Any]:
         """Find, measure, correct the prediction, find again."""
-        self.progress.stage("choose" if system == self.config["system"] else f"choose ({system})")
+        self.announce("choose", system)
         if "latency" not in self.limits or self.simulated:
             found = finder.find(self.predicted)
             return found.to_dict() | {"measured_s": None, "tried": []}

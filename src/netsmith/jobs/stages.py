@@ -164,10 +164,9 @@ class Stages:
             return "" if self.simulated else f"measured {attempt.measured_s * 1e3:.3f} ms, "
 
         def note(attempt: Attempt) -> None:
-            over = not attempt.met and attempt.measured_s > limits.get("latency", 0.0)
             self.progress.note(
                 f"  predicted {attempt.predicted_s * 1e3:.3f} ms, {measured(attempt)}"
-                f"loss {attempt.loss:.4g}{' (over the budget)' if over else '' if attempt.met else ' (too close)'}"
+                f"loss {attempt.loss:.4g}{'' if attempt.met else ' (over the budget)'}"
             )
             self.run.log_trial(
                 list(attempt.design), {"loss": attempt.loss},
