@@ -177,7 +177,8 @@ def write(store: Store, args: Any) -> None:
         "it comes; a width multiplier is the uniform network with fresh weights, at a learning rate of "
         f"{SCRATCH_LR:g}. exact, evolution, uniform and the ramps know the loss of each choice alone ("
         + ", ".join(f"{n} {c['candidates']} choices in {c['seconds']:.0f} s" for n, c in zip(args.networks, spent) if c)
-        + "); amc, netadapt and random do not. Designs that were evaluated twice are run once.",
+        + "); amc (its actions bounded from below too, so that budgets are used up), netadapt and random do not. "
+        "Designs that were evaluated twice are run once.",
     ]  # fmt: skip
     notes += verdict(store, args.networks, PAIRS)
     store.fragment("Channel pruning: strategies at equal cost", lines, args.threads, notes)

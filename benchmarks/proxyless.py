@@ -2,8 +2,7 @@
 width multipliers and random networks after equal training: CIFAR-10 (JPEG copy). Some twenty minutes a run, one core.
 
 All runs of a seed share one warm-up, which depends on no target. What is found is measured on this machine and priced
-on every other target; where ``--budgets`` has several latencies of this machine, every system's network is trained
-alike and tested once.
+on every other target. Every network, of every system and for every target, is trained alike and tested once.
 """
 
 from __future__ import annotations
@@ -40,13 +39,11 @@ def main() -> None:
     store = Store(args.results, "proxyless")
     for seed in args.seeds:
         for budget in args.budgets:
-            keep(store, args, f"cpu {budget:g} s{seed}", seed, "cpu", "latency", budget, 1, trained=True)
+            keep(store, args, f"cpu {budget:g} s{seed}", seed, "cpu", "latency", budget, 1, SYSTEMS)
     for name, (target, cost, batch) in SPECIAL.items():
         if target != "cpu":
             seed = args.seeds[0]
-            keep(
-                store, args, f"{name} {args.special:g} s{seed}", seed, target, cost, args.special, batch, trained=False
-            )
+            keep(store, args, f"{name} {args.special:g} s{seed}", seed, target, cost, args.special, batch, SYSTEMS[:1])
     write(store, args)
 
 
@@ -55,8 +52,9 @@ def folder_of(args: Any, key: str) -> Path:
 
 
 def keep(
-    store: Store, args: Any, key: str, seed: int, target: str, cost: str, budget: float, batch: int, trained: bool
-) -> None:
+    store: Store, args: Any, key: str, seed: int, target: str, cost: str, budget: float, batch: int,
+    systems: tuple[str, ...],
+) -> None:  # fmt: skip
     """One run, or what it said before."""
     from netsmith.jobs.specialize import specialize
     from netsmith.progress import Lines
@@ -69,15 +67,15 @@ def keep(
         data = str(data_dir() / "cifar10-jpeg")
         specialize(
             str(SPACE), data, target=target, **{cost: f"{budget:g}x"}, batch=batch, out=folder,
-            search_epochs=args.search_epochs, warmup_epochs=args.warmup_epochs, epochs=args.epochs if trained else 0,
+            search_epochs=args.search_epochs, warmup_epochs=args.warmup_epochs, epochs=args.epochs,
             warmup_from=str(warm) if warm.exists() else None, batch_size=args.batch_size, seed=seed, resume=True,
-            compare=SYSTEMS[1:] if trained else (), progress=Lines(),
+            compare=systems[1:], progress=Lines(),
         )  # fmt: skip
         if not warm.exists():
             warm.symlink_to(folder.name)
     summary = json.loads((folder / "summary.json").read_text())
     found, compared = summary["specialization"], rows_of(summary)
-    for system in SYSTEMS if trained else ():  # one that was run by itself, in a folder of its own
+    for system in systems:  # one that was run by itself, in a folder of its own
         alone = folder.with_name(f"{folder.name}-{system}") / "summary.json"
         if alone.is_file() and system not in [row["system"] for row in compared]:
             others = rows_of(json.loads(alone.read_text()))
@@ -201,17 +199,19 @@ def specialised(store: Store, args: Any) -> tuple[list[str], list[str]]:
         priced[column] = {
             n: prices.total(t, (cost,))[cost] * (1e3 if cost == "latency" else 1e6) for n, t in tables.items()
         }
+    accuracy = {n: 100 * store.cells[key]["value"]["compared"][0]["accuracy"] for n, key in found.items()}
     for name in designs:
         cells = [f"{priced[c][name] / priced[c]['reference']:.3f}" for c in priced]
         if name in priced:
             at = list(priced).index(name)
             cells[at] = f"**{cells[at]}**"
-        rows.append([name, *cells])
-    head = ("found for", *priced)
+        rows.append([name, *cells, f"{accuracy[name]:.2f} %" if name in accuracy else ""])
+    head = ("found for", *priced, "test accuracy")
     given = ", ".join(
         f"{c} {priced[c]['reference']:.4g} {'ms' if SPECIAL[c][1] == 'latency' else 'uJ'}" for c in priced
     )
-    best = [c for c in priced if min((v, n) for n, v in priced[c].items() if n in found)[1] == c]
+    within = {c: [n for n in found if priced[c][n] <= args.special * priced[c]["reference"]] for c in priced}
+    best = [c for c in priced if c in within[c] and max(within[c], key=accuracy.__getitem__) == c]
     drawn = [[n, *_stages(space, d)] for n, d in designs.items()]
     stages = sorted({s.stage for s in space.slots})
     lines = [
@@ -220,9 +220,9 @@ def specialised(store: Store, args: Any) -> tuple[list[str], list[str]]:
         *table(("found for", *(f"stage {s}" for s in stages), "blocks", "mean kernel", "mean expansion"), drawn),
     ]  # fmt: skip
     notes = [
-        f"Of the reference: {given}. cpu as measured, the others as modelled (simulated). The network found for a "
-        f"target is the cheapest of all there in {len(best)} of {len(priced)} columns; one that leaves less of its "
-        "budget unused is dearer, and their accuracies were not compared."
+        f"Of the reference: {given}. cpu as measured, the others as modelled (simulated). Within a target's budget: "
+        + "; ".join(f"{c}: {', '.join(names) or 'none'}" for c, names in within.items())
+        + f". The network found for a target is the most accurate of those in {len(best)} of {len(priced)} columns."
     ]
     return lines, notes
 

@@ -40,7 +40,7 @@ def test_conformance_on_random_problems(seed):
 def test_the_bound_is_what_brute_force_says(seed):
     """Coupled costs that need not rise with the choice, two budgets, ties and forbidden choices."""
     problem = random_problem(seed + 40, 7, 4, 2, True, 6, forbid=seed % 2 == 0)
-    steps = BoundedSteps(problem, widths(7, 4))
+    steps = BoundedSteps(problem, widths(7, 4), fill=False)
     floor = steps.projection.floor
     rng = np.random.default_rng(seed)
     walk = steps.begin(12)
@@ -68,7 +68,7 @@ def test_a_plateau_costs_nothing_and_a_dearer_small_width_is_passed_over():
     """Widths in blocks of two cost alike, and the narrowest is slower than the next."""
     unary = np.array([[1.0, 1.0, 2.0, 2.0, 3.0, 3.0], [2.5, 1.0, 2.0, 2.0, 3.0, 3.0]])
     problem = Problem(np.zeros((2, 6)), {"c": CostTable(0.0, unary)}, {"c": 4.0})
-    steps = BoundedSteps(problem, widths(2, 6))
+    steps = BoundedSteps(problem, widths(2, 6), fill=False)
 
     def design(*actions):
         walk = steps.begin(1)
@@ -80,8 +80,48 @@ def test_a_plateau_costs_nothing_and_a_dearer_small_width_is_passed_over():
     assert design(3 / 6, 1.0) == [1, 5]
     assert design(0.0, 0.0) == [0, 0]
     tight = replace(problem, budgets={"c": 2.0})  # the floor itself is found exactly: (0 or 1, 1)
-    steps = BoundedSteps(tight, widths(2, 6))
+    steps = BoundedSteps(tight, widths(2, 6), fill=False)
     assert design(1.0, 0.0) == [1, 1], "the narrowest breaks the budget, the nearest above does not"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_would_leave_the_budgets_unused_is_not_allowed(seed):
+    """Some budget is reached with everything still to come at its last choice, wherever a choice can reach one."""
+    problem = random_problem(seed + 40, 7, 4, 2, True, 6, forbid=seed % 2 == 0)
+    filled, capped = (BoundedSteps(problem, widths(7, 4), fill=fill) for fill in (True, False))
+    rng = np.random.default_rng(seed)
+    walk, below = filled.begin(12), capped.begin(12)
+    while not walk.is_over:
+        v, high = filled.free[walk.step], walk.x.copy()
+        high[:, filled.free[walk.step :]] = filled.top[filled.free[walk.step :]]
+        short = np.empty((12, filled.sizes[walk.step]))
+        for k in range(short.shape[1]):
+            high[:, v] = k
+            costs = problem.price(filled.reduced.expand(high))
+            short[:, k] = np.min([np.maximum(1 - costs[n] / b, 0.0) for n, b in problem.budgets.items()], axis=0)
+        within = below.allowed()
+        for allowed, room, lacks in zip(walk.allowed(), within, short < 1e-6, strict=True):
+            assert allowed.any() and not (allowed & ~room).any()
+            if (room & lacks).any():
+                assert (allowed >= (room & lacks)).all()
+                assert not (allowed & ~lacks)[: np.flatnonzero(room & lacks)[0]].any()
+        walk.act(rng.random(12))
+        below.take(walk.x[:, v])
+    designs = walk.designs()
+    assert problem.feasible(designs).all() and (filled.reduced.expand(walk.x) == designs).all()
+
+
+def test_random_episodes_use_the_budget_up():
+    """Where cost rises with every choice, not one more of the last layer would fit."""
+    unary = np.tile(np.arange(1.0, 9.0), (6, 1))
+    problem = Problem(np.zeros((6, 8)), {"c": CostTable(0.0, unary)}, {"c": 24.0})
+    for fill, least in ((True, 24.0), (False, 6.0)):
+        walk = BoundedSteps(problem, widths(6, 8), fill=fill).begin(200)
+        rng = np.random.default_rng(0)
+        while not walk.is_over:
+            walk.act(0.6 * rng.random(200))
+        costs = problem.price(walk.designs())["c"]
+        assert costs.max() <= 24.0 and costs.min() >= least and (costs.min() < 24.0) == (not fill)
 
 
 @pytest.mark.parametrize("seed", range(4))

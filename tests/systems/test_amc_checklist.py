@@ -47,13 +47,14 @@ def test_keep_everything_spends_the_target_and_prunes_late_layers():
     assert episode(BoundedSteps(*example(1.0)[:3]), lambda s: np.ones(len(s)))[0].tolist() == list(space.sizes - 1)
 
 
-def test_random_policies_side_by_side_keep_the_target_before_any_repair():
+@pytest.mark.parametrize(("fill", "distinct"), [(False, 100), (True, 50)])
+def test_random_policies_side_by_side_keep_the_target_before_any_repair(fill, distinct):
     rng = np.random.default_rng(0)
     for seed, widths in enumerate(((16, 32, 32, 64), (5, 7, 300, 3, 64), (64,) * 9)):
         problem, space, known, _ = example(0.4, seed, widths)
-        designs = episode(BoundedSteps(problem, space, known), lambda s: rng.random(len(s)), 200)
+        designs = episode(BoundedSteps(problem, space, known, fill=fill), lambda s: rng.random(len(s)), 200)
         assert problem.feasible(designs).all() and (project(problem, designs) == designs).all()
-        assert len(np.unique(designs, axis=0)) > 100
+        assert len(np.unique(designs, axis=0)) > distinct
 
 
 def test_an_unreachable_target_is_a_clear_error():
@@ -115,7 +116,7 @@ def test_all_strategies_meet_on_equal_terms(seed):
 
 
 def test_it_comes_nearer_to_the_optimum_than_chance():
-    """A hidden best width for each of ten layers; the optimum, error 0, keeps the budget."""
+    """A hidden best width for each of ten layers; the optimum, error 0, leaves some of the budget."""
     best_of = []
     for seed in range(3):
         problem, space, known, _ = example(0.6, 0, (32,) * 10)
@@ -125,8 +126,8 @@ def test_it_comes_nearer_to_the_optimum_than_chance():
         def evaluate(designs, best=best):
             return ((designs - best) ** 2).mean(axis=1) / 49
 
-        learnt = amc(problem, space, known, evaluate, 140, seed, config=QUICK)
-        chance = amc(problem, space, known, evaluate, 140, seed, config=replace(QUICK, warmup=10**6))
+        learnt = amc(problem, space, known, evaluate, 140, seed, fill=False, config=QUICK)
+        chance = amc(problem, space, known, evaluate, 140, seed, fill=False, config=replace(QUICK, warmup=10**6))
         filled = minimize(problem, get_strategy("random", problem, space, seed), evaluate, 140)
         assert (learnt.designs[:20] == chance.designs[:20]).all(), "the warm-up is not the same random episodes"
         assert learnt.loss[-40:].mean() < 0.6 * chance.loss[-40:].mean()

@@ -2,9 +2,9 @@
 
 Keep ratios of channels, layer by layer, by reinforcement learning. An episode goes through the layers in order of
 execution; in each the agent sees the layer, what has been saved so far and what the rest could save, and says which
-share of the channels stays. Ratios are bounded so that every episode keeps the budget; the reward is the error of the
-pruned network on held-out training data. Without a budget the reward weighs the error by the logarithm of the cost
-instead (accuracy-guaranteed compression).
+share of the channels stays. Ratios are bounded so that every episode keeps the budget, and, beyond the paper, so that
+none leaves it unused; the reward is the error of the pruned network on held-out training data. Without a budget the
+reward weighs the error by the logarithm of the cost instead (accuracy-guaranteed compression).
 
 Layers whose channels are coupled (residual stages, depthwise convolutions) are one decision here, and other kinds of
 decisions may stand beside the widths.
@@ -84,6 +84,7 @@ def amc(
     reward: str = "constrained",
     resource: str | None = None,
     unit: float = 1.0,
+    fill: bool = True,
     config: DdpgConfig | None = None,
     progress: Progress | None = None,
 ) -> History:
@@ -99,13 +100,14 @@ def amc(
         reward: "constrained", ``R = -error`` within the budgets, or "guaranteed", ``R = -error * ln(resource)``; the
             history's loss is -R.
         resource, unit: of the reward "guaranteed", see :class:`~netsmith.search.agents.amc_strategy.AmcStrategy`.
+        fill: bound actions from below as well, so that every episode uses the budgets up; False is the paper's bound.
         config: of the agent; the paper's by default.
 
     Raises:
         InputError: a space or features that do not fit the conventions, or an option out of its range.
         InfeasibleError: no widths keep the budgets.
     """
-    agent = AmcStrategy(problem, space, seed, features, reward, resource, unit, config=config or CONFIG)
+    agent = AmcStrategy(problem, space, seed, features, reward, resource, unit, fill=fill, config=config or CONFIG)
     rewards: list[FloatArray] = []
 
     def episode(designs: Designs) -> Results:

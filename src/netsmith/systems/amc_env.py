@@ -24,7 +24,7 @@ class AmcEnv(EpisodeEnv):
     "costs" (name to SI value), "loss" and "design".
 
     Args:
-        problem, space, features, evaluate, reward, resource, unit: as :func:`netsmith.systems.amc.amc` takes them.
+        problem, space, features, evaluate, reward, resource, unit, fill: as for :func:`netsmith.systems.amc.amc`.
 
     Raises:
         InputError: a space or features that do not fit the conventions, or an option out of its range.
@@ -35,8 +35,8 @@ class AmcEnv(EpisodeEnv):
 
     def __init__(
         self, problem: Problem, space: Space, features: ArrayLike, evaluate: Evaluate, reward: str = "constrained",
-        resource: str | None = None, unit: float = 1.0,
+        resource: str | None = None, unit: float = 1.0, fill: bool = True,
     ) -> None:  # fmt: skip
         earned = AmcReward(reward, 1.0, resource_of(problem, resource, reward == "guaranteed"), unit)
-        steps = BoundedSteps(problem, space, features, earned.resource)
+        steps = BoundedSteps(problem, space, features, earned.resource, fill)
         super().__init__(problem, space, steps, evaluate, partial(earned, problem))

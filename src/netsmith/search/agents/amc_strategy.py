@@ -73,6 +73,7 @@ class AmcStrategy(AgentStrategy):
             budgeted one, or else "macs" or the only cost there is.
         unit: of the resource in the reward.
         reward_scale: of the reward.
+        fill: see :class:`~netsmith.search.agents.bounded.BoundedSteps`.
         agent: options of :class:`~netsmith.search.agents.ddpg_strategy.AgentStrategy`.
 
     Raises:
@@ -83,11 +84,11 @@ class AmcStrategy(AgentStrategy):
     def __init__(
         self, problem: Problem, space: Space | None = None, seed: int = 0, features: ArrayLike | None = None,
         reward: str = "constrained", resource: str | None = None, unit: float = 1.0, reward_scale: float = 1.0,
-        **agent: Any,
+        fill: bool = True, **agent: Any,
     ) -> None:  # fmt: skip
         self.problem = problem
         self.reward = AmcReward(reward, reward_scale, resource_of(problem, resource, reward == "guaranteed"), unit)
-        super().__init__(BoundedSteps(problem, space, features, self.reward.resource), seed, **agent)
+        super().__init__(BoundedSteps(problem, space, features, self.reward.resource, fill), seed, **agent)
 
     def rewards(self, designs: Designs, results: Results) -> FloatArray:
         return self.reward(self.problem, designs, results)

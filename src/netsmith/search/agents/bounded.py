@@ -9,6 +9,7 @@ from netsmith.errors import InputError
 from netsmith.search.agents.steps import Steps, Walk
 from netsmith.search.ratios import ratios_of
 from netsmith.search.solver.moves import Moves, Stacked
+from netsmith.search.solver.program import SLACK
 from netsmith.search.strategy import Designs, FloatArray, Problem
 from netsmith.space import Space
 
@@ -24,6 +25,11 @@ class BoundedSteps(Steps):
     ``W_duty``, with costs that layers may share, and not monotone either. The nearest allowed choice at or below the
     action is taken, else the nearest above, so that no episode overshoots and none needs repair.
 
+    That caps actions from above only, and most random episodes leave much of the budgets unused: they teach what lies
+    far from where the best design is. With ``fill`` a choice must not save so much either that the budgets could not be
+    used up by keeping everything that is still to come; where that holds for no choice, the one that leaves least
+    unused and those above it are allowed.
+
     The state of a step has, between the static features and the action before, for each budgeted cost C (or for
     ``resource`` where nothing is budgeted), as shares of C with everything at its last choice:
 
@@ -36,6 +42,7 @@ class BoundedSteps(Steps):
         space: without it, no decision is known to be about channels.
         features: as for ``Steps``.
         resource: the cost in the state where there is no budget.
+        fill: use the budgets up; False is the bound as published.
 
     Raises:
         InputError: channels that are no ascending positive numbers, or no such resource.
@@ -44,10 +51,10 @@ class BoundedSteps(Steps):
 
     def __init__(
         self, problem: Problem, space: Space | None = None, features: ArrayLike | None = None,
-        resource: str | None = None,
+        resource: str | None = None, fill: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(problem, space, features)
-        reduced, self.moves = self.reduced, Moves(self.reduced)
+        reduced, self.moves, self.fill = self.reduced, Moves(self.reduced), fill
         ratios = ratios_of(reduced, space)
         self.ratios = [ratios[v] for v in self.free]
         self.tables = self.moves.tables
@@ -109,11 +116,18 @@ class BoundedWalk(Walk):
         return [np.clip(np.concatenate([reduced, rest]).T, 0.0, 1.0)]
 
     def allowed(self) -> NDArray[np.bool_]:
-        """Which choices of the coming step leave the budgets within reach, ``(n, K)``."""
+        """Which choices of the coming step leave the budgets within reach, from above and from below, ``(n, K)``."""
         moves, size = self.steps.moves, int(self.steps.sizes[self.step])
         if not moves.tables:
             return np.ones((len(self.x), size), dtype=bool)
-        return np.asarray(moves.over(self._after[:, 0] / moves.scale[:, None, None]) <= 0)
+        low, high = np.moveaxis(self._after / moves.scale[:, None, None, None], 1, 0)
+        within = np.asarray(moves.over(low) <= 0)
+        if not self.steps.fill:
+            return within
+        limits = (moves.limits / moves.scale)[:, None, None]
+        unused = np.maximum(limits - high, 0.0).min(axis=0)  # even if the rest keeps all
+        least = np.where(within, unused, np.inf).argmin(axis=1)[:, None]
+        return np.asarray(within & ((unused <= SLACK) | (np.arange(size) >= least)))
 
     def act(self, actions: FloatArray) -> None:
         wanted, allowed = self.steps.choice(self.step, actions)[:, None], self.allowed()
