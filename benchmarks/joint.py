@@ -181,7 +181,7 @@ def measured(args: Any, network: str, budget: float, split: float | None, folder
     where = folder / name.replace(" ", "-")
     if split is None:
         result = compress(net.spec, net.data, weights=weights, latency=f"{budget}x", out=where, **common_options)
-        return _measured(result)
+        return _measured(result, result)
     first = compress(
         net.spec, net.data, weights=weights, latency=f"{split}x", methods="prune", out=f"{where}-first",
         **common_options,
@@ -197,34 +197,55 @@ def measured(args: Any, network: str, budget: float, split: float | None, folder
     result = compress(
         pruned, net.data, latency=f"{limit * 1e3}ms", methods="quantize", out=f"{where}-then", **common_options
     )
-    return _measured(result)
+    return _measured(first, result)
 
 
-def _measured(summary: dict[str, Any]) -> dict[str, Any]:
-    before, after = summary["baseline"], summary["result"]
+def _measured(first: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:
+    """What the network was before the first job, and what it is after the last."""
+    before, after = first["baseline"], last["result"]
     return {
         "test_accuracy": after["accuracy"], "baseline_accuracy": before["accuracy"],
-        "latency_s": after["latency_measured_s"], "baseline_s": before["latency_measured_s"],
+        "latency_s": after["latency_measured_s"], "baseline_s": before["latency_measured_s"], "macs": after["macs"],
     }  # fmt: skip
 
 
-def measured_cells(store: Store, args: Any) -> list[str]:
+def measured_cells(store: Store, args: Any) -> None:
     """Both sides at equal measured latency, and their table."""
-    rows = []
+    from netsmith.errors import InfeasibleError
+
+    settings = {"tune": args.tune, "seed": args.seed, "widths": args.widths, "threads": args.threads}
+    rows, given = [], dict[str, float]()
     for network in args.networks:
+        digest = common.digest(weights_file(args, network))
         for budget in args.budgets:
-            splits = [None, *(s for s in args.splits if budget < s < 1.0)]
-            for split in splits:
+            for split in [None, *(s for s in args.splits if budget < s < 1.0)]:
                 side = "joint" if split is None else f"prune to {split:g}x, then quantize"
-                settings = {"tune": args.tune, "seed": args.seed, "widths": args.widths, "threads": args.threads}
-                got = store.cell(
-                    f"measured {network} {budget:g} {side}", settings,
-                    lambda n=network, b=budget, s=split: measured(args, n, b, s, args.results / "joint-measured"),
-                )  # fmt: skip
+
+                def run(n: str = network, b: float = budget, s: float | None = split) -> dict[str, Any]:
+                    try:
+                        return measured(args, n, b, s, args.results / "joint-measured")
+                    except InfeasibleError:
+                        return {}
+
+                got = store.cell(f"measured {network} {budget:g} {side}", settings | {"weights": digest}, run)
+                if not got:
+                    rows.append([network, f"{budget:g}x", side, "cannot be met", "", "", ""])
+                    continue
+                given[network] = got["baseline_accuracy"]
                 rows.append([
-                    network, f"{budget:g}x", side, f"{got['latency_s'] * 1e3:.3f} ms", percent(got["test_accuracy"]),
+                    network, f"{budget:g}x", side, f"{got['latency_s'] * 1e3:.3f} ms",
+                    f"{got['latency_s'] / got['baseline_s']:.3f}", f"{got['macs'] / 1e6:.1f} M",
+                    percent(got["test_accuracy"]),
                 ])  # fmt: skip
-    return table(["network", "latency", "side", "measured", "test accuracy"], rows)
+    head = ["network", "latency", "side", "measured", "of the network as given", "MACs", "test accuracy"]
+    notes = [
+        "Each side by `compress`, exact, until its budget holds as measured; sequential: one run prunes to a share of "
+        "the latency in floats, another quantizes what is left to the budget. Networks as given: "
+        + ", ".join(f"{n} {percent(v)}" for n, v in given.items())
+        + f". Epochs of training after each job: {args.tune}.",
+        "Weights: " + ", ".join(f"{n} {common.digest(weights_file(args, n))}" for n in args.networks) + ".",
+    ]
+    store.fragment("Widths and bits together, at equal measured latency", table(head, rows), args.threads, notes)
 
 
 def main() -> None:
@@ -242,9 +263,9 @@ def main() -> None:
     options.add_argument("--tune", type=int, default=0, metavar="EPOCHS", help="train the kept designs")
     options.add_argument("--measured", action="store_true", help="on this machine, by the compress job")
     args = options.parse_args()
-    store = Store(args.results, "joint")
+    store = Store(args.results, "joint_measured" if args.measured else "joint")
     if args.measured:
-        store.fragment("Widths and bits together, measured", measured_cells(store, args), args.threads)
+        measured_cells(store, args)
         return
     rows = []
     for network in args.networks:
