@@ -131,6 +131,7 @@ def test_impossible_budget_says_what_is_possible(weights: Path, tmp_path: Path) 
     with pytest.raises(InfeasibleError, match="smallest") as caught:
         run(weights, tmp_path / "no", latency="1ns")
     assert caught.value.exit_code == 3 and caught.value.reachable["latency"] > 1e-9
+    assert [p.name for p in (tmp_path / "no").iterdir()] == [".lock"], "the folder takes another budget"
 
 
 def test_measured_on_this_machine(weights: Path, tmp_path: Path) -> None:

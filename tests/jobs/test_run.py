@@ -146,6 +146,23 @@ def test_a_run_killed_before_its_config_can_be_started_again(tmp_path: Path) -> 
         assert not list(tmp_path.glob(".*.tmp"))
 
 
+@pytest.mark.parametrize("kept", [None, "checkpoints/train.safetensors", "family/net.safetensors"])
+def test_a_run_is_abandoned_unless_something_was_made_in_it(tmp_path: Path, kept: str | None) -> None:
+    with Run.create(tmp_path / "r", CONFIG) as run:
+        run.stage("first", lambda: 1)
+        run.log_trial([1], {"loss": 0.1}, {"macs": 3.0})
+        run.write_bytes("baseline.onnx", b"x")
+        run.path("checkpoints/x")
+        if kept:
+            run.write_bytes(kept, b"weights")
+        run.abandon()
+        assert run.done("first") == bool(kept) == bool(run.trials())
+    if kept is None:
+        Run.create(tmp_path / "r", CONFIG | {"seed": 1}).close()
+    else:
+        Run.resume(tmp_path / "r", CONFIG).close()
+
+
 def test_start_creates_what_is_not_there_to_resume(tmp_path: Path) -> None:
     Run.start(tmp_path / "new", CONFIG, resume=True).close()
     Run.start(tmp_path / "new", CONFIG, resume=True).close()

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -28,6 +29,7 @@ from netsmith.jobs.trials import TrialLog
 
 FORMAT = 1
 _LOCK = ".lock"
+_BEFORE = ("baseline.onnx", "stages", "trials.sqlite", "checkpoints")  #: what a run has before it builds anything
 
 
 class Run:
@@ -225,6 +227,19 @@ class Run:
         if not (self.folder / "stages").exists():
             (self.folder / "config.json").unlink(missing_ok=True)
 
+    def abandon(self) -> None:
+        """Forget a run whose budgets nothing meets, so that its folder takes other ones.
+
+        With the same options it would end so again, and what it knows is of no use with others. A run with weights that
+        were trained, or with anything but what leads up to them, stays.
+        """
+        left = {p.name for p in self.folder.iterdir() if not p.name.startswith(".")}
+        if left <= {*_BEFORE, "config.json"} and not any((self.folder / "checkpoints").rglob("*.safetensors")):
+            for name in _BEFORE:
+                path = self.folder / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            (self.folder / "config.json").unlink(missing_ok=True)  # the last: until then there is something to resume
+
     def close(self) -> None:
         """Let other processes use the folder."""
         if self._lock is not None:
@@ -257,9 +272,7 @@ def _folder(path: str | Path) -> Path:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     if not (folder / "config.json").exists():
-        raise InputError(
-            f"{folder} is no run folder, it has no config.json; check the path, or start the run without --resume"
-        )
+        raise InputError(f"{folder} is no run folder, it has no config.json; give the --out of a run")
     record = read_json(folder / "config.json", "start again in another folder")
     options = record.get("options") if isinstance(record, dict) else None
     if not isinstance(options, dict):

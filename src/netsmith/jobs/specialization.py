@@ -33,11 +33,13 @@ from netsmith.supernets.supernet import SuperNet
 from netsmith.systems.oneshot import Evaluate, path_losses, train_uniform
 from netsmith.systems.proxylessnas import WARMUP, ProxylessConfig, proxylessnas
 from netsmith.training.device import choose_device
+from netsmith.training.score import evaluate
 from netsmith.units import Budget
 
 SYSTEMS = ("proxylessnas", "proxylessnas-r", "oneshot", "random", "multiplier")
 SEARCHED = ("proxylessnas", "oneshot")  #: begin the names of those that train a network of all paths
 FILLED = 0.98  #: of a packed file are weights, at least
+ASKED = 256  #: images that a teacher is tried on
 
 
 class Specialization:
@@ -57,14 +59,29 @@ class Specialization:
         """Find what cannot be used before anything takes long.
 
         Raises:
-            InputError: a teacher that cannot be loaded, or a learning rate that is not above 0.
+            InputError: a teacher that cannot be loaded or knows nothing, no such warm-up, or a learning rate that is
+                not above 0.
         """
         if self.config["teacher_weights"] and not self.config["teacher"]:
             raise InputError("--teacher-weights are of no network; name it with --teacher")
         if self.config["lr"] is not None and not self.config["lr"] > 0:
             raise InputError(f"--lr is {self.config['lr']:g}; it must be above 0")
-        if self.epochs["train"]:
-            _ = self.teacher
+        for system in (self.config["system"], *self.config["compare"]) if self.config["warmup_from"] else ():
+            if system.startswith("proxylessnas") and not (given := self._warmup(system)).is_file():
+                source = self.config["warmup_from"]
+                raise InputError(f"{source} has no warm-up of {system} ({given} is missing); drop --warmup-from")
+        if self.epochs["train"] and self.teacher is not None:
+            self._check_teacher()
+
+    def _check_teacher(self) -> None:
+        """Say what the teacher knows; without weights it most likely knows nothing."""
+        split = self.data.search.take(slice(0, ASKED))
+        accuracy, _ = evaluate(self.teacher, split, normalisation=self.data.normalisation)
+        said = f"the teacher {self.config['teacher']} is right about {accuracy:.1%} of {len(split)} search images"
+        guess = float(np.bincount(split.labels).max() / len(split))  # always the most frequent class
+        if self.config["teacher_weights"] is None and accuracy <= guess + 3 * (guess * (1 - guess) / len(split)) ** 0.5:
+            raise InputError(f"{said}, no more than a guess; give trained weights with --teacher-weights")
+        self.progress.note(said)
 
     def announce(self, stage: str, system: str) -> None:
         """Say that a stage begins, and for which system if it is not the run's own."""
@@ -230,15 +247,15 @@ class Specialization:
 
     def _take_warmup(self, system: str) -> None:
         """Copy the warm-up of another run; ``fit`` refuses one that was made with other settings."""
-        source = self.config["warmup_from"]
-        if source is None or system == "oneshot" or not self.shared.workers.is_first:
+        if self.config["warmup_from"] is None or system == "oneshot" or not self.shared.workers.is_first:
             return
-        given = Path(source) / "checkpoints" / system / WARMUP
-        if not given.is_file():
-            raise InputError(f"{source} has no warm-up of {system} ({given} is missing); drop --warmup-from")
         own = self.run.path(f"checkpoints/{system}/{WARMUP}")
         if not own.exists():
-            write_atomic(own, given.read_bytes())
+            write_atomic(own, self._warmup(system).read_bytes())
+
+    def _warmup(self, system: str) -> Path:
+        """The warm-up of another run."""
+        return Path(self.config["warmup_from"]) / "checkpoints" / system / WARMUP
 
     def network(self, system: str) -> SuperNet:
         """The trained network of all paths."""
