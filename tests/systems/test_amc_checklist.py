@@ -144,9 +144,11 @@ def test_equal_seeds_give_equal_results():
 
 
 def test_the_agent_has_the_published_figures():
-    assert (CONFIG.hidden, CONFIG.tau, CONFIG.discount, CONFIG.batch, CONFIG.replay) == ((300, 300), 0.01, 1.0, 64, 100)
-    assert (CONFIG.warmup, CONFIG.sigma, CONFIG.decay, CONFIG.baseline) == (100, 0.5, 0.95, 0.5)
-    assert (CONFIG.actor_rate, CONFIG.critic_rate) == (1e-4, 1e-3)
+    agent = DdpgConfig()
+    assert (agent.hidden, agent.tau, agent.discount, agent.batch, agent.replay) == ((300, 300), 0.01, 1.0, 64, 100)
+    assert (agent.warmup, agent.sigma, agent.decay, agent.baseline) == (100, 0.5, 0.95, 0.5)
+    assert (agent.actor_rate, agent.critic_rate) == (1e-4, 1e-3)
+    assert replace(agent, discount=CONFIG.discount, decay=CONFIG.decay, updates=CONFIG.updates) == CONFIG
 
 
 # 7. R orders candidates as stated; and `rest` of the first step is in the unit of the later ones.

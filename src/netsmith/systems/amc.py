@@ -22,7 +22,7 @@ from netsmith.errors import InputError
 from netsmith.network.layers import KIND, LayerTable
 from netsmith.progress import Progress
 from netsmith.search import History, Problem, Results
-from netsmith.search.agents.amc_strategy import AmcStrategy
+from netsmith.search.agents.amc_strategy import CONFIG, AmcStrategy
 from netsmith.search.agents.ddpg import DdpgConfig
 from netsmith.search.loop import Evaluate, results_of
 from netsmith.search.strategy import Designs
@@ -30,9 +30,6 @@ from netsmith.space import Space
 from netsmith.systems.episodes import play
 
 FloatArray = NDArray[np.float64]
-
-#: The agent of the published code, whose figures are the agent's defaults (it trains as often as ``updates=1``).
-CONFIG = DdpgConfig()
 
 EPISODES = 400  #: as in the paper: 100 at the full noise, then 300 while it decays
 
@@ -85,7 +82,7 @@ def amc(
     resource: str | None = None,
     unit: float = 1.0,
     fill: bool = True,
-    config: DdpgConfig | None = None,
+    config: DdpgConfig = CONFIG,
     progress: Progress | None = None,
 ) -> History:
     """Search keep ratios as the paper does; the result is ``History.best``.
@@ -101,13 +98,13 @@ def amc(
             history's loss is -R.
         resource, unit: of the reward "guaranteed", see :class:`~netsmith.search.agents.amc_strategy.AmcStrategy`.
         fill: bound actions from below as well, so that every episode uses the budgets up; False is the paper's bound.
-        config: of the agent; the paper's by default.
+        config: of the agent; ``DdpgConfig(updates=1.0)`` is that of the published code.
 
     Raises:
         InputError: a space or features that do not fit the conventions, or an option out of its range.
         InfeasibleError: no widths keep the budgets.
     """
-    agent = AmcStrategy(problem, space, seed, features, reward, resource, unit, fill=fill, config=config or CONFIG)
+    agent = AmcStrategy(problem, space, seed, features, reward, resource, unit, fill=fill, config=config)
     rewards: list[FloatArray] = []
 
     def episode(designs: Designs) -> Results:
