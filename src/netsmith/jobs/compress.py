@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netsmith.compression.choices import WIDTHS
-from netsmith.errors import InfeasibleError, InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.target import get_target
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.episodes import check_episodes
@@ -110,11 +110,7 @@ def compress(
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
-        try:
-            summary = _stages(Stages(run, subject, device, config, progress), budgets)
-        except InfeasibleError:
-            run.abandon()
-            raise
+        summary = _stages(Stages(run, subject, device, config, progress), budgets)
         run.finish(summary)
         progress.close()
         return summary

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
-from netsmith.errors import InputError
+from netsmith.errors import InfeasibleError, InputError
 from netsmith.files import read_json, to_json, write_atomic
 from netsmith.jobs.summary import check_summary
 from netsmith.jobs.trials import TrialLog
@@ -250,6 +250,8 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, InfeasibleError):
+            self.abandon()
         self.close()
 
 

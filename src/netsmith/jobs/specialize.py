@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netsmith.data import Data, load_data
-from netsmith.errors import InfeasibleError, InputError, NetsmithError, did_you_mean
+from netsmith.errors import InputError, NetsmithError, did_you_mean
 from netsmith.hardware.target import get_target
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.finishing import built, tested, trained
@@ -120,11 +120,7 @@ def specialize(
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
-        try:
-            summary = _stages(job, budgets, systems)
-        except InfeasibleError:
-            run.abandon()
-            raise
+        summary = _stages(job, budgets, systems)
         run.finish(summary)
         progress.close()
         return summary
