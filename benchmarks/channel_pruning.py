@@ -5,6 +5,9 @@ proposes designs, each is run on images of the search split without training (ch
 repaired by least squares), the one with the least divergence from the given network is kept and scored on the test
 split once. ``--tune`` trains the kept designs alike. Torch-Pruning ranks the channels of the same groups by itself.
 Seeds draw other images of the search split, other random numbers and another order of training.
+
+As in the papers, batch norms keep their statistics until training. ``--settle`` estimates them again for every design,
+in the search and before the test split, as the main job does; its cells are others.
 """
 
 from __future__ import annotations
@@ -42,6 +45,10 @@ class Widths(Case):
 
     methods: ClassVar[tuple[str, ...]] = ("prune",)
 
+    @property
+    def label(self) -> str:
+        return label_of(self.args, self.network)
+
     @cached_property
     def subject(self) -> Any:
         from netsmith.compression.choices import Choices
@@ -50,8 +57,23 @@ class Widths(Case):
         choices = Choices.of(whole.graph, whole.report, [], quantize=False)
         return dataclasses.replace(whole, choices=choices)
 
+    @cached_property
+    def candidates(self) -> Any:
+        found = super().candidates
+        found.settle = self.args.settle
+        return found
+
     def built(self, design: Any) -> Any:
-        return self.pruning.slim(np.asarray(design)).model
+        from netsmith.training.batchnorm import settle_batch_norm
+
+        model, data = self.pruning.slim(np.asarray(design)).model, self.subject.data
+        if self.args.settle:
+            settle_batch_norm(model, data.search, normalisation=data.normalisation)
+        return model
+
+
+def label_of(args: Any, network: str) -> str:
+    return f"{network}/settled" if args.settle else network
 
 
 def problem_of(case: Case, cost: str, budget: float, loss: Any) -> Any:
@@ -110,8 +132,11 @@ def main() -> None:
     options = contest.parser(__doc__ or "", ["cifar_resnet56", "plain20"], EVALUATIONS, images=512, lr=0.03)
     options.add_argument("--cost", default="macs")
     options.add_argument("--budgets", nargs="+", type=float, default=[0.5])
-    options.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="Torch-Pruning as well")
+    options.add_argument(
+        "--peers", action=argparse.BooleanOptionalAction, default=True, help="other tools, and training from scratch"
+    )
     options.add_argument("--importance", default="l2")
+    options.add_argument("--settle", action="store_true", help="batch norms estimated again for every design")
     args = options.parse_args()
     store = Store(args.results, "channel_pruning")
     if not args.only_table:
@@ -129,7 +154,7 @@ def fill(store: Store, args: Any, case: Widths) -> None:
     training = {"epochs": args.tune, "images": args.tune_images, "lr": args.lr}
     for budget in args.budgets:
         problem = problem_of(case, args.cost, budget, loss)
-        prefix = f"{case.network} {args.cost} {budget:g}"
+        prefix = f"{case.label} {args.cost} {budget:g}"
         for strategy in args.strategies:
             key, n = f"{prefix} {strategy} s{case.seed}", EVALUATIONS[strategy]
             search = partial(compete, case, problem, strategy, n)
@@ -138,7 +163,7 @@ def fill(store: Store, args: Any, case: Widths) -> None:
                 tune = partial(train, case, case.built(found["design"]))
                 store.cell(f"tuned {key}", {**training, "design": found["design"]}, tune)
         uniform = store.cells.get(f"{prefix} uniform s{case.seed}", {}).get("value", {})
-        if args.tune and "design" in uniform:
+        if args.tune and args.peers and "design" in uniform:
             scratch = partial(from_scratch, case, uniform, budget)
             settings = {**training, "lr": SCRATCH_LR, "design": uniform["design"], "test": args.test_images}
             store.cell(f"{prefix} {MULTIPLIER} s{case.seed}", settings, scratch)
@@ -150,9 +175,10 @@ def fill(store: Store, args: Any, case: Widths) -> None:
 
 def write(store: Store, args: Any) -> None:
     lines: list[str] = []
-    for network in args.networks:
+    names = [label_of(args, n) for n in args.networks]
+    for name in names:
         for budget in args.budgets:
-            prefix = f"{network} {args.cost} {budget:g}"
+            prefix = f"{name} {args.cost} {budget:g}"
             rows: list[list[Any]] = []
             for strategy in args.strategies:
                 cells = summary_of(store, f"{prefix} {strategy}", args.seeds)
@@ -160,11 +186,11 @@ def write(store: Store, args: Any) -> None:
                     rows.append([f"{strategy}: cannot be met", *[""] * len(HEAD)])
                 elif cells:
                     rows.append([strategy, *cells])
-            rows += [row for name in (MULTIPLIER, *PEERS) if (row := peer_row(store, args, f"{prefix} {name}", budget))]
+            rows += [row for peer in (MULTIPLIER, *PEERS) if (row := peer_row(store, args, f"{prefix} {peer}", budget))]
             if rows:
-                lines += ["", f"### {network}, {budget:g}x {args.cost}", "", *table(["strategy", *HEAD], rows)]
+                lines += ["", f"### {name}, {budget:g}x {args.cost}", "", *table(["strategy", *HEAD], rows)]
     given = {n: store.cells[f"given {n}"]["value"] for n in args.networks if f"given {n}" in store.cells}
-    spent = [store.cells.get(f"sensitivity {n} s{args.seeds[0]}", {}).get("value") for n in args.networks]
+    spent = [store.cells.get(f"sensitivity {n} s{args.seeds[0]}", {}).get("value") for n in names]
     notes = [
         "Search accuracy: on the images that designs are evaluated on, before training. Test accuracy: "
         f"{args.test_images or 'all'} images of the test split, before training; of the networks as "
@@ -180,7 +206,9 @@ def write(store: Store, args: Any) -> None:
         + "); amc (its actions bounded from below too, so that budgets are used up), netadapt and random do not. "
         "Designs that were evaluated twice are run once.",
     ]  # fmt: skip
-    notes += verdict(store, args.networks, PAIRS)
+    if args.settle:
+        notes.append("Settled: batch norms are estimated again for every design, in the search and before the test.")
+    notes += verdict(store, names, PAIRS)
     store.fragment("Channel pruning: strategies at equal cost", lines, args.threads, notes)
 
 

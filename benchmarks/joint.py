@@ -177,6 +177,7 @@ def measured(args: Any, network: str, budget: float, split: float | None, folder
     weights = weights_file(args, network)
     common_options: dict[str, Any] = {
         "target": "cpu", "epochs": args.tune, "seed": args.seed, "threads": args.threads, "widths": args.widths,
+        "resume": True,  # what a stopped benchmark had done so far
     }  # fmt: skip
     where = folder / name.replace(" ", "-")
     if split is None:

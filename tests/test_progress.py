@@ -37,6 +37,15 @@ def test_plain_lines_begin_at_once_and_come_seldom() -> None:
     ]
 
 
+def test_what_an_error_ends_is_not_called_done() -> None:
+    out, time = io.StringIO(), Clock()
+    lines = Lines(out, time)
+    lines.stage("load")
+    time.now += 32
+    lines.close(failed=True)
+    assert out.getvalue().splitlines() == ["load", "load: stopped after 32 s"]
+
+
 def test_the_live_line_leaves_notes_behind() -> None:
     from rich.console import Console
 

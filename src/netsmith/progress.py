@@ -30,8 +30,8 @@ class Progress(Protocol):
         """Something that should stay on the screen."""
         ...
 
-    def close(self) -> None:
-        """The job is over; clears the live line."""
+    def close(self, failed: bool = False) -> None:
+        """The job is over; clears the live line. What ``failed`` ends is not called done."""
         ...
 
 
@@ -44,7 +44,7 @@ class Silent:
 
     def note(self, sentence: str) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, failed: bool = False) -> None: ...
 
 
 class Lines:
@@ -78,13 +78,13 @@ class Lines:
     def note(self, sentence: str) -> None:
         self._write(sentence)
 
-    def close(self) -> None:
-        self._finish()
+    def close(self, failed: bool = False) -> None:
+        self._finish(failed)
 
-    def _finish(self) -> None:
+    def _finish(self, failed: bool = False) -> None:
         took = self._clock() - self._began
         if self._name and took >= _QUIET_S:
-            self._write(f"{self._name}: done in {clock(took)}")
+            self._write(f"{self._name}: {'stopped after' if failed else 'done in'} {clock(took)}")
         self._name = ""
 
     def _write(self, line: str) -> None:
@@ -124,18 +124,19 @@ class Live:
     def note(self, sentence: str) -> None:
         self._console.print(_plain(sentence), highlight=False)
 
-    def close(self) -> None:
-        self._finish()
+    def close(self, failed: bool = False) -> None:
+        self._finish(failed)
         self._bar.stop()
 
-    def _finish(self) -> None:
+    def _finish(self, failed: bool = False) -> None:
         if self._task is None:
             return
         took = time.monotonic() - self._began
         self._bar.remove_task(self._task)
         self._task = None
         if took >= _QUIET_S:
-            self._console.print(f"[green]✓[/] {_plain(self._name)} [dim]{clock(took)}[/]", highlight=False)
+            mark = "[red]✗[/]" if failed else "[green]✓[/]"
+            self._console.print(f"{mark} {_plain(self._name)} [dim]{clock(took)}[/]", highlight=False)
 
 
 def make_progress(*, silent: bool = False) -> Progress:

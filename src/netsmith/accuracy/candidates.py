@@ -36,23 +36,26 @@ class Candidates:
         quantizer: grids or codebooks at every width; for layers whose weights have a width of their own.
         importance: group name -> score of each channel; the best stay.
         repair: gives the layers that read pruned channels weights that make up for them; None leaves them masked.
+        settle: judge what prunes with its batch norms estimated again, as networks are built.
     """
 
     def __init__(
         self, choices: Choices, calibration: Calibration, quantizer: LayerQuantizer, importance: Importance,
-        repair: Repair | None = None,
+        repair: Repair | None = None, settle: bool = False,
     ) -> None:  # fmt: skip
         self.choices, self.calibration, self.quantizer, self.importance = choices, calibration, quantizer, importance
-        self.repair = repair
+        self.repair, self.settle = repair, settle
 
     def of_choice(self, decision: int, k: int) -> Candidate:
         """The network as given with one choice taken."""
         choices = self.choices
         kind, value = choices.space.decisions[decision].kind, choices.space.decisions[decision].choices[k]
         if kind == WIDTH:
-            return Candidate(weights=self._pruned({choices.groups[decision].name: int(value)})[0])
+            weights = self._pruned({choices.groups[decision].name: int(value)})[0]
+            return Candidate(weights, norms=weights if self.settle else None)
         if kind == DEPTH:
-            return Candidate(zeros=self._zeros([choices.branches[decision - len(choices.groups)]]))
+            zeros = self._zeros([choices.branches[decision - len(choices.groups)]])
+            return Candidate(zeros=zeros, norms={} if self.settle else None)
         layer = choices.layer_of(decision)
         if kind == BITS:
             placed = self._placed([layer], {}, {})
@@ -68,11 +71,13 @@ class Candidates:
     def of_design(self, design: Designs) -> Candidate:
         """The network with every choice of a design ``(D,)`` taken."""
         choices = self.choices
-        weights, repaired = self._pruned(choices.kept(design))
+        pruned, repaired = self._pruned(choices.kept(design))
+        weights, zeros = pruned, self._zeros(choices.dropped(design))
         bits = choices.bits(design)
         inputs: dict[tuple[str, str], QuantParams] = {}
         outputs: dict[str, QuantParams] = {}
         if choices.is_mixed:
+            weights = dict(pruned)
             for layer, (w_bits, a_bits) in bits.items():
                 name = self.quantizer.parameter(layer)
                 if name in repaired:
@@ -86,7 +91,8 @@ class Candidates:
         elif bits:
             placed = self._placed(list(bits), weights, repaired)
             weights, inputs, outputs = dict(placed.weights), dict(placed.inputs), dict(placed.outputs)
-        return Candidate(weights, outputs, inputs, self._zeros(choices.dropped(design)))
+        norms = pruned if self.settle and (pruned or zeros) else None
+        return Candidate(weights, outputs, inputs, zeros, norms)
 
     def _edge(self, layer: str) -> tuple[str, str]:
         return self.quantizer.source(layer), self.choices.graph.node_of[layer]

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import fx
 
+from netsmith.accuracy.norms import Settled, Statistics, statistics_of
 from netsmith.compression.calibrate import QuantParams
 from netsmith.network.fake_quantize import round_to_grid
 from netsmith.network.graph import Graph
@@ -36,12 +37,15 @@ class Candidate:
         outputs: node -> grid on which its output is rounded.
         inputs: (node, consumer) -> grid on which that consumer alone reads the node.
         zeros: nodes whose output becomes zero (a branch that goes).
+        norms: parameters, as ``weights`` but in floating point, with which batch norms are estimated again; None
+            leaves the norms as they are.
     """
 
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
     outputs: Mapping[str, QuantParams] = field(default_factory=dict)
     inputs: Mapping[tuple[str, str], QuantParams] = field(default_factory=dict)
     zeros: frozenset[str] = frozenset()
+    norms: Mapping[str, torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class IncrementalEvaluator:
         }
         self._input = next(n.name for n in self._nodes if n.op == "placeholder")
         self._references: dict[int, torch.Tensor] = {}  # logits of the unchanged network, by first image
+        self._statistics: dict[int, Statistics] = {}  # of its normed values, by first image
         self.batch_size = batch_size or fitting_batch(graph, 128)
 
     def evaluate(self, candidates: Sequence[Candidate], progress: Callable[[int, int], None] | None = None) -> Scores:
@@ -116,10 +121,12 @@ class IncrementalEvaluator:
                 base = self._run(x) if shared or start not in self._references else {self._input: x}
                 if start not in self._references:
                     self._references[start] = base["output"]
+                    self._statistics[start] = statistics_of(self._nodes, base)
                 given = self._references[start]
                 reference = F.log_softmax(given.float(), dim=1)
                 for i, plan in enumerate(plans):
-                    logits = self._rerun(base, candidates[i], plan)
+                    norms = self._settled(base, candidates[i], plan, self._statistics[start])
+                    logits = self._rerun(base, candidates[i], plan, norms)
                     log_p = F.log_softmax(logits.float(), dim=1)
                     kl = divergence(reference, log_p)
                     sums[0, i] += float(kl.sum())
@@ -170,7 +177,20 @@ class IncrementalEvaluator:
                 values["output"] = _logits(node, values.__getitem__)
         return values
 
-    def _rerun(self, base: dict[str, Any], candidate: Candidate, plan: Iterable[fx.Node]) -> torch.Tensor:
+    def _settled(
+        self, base: dict[str, Any], candidate: Candidate, plan: Iterable[fx.Node], wanted: Statistics
+    ) -> Settled | None:
+        """The norms of a candidate, estimated before anything is rounded, as they are when a network is built."""
+        if candidate.norms is None:
+            return None
+        norms, is_rounded = Settled(wanted), bool(candidate.weights) and candidate.norms is not candidate.weights
+        if is_rounded or candidate.inputs or candidate.outputs:
+            self._rerun(base, Candidate(candidate.norms, zeros=candidate.zeros), plan, norms)
+        return norms
+
+    def _rerun(
+        self, base: dict[str, Any], candidate: Candidate, plan: Iterable[fx.Node], norms: Settled | None
+    ) -> torch.Tensor:
         new: dict[str, Any] = {}
         weights = {
             n.name: fast_layout(candidate.weights[str(n.target)])
@@ -198,6 +218,8 @@ class IncrementalEvaluator:
                     return plain(name) if grid is None else _round(plain(name), grid)
 
                 value = call_node(node, read)
+                if norms is not None:
+                    value = norms(node.name, value)
             if node.name in candidate.outputs:
                 value = _round(value, candidate.outputs[node.name])
             new[node.name] = value

@@ -37,8 +37,10 @@ def progress_of(as_json: bool) -> Iterator[Progress]:
     progress = make_progress(silent=as_json)
     try:
         yield progress
-    finally:
-        progress.close()
+    except BaseException:
+        progress.close(failed=True)
+        raise
+    progress.close()
 
 
 def finish(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:

@@ -126,7 +126,9 @@ class Stages:
         """What choices and designs do to the traced network, with grids from the calibration images or codebooks."""
         if self.choices.scheme == "kmeans":
             quantizer = CodebookQuantizer(self.graph)
-            return Candidates(self.choices, Calibration({}), quantizer, self.pruning.importance, self.pruning.repair)
+            return Candidates(
+                self.choices, Calibration({}), quantizer, self.pruning.importance, self.pruning.repair, settle=True
+            )
         names = set(layer_inputs(self.graph, self.choices.layers).values())
         if not self.choices.is_mixed:
             names = place(self.graph, self.choices.layers).scaled
@@ -136,7 +138,7 @@ class Stages:
         method = self.config["calibration"]
         return Candidates(
             self.choices, Calibration(histograms, method), LayerQuantizer(self.graph, histograms, method),
-            self.pruning.importance, self.pruning.repair,
+            self.pruning.importance, self.pruning.repair, settle=True,
         )  # fmt: skip
 
     def search(
