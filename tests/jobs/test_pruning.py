@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from netsmith.accuracy.candidates import Candidates
+from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.choices import Choices
 from netsmith.compression.importance import CRITERIA
+from netsmith.compression.mixed import LayerQuantizer
+from netsmith.compression.quantize import Calibration
 from netsmith.errors import InputError
 from netsmith.hardware.target import get_target
 from netsmith.jobs.compress import compress
@@ -19,6 +23,7 @@ from netsmith.jobs.pruning import Pruning, repair_images
 from netsmith.jobs.subject import Subject, load_subject
 from netsmith.jobs.train import train
 from netsmith.progress import Silent
+from netsmith.training import settle_batch_norm
 from netsmith.training.score import evaluate
 
 MODEL = "zoo:digits?channels=16&blocks=1"
@@ -100,3 +105,30 @@ def test_a_network_in_which_nothing_can_change_is_refused_at_once(tmp_path: Path
     with pytest.raises(InputError, match="--methods prune can change nothing of this network"):
         compress(net, "digits", target="roofline-edge", methods="prune", macs="0.5x", out=tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_design_is_judged_as_what_is_built_of_it(subject: Subject) -> None:
+    data, prune = subject.data, pruning(subject)
+    design = narrower(subject)
+    evaluator = IncrementalEvaluator(subject.graph, *subject.search_images(len(data.search)))
+    judged = {}
+    for settle in (False, True):
+        candidates = Candidates(
+            subject.choices, Calibration({}), LayerQuantizer(subject.graph, {}), prune.importance, prune.repair, settle
+        )
+        judged[settle] = evaluator.evaluate([candidates.of_design(design)]).cross_entropy[0]
+    model = prune.slim(design).model
+    losses = []
+    for settle in (False, True):
+        if settle:
+            assert settle_batch_norm(model, data.search, normalisation=data.normalisation)
+        losses.append(evaluate(model, data.search, normalisation=data.normalisation)[1])
+    assert losses[0] == pytest.approx(judged[False], rel=1e-3)
+    assert losses[1] == pytest.approx(judged[True], rel=0.15)  # statistics of a pass against those of all images
+    assert losses[1] < 0.8 * losses[0]
+
+
+def test_nothing_pruned_is_the_network_as_given(subject: Subject) -> None:
+    model = pruning(subject).slim(subject.choices.original).model
+    given = subject.model.state_dict()
+    assert all(torch.equal(v, given[k]) for k, v in model.state_dict().items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch.nn import functional as F
 from netsmith.data import Data, load_data
 from netsmith.data.types import Split
 from netsmith.errors import InputError
-from netsmith.training import evaluate, fit, learning_rate, reestimate_batch_norm, settle_batch_norm
+from netsmith.training import centre_batch_norm, evaluate, fit, learning_rate, reestimate_batch_norm, settle_batch_norm
 from netsmith.training.loss import Distillation, training_loss
 
 
@@ -88,6 +90,41 @@ def test_of_two_statistics_those_that_lose_less_stay(data: Data) -> None:
     own, best = layer.running_mean.clone(), loss()
     assert not settle() and torch.equal(layer.running_mean, own) and loss() == best
     assert not settle_batch_norm(nn.Flatten(), data.search, normalisation=data.normalisation)
+
+
+def test_centred_norms_keep_the_function_and_estimating_them_again_keeps_it_too(data: Data) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.BatchNorm2d(8, affine=False), nn.Flatten(), nn.Linear(128, 10),
+    )  # fmt: skip
+    fit(model, data, epochs=2, lr=0.1, bf16=False)
+    with torch.no_grad():
+        for layer in (model[1], model[4]):
+            layer.running_mean += 0.3
+            layer.running_var *= 2
+            layer.weight[::2] *= -1
+    images = data.normalisation(data.search.images)
+    n = len(images)
+
+    def outputs() -> torch.Tensor:
+        with torch.no_grad():
+            return model.eval()(images)
+
+    def estimate() -> None:
+        reestimate_batch_norm(model[:6], data.search, n, batch_size=n, normalisation=data.normalisation)
+
+    given, state = outputs(), copy.deepcopy(model.state_dict())
+    estimate()
+    moved = float((outputs() - given).abs().max())
+    model.load_state_dict(state)
+    assert centre_batch_norm(model, data.search, n, batch_size=n, normalisation=data.normalisation) == 2
+    assert torch.allclose(outputs(), given, atol=1e-4)
+    with torch.no_grad():
+        assert torch.allclose(model[1].running_mean, model[0](images).mean(dim=(0, 2, 3)), atol=1e-4)
+    estimate()
+    assert float((outputs() - given).abs().max()) < 0.02 * moved
+    assert centre_batch_norm(nn.Flatten(), data.search, normalisation=data.normalisation) == 0
 
 
 def test_distillation_loss_is_the_formula() -> None:

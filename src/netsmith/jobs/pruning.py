@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.data import Data
 from netsmith.jobs.subject import Subject
 from netsmith.progress import Progress
+from netsmith.training.batchnorm import centre_batch_norm
 
 TAYLOR_IMAGES = 512
 REPAIR_IMAGES = 512
@@ -34,7 +36,15 @@ class Pruning:
     def slim(self, design: Any) -> Slimmed:
         """The user's module without what a design removes."""
         s = self.subject
-        return slim(s.model, s.choices, s.report, design, self.importance, self.repair)
+        is_smaller = s.choices.kept(design) or s.choices.dropped(design)
+        return slim(self.centred if is_smaller else s.model, s.choices, s.report, design, self.importance, self.repair)
+
+    @cached_property
+    def centred(self) -> nn.Module:
+        """The user's module, its norms ready to be estimated again."""
+        model, data = copy.deepcopy(self.subject.model), self.subject.data
+        centre_batch_norm(model, data.search, normalisation=data.normalisation)
+        return model
 
     @cached_property
     def importance(self) -> dict[str, FloatArray]:

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netsmith.training.batchnorm import centre_batch_norm as centre_batch_norm
     from netsmith.training.batchnorm import reestimate_batch_norm as reestimate_batch_norm
     from netsmith.training.batchnorm import settle_batch_norm as settle_batch_norm
     from netsmith.training.loop import fit as fit
@@ -21,6 +22,7 @@ _HOME = {
     "FitResult": "result",
     "Progress": "result",
     "Workers": "workers",
+    "centre_batch_norm": "batchnorm",
     "evaluate": "score",
     "fit": "loop",
     "learning_rate": "schedule",

@@ -54,6 +54,59 @@ def reestimate_batch_norm(
     return len(layers)
 
 
+def centre_batch_norm(
+    model: nn.Module, split: Split, n_images: int = 2000, *, batch_size: int = 250,
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]],
+) -> int:  # fmt: skip
+    """Make the running statistics those of images, and let weight and bias make up for it: the function stays.
+
+    A trained network's norms seldom give what they promise, a mean of ``bias`` and a deviation of ``weight``: running
+    statistics lag behind the weights, and were those of augmented images. Estimating them again then moves every value
+    of the network, however little was pruned. After this it gives back what the network had, and nothing else.
+
+    Returns:
+        The number of layers so expressed; those without weights or running statistics stay as they are.
+    """
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats and m.affine]
+    if not layers or not len(split):
+        return 0
+    seen: dict[_BatchNorm, list[tuple[torch.Tensor, torch.Tensor]]] = {layer: [] for layer in layers}
+
+    def look(layer: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        assert isinstance(layer, _BatchNorm)
+        seen[layer].append(torch.var_mean(args[0].float(), [d for d in range(args[0].dim()) if d != 1], correction=0))
+
+    part, device, was_training = split.take(np.arange(min(n_images, len(split)))), device_of(model), model.training
+    hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+    set_mode(model, False)
+    try:
+        with torch.no_grad():
+            for images, _ in part.batches(
+                min(batch_size, len(part)), normalise=Normalisation(*normalisation), drop_last=True
+            ):
+                model(images.to(device, non_blocking=True))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        set_mode(model, was_training)
+    used = [layer for layer in layers if seen[layer]]
+    for layer in used:
+        variance, mean = (torch.stack(values).mean(dim=0) for values in zip(*seen[layer], strict=True))
+        _express(layer, mean, variance)
+    return len(used)
+
+
+def _express(layer: _BatchNorm, mean: torch.Tensor, variance: torch.Tensor) -> None:
+    """Give a norm these running statistics; its outputs in evaluation stay what they were."""
+    assert layer.running_mean is not None and layer.running_var is not None
+    with torch.no_grad():
+        slope = layer.weight / (layer.running_var + layer.eps).sqrt()
+        layer.bias.add_(slope * (mean - layer.running_mean))
+        layer.weight.copy_(slope * (variance + layer.eps).sqrt())
+        layer.running_mean.copy_(mean)
+        layer.running_var.copy_(variance)
+
+
 def settle_batch_norm(
     model: nn.Module, split: Split, n_images: int = 2000, *, normalisation: tuple[tuple[float, ...], tuple[float, ...]]
 ) -> bool:
