@@ -7,7 +7,7 @@ split once. ``--tune`` trains the kept designs alike. Torch-Pruning ranks the ch
 Seeds draw other images of the search split, other random numbers and another order of training.
 
 As in the papers, batch norms keep their statistics until training. ``--settle`` estimates them again for every design,
-in the search and before the test split, as the main job does; its cells are others.
+in the search and before the test split, as the main job does; its table is another.
 """
 
 from __future__ import annotations
@@ -45,10 +45,6 @@ class Widths(Case):
 
     methods: ClassVar[tuple[str, ...]] = ("prune",)
 
-    @property
-    def label(self) -> str:
-        return label_of(self.args, self.network)
-
     @cached_property
     def subject(self) -> Any:
         from netsmith.compression.choices import Choices
@@ -57,23 +53,13 @@ class Widths(Case):
         choices = Choices.of(whole.graph, whole.report, [], quantize=False)
         return dataclasses.replace(whole, choices=choices)
 
-    @cached_property
-    def candidates(self) -> Any:
-        found = super().candidates
-        found.settle = self.args.settle
-        return found
-
     def built(self, design: Any) -> Any:
         from netsmith.training.batchnorm import settle_batch_norm
 
         model, data = self.pruning.slim(np.asarray(design)).model, self.subject.data
-        if self.args.settle:
+        if self.settle:
             settle_batch_norm(model, data.search, normalisation=data.normalisation)
         return model
-
-
-def label_of(args: Any, network: str) -> str:
-    return f"{network}/settled" if args.settle else network
 
 
 def problem_of(case: Case, cost: str, budget: float, loss: Any) -> Any:
@@ -138,7 +124,7 @@ def main() -> None:
     options.add_argument("--importance", default="l2")
     options.add_argument("--settle", action="store_true", help="batch norms estimated again for every design")
     args = options.parse_args()
-    store = Store(args.results, "channel_pruning")
+    store = Store(args.results, f"channel_pruning{'_settled' if args.settle else ''}")
     if not args.only_table:
         for network in args.networks:
             for seed in args.seeds:
@@ -154,7 +140,7 @@ def fill(store: Store, args: Any, case: Widths) -> None:
     training = {"epochs": args.tune, "images": args.tune_images, "lr": args.lr}
     for budget in args.budgets:
         problem = problem_of(case, args.cost, budget, loss)
-        prefix = f"{case.label} {args.cost} {budget:g}"
+        prefix = f"{case.network} {args.cost} {budget:g}"
         for strategy in args.strategies:
             key, n = f"{prefix} {strategy} s{case.seed}", EVALUATIONS[strategy]
             search = partial(compete, case, problem, strategy, n)
@@ -175,8 +161,7 @@ def fill(store: Store, args: Any, case: Widths) -> None:
 
 def write(store: Store, args: Any) -> None:
     lines: list[str] = []
-    names = [label_of(args, n) for n in args.networks]
-    for name in names:
+    for name in args.networks:
         for budget in args.budgets:
             prefix = f"{name} {args.cost} {budget:g}"
             rows: list[list[Any]] = []
@@ -190,7 +175,7 @@ def write(store: Store, args: Any) -> None:
             if rows:
                 lines += ["", f"### {name}, {budget:g}x {args.cost}", "", *table(["strategy", *HEAD], rows)]
     given = {n: store.cells[f"given {n}"]["value"] for n in args.networks if f"given {n}" in store.cells}
-    spent = [store.cells.get(f"sensitivity {n} s{args.seeds[0]}", {}).get("value") for n in names]
+    spent = [store.cells.get(f"sensitivity {n} s{args.seeds[0]}", {}).get("value") for n in args.networks]
     notes = [
         "Search accuracy: on the images that designs are evaluated on, before training. Test accuracy: "
         f"{args.test_images or 'all'} images of the test split, before training; of the networks as "
@@ -207,9 +192,10 @@ def write(store: Store, args: Any) -> None:
         "Designs that were evaluated twice are run once.",
     ]  # fmt: skip
     if args.settle:
-        notes.append("Settled: batch norms are estimated again for every design, in the search and before the test.")
-    notes += verdict(store, names, PAIRS)
-    store.fragment("Channel pruning: strategies at equal cost", lines, args.threads, notes)
+        notes.append("Batch norms are estimated again for every design, in the search and before the test.")
+    notes += verdict(store, args.networks, PAIRS)
+    title = f"Channel pruning: strategies at equal cost{', norms estimated again' if args.settle else ''}"
+    store.fragment(title, lines, args.threads, notes)
 
 
 def peer_row(store: Store, args: Any, prefix: str, budget: float) -> list[Any] | None:

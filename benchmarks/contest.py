@@ -87,8 +87,8 @@ class Case:
         from netsmith.accuracy.candidates import Candidates
         from netsmith.compression.quantize import Calibration
 
-        pruning = self.pruning
-        return Candidates(self.subject.choices, Calibration({}), self.quantizer, pruning.importance, pruning.repair)
+        repair, scores = self.pruning.repair, self.pruning.importance
+        return Candidates(self.subject.choices, Calibration({}), self.quantizer, scores, repair, self.settle)
 
     @cached_property
     def evaluator(self) -> Any:
@@ -96,6 +96,11 @@ class Case:
         from netsmith.accuracy.incremental import IncrementalEvaluator
 
         return DesignEvaluator(self.candidates, IncrementalEvaluator(self.subject.graph, *self.images))
+
+    @property
+    def settle(self) -> bool:
+        """Whether designs are judged with their batch norms estimated again."""
+        return bool(getattr(self.args, "settle", False))
 
     @property
     def label(self) -> str:

@@ -30,6 +30,10 @@ class Joint(Case):
     def label(self) -> str:
         return f"{self.network} {self.target}"
 
+    @property
+    def settle(self) -> bool:
+        return True  # as what is made of a design
+
     @cached_property
     def subject(self) -> Any:
         from netsmith.hardware.target import get_target

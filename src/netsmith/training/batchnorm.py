@@ -36,17 +36,14 @@ def reestimate_batch_norm(
     n = min(n_images, len(split))
     index = np.arange(n) if rng is None else np.sort(rng.choice(len(split), n, replace=False))
     part = split.take(index)
-    device, was_training, momenta = device_of(model), model.training, [m.momentum for m in layers]
+    was_training, momenta = model.training, [m.momentum for m in layers]
     set_mode(model, False)
     try:
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # a plain average instead of a moving one
             layer.train()
-        with torch.no_grad():
-            # a short last batch would weigh as much as a full one
-            for images, _ in part.batches(min(batch_size, n), normalise=Normalisation(*normalisation), drop_last=True):
-                model(images.to(device, non_blocking=True))
+        _run(model, part, batch_size, normalisation)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
@@ -76,15 +73,11 @@ def centre_batch_norm(
         assert isinstance(layer, _BatchNorm)
         seen[layer].append(torch.var_mean(args[0].float(), [d for d in range(args[0].dim()) if d != 1], correction=0))
 
-    part, device, was_training = split.take(np.arange(min(n_images, len(split)))), device_of(model), model.training
+    part, was_training = split.take(np.arange(min(n_images, len(split)))), model.training
     hooks = [layer.register_forward_pre_hook(look) for layer in layers]
     set_mode(model, False)
     try:
-        with torch.no_grad():
-            for images, _ in part.batches(
-                min(batch_size, len(part)), normalise=Normalisation(*normalisation), drop_last=True
-            ):
-                model(images.to(device, non_blocking=True))
+        _run(model, part, batch_size, normalisation)
     finally:
         for hook in hooks:
             hook.remove()
@@ -94,6 +87,16 @@ def centre_batch_norm(
         variance, mean = (torch.stack(values).mean(dim=0) for values in zip(*seen[layer], strict=True))
         _express(layer, mean, variance)
     return len(used)
+
+
+def _run(
+    model: nn.Module, part: Split, batch_size: int, normalisation: tuple[tuple[float, ...], tuple[float, ...]]
+) -> None:
+    """Over all images but a short last batch, which would weigh as much as a full one."""
+    device, size = device_of(model), min(batch_size, len(part))
+    with torch.no_grad():
+        for images, _ in part.batches(size, normalise=Normalisation(*normalisation), drop_last=True):
+            model(images.to(device, non_blocking=True))
 
 
 def _express(layer: _BatchNorm, mean: torch.Tensor, variance: torch.Tensor) -> None:
