@@ -161,9 +161,9 @@ def fill(store: Store, args: Any, case: Widths) -> None:
 
 def write(store: Store, args: Any) -> None:
     lines: list[str] = []
-    for name in args.networks:
+    for network in args.networks:
         for budget in args.budgets:
-            prefix = f"{name} {args.cost} {budget:g}"
+            prefix = f"{network} {args.cost} {budget:g}"
             rows: list[list[Any]] = []
             for strategy in args.strategies:
                 cells = summary_of(store, f"{prefix} {strategy}", args.seeds)
@@ -171,9 +171,9 @@ def write(store: Store, args: Any) -> None:
                     rows.append([f"{strategy}: cannot be met", *[""] * len(HEAD)])
                 elif cells:
                     rows.append([strategy, *cells])
-            rows += [row for peer in (MULTIPLIER, *PEERS) if (row := peer_row(store, args, f"{prefix} {peer}", budget))]
+            rows += [row for name in (MULTIPLIER, *PEERS) if (row := peer_row(store, args, f"{prefix} {name}", budget))]
             if rows:
-                lines += ["", f"### {name}, {budget:g}x {args.cost}", "", *table(["strategy", *HEAD], rows)]
+                lines += ["", f"### {network}, {budget:g}x {args.cost}", "", *table(["strategy", *HEAD], rows)]
     given = {n: store.cells[f"given {n}"]["value"] for n in args.networks if f"given {n}" in store.cells}
     spent = [store.cells.get(f"sensitivity {n} s{args.seeds[0]}", {}).get("value") for n in args.networks]
     notes = [

@@ -1,8 +1,8 @@
 """What estimating batch norms again does to a traced network, whether its norms are folded or not.
 
 A pruned network is built with the statistics of its norms estimated again, and designs that are judged by the old ones
-rank quite differently (Li et al., "EagleEye", ECCV 2020). A norm gives its outputs a mean and a deviation; what is built
-has norms that say what these were in the network as given (``centre_batch_norm``). So here the outputs get back those
+rank quite differently (Li et al., "EagleEye", ECCV 2020). A norm gives its outputs a mean and a deviation; the norms of
+what is built say what these were in the network as given (``centre_batch_norm``). So here the outputs get back those
 that they have in the unchanged network on the same images.
 """
 
