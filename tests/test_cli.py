@@ -57,18 +57,13 @@ def test_help_comes_at_once_and_imports_nothing_heavy() -> None:
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'onnx', 'onnxruntime', 'scipy', 'datasets', 'sklearn', 'jinja2', 'sqlite3'}\n"
-        "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+        "if found := heavy & set(sys.modules): sys.exit(f'imported: {found}')\n"
+        "if len(sys.modules) > 600: sys.exit(f'{len(sys.modules)} modules')"  # 321, which take 0.2 s
     )
     environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])}
-    took = []
-    for _ in range(3):
-        before = os.times()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-        after = os.times()  # of the processor: other work on the machine does not count
-        took.append(after.children_user + after.children_system - before.children_user - before.children_system)
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in COMMANDS)
-    assert min(took) < 0.5
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -7,7 +7,6 @@ those of the whole networks, and the rows of the simulator's own sweep are publi
 from __future__ import annotations
 
 import csv
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from netsmith.hardware.simulated.bitfusion.orders import ORDER_NAMES
 from netsmith.hardware.simulated.bitfusion.search import COUNTS, search
 from netsmith.hardware.simulated.bitfusion.workload import Dense
 from netsmith.network.layers import KIND, LayerTable
+from work import calls
 
 ROWS = list(csv.DictReader((Path(__file__).parent / "data/bitfusion_reference.csv").read_text().splitlines()))
 #: Column of the file -> field of a mapping.
@@ -225,12 +225,10 @@ def test_small_chunks_change_nothing(monkeypatch):
     np.testing.assert_array_equal(search(dense, config), whole)
 
 
-def test_a_layer_takes_milliseconds():
-    """20 layers at 49 pairs of widths, on a fresh target: well under a millisecond each, a limit far above that."""
+def test_layers_at_many_widths_are_mapped_together():
+    """20 layers at 49 pairs of widths, on a fresh target: one search a layer, not one a pair."""
     layers = table_of([r for r in ROWS if r["batch"] == "1" and r["a_bits"] == r["w_bits"] == "8"])
     bits = np.array([(w, a) for w in range(2, 9) for a in range(2, 9)])
     shape = (len(bits), len(layers))
     table = layers.replace(w_bits=np.broadcast_to(bits[:, :1], shape), a_bits=np.broadcast_to(bits[:, 1:], shape))
-    target, start = BitFusion(published("bf_e")), time.process_time()
-    target.cost(table)
-    assert (time.process_time() - start) / table.kind.size < 2e-3
+    assert calls(lambda: BitFusion(published("bf_e")).cost(table)) < 20 * table.kind.size  # 8 of each

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from netsmith.hardware.table.latency import LatencyTable
 from netsmith.network.layers import KIND, MAPS, LayerTable
 from netsmith.progress import Silent
 from netsmith.testing.targets import check_target, example_table
+from work import calls
 
 
 def device(key: Key) -> float:
@@ -92,13 +92,13 @@ def test_target_prices_layers_that_were_not_measured(tmp_path: Path, predictor) 
     check_target(target)
 
 
-def test_ten_thousand_candidates_take_less_than_a_second(predictor) -> None:
+def test_ten_thousand_candidates_are_priced_at_once(predictor) -> None:
     table = example_table().take([2] * 20)
-    population = table.replace(c_out=np.random.default_rng(0).integers(8, 257, (10_000, 20)))
+    widths = np.random.default_rng(0).integers(8, 257, (10_000, 20))
+    population, few = table.replace(c_out=widths), table.replace(c_out=widths[:100])
     target = PredictorTarget(predictor)
-    start = time.process_time()
     assert target.cost(population).latency_s.shape == (10_000, 20)
-    assert time.process_time() - start < 1
+    assert calls(lambda: target.cost(population)) < 1.2 * calls(lambda: target.cost(few))
 
 
 def test_messages(tmp_path: Path, predictor) -> None:

@@ -132,7 +132,7 @@ def test_joint_widths_and_bits_equal_dynamic_programming(seed: int) -> None:
 
 def test_a_network_of_many_widths_is_solved_within_two_budgets() -> None:
     problem = chain(1, 24, 16, 7, 2, 0.35)
-    best = solve(problem, gap=0.005, time_limit=60)
+    best = solve(problem, gap=0.005)
     assert best.status == "optimal" and best.gap <= 0.005
     assert problem.feasible(best.choice)[0] and best.bound <= best.loss
     relaxed = lagrange(problem)
