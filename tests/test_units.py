@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from netsmith.errors import InputError
 from netsmith.units import (
     Budget,
     check_budgets,
+    format_apart,
     format_bytes,
     format_count,
     format_joules,
+    format_least,
     format_seconds,
+    over,
     parse_budget,
     parse_input_shape,
+    within,
 )
 
 
@@ -68,6 +74,19 @@ def test_relative_budget() -> None:
         ("1.0x", "latency", "no saving"),
         ("2x", "latency", "no saving"),
         ("50%", "latency", "write 0.5x"),
+        ("150%", "latency", "write a share below 1, for instance 0.5x"),
+        ("300000", "size", "write 300000B (300 KB)"),
+        ("2.5", "size", "write 2.5MB"),
+        ("12", "size", "write 12MB"),
+        ("250000", "latency", "write 250000us (250 ms)"),
+        ("9e9", "latency", "write 9e9ns (9.00 s)"),
+        ("0.0031", "latency", "write 0.0031x or 0.0031s (3.10 ms)"),
+        ("30000000", "macs", "write 30000000MACs (30.0 M)"),
+        ("4100000", "energy", "write 4100000uJ (4.10 J)"),
+        ("1e30", "size", "write for instance 0.5x or 3MB"),
+        ("1,5ms", "latency", "no number"),
+        ("300_000B", "size", "no number"),
+        ("3e", "latency", "no unit of latency"),
         ("3MB", "latency", "unit of size, not of latency"),
         ("3ms", "energy", "unit of latency, not of energy"),
         ("3lightyears", "latency", "no unit of latency"),
@@ -81,6 +100,18 @@ def test_bad_budgets(text: str, quantity: str, says: str) -> None:
     message = str(error.value)
     assert says in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("quantity", ["latency", "energy", "size", "macs"])
+@pytest.mark.parametrize("number", ["0.004", "0.7", "3", "512", "65536", "1000000", "123456789", "5e11"])
+def test_what_a_number_without_a_unit_is_told_to_be_can_be_written(number: str, quantity: str) -> None:
+    """The proposal is read as a budget, and as one that a network may have: never 300 GB for a size of 300000."""
+    with pytest.raises(InputError) as error:
+        parse_budget(number, quantity)  # type: ignore[arg-type]
+    for proposal in str(error.value).partition(": write ")[2].split(" or "):
+        budget = parse_budget(proposal.removeprefix("for instance ").split(" (")[0], quantity)  # type: ignore[arg-type]
+        most = {"latency": 100.0, "energy": 1000.0, "size": 1e10, "macs": 1e13}[quantity]
+        assert budget.relative or budget.value <= most
 
 
 def test_contradictory_budgets() -> None:
@@ -122,3 +153,24 @@ def test_formats() -> None:
     assert format_joules(2e-3) == "2.00 mJ"
     assert format_seconds(float("inf")) == "inf"
     assert format_seconds(-3e-3) == "-3.00 ms"
+
+
+def test_a_limit_and_what_is_just_over_it_do_not_read_the_same() -> None:
+    assert format_apart("latency", 3e-3, 4e-3) == ("3.00 ms", "4.00 ms")
+    assert format_apart("latency", 3.0e-3, 3.0004e-3) == ("3.0000 ms", "3.0004 ms")
+    assert format_apart("macs", 9_420_000, 9_420_001) == ("9.420000 M", "9.420001 M")
+    assert format_apart("size", 500.0, 500.0) == ("500 B", "500 B")
+    assert over("macs", 9.418e6, 9.4195e6) == "MACs within 9.418 M (the smallest reachable is 9.420 M)"
+    assert over("energy", 2e-3, 4.1234e-3) == "energy within 2.00 mJ (the smallest reachable is 4.13 mJ)"
+    assert within({"latency": 3e-3, "size": 3e5}) == "latency within 3.00 ms and size within 300 KB"
+    assert over("cells", 7.0, 9.0) == "cells within 7 (the smallest reachable is 9)"
+
+
+@pytest.mark.parametrize("quantity", ["latency", "energy", "size", "macs"])
+def test_the_least_that_is_reported_can_be_asked_for(quantity: str) -> None:
+    rng = random.Random(0)
+    for value in (10 ** rng.uniform(-5, 3) for _ in range(200)):
+        value *= {"latency": 1e-2, "energy": 1e-2, "size": 1e6, "macs": 1e9}[quantity]
+        text = format_least(quantity, value)
+        budget = parse_budget(text if text[-1].isalpha() else f"{text}MACs", quantity)  # type: ignore[arg-type]
+        assert value * (1 - 1e-8) <= budget.value <= value * 1.011 + (1 if quantity == "size" else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -23,7 +23,15 @@ _UNITS = MappingProxyType(
 )
 #: what the messages propose
 _EXAMPLE = MappingProxyType({"latency": "ms", "energy": "mJ", "size": "MB", "macs": "M"})
-_NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)$")
+_NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\d.,;:_'\s+-].*)?$")
+#: how costs are called in sentences
+COST_NAMES = MappingProxyType({"latency": "latency", "energy": "energy", "size": "size", "macs": "MACs"})
+#: what a number without a unit may be meant in, the likeliest first, and what a network may cost in the base unit
+_MEANT = MappingProxyType({
+    "latency": (("ms", "s", "us", "ns"), 1e-5, 100.0), "energy": (("mJ", "J", "uJ", "nJ"), 1e-7, 1000.0),
+    "size": (("MB", "B"), 100.0, 1e10), "macs": (("M", "MACs", "G"), 1e3, 1e13),
+})  # fmt: skip
+_ROUNDING = 1e-9  #: of a value that has come through a sum
 
 
 @dataclass(frozen=True)
@@ -70,15 +78,14 @@ def parse_budget(text: str, quantity: Quantity) -> Budget:
     match = _NUMBER.match(text)
     if match is None:
         raise InputError(f"the {quantity} budget {text!r} is no number with a unit: write for instance 0.5x or 3{unit}")
-    number, suffix = match.groups()
+    number, suffix = match[1], match[2] or ""
     value = float(number)
     if not math.isfinite(value) or value <= 0:
         raise InputError(
             f"the {quantity} budget {text!r} must be a finite number above 0, for instance 0.5x or 3{unit}"
         )
     if not suffix:
-        share = f"{text}x or " if value < 1 else ""
-        raise InputError(f"{text} has no unit: write {share}{text}{unit}")
+        raise InputError(f"{text} has no unit: write {' or '.join(_meant(text, value, quantity))}")
     if suffix in ("x", "X"):
         if value >= 1:
             raise InputError(
@@ -86,11 +93,24 @@ def parse_budget(text: str, quantity: Quantity) -> Budget:
             )
         return Budget(quantity, value, relative=True)
     if suffix == "%":
-        raise InputError(f"the {quantity} budget {text!r} is a percentage: write {value / 100:g}x")
+        share = f"{value / 100:g}x" if value < 100 else "a share below 1, for instance 0.5x"
+        raise InputError(f"the {quantity} budget {text!r} is a percentage: write {share}")
     budget = Budget(quantity, value * _factor(text, suffix, quantity))
     if not (math.isfinite(budget.value) and budget.value > 0):
         raise InputError(f"the {quantity} budget {text!r} is out of range: write for instance 0.5x or 3{unit}")
     return budget
+
+
+def _meant(text: str, value: float, quantity: Quantity) -> list[str]:
+    """What a number without a unit may mean: a share, and the first unit in which a network may cost so much."""
+    units, least, most = _MEANT[quantity]
+    found = [f"{text}x"] if value < 1 else []
+    unit = next((u for u in units if least <= value * _UNITS[quantity][u] <= most), None)
+    if unit == _EXAMPLE[quantity]:
+        found.append(f"{text}{unit}")
+    elif unit is not None:
+        found.append(f"{text}{unit} ({format_cost(quantity, value * _UNITS[quantity][unit])})")
+    return found or [f"for instance 0.5x or 3{_EXAMPLE[quantity]}"]
 
 
 def _factor(text: str, suffix: str, quantity: Quantity) -> float:
@@ -158,45 +178,78 @@ def parse_input_shape(text: str) -> tuple[int, ...]:
     return tuple(int(p) for p in parts)
 
 
-def format_seconds(value: float) -> str:
+def format_seconds(value: float, digits: int = 3) -> str:
     """``0.00312`` -> ``3.12 ms``."""
-    return _format(value, (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)))
+    return _format(value, (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)), digits)
 
 
-def format_joules(value: float) -> str:
+def format_joules(value: float, digits: int = 3) -> str:
     """``0.002`` -> ``2.00 mJ``."""
-    return _format(value, (("J", 1.0), ("mJ", 1e-3), ("uJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12)))
+    return _format(value, (("J", 1.0), ("mJ", 1e-3), ("uJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12)), digits)
 
 
-def format_bytes(value: float) -> str:
+def format_bytes(value: float, digits: int = 3) -> str:
     """``300000`` -> ``300 KB`` (powers of 1000)."""
     if abs(value) < 1000:
         return f"{value:.0f} B"
-    return _format(value, (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)))
+    return _format(value, (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)), digits)
 
 
-def format_count(value: float) -> str:
+def format_count(value: float, digits: int = 3) -> str:
     """``30100000`` -> ``30.1 M``; below 1000 in full."""
     if abs(value) < 1000:
-        return f"{value:g}"
-    return _format(value, (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3)))
+        return f"{value:.{max(6, digits)}g}"
+    return _format(value, (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3)), digits)
 
 
-def format_cost(cost: Quantity, value: float) -> str:
-    """A cost in SI units for a table."""
+def format_cost(cost: str, value: float, digits: int = 3) -> str:
+    """A cost in SI units for a table or a sentence; one of another name has no unit."""
     write = {"latency": format_seconds, "energy": format_joules, "size": format_bytes, "macs": format_count}
-    return write[cost](value)
+    return write[cost](value, digits) if cost in write else f"{value:.{max(6, digits)}g}"
 
 
-def _format(value: float, scales: tuple[tuple[str, float], ...]) -> str:
-    """Three significant digits in the largest unit that leaves a number of 1 or more."""
+def format_apart(cost: str, value: float, other: float) -> tuple[str, str]:
+    """Two values of a cost with as many digits as it takes to tell them apart: a limit and what is just over it."""
+    return _apart(lambda digits: (format_cost(cost, value, digits), format_cost(cost, other, digits)))
+
+
+def format_least(cost: str, value: float, digits: int = 3) -> str:
+    """The least that a cost can be, rounded up: a budget that is written so is met."""
+    if not (math.isfinite(value) and value > 0):
+        return format_cost(cost, value)
+    if cost == "size" and value < 1000:
+        return format_cost(cost, math.ceil(value * (1 - _ROUNDING)))
+    kept = digits if cost in COST_NAMES and not (cost == "macs" and value < 1000) else max(6, digits)
+    step = 10.0 ** (math.floor(math.log10(value)) + 1 - kept)
+    return format_cost(cost, math.ceil(value / step * (1 - _ROUNDING)) * step, digits)
+
+
+def within(budgets: Mapping[str, float]) -> str:
+    """``latency within 3.00 ms and size within 300 KB``."""
+    return " and ".join(f"{COST_NAMES.get(n, n)} within {format_cost(n, limit)}" for n, limit in budgets.items())
+
+
+def over(cost: str, limit: float, least: float) -> str:
+    """``latency within 3.00 ms (the smallest reachable is 4.13 ms)``."""
+    most, reachable = _apart(lambda digits: (format_cost(cost, limit, digits), format_least(cost, least, digits)))
+    return f"{COST_NAMES.get(cost, cost)} within {most} (the smallest reachable is {reachable})"
+
+
+def _apart(write: Callable[[int], tuple[str, str]]) -> tuple[str, str]:
+    """Two texts with the fewest digits, 3 or more, at which they differ."""
+    texts = [write(digits) for digits in range(3, 10)]
+    return next((both for both in texts if both[0] != both[1]), texts[0])
+
+
+def _format(value: float, scales: tuple[tuple[str, float], ...], significant: int) -> str:
+    """That many significant digits in the largest unit that leaves a number of 1 or more."""
     if not math.isfinite(value):
         return str(value)
     if value == 0:
         return f"0 {scales[0][0]}"
     # 999.7 us rounds to 1000 us, so the unit is chosen after rounding
-    rounded = float(f"{abs(value):.3g}")
+    rounded = float(f"{abs(value):.{significant}g}")
     unit, scale = next(((u, s) for u, s in scales if rounded >= s * (1 - 1e-12)), scales[-1])
-    scaled = float(f"{abs(value):.3g}") / scale
-    digits = max(0, 2 - math.floor(math.log10(scaled))) if scaled >= 0.01 else 4
-    return f"{'-' if value < 0 else ''}{scaled:.{min(digits, 4)}f} {unit}"
+    scaled = rounded / scale
+    digits = max(0, significant - 1 - math.floor(math.log10(scaled))) if scaled >= 0.01 else significant + 1
+    return f"{'-' if value < 0 else ''}{scaled:.{min(digits, significant + 1)}f} {unit}"

@@ -100,7 +100,7 @@ def test_within_the_budget_but_with_nothing_to_spare_is_better_than_a_failure() 
 
 def test_a_budget_that_nothing_meets_says_what_was_reached() -> None:
     case = Case(GRID, lambda s: s + 3.0)
-    said = r"budget of 1000 ms cannot be met on board: the smallest that was reached is 3005 ms; raise it"
+    said = r"budget of 1.00 s cannot be met on board: the smallest that was reached is 3.00 s; raise it"
     with pytest.raises(InfeasibleError, match=said) as no:
         case.run()
     assert no.value.reachable == {"latency": 3.005, "size": 1.0} and len(case.noted) <= ROUNDS

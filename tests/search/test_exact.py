@@ -105,7 +105,9 @@ def test_smallest_reachable_cost_is_exact_and_reported(seed):
 def test_budgets_that_only_clash_together():
     costs = {"a": CostTable(0.0, np.array([[0.0, 3.0]] * 2)), "b": CostTable(0.0, np.array([[3.0, 0.0]] * 2))}
     problem = Problem(np.zeros((2, 2)), costs, {"a": 2.0, "b": 2.0})
-    with pytest.raises(InfeasibleError, match=r"together; with the others as they are it takes a >= 6 or b >= 6") as e:
+    with pytest.raises(
+        InfeasibleError, match=r"together; with the others as they are it takes a of at least 6 or b of at least 6"
+    ) as e:
         solve(problem)
     assert e.value.reachable == {"a": 0.0, "b": 0.0}
     assert minimise_cost(problem, "a", within=["b"])[0] == pytest.approx(6.0)

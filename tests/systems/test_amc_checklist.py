@@ -59,7 +59,7 @@ def test_random_policies_side_by_side_keep_the_target_before_any_repair(fill, di
 
 def test_an_unreachable_target_is_a_clear_error():
     problem, space, known, evaluate = example(0.001)
-    with pytest.raises(InfeasibleError, match=r"macs <= .*the smallest reachable is") as caught:
+    with pytest.raises(InfeasibleError, match=r"MACs within .*the smallest reachable is") as caught:
         amc(problem, space, known, evaluate, 3)
     least = problem.costs["macs"].price(np.zeros(len(space), dtype=int))[0]
     assert caught.value.reachable["macs"] == pytest.approx(least)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from netsmith.errors import InfeasibleError
+from netsmith.units import format_apart
 
 ROUNDS = 8
 #: Share of the latency budget to aim at; the rest absorbs the noise of measuring the finished network again.
@@ -127,9 +128,10 @@ class DeviceLoop(Generic[C]):
             return replace(min(near, key=lambda t: t.measured_s), met=True)
         fastest = min(tried, key=lambda t: t.measured_s)
         others = " together with the others" if fastest.measured_s <= limit else ""
+        most, reached = format_apart("latency", limit, fastest.measured_s)
         raise InfeasibleError(
-            f"the latency budget of {limit * 1e3:.4g} ms cannot be met{others} on {self.target}: the smallest that was "
-            f"reached is {fastest.measured_s * 1e3:.4g} ms; {self.remedy}",
+            f"the latency budget of {most} cannot be met{others} on {self.target}: the smallest that was reached is "
+            f"{reached}; {self.remedy}",
             {n: fastest.found.predicted[n] for n in self.budgets} | {"latency": fastest.measured_s},
         )
 

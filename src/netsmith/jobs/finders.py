@@ -19,6 +19,7 @@ from netsmith.supernets.space import BlockSpace, Designs
 from netsmith.supernets.supernet import draw
 from netsmith.systems.oneshot import Evaluate, evolve
 from netsmith.systems.proxylessnas import settle
+from netsmith.units import over, within
 
 POPULATION = 32  #: of evolution
 WIDTHS = (0.1, 3.0)  #: of a width multiplier
@@ -151,8 +152,11 @@ class Multiplied:
         low, high = WIDTHS
         best = self._of(low)
         if not _keeps(best, limits):
+            least = {n: best.predicted[n] for n in limits}
+            short = " and ".join(over(n, limits[n], v) for n, v in least.items() if v > limits[n])
+            parts = short or within(limits)
             raise InfeasibleError(
-                f"no width multiplier of {low:g} or more keeps the budgets", {n: best.predicted[n] for n in limits}
+                f"no network of a width multiplier of {low:g} or more keeps {parts}; loosen the budgets", least
             )
         for _ in range(WIDTH_STEPS):  # costs rise with the width but for the granularity of kernels
             middle = (low + high) / 2

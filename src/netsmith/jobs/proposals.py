@@ -41,6 +41,14 @@ class Proposal:
     bound: float | None = None
 
 
+def none_found(strategy: str) -> InfeasibleError:
+    """A strategy came back without a design."""
+    return InfeasibleError(
+        f"strategy {strategy} found no design that keeps the budgets; loosen them, or use the strategy exact, which "
+        "says what can be reached", {},
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Estimated:
     """The first design of a strategy: the best by summed sensitivities."""
@@ -53,7 +61,7 @@ class Estimated:
         strategy = get_strategy(self.strategy, problem, self.space, self.seed)
         found = strategy.ask(1)
         if not len(found):
-            raise InfeasibleError(f"strategy {self.strategy} found no design that keeps the budgets", {})
+            raise none_found(self.strategy)
         return Proposal(found[0], None, _bound(strategy))
 
 
@@ -93,7 +101,7 @@ class Evaluated:
         # what learns from every single result should have it before it asks again
         history = minimize(problem, strategy, evaluate, self.evaluations, batch=1 if self.strategy in AGENTS else 8)
         if not len(history.loss):
-            raise InfeasibleError(f"strategy {self.strategy} found no design that keeps the budgets", {})
+            raise none_found(self.strategy)
         if self.additivity is None:
             try:
                 self.additivity = additivity(problem, self._losses, CHECKED, self.seed, within=True)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from netsmith.report.widths import in_words, simulated_note
-from netsmith.units import format_bytes, format_cost, format_count, format_seconds
+from netsmith.units import COST_NAMES, format_apart, format_bytes, format_cost, format_count, format_seconds
 
-COST_NAMES = {"latency": "latency", "energy": "energy", "size": "size", "macs": "MACs"}
 ON_BY_DEFAULT = ("reconstruct",)  #: switches that a command line turns off by name
 
 
@@ -118,7 +117,7 @@ def budget_rows(summary: Mapping[str, Any]) -> list[BudgetRow]:
         if budget["met"] and share > 1 and budget.get("tolerance"):
             note = f"within the {budget['tolerance']:.0%} by which repeated measurements differ"
         name = COST_NAMES[budget["cost"]] + (", predicted" if is_predicted(summary, budget["cost"]) else "")
-        limit, value = (format_cost(budget["cost"], budget[k]) for k in ("limit", "value"))
+        limit, value = format_apart(budget["cost"], budget["limit"], budget["value"])
         rows.append(BudgetRow(name, limit, value, budget["met"], share, note))
     return rows
 

@@ -9,9 +9,9 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from netsmith.report.charts import BYTES, COUNTS, JOULES, SECONDS, curve, linear, thinned, unit_of
-from netsmith.report.figures import COST_NAMES, compared_table
+from netsmith.report.figures import compared_table
 from netsmith.report.networks import SKIP, Paint, networks_plot, paints
-from netsmith.units import format_cost
+from netsmith.units import COST_NAMES, format_cost
 
 _UNITS = {"latency": SECONDS, "energy": JOULES, "macs": COUNTS, "size": BYTES}
 _WIDE, _HIGH = 300, 100  #: of one block's areas, before the page stretches them

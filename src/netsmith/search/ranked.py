@@ -10,6 +10,7 @@ import numpy as np
 from netsmith.errors import InfeasibleError
 from netsmith.search.strategy import Designs, Problem, Results
 from netsmith.space import Space
+from netsmith.units import over, within
 
 
 class Ranked:
@@ -41,8 +42,12 @@ class Ranked:
     def infeasible(self, designs: Designs) -> InfeasibleError:
         """None of ``designs (N, D)`` keeps the budgets."""
         least = {n: float(p.min()) for n, p in self.problem.price(designs).items() if n in self.problem.budgets}
-        parts = ", ".join(f"{n} {v:.6g}" for n, v in least.items())
-        return InfeasibleError(f"no {self.name} design keeps the budgets (least of each: {parts}); loosen them", least)
+        limits = self.problem.budgets
+        short = " and ".join(over(n, limits[n], v) for n, v in least.items() if v > limits[n] * (1 + 1e-9))
+        parts = short or f"{within(limits)} together"
+        return InfeasibleError(
+            f"no {self.name} design keeps {parts}; loosen the budgets or use another strategy", least
+        )
 
     def tell(self, designs: Designs, results: Results) -> None:
         """The baseline does not learn."""

@@ -8,6 +8,7 @@ from netsmith.errors import InfeasibleError, InputError
 from netsmith.search.solver.program import Far, join, program
 from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, Problem
+from netsmith.units import over
 
 #: Costs this share of a cell above a whole number count as that number; far under the tolerance of a budget.
 _ROUNDING = 1e-9
@@ -42,7 +43,7 @@ def solve_dp(problem: Problem, cells: int = 10_000) -> Designs:
     room = limit - cost.fixed - float(least.sum())
     if room < -_ROUNDING * abs(limit):
         low = cost.fixed + float(least.sum())
-        raise InfeasibleError(f"no design meets {name} <= {limit:.6g} (the smallest is {low:.6g})", {name: low})
+        raise InfeasibleError(f"no design keeps {over(name, limit, low)}; loosen the budget", {name: low})
     step = max(room, 0.0) / cells
     extra = cost.unary - least[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):

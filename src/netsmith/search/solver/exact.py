@@ -18,6 +18,8 @@ from netsmith.search.solver.moves import Moves, descend
 from netsmith.search.solver.program import Far
 from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, Problem
+from netsmith.units import COST_NAMES, format_least, over
+from netsmith.units import within as words_within
 
 __all__ = ["Solution", "minimise_cost", "solve", "solve_k_best"]
 
@@ -169,7 +171,8 @@ def minimise_cost(
     budgets = [(reduced.costs[n], problem.budgets[n]) for n in within]
     answer = solve_model(reduced.costs[name], budgets, reduced.sizes, time_limit=time_limit)
     if answer.status == "infeasible":
-        raise InfeasibleError(f"no design keeps the budgets {sorted(within)} together")
+        names = " and ".join(COST_NAMES.get(n, n) for n in sorted(within))
+        raise InfeasibleError(f"no design keeps the budgets of {names} together; loosen one of them")
     if answer.x is None:
         raise NetsmithError(f"the least {name} was not found within {time_limit} s; allow more time")
     design = reduced.expand(answer.x[None])[0]
@@ -182,15 +185,15 @@ def _infeasible(problem: Problem, time_limit: float | None) -> InfeasibleError:
     reachable = {name: minimise_cost(problem, name)[0] for name in problem.budgets}
     short = [n for n, limit in problem.budgets.items() if reachable[n] > limit * (1 + 1e-9)]
     if short:
-        parts = [f"{n} <= {problem.budgets[n]:.6g} (the smallest reachable is {reachable[n]:.6g})" for n in short]
-        return InfeasibleError(f"no design meets {' and '.join(parts)}; loosen the budget", reachable)
+        parts = [over(n, problem.budgets[n], reachable[n]) for n in short]
+        return InfeasibleError(f"no design keeps {' and '.join(parts)}; loosen the budget", reachable)
     hints = []
     for name in problem.budgets:
         others = [n for n in problem.budgets if n != name]
         try:
-            hints.append(f"{name} >= {minimise_cost(problem, name, others, time_limit)[0]:.6g}")
+            least = minimise_cost(problem, name, others, time_limit)[0]
+            hints.append(f"{COST_NAMES.get(name, name)} of at least {format_least(name, least)}")
         except NetsmithError:
             continue
     remedy = f"with the others as they are it takes {' or '.join(hints)}" if hints else "loosen more than one of them"
-    names = ", ".join(f"{n} <= {limit:.6g}" for n, limit in problem.budgets.items())
-    return InfeasibleError(f"no design meets all of {names} together; {remedy}", reachable)
+    return InfeasibleError(f"no design keeps {words_within(problem.budgets)} together; {remedy}", reachable)

@@ -21,6 +21,7 @@ from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.search.trim.family import RULES, Member, Rule, winner
 from netsmith.space import Space
+from netsmith.units import COST_NAMES, format_apart
 
 _GAIN = 1e-9  #: a saving below this share of the resource is rounding
 _CHECK_S = 20.0  #: seconds that the proof of infeasibility may take
@@ -247,7 +248,8 @@ class Trimming:
 
     def _stuck(self, now: Member) -> InfeasibleError:
         limits = self.problem.budgets
-        parts = ", ".join(f"{n} {v:.6g} of {limits[n]:.6g}" for n, v in now.costs.items())
+        pairs = {n: format_apart(n, v, limits[n]) for n, v in now.costs.items()}
+        parts = ", ".join(f"{COST_NAMES.get(n, n)} {v} of {most}" for n, (v, most) in pairs.items())
         return InfeasibleError(
             f"trimming ends after {len(self._members) - 1} iterations at {parts}: no single decision saves anything "
             "more; loosen the budgets, or use the strategy exact, which changes several at once",
