@@ -20,7 +20,7 @@ TargetName = Annotated[str, typer.Option(help="hardware; `netsmith targets` list
 Input = Annotated[
     str | None, typer.Option("--input", metavar="C,H,W", help="shape of one sample, if the network does not say it")
 ]
-Weights = Annotated[Path | None, typer.Option(help=".safetensors or .pth file")]
+Weights = Annotated[Path | None, typer.Option(help=".safetensors or .pth file; FILE#KEY takes those under a key of it")]
 Seed = Annotated[int, typer.Option(help="equal seeds, equal results")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on with what was interrupted")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object, and nothing else, on standard output")]

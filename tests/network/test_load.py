@@ -308,7 +308,7 @@ def test_unusable_files(tmp_path: Path) -> None:
     torch.save({}, tmp_path / "nothing.pth")
     assert "no weights" in refused(tmp_path / "nothing.pth")
     save_weights(tmp_path / "nan.safetensors", {"weight": torch.full((2, 3), torch.nan), "bias": torch.zeros(2)})
-    assert "not a number" in refused(tmp_path / "nan.safetensors")
+    assert "not finite numbers (NaN)" in refused(tmp_path / "nan.safetensors")
 
 
 def test_unwritable_places_keep_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -22,6 +21,7 @@ from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
 from netsmith.compression.recipe import DropStep, LayerKeep, Recipe, apply_recipe
 from netsmith.compression.reconstruct import Repair
 from netsmith.compression.share import CodebookQuantizer
+from netsmith.network.copying import copy_network
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import FLOAT
 
@@ -77,7 +77,7 @@ def slim(
     recipe = Recipe().then(DropStep(tuple(branches)), replace(step, layers=layers))
     bits = choices.bits(design)
     quantize = {"int8": list(bits)} if is_int8(bits) else {"bits": {n: list(pair) for n, pair in bits.items()}}
-    smaller = copy.deepcopy(model)
+    smaller = copy_network(model)
     if repair is not None:
         repair.write(smaller, keep)
     return Slimmed(apply_recipe(smaller, recipe), replace(recipe, quantize=quantize), bits)

@@ -7,7 +7,6 @@ of the masked parent. What fails is frozen with the reason.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch.nn.modules.conv import _ConvNd
 from netsmith.compression.channels import ChannelGroup, GroupReport, Member
 from netsmith.compression.proposals import Proposal, attention_heads, is_depthwise, sides_of, traced
 from netsmith.compression.trial import Inputs, Limit, faulty, first_line, randomized, same, shell
+from netsmith.network.copying import copy_network
 
 PATIENCE_S = 60.0  #: networks in use take a few seconds for either step
 
@@ -230,7 +230,7 @@ def _on_meta(probe: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs] | Non
     """The network and its inputs without values, or None if its forward needs values."""
     try:
         with torch.no_grad():
-            model = copy.deepcopy(probe).to("meta")
+            model = copy_network(probe).to("meta")
             args = tuple(x.to("meta") if isinstance(x, torch.Tensor) else x for x in inputs)
             model(*args)
         return model, args

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from netsmith.compression.branches import ZeroBranch
 from netsmith.compression.channels import Member
 from netsmith.compression.dependencies import TooEntangledError, made_robust
 from netsmith.compression.trial import Inputs, Limit, first_line
+from netsmith.network.copying import copy_network
 
 
 @dataclass
@@ -73,7 +73,7 @@ def traced(probe: nn.Module, inputs: Inputs, skip: set[str], limit: Limit) -> li
     """
     from torch_pruning.dependency import DependencyGraph
 
-    model = _with_stubs(copy.deepcopy(probe), inputs)
+    model = _with_stubs(copy_network(probe), inputs)
     names = {m: n for n, m in model.named_modules()}
     parameters = {id(p): n for n, p in model.named_parameters()}
     with warnings.catch_warnings(), torch.enable_grad(), made_robust(limit):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.recipe import LayerKeep, PruneStep, apply_prune, slice_layer
 from netsmith.compression.trial import shell
 from netsmith.errors import InputError, did_you_mean
+from netsmith.network.copying import copy_network
 
 Keep = Mapping[str, Sequence[int]]
 
@@ -168,7 +168,7 @@ class _MaskedNorm(nn.Module):
         self.size = norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.normalized_shape[0]
         # subclasses of LayerNorm for images (LayerNorm2d) take channels second
         self.second = isinstance(norm, nn.GroupNorm) or "2d" in type(norm).__name__.lower()
-        self.norm = copy.deepcopy(norm)
+        self.norm = copy_network(norm)
         slice_layer(self.norm, keep)
         self.register_buffer("kept", torch.tensor(keep.outputs))
 

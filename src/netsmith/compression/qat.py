@@ -6,7 +6,6 @@ channel of a weight by one number, which its scale takes up: the folded network 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from netsmith.compression.mixed import Bits, LayerQuantizer
 from netsmith.compression.quantizers import linear
 from netsmith.compression.quantizers.learned import LsqActivation, LsqWeight
 from netsmith.errors import InputError
+from netsmith.network.copying import copy_network
 from netsmith.network.graph import Graph
 from netsmith.network.layers import FLOAT
 from netsmith.network.passes import get_parameter
@@ -42,7 +42,7 @@ def prepare(model: nn.Module, bits: Bits, quantizer: LayerQuantizer) -> nn.Modul
     Steps start where calibration put them, shared values where k-means did. Layers that are no modules of their own
     (functional calls) stay as they are; they are rounded after training only.
     """
-    model = copy.deepcopy(model)
+    model = copy_network(model)
     for layer, (w_bits, a_bits) in bits.items():
         module = _module(model, quantizer.parameter(layer))
         if module is None:

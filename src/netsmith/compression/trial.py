@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+
+from netsmith.network.copying import copy_network
 
 Inputs = tuple[Any, ...]
 
@@ -34,7 +35,7 @@ def randomized(model: nn.Module, example_input: torch.Tensor | Inputs, seed: int
     double precision separates rounding from a wrong channel.
     """
     rng = torch.Generator().manual_seed(seed)
-    probe = copy.deepcopy(model).cpu().eval()
+    probe = copy_network(model).cpu().eval()
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
     inputs = tuple(_random_like(x, rng) if isinstance(x, torch.Tensor) else x for x in inputs)
     with torch.no_grad():
@@ -47,7 +48,7 @@ def randomized(model: nn.Module, example_input: torch.Tensor | Inputs, seed: int
                 p.copy_(noise * (2.0 / max(1, p[0].numel())) ** 0.5)
             else:
                 p.copy_(noise * 0.1 if name.endswith("bias") else 1.0 + 0.3 * noise.clamp(-2, 2))
-    double = copy.deepcopy(probe).double()  # kept only if its forward works
+    double = copy_network(probe).double()  # kept only if its forward works
     wide = tuple(x.double() if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in inputs)
     try:
         with torch.no_grad():
@@ -62,7 +63,7 @@ def randomized(model: nn.Module, example_input: torch.Tensor | Inputs, seed: int
 def shell(model: nn.Module) -> nn.Module:
     """Return a copy whose modules are new and whose tensors are shared: cheap, as long as none is written to."""
     tensors = [*model.parameters(), *model.buffers()]
-    return copy.deepcopy(model, {id(t): t for t in tensors})
+    return copy_network(model, {id(t): t for t in tensors})
 
 
 def _random_like(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
 
 from netsmith.compression.recipe import Recipe, apply_recipe
+from netsmith.network.copying import copy_network
 
 
 def widened(model: nn.Module, small: nn.Module, recipe: Recipe) -> nn.Module:
@@ -24,11 +23,11 @@ def widened(model: nn.Module, small: nn.Module, recipe: Recipe) -> nn.Module:
         A copy of ``model``.
     """
     # a network whose weights are their own positions, made smaller, says where each weight of the small one belongs
-    places = copy.deepcopy(model).double()
+    places = copy_network(model).double()
     for _, tensor in _tensors(places):
         tensor.copy_(torch.arange(tensor.numel(), dtype=torch.float64).reshape(tensor.shape))
     apply_recipe(places, recipe)
-    full = copy.deepcopy(model)
+    full = copy_network(model)
     own, where = dict(_tensors(full)), dict(_tensors(places))
     for tensor in own.values():
         tensor.zero_()

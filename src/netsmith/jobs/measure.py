@@ -59,7 +59,7 @@ def measure(
     if write is not None:
         new_folder(Path(write))
     progress.stage("load")
-    rows = _rows(model, input_shape, space, weights, num_classes)
+    rows = _rows(model, input_shape, space, weights, num_classes, progress)
     if write is not None:
         if out is not None:
             raise InputError("--out is the table of --read; drop it here")
@@ -76,10 +76,13 @@ def measure(
 
 
 def _rows(
-    model: Any, input_shape: tuple[int, ...] | None, space: bool, weights: str | None, num_classes: int | None
-) -> LayerTable:
+    model: Any, input_shape: tuple[int, ...] | None, space: bool, weights: str | None, num_classes: int | None,
+    progress: Progress,
+) -> LayerTable:  # fmt: skip
     """Every distinct row of a network in fp32 and in int8, or of all that a search may make of it."""
     loaded = load_model(model, weights=weights, num_classes=num_classes, input_shape=input_shape)
+    for note in loaded.notes:
+        progress.note(note)
     example = loaded.example_input()
     graph = trace(loaded.model, tuple(example.shape[1:]))
     target = CpuTarget()

@@ -40,6 +40,8 @@ def profile(
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
     progress.stage("load")
     loaded = load_model(model, weights=weights, num_classes=num_classes, input_shape=input_shape)
+    for note in loaded.notes:
+        progress.note(note)
     example = loaded.example_input()
     shape = tuple(example.shape[1:])
     graph = trace(loaded.model, shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -16,6 +15,7 @@ from netsmith.compression.importance import FloatArray, channel_importance
 from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.data import Data
 from netsmith.jobs.subject import Subject
+from netsmith.network.copying import copy_network
 from netsmith.progress import Progress
 from netsmith.training.batchnorm import centre_batch_norm
 
@@ -42,7 +42,7 @@ class Pruning:
     @cached_property
     def centred(self) -> nn.Module:
         """The user's module, its norms ready to be estimated again."""
-        model, data = copy.deepcopy(self.subject.model), self.subject.data
+        model, data = copy_network(self.subject.model), self.subject.data
         centre_batch_norm(model, data.search, normalisation=data.normalisation)
         return model
 

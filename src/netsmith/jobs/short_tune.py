@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -22,6 +21,7 @@ from netsmith.jobs.proposals import loss_of
 from netsmith.jobs.pruning import scores_of
 from netsmith.jobs.run import Run
 from netsmith.jobs.subject import Subject
+from netsmith.network.copying import copy_network
 from netsmith.network.weights import load_weights, save_weights
 
 TUNE_LR = 0.01  #: peak learning rate where the user gave none
@@ -136,6 +136,6 @@ class ShortTuner:
 def load_cut(run: Run, subject: Subject, design: Designs, weights: str) -> Slimmed:
     """The network of a winner's files, tuned as it was when it won."""
     recipe = Recipe.from_json(run.path(weights.replace(".safetensors", ".recipe.json")).read_text())
-    model = apply_recipe(copy.deepcopy(subject.model), recipe)
+    model = apply_recipe(copy_network(subject.model), recipe)
     load_weights(model, run.path(weights))
     return Slimmed(model, recipe, subject.choices.bits(design))

@@ -66,6 +66,8 @@ class Stages:
 
     def first_screen(self) -> None:
         table, s = self.graph.layers, self.subject
+        for note in s.loaded.notes:
+            self.progress.note(note)
         self.progress.note(
             f"{s.loaded.spec}: {int(table.is_compute.sum())} layers, {table.macs.sum() / 1e6:.1f} M MACs, "
             f"{table.params.sum() / 1e6:.3f} M parameters; {s.data.note}"

@@ -91,6 +91,8 @@ def train(
         model_spec, num_classes=data.known_classes if weights else len(data.classes), weights=weights,
         input_shape=data.input_shape,
     )  # fmt: skip
+    for note in loaded.notes:
+        say(note)
     if mean is None:
         data = data.with_normalisation(normalisation_from_metadata(loaded.metadata))
     norm = data.normalisation

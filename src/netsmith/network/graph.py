@@ -6,7 +6,6 @@ graph keeps the user's parameter names; every later step (sensitivity, quantizat
 
 from __future__ import annotations
 
-import copy
 import warnings
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ import torch
 from torch import fx, nn
 
 from netsmith.errors import InputError
+from netsmith.network.copying import copy_network
 from netsmith.network.layers import KIND, LayerTable
 from netsmith.network.passes import clean, fold_batch_norm, make_functional
 from netsmith.network.rows import read_rows, weight_reason
@@ -69,7 +69,7 @@ def copy_module(module: nn.Module) -> fx.GraphModule:
     """A deep copy of a graph module, without the warning about torch's own tree specifications that copying causes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        out = copy.deepcopy(module)
+        out = copy_network(module)
     assert isinstance(out, fx.GraphModule)
     return out
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from netsmith.errors import InputError
 from netsmith.network.sources import Source, find_source
+from netsmith.network.weights import Loaded, check_finite_parameters, load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,6 +25,7 @@ class LoadedModel:
         factory: builds the same network with fresh weights, in eval mode; replaying a recipe starts from it. For a
             network that was handed over as a module, a copy of it as it was.
         metadata: header of the weights file.
+        notes: which of its tensors were taken and what was left, a sentence each.
         num_classes: number of logits, where known.
         input_shape: ``(C, H, W)`` that it was made for, where known.
     """
@@ -35,6 +36,7 @@ class LoadedModel:
     metadata: dict[str, str] = field(default_factory=dict)
     num_classes: int | None = None
     input_shape: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def example_input(self) -> Tensor:
         """A random input of two samples, ``(2, C, H, W)``, the same at every call.
@@ -63,7 +65,7 @@ def load_model(
         spec: ``file.py:callable``, ``package.module:callable``, ``timm:NAME``, ``torchvision:NAME``, ``zoo:NAME`` or
             ``design:FILE.json``, most with options behind a question mark (``zoo:mobilenet_v2?width=0.5``); or, in
             Python, a module (which is copied and left as it is) or a function without arguments that returns one.
-        weights: ``.safetensors`` or ``.pth`` file.
+        weights: ``.safetensors`` or ``.pth`` file, perhaps with the key of the weights that are meant (``FILE#KEY``).
         num_classes: logits wanted; passed on to libraries, the zoo and callables with a parameter of that name.
         input_shape: ``(C, H, W)`` wanted; its channels are passed on in the same way (``in_channels``, ``in_chans``).
         seed: of the fresh weights.
@@ -78,17 +80,17 @@ def load_model(
         return _build(lambda: source.call(**options), source.spec, seed)
 
     model = factory()
-    metadata: dict[str, str] = {}
+    found = Loaded({})
     if weights is not None:
-        from netsmith.network.weights import load_weights
-
-        metadata = load_weights(model, weights)
+        found = load_weights(model, weights)
+    check_finite_parameters(model, source.spec)
     hints = source.hint(model, options)
     return LoadedModel(
         model=model,
         spec=source.spec,
         factory=factory,
-        metadata=metadata,
+        metadata=found.metadata,
+        notes=found.notes,
         num_classes=hints.num_classes,
         input_shape=tuple(input_shape) if input_shape else hints.input_shape,
     )
@@ -98,8 +100,10 @@ def _python_source(thing: nn.Module | Callable[[], nn.Module]) -> Source:
     from torch import nn
 
     if isinstance(thing, nn.Module):
-        snapshot = copy.deepcopy(thing)  # what happens to the caller's network later must not change the factory
-        return Source(type(thing).__qualname__, lambda: copy.deepcopy(snapshot))
+        from netsmith.network.copying import copy_network
+
+        snapshot = copy_network(thing)  # what happens to the caller's network later must not change the factory
+        return Source(type(thing).__qualname__, lambda: copy_network(snapshot))
     if callable(thing):
         return Source(getattr(thing, "__qualname__", repr(thing)), thing)
     raise InputError(f"a network is expected as text, torch.nn.Module or callable, not as {type(thing).__name__}")

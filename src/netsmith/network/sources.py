@@ -217,11 +217,11 @@ def _package(spec: str, place: str, name: str, options: dict[str, Any]) -> Sourc
 
 def _from_thing(spec: str, thing: Any, options: dict[str, Any]) -> Source:
     if _is_module(thing):
-        import copy
+        from netsmith.network.copying import copy_network
 
         if options:
             raise InputError(f"{spec} is a network that is already built: it takes no options")
-        return Source(spec, lambda: copy.deepcopy(thing))
+        return Source(spec, lambda: copy_network(thing))
     return Source(spec, thing, options)
 
 

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netsmith.errors import InputError
 from netsmith.files import write_atomic
+from netsmith.network.checkpoint import read_content, split_key
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_TORCH_SUFFIXES = (".pth", ".th", ".pt", ".tar", ".bin")
-#: where checkpoints keep the state dict, in order of preference
-_WRAPPERS = (
-    "state_dict", "model", "model_state", "model_state_dict", "net", "network", "ema", "model_ema", "state_dict_ema",
-)  # fmt: skip
+    from netsmith.network.fitting import Fit
+
 _PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
-_BOOKKEEPING = "num_batches_tracked"  # a counter that no inference reads and many files leave out
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was made of a file of weights.
+
+    Attributes:
+        metadata: the file's header (none in PyTorch files).
+        notes: which of its tensors were taken and what was left, a sentence each; none where it holds nothing else.
+    """
+
+    metadata: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read a file of weights.
+    """Read a file of weights as it is.
 
     Args:
-        path: ``.safetensors``, or a PyTorch file (``.pth``, ``.pt``, ``.th``): a state dict or a checkpoint around one.
+        path: ``.safetensors``, or a PyTorch file (``.pth``, ``.pt``, ``.th``) of a state dict.
 
     Returns:
         Tensors by name on the CPU, half precision widened to float32, and the file's metadata (none in PyTorch files).
@@ -35,54 +46,43 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
     Raises:
         InputError: no such file, another format, or damaged.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"there is no weights file {path}")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not a weights file: give a .safetensors or .pth file")
-    if path.suffix == ".safetensors":
-        state, metadata = _read_safetensors(path)
-    elif path.suffix in _TORCH_SUFFIXES:
-        state, metadata = _read_torch(path), {}
-    else:
-        raise InputError(f"{path} is no weights file that can be read: give a .safetensors or .pth file")
-    if not state:
-        raise InputError(f"{path} holds no weights")
-    return {name: _widen(tensor) for name, tensor in _strip(state).items()}, metadata
+    content = read_content(Path(path))
+    state = content.tensors
+    for prefix in _PREFIXES * 2:  # compiled and wrapped, in either order
+        if all(k.startswith(prefix) for k in state):
+            state = {k.removeprefix(prefix): v for k, v in state.items()}
+    return {name: _widen(tensor) for name, tensor in state.items()}, content.metadata
 
 
-def load_weights(model: nn.Module, path: str | Path) -> dict[str, str]:
+def load_weights(model: nn.Module, path: str | Path) -> Loaded:
     """Load the weights of ``path`` into ``model``, strictly: every tensor has its place and its shape.
 
-    Only counters of batch norm (``num_batches_tracked``) may be missing.
+    They are found below whatever keys and prefixes the file has them; counters that no inference reads may be missing
+    or too many. Of several that fit, plain weights are taken before averages of them.
 
-    Returns:
-        The file's metadata.
+    Args:
+        path: the file, or ``FILE#KEY`` for the weights below a key of it (``best.pth#state_dict_ema``).
 
     Raises:
-        InputError: the file cannot be read, or holds the weights of another network; names the first differences.
+        InputError: the file cannot be read, holds the weights of another network (names the first differences), or
+            values that are not finite; the network is left as it was.
     """
-    state, metadata = read_weights(path)
-    own = model.state_dict()
-    missing = [k for k in own if k not in state and not k.endswith(_BOOKKEEPING)]
-    extra = [k for k in state if k not in own]
-    shapes = [
-        f"{k} {_shape(state[k])} instead of {_shape(own[k])}"
-        for k in own
-        if k in state and state[k].shape != own[k].shape
-    ]
-    if missing or extra or shapes:
-        parts = [
-            f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
-            for what, found in (("missing", missing), ("unexpected", extra), ("of another shape", shapes))
-            if found
-        ]
-        raise InputError(f"{path} holds the weights of another network: of {len(own)} tensors {', '.join(parts)}")
-    for name, tensor in state.items():
-        if bool(tensor.isnan().any()):
-            raise InputError(f"{path} is unusable: {name} contains values that are not a number")
-    model.load_state_dict(state, strict=False)  # all but the counters was checked above
-    return metadata
+    from netsmith.network.fitting import find_fits
+
+    file, key = split_key(path)
+    content = read_content(file)
+    fits = find_fits(model, content.tensors, key)
+    if not fits:
+        raise InputError(
+            f"{file} has no weights under {key!r}; it has {_few(list(dict.fromkeys(map(_head, content.tensors))))}"
+        )
+    fit, *others = fits
+    if not fit.good:
+        raise InputError(_differences(path, fit, model))
+    state = {name: _widen(tensor) for name, tensor in fit.state.items()}
+    _check_finite(file, state, model.state_dict())
+    model.load_state_dict(state, strict=False)  # all but counters was checked above
+    return Loaded(content.metadata, tuple(_notes(file, fit, others, content.others)))
 
 
 def save_weights(
@@ -106,70 +106,76 @@ def save_weights(
     write_atomic(path, data)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
+def check_finite_parameters(model: nn.Module, spec: str) -> None:
+    """Check the weights of a network that came as it is.
 
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(f"{path} is damaged or is no safetensors file: {_first_line(error)}") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    Raises:
+        InputError: names the first parameter or running statistic that has values that are not finite.
+    """
+    running = ((n, b) for n, b in model.named_buffers() if n.rpartition(".")[2].startswith("running_"))
+    for name, tensor in (*model.named_parameters(), *running):
+        if problem := _not_finite(tensor):
+            raise InputError(f"{spec} has weights that cannot be used: {name} has {problem}")
 
 
-def _read_torch(path: Path) -> dict[str, torch.Tensor]:
-    import argparse
+def _check_finite(path: Path, state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in state.items():
+        if name in own and _not_finite(own[name]):  # a mask is made with infinite values
+            continue
+        like = own[name].dtype if name in own and own[name].is_floating_point() else tensor.dtype
+        if problem := _not_finite(tensor.to(like)):
+            raise InputError(f"{path} is unusable: {name} has {problem}")
 
+
+def _not_finite(tensor: torch.Tensor) -> str:
+    """How many values are not finite, in words; empty if all are."""
     import torch
 
-    try:
-        # training scripts like to keep their argparse.Namespace beside the weights; it is plain data
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            raise InputError(
-                f"{path} holds Python objects besides weights, which are not loaded for safety: "
-                "save model.state_dict() instead of the model"
-            ) from error
-        raise InputError(f"{path} is damaged or is no PyTorch file: {_first_line(error)}") from error
-    except Exception as error:  # zip, end of file, unicode, ...: torch raises many kinds for damaged files
-        raise InputError(f"{path} is damaged or is no PyTorch file: {_first_line(error)}") from error
-    state = _unwrap(content)
-    if state is None:
-        raise InputError(f"{path} holds no state dict: save model.state_dict()")
-    return state
+    if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.is_meta:
+        return ""
+    wrong = int((~torch.isfinite(tensor)).sum())
+    if not wrong:
+        return ""
+    kinds = [w for w, found in (("NaN", tensor.isnan()), ("infinite", tensor.isinf())) if bool(found.any())]
+    return f"{wrong} of {tensor.numel()} values that are not finite numbers ({' and '.join(kinds)})"
 
 
-def _unwrap(content: Any) -> dict[str, torch.Tensor] | None:
-    import torch
-
-    if not isinstance(content, Mapping):
-        return None
-    for key in _WRAPPERS:
-        if isinstance(content.get(key), Mapping):
-            inner = _unwrap(content[key])
-            if inner:
-                return inner
-    tensors = {str(k): v for k, v in content.items() if isinstance(v, torch.Tensor)}
-    return tensors if len(tensors) == len(content) else None
+def _differences(path: str | Path, fit: Fit, model: nn.Module) -> str:
+    parts = [
+        f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
+        for what, found in (("missing", fit.missing), ("unexpected", fit.extra), ("of another shape", fit.shapes))
+        if found
+    ]
+    below = f" under {fit.key!r}" if fit.key else ""
+    return (
+        f"{path} holds the weights of another network{below}: of {len(model.state_dict())} tensors {', '.join(parts)}"
+    )
 
 
-def _strip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    for prefix in _PREFIXES * 2:  # compiled and wrapped, in either order
-        if all(k.startswith(prefix) for k in state):
-            state = {k.removeprefix(prefix): v for k, v in state.items()}
-    return state
+def _notes(path: Path, fit: Fit, others: list[Fit], values: tuple[str, ...]) -> Iterable[str]:
+    if fit.key:
+        yield f"{path}: took the weights under {fit.key!r}, names without it"
+    if others:
+        keys = [repr(f.key) for f in others]
+        yield f"{path}: the weights under {_few(keys)} fit as well; to take them, write {path}#{others[0].key}"
+    below = tuple(f.prefix for f in others)
+    inside = [n.removeprefix(fit.prefix) for n in fit.unused if n.startswith(fit.prefix)]
+    outside = [n for n in fit.unused if not n.startswith((fit.prefix, *below))]
+    outside += [n for n in values if not n.startswith(below)]
+    left = dict.fromkeys([*inside, *(_head(n, fit.prefix) for n in outside)])
+    if left:
+        yield f"{path}: did not use what else it holds, {_few(list(left))}"
+
+
+def _head(name: str, prefix: str = "") -> str:
+    """The first word of a name by which it differs from a prefix."""
+    words, known = name.split("."), prefix.split(".")
+    return next((w for i, w in enumerate(words) if i >= len(known) or w != known[i]), name)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > _SHOWN else "")
 
 
 def _widen(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(str(s) for s in tensor.shape) or "scalar"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

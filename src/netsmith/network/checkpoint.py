@@ -1,0 +1,183 @@
+"""Files of weights as tools write them, read into tensors by name without running any code that they name."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netsmith.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+_TORCH_SUFFIXES = (".pth", ".th", ".pt", ".tar", ".bin", ".ckpt")
+_REFUSALS = ("Unsupported global", "Unsupported class", "unsupported GLOBAL", "Can only ")  #: how torch says so
+_DEPTH = 6  #: of mappings within mappings that are looked through
+#: plain dictionaries by other names, of which hyper-parameters are kept
+_DICTIONARIES = (
+    "lightning.fabric.utilities.data.AttributeDict", "lightning_fabric.utilities.data.AttributeDict",
+    "pytorch_lightning.utilities.parsing.AttributeDict", "pytorch_lightning.utilities.data.AttributeDict",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file of weights holds.
+
+    Attributes:
+        tensors: by name, on the CPU; what lies in mappings has their keys before its own, with dots between.
+        others: names of values that are no tensors, written likewise.
+        metadata: header of a safetensors file.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    others: tuple[str, ...]
+    metadata: dict[str, str]
+
+
+def split_key(path: str | Path) -> tuple[Path, str]:
+    """``FILE.pth#KEY`` as the file and the key of the weights that are wanted of it; the key is empty if none is named.
+
+    A file whose own name has a ``#`` is that file.
+    """
+    whole, (name, mark, key) = Path(path), str(path).rpartition("#")
+    return (whole, "") if whole.exists() or not mark or not name else (Path(name), key)
+
+
+def read_content(path: Path) -> Content:
+    """Read a ``.safetensors`` file, or a PyTorch file: a state dict, or a checkpoint around one or several.
+
+    Raises:
+        InputError: no such file, another format, damaged, or without any weights.
+    """
+    if not path.exists():
+        raise InputError(f"there is no weights file {path}")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a weights file: give a .safetensors or .pth file")
+    if path.suffix == ".safetensors":
+        tensors, metadata = _read_safetensors(path)
+        content = Content(tensors, (), metadata)
+    elif path.suffix in _TORCH_SUFFIXES:
+        content = _read_torch(path)
+    else:
+        raise InputError(f"{path} is no weights file that can be read: give a .safetensors or .pth file")
+    if not content.tensors:
+        raise InputError(f"{path} holds no weights")
+    return content
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged or is no safetensors file: {_first_line(error)}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _read_torch(path: Path) -> Content:
+    import torch
+
+    foreign: list[str] = []
+    try:
+        with torch.serialization.safe_globals([*_plain_types()]):
+            with suppress(Exception):  # of damaged files, and of those from before torch 1.6: loading them says more
+                foreign = _foreign(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+            with torch.serialization.safe_globals([(_Inert, name) for name in foreign]):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if any(
+            word in str(error)
+            for word in ("Unsupported global", "Unsupported class", "unsupported GLOBAL", "Can only ")
+        ):
+            raise _has_objects(path) from error
+        raise InputError(f"{path} is damaged or is no PyTorch file: {_first_line(error)}") from error
+    except Exception as error:  # zip, end of file, unicode, ...: torch raises many kinds for damaged files
+        raise InputError(f"{path} is damaged or is no PyTorch file: {_first_line(error)}") from error
+    tensors: dict[str, torch.Tensor] = {}
+    others: list[str] = []
+    if isinstance(content, Mapping):
+        for name, value in _flat(content):
+            if isinstance(value, torch.Tensor):
+                tensors[name] = value
+            else:
+                others.append(name)
+    if not tensors and (foreign or isinstance(content, _Inert)):
+        raise _has_objects(path)
+    if not isinstance(content, Mapping) or (content and not tensors):
+        raise InputError(f"{path} holds no state dict: save model.state_dict()")
+    return Content(tensors, tuple(others), {})
+
+
+def _has_objects(path: Path) -> InputError:
+    return InputError(
+        f"{path} holds Python objects besides weights, which are not loaded for safety: "
+        "save model.state_dict() instead of the model"
+    )
+
+
+class _Inert:
+    """Stands where a file names a class of another program, whose code is never imported or run."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> _Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+def _foreign(names: Sequence[str]) -> list[str]:
+    """Of the classes that a file names, those of other programs; what Python itself and torch have is refused."""
+    refused = {*sys.stdlib_module_names, "__builtin__", "torch"}
+    return [n for n in names if n.partition(".")[0] not in refused or n.startswith("torch.optim.")]
+
+
+def _plain_types() -> Iterator[Any]:
+    """What training scripts keep beside weights and is plain data: their options, paths, numbers of NumPy."""
+    import argparse
+    import pathlib
+    import types
+    from collections import defaultdict
+
+    import numpy as np
+    from torch.torch_version import TorchVersion
+
+    yield (str, f"{TorchVersion.__module__}.{TorchVersion.__qualname__}")
+    yield from (argparse.Namespace, types.SimpleNamespace, defaultdict)
+    yield from ((pathlib.PurePosixPath, f"pathlib.{name}") for name in ("PosixPath", "PurePosixPath", "WindowsPath"))
+    yield from ((dict, name) for name in _DICTIONARIES)
+    yield from (np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDSU"})
+    reconstruct = np.empty(0).__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    for package in ("numpy.core", "numpy._core"):  # before and since NumPy 2
+        yield from ((scalar, f"{package}.multiarray.scalar"), (reconstruct, f"{package}.multiarray._reconstruct"))
+
+
+def _flat(content: Any, prefix: str = "", depth: int = _DEPTH) -> Iterator[tuple[str, Any]]:
+    """Names and values of mappings within mappings; of arrays, tensors."""
+    import numpy as np
+    import torch
+
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, (list, tuple)) and any(isinstance(v, Mapping) for v in value):
+            value = dict(enumerate(value))
+        if isinstance(value, Mapping) and depth and value:
+            yield from _flat(value, f"{name}.", depth - 1)
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+            yield name, torch.from_numpy(np.ascontiguousarray(value))
+        else:
+            yield name, value
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
