@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 
 from netsmith.errors import InputError
 from netsmith.hardware import get_target, target_names
+from netsmith.hardware.measured import microbench
 from netsmith.hardware.measured.calibrate import chain, chain_keys
-from netsmith.hardware.measured.cpu import CpuTarget
+from netsmith.hardware.measured.cpu import CpuTarget, Progress
+from netsmith.hardware.measured.microbench import CONTROL, STREAM
 from netsmith.hardware.measured.timing import time_models
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.entry import METHOD, Entry
 from netsmith.hardware.table.keys import Key, keys_of, unique_keys
+from netsmith.hardware.table.latency import LatencyTable
 from netsmith.network.layers import KIND, MAPS, LayerTable
 from netsmith.testing.targets import check_target
 from work import calls
@@ -106,7 +110,7 @@ def test_measures_once_and_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     table = small_table()
     assert target.missing(table) == 5
     assert target.prepare(table, progress=lambda done, n: seen.append((done, n))) == 5
-    assert seen[-1] == (5, 5)
+    assert seen[0] == (0, 5) and seen[-1][0] == seen[-1][1]
     assert target.prepare(table) == 0
     first = target.cost(table)
     assert len(list(tmp_path.rglob("*.json"))) == 1
@@ -117,6 +121,69 @@ def test_measures_once_and_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         again.cost(table.replace(c_out=48))
     by_file = get_target(f"table:{target.path}")
     assert by_file.name == "table" and (by_file.cost(table).latency_s == first.latency_s).all()
+
+
+@pytest.fixture
+def slow_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[Key]]]:
+    """A device whose third chunk is interrupted and whose second is disturbed; what was measured, chunk by chunk."""
+    measured: list[list[Key]] = []
+
+    def chunk(keys: list[Key], *_: object) -> dict[Key, Entry]:
+        if len(measured) == 2 and not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        measured.append(keys)
+        stream = 90e-6 if len(measured) == 2 else 40e-6
+        times = dict.fromkeys(keys, stream / 10) | {CONTROL: 41e-6, STREAM: stream}
+        return {k: Entry(t, 0.0, 10, 1) for k, t in times.items()}
+
+    interrupted: list[bool] = []
+    monkeypatch.setattr(microbench, "_chunk", chunk)
+    yield measured
+
+
+def test_an_interruption_loses_nothing_that_was_measured(tmp_path: Path, slow_device: list[list[Key]]) -> None:
+    path, widths = tmp_path / "t.json", np.arange(1, 121)[:, None]
+    rows = small_table().take([1]).replace(c_out=widths)  # three chunks of 40
+    target = CpuTarget(path=path)
+    target.table.calibration = CALIBRATION
+    with pytest.raises(KeyboardInterrupt):
+        target.prepare(rows)
+    there = LatencyTable.load(path)
+    assert len(there.entries) == 80 and there.calibration == CALIBRATION and len(there.campaigns) == 1
+    seen: list[tuple[int, int]] = []
+    again = CpuTarget(path=path)
+    assert again.missing(rows) == 80  # those that were never measured, and those that something disturbed
+    assert again.prepare(rows, progress=lambda *at: seen.append(at)) == 80
+    assert {k for c in slow_device[2:] for k in c} == set(again.table.entries) - set(slow_device[0])
+    assert seen == [(0, 80), (40, 80), (80, 80)] and again.missing(rows) == 0
+    done = LatencyTable.load(path)
+    assert len(done.entries) == 120 and max(e.seconds for e in done.entries.values()) == pytest.approx(4e-6)
+    assert len(done.campaigns) == 2 and not any("again" in c for c in done.campaigns)
+
+
+def test_the_calibration_is_kept_and_counted(
+    tmp_path: Path, slow_device: list[list[Key]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def calibrate(threads: int, progress: Progress) -> Calibration:
+        for repeat in range(4):
+            progress(10 * repeat + 10, 40)
+        return CALIBRATION
+
+    monkeypatch.setattr("netsmith.hardware.measured.calibrate.calibrate", calibrate)
+    seen: list[tuple[int, int]] = []
+    target = CpuTarget(path=tmp_path / "t.json")
+    target.prepare(small_table(), progress=lambda *at: seen.append(at))
+    assert seen == [(0, 5), (10, 45), (20, 45), (30, 45), (40, 45), (45, 45)]
+    assert LatencyTable.load(target.path).calibration == CALIBRATION
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, slow_device: list[list[Key]]) -> None:
+    (tmp_path / "file").write_text("")
+    target = CpuTarget(path=tmp_path / "file" / "t.json")
+    target.table.calibration = CALIBRATION
+    with pytest.raises(InputError, match=r"file/t.json could not be written .*choose another place"):
+        target.prepare(small_table())
 
 
 def test_a_cached_table_of_another_method_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

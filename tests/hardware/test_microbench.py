@@ -105,11 +105,16 @@ def test_disturbed_chunks_are_repeated_and_the_least_disturbed_time_counts(monke
 
     monkeypatch.setattr(microbench, "_chunk", chunk)
     done: list[tuple[int, int]] = []
-    campaign = measure(keys, progress=lambda *at: done.append(at))
+    kept: list[tuple[int, list[Key]]] = []
+    campaign = measure(
+        keys, progress=lambda *at: done.append(at), keep=lambda c: kept.append((len(c.entries), list(c.again)))
+    )
     assert chunks == [keys[0::2], keys[1::2], keys[1::2]]
     assert [campaign.entries[k].seconds for k in keys] == [40e-6, 42e-6] * 30
     assert campaign.control_s == ((41e-6, 40e-6), (41e-6, 120e-6), (41e-6, 42e-6))
-    assert campaign.drift == pytest.approx(2.0) and done == [(30, 60), (60, 60), (60, 60)]
+    assert campaign.drift == pytest.approx(2.0)
+    assert done == [(30, 60), (60, 90), (90, 90)]  # nothing is called done while a chunk is to be repeated
+    assert kept == [(30, []), (60, keys[1::2]), (60, [])] and campaign.again == ()
     # disturbed throughout, as an earlier campaign shows: tried three times, and no more
     assert measure(keys[:5], steady=campaign.control_s).entries[keys[0]].seconds == 80e-6
     assert len(chunks) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,10 @@ LENGTHS = (1, 6)
 WIDTHS = (1.0, 0.5)
 
 
-def calibrate(threads: int = 1, seconds: float = 2.0, seed: int = 0, repeats: int = 4) -> Calibration:
+def calibrate(
+    threads: int = 1, seconds: float = 2.0, seed: int = 0, repeats: int = 4,
+    progress: Callable[[int, int], None] | None = None,
+) -> Calibration:  # fmt: skip
     """Fit ``T = beta + gamma * sum_i t_i`` to eight residual networks.
 
     Two depths, two widths (operators that last long and operators that are over at once), two precisions.
@@ -28,6 +32,7 @@ def calibrate(threads: int = 1, seconds: float = 2.0, seed: int = 0, repeats: in
         threads: intra-operator threads.
         seconds: time for the whole networks; the layers take about as long.
         repeats: campaigns; the least disturbed time of each network and each layer counts.
+        progress: called with (done, all) layers, each counted once a repeat.
     """
     cases = [(bits, n, width) for bits in (32, 8) for n in LENGTHS for width in WIDTHS]
     models = {str(case): chain(*case, seed=seed) for case in cases}
@@ -42,6 +47,8 @@ def calibrate(threads: int = 1, seconds: float = 2.0, seed: int = 0, repeats: in
         campaign = measure(distinct, threads=threads, seconds_per_key=0.04 / repeats, seed=seed + repeat)
         for key, entry in campaign.entries.items():
             layer[key] = min(layer[key], entry.seconds)
+        if progress is not None:
+            progress((repeat + 1) * len(distinct), repeats * len(distinct))
     rows = []
     for case in cases:
         times = sum(layer[k] for k in chain_keys(*case))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 _OPTIONS = ("threads", "interpolate", "table")
+_AGAIN = "again"  #: keys of a campaign that was interrupted before it had repeated them
 
 
 class CpuTarget:
     """Prices rows by measuring them, once a device: what is missing in the cached table is measured on first use.
+
+    The table's file grows with every few dozen layers that are measured, so that an interruption loses seconds of work.
 
     The latency of a network is ``cost.fixed_s + cost.latency_s.sum(-1)``. Rows with a bit-width that has no kernel are
     priced as the next wider one that has: weights and activations of up to 8 bits run as 8 bits, all others in
@@ -34,7 +37,7 @@ class CpuTarget:
         interpolate: 0 measures every width; m measures multiples of m only, and prices other widths between two of
             them linearly. Widths below m are always measured.
         path: table file; the cache's file of this device by default.
-        progress: called with (done, all) while layers are measured.
+        progress: called with (done, all) while layers are measured; one that is repeated counts each time.
         seconds_per_key: measuring time aimed at for a layer.
         measure_missing: False raises on rows that the table lacks.
 
@@ -123,41 +126,58 @@ class CpuTarget:
         return len(self._wanted(keys))
 
     def _wanted(self, keys: IntArray) -> list[Key]:
+        """What is missing, and what an interrupted campaign had measured while something disturbed it."""
         wanted: dict[Key, None] = {}
+        disturbed = {tuple(key) for c in self.table.campaigns for key in c.get(_AGAIN, ())}
         for row in keys.tolist():
             for key in _grid(Key(*row), self.interpolate):
-                if key not in self.table.entries:
+                if key not in self.table.entries or key in disturbed:
                     wanted[key] = None
         return list(wanted)
 
     def _complete(self, keys: IntArray, progress: Progress | None) -> int:
-        from netsmith.hardware.measured.microbench import measure
-
         with self._lock:
             wanted = self._wanted(keys)
             if not wanted and self.table.calibration is not None:
                 return 0
             if not self.measure_missing:
                 return 0  # the look-up names the first one
-            if progress is not None:
-                progress(0, len(wanted))
+            shown = _Both(progress, len(wanted))
             if self.table.calibration is None:
                 from netsmith.hardware.measured.calibrate import calibrate
 
-                self.table.calibration = calibrate(self.threads)
+                self.table.calibration = calibrate(self.threads, progress=shown.first)
+                self._save()
             if wanted:
-                campaign = measure(
-                    wanted, threads=self.threads, seconds_per_key=self.seconds_per_key, progress=progress,
-                    steady=[pair for c in self.table.campaigns for pair in c["control_s"]],
-                )  # fmt: skip
-                self.table.entries.update(campaign.entries)
-                self.table.campaigns.append({
-                    "date": datetime.now(UTC).isoformat(timespec="seconds"), "keys": len(wanted),
-                    "drift": round(campaign.drift, 4), "control_s": list(campaign.control_s),
-                    "seconds": round(campaign.seconds, 2),
-                })  # fmt: skip
-            self._save()
+                self._measure(wanted, shown.second)
             return len(wanted)
+
+    def _measure(self, wanted: list[Key], progress: Progress) -> None:
+        """Measure and save, a chunk at a time; what is measured again takes the less disturbed of both times."""
+        from netsmith.hardware.measured.microbench import Campaign, less_disturbed, measure
+
+        steady = [pair for c in self.table.campaigns for pair in c["control_s"]]
+        known = {key: self.table.entries[key] for key in wanted if key in self.table.entries}
+        record: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="microseconds")}  # tells them apart too
+
+        def keep(campaign: Campaign) -> None:
+            found = {k: less_disturbed(e, known.get(k)) for k, e in campaign.entries.items()}
+            self.table.entries.update(found)
+            if record not in self.table.campaigns:
+                for earlier in self.table.campaigns:  # what it left to be repeated is left to this one
+                    _leave(earlier, [k for k in earlier.get(_AGAIN, ()) if tuple(k) not in known])
+                self.table.campaigns.append(record)
+            record.update({
+                "keys": len(found), "drift": round(campaign.drift, 4), "control_s": list(campaign.control_s),
+                "seconds": round(campaign.seconds, 2),
+            })  # fmt: skip
+            _leave(record, [*campaign.again, *(k for k in known if k not in campaign.entries)])
+            self._save()
+
+        measure(
+            wanted, threads=self.threads, seconds_per_key=self.seconds_per_key, steady=steady, progress=progress,
+            keep=keep,
+        )  # fmt: skip
 
     def _save(self) -> None:
         from netsmith.hardware.table.latency import LatencyTable
@@ -170,6 +190,30 @@ class CpuTarget:
     def roof(self, w_bits: int, a_bits: int) -> Roof | None:
         """The best rates that the table has seen."""
         return roof_seen(self.table, max(w_bits, a_bits))
+
+
+def _leave(campaign: dict[str, Any], again: Iterable[Iterable[int]]) -> None:
+    """Note the keys that a campaign still has to repeat."""
+    left = [list(key) for key in again]
+    campaign.pop(_AGAIN, None)
+    if left:
+        campaign[_AGAIN] = left
+
+
+class _Both:
+    """One progress over the calibration and the layers, which are reported by themselves."""
+
+    def __init__(self, progress: Progress | None, layers: int) -> None:
+        self._show = progress or (lambda done, total: None)
+        self._layers, self._before = layers, 0
+        self._show(0, layers)
+
+    def first(self, done: int, total: int) -> None:
+        self._before = total
+        self._show(done, total + self._layers)
+
+    def second(self, done: int, total: int) -> None:
+        self._show(self._before + done, self._before + total)
 
 
 def _block(flags: tuple[str, ...]) -> int:

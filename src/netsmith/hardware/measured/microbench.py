@@ -41,11 +41,19 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Campaign:
-    """Measured layers, and the times of the control layers, :data:`CONTROL` and :data:`STREAM`, in each chunk."""
+    """Measured layers, over or still going on.
+
+    Attributes:
+        entries: the least disturbed time of every key so far.
+        control_s: times of the control layers, :data:`CONTROL` and :data:`STREAM`, in each chunk.
+        seconds: since it began.
+        again: keys of disturbed chunks, which are still to be repeated; none when it is over.
+    """
 
     entries: dict[Key, Entry]
     control_s: tuple[tuple[float, float], ...]
     seconds: float
+    again: tuple[Key, ...] = ()
 
     @property
     def drift(self) -> float:
@@ -64,6 +72,7 @@ def measure(
     max_drift: float = 0.3,
     steady: Iterable[tuple[float, float]] = (),
     progress: Callable[[int, int], None] | None = None,
+    keep: Callable[[Campaign], None] | None = None,
 ) -> Campaign:
     """Time every distinct key.
 
@@ -74,7 +83,8 @@ def measure(
         max_drift: a chunk one of whose control layers is slower than the fastest seen by more than this is repeated
             after the others, twice at most; each layer's least disturbed time counts.
         steady: times of the control layers in earlier campaigns on this machine.
-        progress: called with (done, all).
+        progress: called with (done, all); a layer that is repeated counts each time.
+        keep: called with what is known after every chunk, for what an interruption must not lose.
 
     Raises:
         InputError: a key cannot be built as an operator.
@@ -86,24 +96,34 @@ def measure(
     # interleaved, so that a chunk mixes large layers and small
     count = -(-len(wanted) // _CHUNK)
     pending = [wanted[i::count] for i in range(count)]
-    known = list(steady)
-    for _ in range(_ATTEMPTS):
-        seen_s = []
-        for chunk in pending:
+    known, done = list(steady), 0
+    for attempt in range(_ATTEMPTS):
+        seen_s: list[tuple[float, float]] = []
+        again: list[list[Key]] = []
+        for number, chunk in enumerate(pending, 1):
             measured = _chunk(chunk, threads, seconds_per_key, (min_rounds, max_rounds), seed)
             seen_s.append((measured[CONTROL].seconds, measured[STREAM].seconds))
             for key in chunk:
-                seen = entries.get(key)
-                if seen is None or measured[key].seconds < seen.seconds:
-                    entries[key] = measured[key]
+                entries[key] = less_disturbed(measured[key], entries.get(key))
+            controls.append(seen_s[-1])
+            if attempt + 1 < _ATTEMPTS:
+                most = np.min([*known, *controls], axis=0) * (1 + max_drift)
+                again = [c for c, s in zip(pending, seen_s, strict=False) if (np.array(s) > most).any()]
+            done += len(chunk)
+            if keep is not None:
+                rest = tuple(k for c in again for k in c)
+                keep(Campaign(dict(entries), tuple(controls), perf_counter() - start, rest))
             if progress is not None:
-                progress(len(entries), len(wanted))
-        controls += seen_s
-        least = np.min([*known, *controls], axis=0) if pending else 0.0
-        pending = [c for c, s in zip(pending, seen_s, strict=True) if (np.array(s) > least * (1 + max_drift)).any()]
+                progress(done, done + sum(map(len, pending[number:])) + sum(map(len, again)))
+        pending = again
         if not pending:
             break
     return Campaign(entries, tuple(controls), perf_counter() - start)
+
+
+def less_disturbed(one: Entry, other: Entry | None) -> Entry:
+    """The shorter of two measurements of a layer: what disturbs one only ever makes it longer."""
+    return one if other is None or one.seconds < other.seconds else other
 
 
 def build_model(keys: list[Key], seed: int = 0) -> tuple[Any, Fragments]:

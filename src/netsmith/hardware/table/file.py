@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from netsmith.errors import InputError
+from netsmith.files import write_atomic
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.columns import COLUMNS
 from netsmith.hardware.table.entry import METHOD, Entry
@@ -45,15 +44,7 @@ def save(path: Path, fields: Mapping[str, Any]) -> None:
         record["names"] = list(fields["names"])
     if any(e.energy_j is not None for e in entries.values()):
         record["energy_j"] = [e.energy_j for e in entries.values()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(record, file)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_atomic(path, json.dumps(record))
 
 
 def load(path: Path, fingerprint: str | None = None) -> dict[str, Any]:

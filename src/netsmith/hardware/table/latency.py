@@ -134,12 +134,16 @@ class LatencyTable:
         return [(as_key(k), w) for k, w in self._derived()[1].corners(key)]
 
     def merged(self, other: LatencyTable) -> LatencyTable:
-        """This table with the entries of ``other`` that it lacks; both have the same columns."""
+        """This table with the entries of ``other`` that it lacks; both have the same columns.
+
+        A campaign that goes on is in both, in two states: that of this table counts.
+        """
+        own = {c.get("date") for c in self.campaigns}
         return replace(
             self,
             entries={**other.entries, **self.entries},
             calibration=self.calibration or other.calibration,
-            campaigns=self.campaigns + [c for c in other.campaigns if c not in self.campaigns],
+            campaigns=self.campaigns + [c for c in other.campaigns if c.get("date") not in own],
         )
 
     def save(self, path: Path) -> None:
