@@ -68,11 +68,12 @@ def to_onnx(
         ):
             warnings.simplefilter("ignore")
             program = torch.export.export(graph.module, (x,), dynamic_shapes=dynamic, strict=False)
-            _decompose_where_needed(program, known | {FAKE_QUANTIZE.name()})
+            translations = _translations(program)
+            _decompose_where_needed(program, known | {o.name() for o in translations})
             exported = torch.onnx.export(
                 program, dynamo=True, opset_version=OPSET_4 if narrow else OPSET, verbose=False, input_names=["input"],
                 output_names=["output"],
-                custom_translation_table={FAKE_QUANTIZE: _translation()},
+                custom_translation_table=translations,
             )  # fmt: skip
     except Exception as error:
         raise InputError(
@@ -145,12 +146,22 @@ def _has_4_bit_weights(graph: Graph, scales: Mapping[str, torch.Tensor]) -> bool
     return False
 
 
-def _translation() -> Any:
+def _translations(program: torch.export.ExportedProgram) -> dict[Any, Any]:
+    """Operators of the program that are translated here: fake quantizers, and norms that the exporter would decompose.
+
+    Norms without weights are left to it.
+    """
     from onnxscript import opset20
 
     op: Any = opset20  # its type variables do not admit what a translation function is handed
 
-    def translate(x: Any, scale: float, zero_point: int, qmin: int, qmax: int) -> Any:
+    def batch_norm(
+        x: Any, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, momentum: float, epsilon: float,
+        cudnn_enabled: bool,
+    ) -> Any:  # fmt: skip
+        return op.BatchNormalization(x, weight, bias, mean, variance, epsilon=epsilon)
+
+    def fake_quantize(x: Any, scale: float, zero_point: int, qmin: int, qmax: int) -> Any:
         # unsigned activations: x86 integer kernels multiply u8 by s8
         s = op.Constant(value=helper.make_tensor("scale", onnx.TensorProto.FLOAT, [], [scale]))
         z = op.Constant(value=helper.make_tensor("zero_point", onnx.TensorProto.UINT8, [], [zero_point]))
@@ -162,7 +173,12 @@ def _translation() -> Any:
             x = op.Clip(x, *ends)
         return op.DequantizeLinear(op.QuantizeLinear(x, s, z), s, z)
 
-    return translate
+    found: dict[Any, Any] = {FAKE_QUANTIZE: fake_quantize}
+    norm = torch.ops.aten.batch_norm.default
+    norms = [node.args for node in program.graph.nodes if node.target is norm]
+    if norms and not any(None in args[:5] or args[5] for args in norms):
+        found[norm] = batch_norm
+    return found
 
 
 def _strip_metadata(model: onnx.ModelProto) -> None:
