@@ -109,11 +109,12 @@ def test_pt2_loads_without_the_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize("affine", [True, False])
 def test_norms_that_stay_are_norms_in_the_file(affine: bool) -> None:
     """With weights, they are translated as they are, which spares a second trace; without, the exporter helps."""
-    model = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3, eps=0.1, affine=affine), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    first, last = nn.BatchNorm2d(3, eps=0.1, affine=affine), nn.BatchNorm2d(4)
+    model = nn.Sequential(nn.ReLU(), first, nn.Conv2d(3, 4, 3), nn.ReLU(), last)
     torch.manual_seed(0)
-    for norm in (model[1], model[3]):
-        norm.running_mean.normal_()  # type: ignore[operator,union-attr]
-        norm.running_var.uniform_(0.1, 2)  # type: ignore[operator,union-attr]
+    for norm in (first, last):
+        norm.running_mean.normal_()  # type: ignore[union-attr]
+        norm.running_var.uniform_(0.1, 2)  # type: ignore[union-attr]
     graph, x = trace(model.eval(), (3, 8, 8), fold=False), torch.randn(4, 3, 8, 8)
     written = to_onnx(graph)
     assert [n.op_type for n in written.graph.node].count("BatchNormalization") == 2
