@@ -192,5 +192,11 @@ def test_automatic_bf16_asks_the_device(native: bool, monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: native)
     monkeypatch.setattr(devices, "cpu_has_bf16", lambda: not native)
     tried: list[bool] = []
-    assert choose_bf16(tried.append, "auto", CUDA) is native and tried == [True] * native
-    assert choose_bf16(tried.append, "auto", torch.device("cpu")) is not native
+
+    def step(on: bool) -> float:
+        tried.append(on)
+        return 1.0
+
+    assert choose_bf16(step, "auto", CUDA) is native and tried == [True] * native
+    assert choose_bf16(step, "auto", torch.device("cpu")) is not native
+    assert not choose_bf16(lambda on: float("nan"), "auto", CUDA)  # kernels of some processors give no numbers

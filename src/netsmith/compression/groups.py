@@ -18,6 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from netsmith.compression.channels import ChannelGroup, GroupReport, Member
 from netsmith.compression.proposals import Proposal, attention_heads, is_depthwise, sides_of, traced
+from netsmith.compression.training_mode import breaks_in_training, has_training_layers
 from netsmith.compression.trial import Inputs, Limit, faulty, first_line, randomized, same, shell
 from netsmith.network.copying import copy_network
 
@@ -41,7 +42,8 @@ def find_groups(model: nn.Module, example_input: torch.Tensor | Inputs, *, secon
     raw = list(attention_heads(probe))
     frozen = dict.fromkeys(layers, "it takes no part in the forward pass (in eval mode)")
     try:
-        raw += traced(probe, inputs, {m.layer for r in raw for m in r.outputs}, Limit(seconds))
+        skip = {m.layer for r in raw for m in r.outputs}
+        raw += traced(probe, inputs, skip, Limit(seconds), training=has_training_layers(probe, inputs))
     except Exception as e:  # torch-pruning may fail anywhere on an unusual forward
         frozen = dict.fromkeys(layers, f"the dependency graph could not be built: {first_line(e)}")
     groups, reasons = _merge(raw, probe)
@@ -49,6 +51,7 @@ def find_groups(model: nn.Module, example_input: torch.Tensor | Inputs, *, secon
     rng = np.random.default_rng(0)
     tried = [(g, _half(g, rng)) for g in groups]
     bad = _rejected(probe, inputs, tried, Limit(seconds))
+    bad |= _rejected_in_training(probe, inputs, {i: t for i, t in enumerate(tried) if i not in bad}, Limit(seconds))
     good = [g for i, g in enumerate(groups) if i not in bad]
     for i, reason in bad.items():
         ops = sorted({op for r in raw for op in r.ops if _overlap(r, groups[i])})
@@ -224,6 +227,22 @@ def _rejected(probe: nn.Module, inputs: Inputs, tried: list[Tried], limit: Limit
     if one is not inputs:
         search(lambda some: _trial(probe, inputs, some))
     return bad
+
+
+def _rejected_in_training(probe: nn.Module, inputs: Inputs, tried: dict[int, Tried], limit: Limit) -> dict[int, str]:
+    """Index of each group without whose channels the network runs in evaluation but not in training -> the reason."""
+    from netsmith.compression.prune import prune
+
+    def trial(some: list[Tried]) -> str | None:
+        small = shell(probe)
+        with torch.no_grad():
+            prune(small, GroupReport([g for g, _ in some], {}, {}), {g.name: kept for g, kept in some})
+        return breaks_in_training(small, inputs)
+
+    if not tried or breaks_in_training(probe, inputs):  # as given it does not train either
+        return {}
+    found = faulty(list(tried.values()), trial, limit)
+    return {list(tried)[k]: reason for k, reason in found.items()}
 
 
 def _on_meta(probe: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs] | None:

@@ -17,6 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 from netsmith.compression.branches import ZeroBranch
 from netsmith.compression.channels import Member
 from netsmith.compression.dependencies import TooEntangledError, made_robust
+from netsmith.compression.training_mode import in_training
 from netsmith.compression.trial import Inputs, Limit, first_line
 from netsmith.network.copying import copy_network
 
@@ -66,8 +67,10 @@ def attention_heads(model: nn.Module) -> Iterator[Proposal]:
                 break
 
 
-def traced(probe: nn.Module, inputs: Inputs, skip: set[str], limit: Limit) -> list[Proposal]:
+def traced(probe: nn.Module, inputs: Inputs, skip: set[str], limit: Limit, training: bool = False) -> list[Proposal]:
     """What torch-pruning proposes, a proposal for each layer whose outputs no earlier proposal covers.
+
+    With ``training`` it is followed through what the network does in that mode.
 
     When ``limit`` is over, the layers left have proposals without members beside themselves, and with the reason.
     """
@@ -81,7 +84,8 @@ def traced(probe: nn.Module, inputs: Inputs, skip: set[str], limit: Limit) -> li
         level = logging.root.manager.disable
         logging.disable(logging.WARNING)
         try:
-            graph = DependencyGraph().build_dependency(model, inputs, verbose=False)
+            forward = in_training if training else None
+            graph = DependencyGraph().build_dependency(model, inputs, forward_fn=forward, verbose=False)
         finally:
             logging.disable(level)
         result: list[Proposal] = []

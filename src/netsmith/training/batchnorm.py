@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.hooks import RemovableHandle
 
 from netsmith.data.normalise import Normalisation
 from netsmith.data.types import Split
@@ -36,19 +39,84 @@ def reestimate_batch_norm(
     n = min(n_images, len(split))
     index = np.arange(n) if rng is None else np.sort(rng.choice(len(split), n, replace=False))
     part = split.take(index)
-    was_training, momenta = model.training, [m.momentum for m in layers]
+    was_training, averages = model.training, {layer: _Average() for layer in layers}
+    hooks = [h for layer, average in averages.items() for h in average.watch(layer)]
     set_mode(model, False)
     try:
         for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # a plain average instead of a moving one
             layer.train()
         _run(model, part, batch_size, normalisation)
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+        for hook in hooks:
+            hook.remove()
         set_mode(model, was_training)
+    for layer, average in averages.items():
+        average.put(layer)
     return len(layers)
+
+
+class _Average:
+    """Plain averages of the statistics that a norm in training mode takes of each batch, whatever its moving ones are.
+
+    A norm keeps a share of its running statistics and adds of the batch's, by its momentum or, in norms of a user's
+    own, by any rule that is linear in them. So the share is found by running the norm once more from another start, and
+    taken out. Norms that keep everything are frozen ones: they stay as they are.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.before: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.share: float | None = None
+
+    def watch(self, layer: _BatchNorm) -> list[RemovableHandle]:
+        """Hooks that collect statistics in :attr:`found` whenever the norm runs; it keeps those that it has."""
+        return [layer.register_forward_pre_hook(self._start), layer.register_forward_hook(self._take)]
+
+    def _start(self, layer: nn.Module, args: Any) -> None:
+        assert isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None
+        if layer.num_batches_tracked is not None:
+            layer.num_batches_tracked.zero_()  # of cumulative averages: a first batch counts in full
+        self.before = layer.running_mean.clone(), layer.running_var.clone()
+
+    def _take(self, layer: nn.Module, args: Any, _: Any) -> None:
+        assert isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None
+        assert self.before is not None
+        after = layer.running_mean.clone(), layer.running_var.clone()
+        if self.share is None:
+            self.share = self._kept(layer, args, self.before, after[0])
+        _restore(layer, *self.before)
+        if self.share < 1:
+            mean, var = (
+                (new.double() - self.share * old.double()) / (1 - self.share)
+                for old, new in zip(self.before, after, strict=True)
+            )
+            self.found.append((mean, var.clamp(min=0)))
+
+    @staticmethod
+    def _kept(layer: _BatchNorm, args: Any, before: tuple[torch.Tensor, torch.Tensor], after: torch.Tensor) -> float:
+        """The share of running statistics that a batch leaves; that of the momentum where it is to rounding."""
+        assert layer.running_mean is not None
+        _restore(layer, before[0] + 1, before[1])
+        if layer.num_batches_tracked is not None:
+            layer.num_batches_tracked.zero_()
+        layer.forward(*args)
+        share = float((layer.running_mean - after).double().median())
+        usual = (0.0, 1.0, *((1 - layer.momentum,) if layer.momentum is not None else ()))
+        return next((u for u in usual if abs(share - u) < 1e-4), share)
+
+    def put(self, layer: _BatchNorm) -> None:
+        """Make the average the running statistics; those of a norm that never ran, or is frozen, stay."""
+        if self.found:
+            _restore(layer, *(torch.stack(values).mean(dim=0) for values in zip(*self.found, strict=True)))
+            if layer.num_batches_tracked is not None:
+                layer.num_batches_tracked.fill_(len(self.found))
+
+
+def _restore(layer: _BatchNorm, mean: torch.Tensor, var: torch.Tensor) -> None:
+    assert layer.running_mean is not None and layer.running_var is not None
+    with torch.no_grad():
+        layer.running_mean.copy_(mean)
+        layer.running_var.copy_(var)
 
 
 def centre_batch_norm(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -38,13 +39,15 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
         set_mode(model, was_training)
 
 
-def choose_bf16(step: Callable[[bool], None], bf16: str | bool, device: torch.device) -> bool:
+def choose_bf16(step: Callable[[bool], float], bf16: str | bool, device: torch.device) -> bool:
     """Decide on bfloat16: as asked, or for ``"auto"`` wherever the device multiplies it natively and the network can.
 
-    Nothing is timed: a choice that depends on how busy the machine is would give another network on another day.
+    It cannot if a loss is not finite in it. Nothing is timed: a choice that depends on how busy the machine is would
+    give another network on another day.
 
     Args:
-        step: does the work of a training step without changing anything; its argument switches bfloat16 on.
+        step: does the work of a training step without changing anything, and returns the loss; its argument switches
+            bfloat16 on.
         bf16: True, False or ``"auto"``.
         device: that trains.
     """
@@ -53,7 +56,6 @@ def choose_bf16(step: Callable[[bool], None], bf16: str | bool, device: torch.de
     if not has_bf16(device):
         return False
     try:
-        step(True)
+        return math.isfinite(step(True))
     except RuntimeError:
         return False  # an operator of this network has no bfloat16 kernel
-    return True

@@ -11,6 +11,7 @@ from netsmith.data.types import Split
 from netsmith.errors import InputError
 from netsmith.training.device import autocast, device_of
 from netsmith.training.modes import set_mode
+from netsmith.training.outputs import describe_output
 
 
 def evaluate(
@@ -47,9 +48,9 @@ def evaluate(
 def check_logits(logits: object, labels: torch.Tensor) -> torch.Tensor:
     """The logits, if they are ``(B, classes)`` for these labels ``(B,)``."""
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(labels):
-        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise InputError(
-            f"the network returns {shape} for {len(labels)} images; it must return (batch, classes) logits"
+            f"the network returns {describe_output(logits)} for {len(labels)} images, but one tensor of logits "
+            f"({len(labels)}, classes) is needed; let its forward return that alone"
         )
     if logits.shape[1] <= int(labels.max()):
         raise InputError(

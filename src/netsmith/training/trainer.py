@@ -21,6 +21,7 @@ from netsmith.training.depthwise import mixed_precision
 from netsmith.training.device import device_of, on_device, random_state, seed_generators, set_random_state
 from netsmith.training.loss import Distillation, training_loss
 from netsmith.training.modes import choose_bf16, set_mode
+from netsmith.training.outputs import describe_output, logits_among
 from netsmith.training.result import Event, FitResult, Progress
 from netsmith.training.schedule import learning_rate
 from netsmith.training.score import check_logits, evaluate
@@ -160,7 +161,12 @@ class Trainer:
             if self.teacher is not None:
                 with torch.no_grad():
                     soft = self.teacher(images)
-            logits = check_logits(self.model(images), labels)
+            output = self.model(images)
+            logits = check_logits(logits_among(output), labels)
+            if logits is not output:
+                self._note_once(
+                    f"in training the network returns {describe_output(output)}: only its logits are trained"
+                )
         return training_loss(
             logits, labels, label_smoothing=self.settings["label_smoothing"], teacher_logits=soft,
             distillation=self.distillation,
@@ -232,19 +238,23 @@ class Trainer:
 
     def _retry(self) -> None:
         scale, retries, messages = self.at.lr_scale / 2, self.at.retries + 1, self.at.messages
-        if retries > _RETRIES:
+        if self.at.bf16:  # numbers of few digits may be the cause, on some processors whatever the rate
+            scale, retries = self.at.lr_scale, self.at.retries
+        elif retries > _RETRIES:
             raise InputError(
                 f"the loss is not finite even at learning rate {self.settings['lr'] * self.at.lr_scale:g} "
                 f"(epoch {self.at.epoch + 1}); check the normalisation of the data or lower --lr"
             )
+        how = "in float32 instead of bfloat16" if self.at.bf16 else f"with the learning rate times {scale:g}"
         self.at, self.best = restore(self.good, self.model, self.optimizer)
-        self.at.lr_scale, self.at.retries, self.at.messages = scale, retries, messages
-        self._note(
-            f"the loss was not finite: back to epoch {self.at.epoch + 1}, step {self.at.step + 1}, "
-            f"with the learning rate times {scale:g}"
-        )
+        self.at.lr_scale, self.at.retries, self.at.messages, self.at.bf16 = scale, retries, messages, False
+        self._note(f"the loss was not finite: back to epoch {self.at.epoch + 1}, step {self.at.step + 1}, {how}")
         # the checkpoint must know of the retry, or a resumed training would repeat it with a count of one less
         self._checkpoint()
+
+    def _note_once(self, message: str) -> None:
+        if message not in self.at.messages:
+            self._note(message)
 
     def _note(self, message: str) -> None:
         self.at.messages.append(message)
@@ -274,9 +284,11 @@ class Trainer:
         images, labels = next(on_device(first, self.device))
         set_mode(self.model, True)
 
-        def step(on: bool) -> None:
+        def step(on: bool) -> float:
             self.optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(self._loss(images, labels, on))
+            loss = self._loss(images, labels, on)
+            torch.autograd.backward(loss)
+            return float(loss.detach())
 
         state = random_state(self.device)
         chosen = choose_bf16(step, bf16, self.device)

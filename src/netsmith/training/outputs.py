@@ -1,0 +1,54 @@
+"""What networks return: logits, or logits among other things."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+_NAMES = ("logits", "out", "output", "pred", "predictions", "main")  #: of logits among named outputs
+
+
+def logits_among(output: Any) -> Any:
+    """The logits of a network that returns more than those while it trains: by their name, else what comes first.
+
+    Auxiliary classifiers return their own beside them, in a tuple, a mapping or a data class. What holds no tensor is
+    returned as it is.
+    """
+    while not isinstance(output, torch.Tensor):
+        parts = _parts(output)
+        if not parts:
+            return output
+        output = next((parts[name] for name in _NAMES if name in parts), next(iter(parts.values())))
+    return output
+
+
+def describe_output(output: Any) -> str:
+    """What a network returns, in words: its shape, or how many of what."""
+    if isinstance(output, torch.Tensor):
+        return f"a tensor of shape {tuple(output.shape)}"
+    if output is None:
+        return "nothing"
+    parts = _parts(output)
+    kind = "dictionary" if isinstance(output, Mapping) else type(output).__name__
+    if not parts:
+        return f"an object of type {kind}"
+    named = f" ({', '.join(map(str, parts))})" if not isinstance(output, (tuple, list)) else ""
+    return f"a {kind} of {len(parts)} output{'s' if len(parts) > 1 else ''}{named}"
+
+
+def _parts(output: Any) -> dict[Any, Any]:
+    """What an output is made of, by name or number, without what is empty."""
+    if isinstance(output, Mapping):
+        found = dict(output)
+    elif isinstance(output, tuple) and hasattr(output, "_fields"):
+        found = dict(zip(output._fields, output, strict=True))
+    elif isinstance(output, (list, tuple)):
+        found = dict(enumerate(output))
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        found = {f.name: getattr(output, f.name) for f in dataclasses.fields(output)}
+    else:
+        found = {}
+    return {k: v for k, v in found.items() if v is not None}
