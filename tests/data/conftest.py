@@ -1,4 +1,4 @@
-"""Where the real data lies."""
+"""Where the real data lies, and a cache of decoded images for each test."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data at {folder}; set NETSMITH_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETSMITH_CACHE", str(tmp_path / "cache"))

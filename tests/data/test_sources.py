@@ -37,11 +37,6 @@ def write_parquet(path: Path, images: list[bytes | None], labels: list[object], 
     pq.write_table(table, path)
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NETSMITH_CACHE", str(tmp_path / "cache"))
-
-
 def test_digits_are_balanced_disjoint_and_repeatable() -> None:
     data = load_data("digits", seed=3)
     assert data.input_shape == (1, 8, 8) and data.classes == tuple("0123456789") and data.train is not None
@@ -187,7 +182,7 @@ def test_cache_gives_the_same_and_survives_damage(tmp_path: Path, monkeypatch: p
     (entry,) = (tmp_path / "cache" / "data").iterdir()
     assert entry.suffix == ".safetensors"
     with monkeypatch.context() as patch:
-        patch.setattr("netsmith.data.load._decode", lambda *a: pytest.fail("decoded again"))
+        patch.setattr("netsmith.data.load.decode", lambda *a: pytest.fail("decoded again"))
         second = load_data(str(file))
     assert torch.equal(first.search.images, second.search.images) and first.classes == second.classes
     entry.write_bytes(b"damaged")

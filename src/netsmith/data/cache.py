@@ -8,11 +8,10 @@ import json
 import os
 from pathlib import Path
 
-import torch
+from netsmith.data.decode import Decoded
+from netsmith.data.sources import Raw
 
-from netsmith.data.sources import IMAGE_SUFFIXES
-
-_VERSION = "1"
+_VERSION = "2"
 
 
 def cache_folder(cache_dir: str | Path | None) -> Path:
@@ -20,26 +19,25 @@ def cache_folder(cache_dir: str | Path | None) -> Path:
     return Path(cache_dir or os.environ.get("NETSMITH_CACHE") or Path.home() / ".cache" / "netsmith")
 
 
-def fingerprint(path: Path, *options: object) -> str:
-    """A key for the content below ``path``: parquet files by their bytes, image files by name, size and time."""
+def fingerprint(raw: Raw, *options: object) -> str:
+    """A key for images: contents and arrays by their bytes, files by place, size and when they were last changed."""
     digest = hashlib.blake2b(repr((_VERSION, options)).encode(), digest_size=16)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    for file in files:
-        if file.suffix == ".parquet":
-            digest.update(f"{file.relative_to(path) if path.is_dir() else file.name}".encode())
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "blake2b").digest())
-        elif file.suffix.lower() in IMAGE_SUFFIXES:
-            stat = file.stat()
-            digest.update(f"{file.relative_to(path)}|{stat.st_size}|{stat.st_mtime_ns}".encode())
+    for split, part in raw.splits.items():
+        digest.update(f"{split}|{len(part.rows)}".encode())
+        for row in part.rows:
+            if isinstance(row, Path):
+                with contextlib.suppress(OSError):  # decoding says what is wrong with it
+                    stat = row.stat()
+                    digest.update(f"|{row.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}".encode())
+            elif isinstance(row, bytes):
+                digest.update(f"|{len(row)}|".encode() + row)
+            else:
+                digest.update(f"|{row.dtype}|{row.shape}|".encode() + row.tobytes())
     return digest.hexdigest()
 
 
-Decoded = tuple[dict[str, tuple[torch.Tensor, torch.Tensor]], tuple[str, ...] | None]
-
-
 def read(folder: Path, key: str) -> Decoded | None:
-    """Images and labels by split, and class names; None if there is no readable entry."""
+    """The images of an entry; None if there is no readable one."""
     from safetensors import SafetensorError, safe_open
 
     file = folder / "data" / f"{key}.safetensors"
@@ -48,9 +46,10 @@ def read(folder: Path, key: str) -> Decoded | None:
     try:
         with safe_open(file, framework="pt") as stored:
             meta = json.loads(stored.metadata()["netsmith"])
-            splits = {s: (stored.get_tensor(f"{s}.images"), stored.get_tensor(f"{s}.labels")) for s in meta["splits"]}
-        return splits, tuple(meta["classes"]) if meta["classes"] is not None else None
-    except (SafetensorError, OSError, KeyError, ValueError):
+            images = {split: stored.get_tensor(split) for split in meta["splits"]}
+        scale = meta["pixel_range"]
+        return Decoded(images, (scale[0], scale[1]) if scale else None, tuple(meta["notes"]))
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
         return None  # a damaged entry is decoded again and replaced
 
 
@@ -58,16 +57,13 @@ def write(folder: Path, key: str, decoded: Decoded) -> None:
     """Store an entry atomically; a disk that is full or read-only only costs the time to decode again."""
     from safetensors.torch import save_file
 
-    splits, classes = decoded
-    tensors = {}
-    for split, (images, labels) in splits.items():
-        tensors[f"{split}.images"], tensors[f"{split}.labels"] = images, labels
-    meta = json.dumps({"splits": list(splits), "classes": classes})
+    record = {"splits": list(decoded.images), "pixel_range": decoded.pixel_range, "notes": decoded.notes}
+    meta = json.dumps(record)
     file = folder / "data" / f"{key}.safetensors"
     temporary = file.with_suffix(f".{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata={"netsmith": meta})
+        save_file(decoded.images, temporary, metadata={"netsmith": meta})
         temporary.replace(file)
     except Exception:  # safetensors reports a full disk as its own kind of error
         with contextlib.suppress(OSError):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from netsmith.data import cache
-from netsmith.data.decode import decode
+from netsmith.data.classes import DECLARED, NUMBERED, SORTED, names_alike, read_classes
+from netsmith.data.decode import Decoded, Range, check_range, decode, range_from_metadata
+from netsmith.data.folders import read_folder
+from netsmith.data.labels import HIDDEN, check_labels
 from netsmith.data.normalise import Normalisation, statistics
-from netsmith.data.sources import Raw, parquet_files, read_folder, read_hub, read_parquet
-from netsmith.data.splits import balanced, divide
+from netsmith.data.sources import Raw, RawSplit, parquet_files, read_hub, read_parquet
+from netsmith.data.splits import balanced, divide, rare_classes
 from netsmith.data.types import Data, Split
 from netsmith.errors import InputError
 
@@ -32,6 +35,9 @@ def load_data(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     train_limit: int | None = None,
+    classes: str | Path | Sequence[str] | None = None,
+    pixel_range: Sequence[float] | None = None,
+    metadata: Mapping[str, str] | None = None,
     cache_dir: str | Path | None = None,
 ) -> Data:
     """Load an image classification data set into memory.
@@ -46,73 +52,64 @@ def load_data(
         mean: per channel, on x/255; default is the statistics of the train split.
         std: likewise; both or neither.
         train_limit: train on this many rows only, balanced over classes.
+        classes: names in the order of the network's outputs, or a file of them; default is the order of ``metadata``,
+            else that of the data, else sorted names.
+        pixel_range: values that become 0 and 255 in images of more than 8 bits or floats; default is that of
+            ``metadata``, else the least and the greatest value of all images.
+        metadata: header of the weights file that the data is for.
         cache_dir: of decoded images; default NETSMITH_CACHE or ``~/.cache/netsmith``.
 
     Raises:
-        InputError: there is no such data, it has no labels, or an image is unreadable.
+        InputError: there is no such data, it has no usable labels, or an image is unreadable.
     """
     if (mean is None) != (std is None):
         raise InputError("--mean and --std belong together; give both or neither")
     for option, value in (("--search-size", search_size), ("--image-size", image_size), ("--train-limit", train_limit)):
         if value is not None and value < 1:
             raise InputError(f"{option} {value} must be at least 1")
+    given = check_range(pixel_range, "--pixel-range")
+    names = None if classes is None else read_classes(classes)
     rng = np.random.default_rng(seed)
-    parts, classes = _decoded(spec, label_column, image_size, cache_dir)
-    splits = {name: Split(*part) for name, part in parts.items() if len(part[1])}
-    splits = {name: s for name, s in splits.items() if int(s.labels.max()) >= 0}  # hidden test labels are all -1
-    if not splits:
-        raise InputError(f"data set {spec!r} has no labelled images; give one with images and labels")
-    for name, s in splits.items():
-        if int(s.labels.min()) < 0 or (classes is not None and int(s.labels.max()) >= len(classes)):
-            raise InputError(f"the {name} labels of {spec!r} are not class indices; choose another with --label-column")
-    named = classes is not None
-    if classes is None:
-        classes = tuple(str(i) for i in range(max(int(s.labels.max()) for s in splits.values()) + 1))
+    raw = _read_digits() if spec == "digits" else _read(spec, label_column)
+    known = raw.classes if raw.classes is not None else names
+    raw = dataclasses.replace(raw, splits=_labelled(raw, known, spec))
+    decoded = _decoded(raw, image_size, given or range_from_metadata(metadata), cache_dir)
+    splits = {key: Split(decoded.images[key], torch.from_numpy(s.labels)) for key, s in raw.splits.items()}
     train, search, test, note = divide(splits, spec, search_size, rng)
+    found = raw.classes or tuple(str(i) for i in range(max(int(s.labels.max()) for s in splits.values()) + 1))
+    rare = rare_classes(train, found) if train is not None else []
     if train is not None and train_limit is not None and train_limit < len(train):
         train = train.take(np.sort(balanced(train.labels.numpy(), train_limit, rng)))
     if mean is not None and std is not None:
         normalisation = Normalisation(tuple(map(float, mean)), tuple(map(float, std)))
     else:
         normalisation = statistics((train or search).images)
-    shape = tuple(search.images.shape[1:])
-    channels, height, width = shape
-    return Data(
+    channels, height, width = search.images.shape[1:]
+    data = Data(
         name=spec,
         train=train,
         search=search,
         test=test,
-        classes=classes,
+        classes=found,
         input_shape=(channels, height, width),
         normalisation=normalisation.check(channels),
         note=note,
-        classes_named=named,
-    )
+        classes_named=raw.classes is not None,
+        class_order=NUMBERED if raw.classes is None else DECLARED if raw.declared else SORTED,
+        pixel_range=decoded.pixel_range,
+        notes=(*raw.notes, *decoded.notes, *names_alike(found), *rare),
+    ).for_weights(metadata, classes)
+    if len(data.classes) < 2:
+        raise InputError(f"data set {spec!r} has one class, {data.classes[0]!r}; give images of two or more classes")
+    return data
 
 
-def _decoded(
-    spec: str, label_column: str | None, image_size: int | None, cache_dir: str | Path | None
-) -> cache.Decoded:
-    if spec == "digits":
-        return _digits(image_size)
+def _read(spec: str, label_column: str | None) -> Raw:
     path = Path(spec).expanduser()
     if not path.exists() and (spec.startswith((".", "/", "~")) or path.suffix == ".parquet" or spec.count("/") > 1):
         raise InputError(f"there is no file or folder {spec!r}; give 'digits', an existing path or a Hugging Face name")
     if not path.exists():
-        return _decode(read_hub(spec, label_column), image_size)
-    folder = cache.cache_folder(cache_dir)
-    key = cache.fingerprint(path, label_column, image_size)
-    stored = cache.read(folder, key)
-    if stored is not None:
-        return stored
-    start = time.perf_counter()
-    decoded = _decode(_read_local(path, label_column), image_size)
-    if time.perf_counter() - start > _WORTH_CACHING_S:
-        cache.write(folder, key, decoded)
-    return decoded
-
-
-def _read_local(path: Path, label_column: str | None) -> Raw:
+        return read_hub(spec, label_column)
     if path.is_file() and path.suffix != ".parquet":
         raise InputError(f"{path} is not a parquet file; give a .parquet file, or a folder of parquet files or images")
     if path.is_file():
@@ -122,27 +119,36 @@ def _read_local(path: Path, label_column: str | None) -> Raw:
     return read_parquet(path, label_column) if parquet_files(path) else read_folder(path)
 
 
-def _decode(raw: Raw, image_size: int | None) -> cache.Decoded:
-    splits = {name: s for name, s in raw.splits.items() if len(s.rows)}
-    images = decode(splits, image_size)
-    return {name: (images[name], torch.from_numpy(s.labels)) for name, s in splits.items()}, raw.classes
+def _labelled(raw: Raw, known: Sequence[str] | None, spec: str) -> dict[str, RawSplit]:
+    """The splits that have rows and labels, which are checked."""
+    splits = {key: s for key, s in raw.splits.items() if len(s.rows) and int(s.labels.max()) != HIDDEN}
+    if not splits:
+        raise InputError(f"data set {spec!r} has no labelled images; give one with images and labels")
+    rows = sum(len(s.rows) for s in splits.values())
+    for s in splits.values():
+        check_labels(s.labels, known, s.names, repr(spec), rows)
+    return splits
+
+
+def _decoded(raw: Raw, image_size: int | None, pixel_range: Range | None, cache_dir: str | Path | None) -> Decoded:
+    folder = cache.cache_folder(cache_dir)
+    key = cache.fingerprint(raw, image_size, pixel_range)
+    stored = cache.read(folder, key)
+    if stored is not None:
+        return stored
+    start = time.perf_counter()
+    decoded = decode(raw.splits, image_size, pixel_range)
+    if time.perf_counter() - start > _WORTH_CACHING_S:
+        cache.write(folder, key, decoded)
+    return decoded
 
 
 @functools.cache
-def _read_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The digits ``(N, 8, 8)`` and their classes ``(N,)``, parsed once a process from scikit-learn's text file."""
+def _read_digits() -> Raw:
+    """The 8x8 digits, parsed once a process from scikit-learn's text file."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    return np.rint(found.images * (255.0 / 16.0)).astype(np.uint8), found.target.astype(np.int64)  # 17 grey levels
-
-
-def _digits(image_size: int | None) -> cache.Decoded:
-    pixels, targets = _read_digits()
-    images = torch.from_numpy(pixels[:, None].copy())
-    if image_size is not None and image_size != 8:
-        size = (image_size, image_size)
-        resized = torch.nn.functional.interpolate(images.float(), size, mode="bilinear", antialias=True)
-        images = resized.round().clamp(0, 255).to(torch.uint8)
-    labels = torch.from_numpy(targets.copy())
-    return {"all": (images, labels)}, tuple(str(i) for i in range(10))
+    pixels = np.rint(found.images * (255.0 / 16.0)).astype(np.uint8)  # 17 grey levels
+    names = [f"digit {i}" for i in range(len(pixels))]
+    return Raw({"all": RawSplit(list(pixels), found.target.astype(np.int64), names)}, tuple(str(i) for i in range(10)))

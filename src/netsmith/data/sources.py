@@ -1,10 +1,11 @@
-"""Where images come from: scikit-learn's digits, parquet files, image folders, the Hugging Face hub."""
+"""Where tables of images come from: parquet files, the Hugging Face hub, and what its library saves."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netsmith.data.labels import to_labels
 from netsmith.errors import InputError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
-_SPLIT_WORDS = {
+IMAGE_SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff",
+    ".jp2", ".avif", ".npy",
+}  # fmt: skip
+SPLIT_WORDS = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "val": "validation",
     "valid": "validation", "validation": "validation", "dev": "validation",
 }  # fmt: skip
@@ -25,88 +30,167 @@ _LABEL_NAMES = ("label", "labels", "fine_label", "target", "class", "cls", "y")
 
 @dataclass(frozen=True)
 class RawSplit:
-    """Encoded images: file contents or paths, with integer labels ``(N,)`` and where each row came from."""
+    """Images as file contents, paths or arrays, with integer labels ``(N,)`` and where each row came from."""
 
-    rows: Sequence[bytes | Path]
+    rows: Sequence[bytes | Path | np.ndarray]
     labels: NDArray[np.int64]
     names: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Splits by their usual name (train, validation, test), and class names where the source has them."""
+    """Splits by their usual name (train, validation, test), and class names where the source has them.
+
+    Attributes:
+        declared: whether the source gives the classes an order; otherwise names are sorted.
+        notes: sentences on what was left out, for the user.
+    """
 
     splits: dict[str, RawSplit]
     classes: tuple[str, ...] | None
+    declared: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def split_of(path: Path) -> str | None:
     """The split that a relative path names: ``train-00000.parquet``, ``data/val/x.parquet``; None if it names none."""
     for part in reversed(path.with_suffix("").parts):
         for word in re.split(r"[^a-z]+", part.lower()):
-            if word in _SPLIT_WORDS:
-                return _SPLIT_WORDS[word]
+            if word in SPLIT_WORDS:
+                return SPLIT_WORDS[word]
     return None
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """The parquet files at a file or below a folder, sorted."""
-    return [path] if path.is_file() else sorted(p for p in path.rglob("*.parquet") if p.is_file())
+    """The parquet files at a file or below a folder, sorted; hidden ones are left out."""
+    if path.is_file():
+        return [path]
+    found = sorted(p for p in path.rglob("*.parquet") if p.is_file())
+    return [p for p in found if not any(part.startswith((".", "__")) for part in p.relative_to(path).parts)]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A split's rows as they are gathered from one file after another."""
+
+    rows: list[Any]
+    labels: list[Any]
+    names: list[str]
 
 
 def read_parquet(path: Path, label_column: str | None) -> Raw:
-    """Read parquet files with an image column (bytes, or a struct of bytes and path) and a label column."""
+    """Read parquet files with an image column (bytes, a struct of bytes and path, or numbers) and a label column."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    tables: dict[str, list[Any]] = {}
-    sources: dict[str, list[str]] = {}
-    classes: tuple[str, ...] | None = None
-    strings = False
+    columns: dict[str, _Column] = {}
+    declared: tuple[str, ...] | None = None
+    root = path if path.is_dir() else path.parent
     for file in parquet_files(path):
         try:
-            schema = pq.read_schema(file)
-            image, label, names = choose_columns(schema, str(file), label_column)
-            table = pq.read_table(file, columns=[image, label]).rename_columns(["image", "label"])
+            image, label, names = choose_columns(pq.read_schema(file), str(file), label_column)
+            table = pq.read_table(file, columns=[image, label])
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file} cannot be read as parquet ({_line(error)}); check that it is complete") from error
-        classes = classes or names
-        strings = strings or pa.types.is_string(table.schema.field("label").type)
+        declared = declared or names
         split = (split_of(file.relative_to(path)) if path.is_dir() else split_of(Path(file.name))) or "all"
-        tables.setdefault(split, []).append(table)
-        sources.setdefault(split, []).extend(f"row {i} of {file.name}" for i in range(table.num_rows))
-    if strings:
-        found = {str(v) for parts in tables.values() for t in parts for v in t["label"].unique().to_pylist()}
-        classes = tuple(sorted(found))
-    splits = {}
-    for split, parts in tables.items():
-        labels = [v for t in parts for v in t["label"].to_pylist()]
-        rows = [_content(v, path if path.is_dir() else path.parent) for t in parts for v in _cells(t["image"])]
-        splits[split] = RawSplit(rows, to_labels(labels, classes if strings else None, str(path)), sources[split])
-    return Raw(splits, classes)
+        column = columns.setdefault(split, _Column([], [], []))
+        rows = [f"row {i} of {file.name}" for i in range(table.num_rows)]
+        column.names.extend(rows)
+        column.labels.extend(table[label].to_pylist())
+        column.rows.extend(_contents(table[image], rows, (root,)))
+    return _raw(columns, declared, str(path))
 
 
-def _cells(column: Any) -> list[Any]:
-    """Cells of an image column; structs are read field by field, which is many times faster than ``to_pylist``."""
+def _raw(columns: Mapping[str, _Column], declared: tuple[str, ...] | None, where: str) -> Raw:
+    """Labels to indices: names by their declared place, else by their place among all that occur, sorted."""
+    strings = {v for c in columns.values() for v in c.labels if isinstance(v, str)}
+    classes = declared if declared and strings <= set(declared) else tuple(sorted(strings)) or declared
+    splits = {
+        key: RawSplit(c.rows, to_labels(c.labels, classes if strings else None, c.names, where), c.names)
+        for key, c in columns.items()
+    }
+    return Raw(splits, classes, declared=classes is declared)
+
+
+def _contents(column: Any, names: Sequence[str], roots: Sequence[Path]) -> list[bytes | Path | np.ndarray]:
+    """Cells of an image column as file contents, files or arrays.
+
+    Structs are read field by field, which is many times faster than ``to_pylist``.
+
+    Args:
+        roots: folders that files named by cells may lie in.
+    """
     import pyarrow as pa
 
-    if not pa.types.is_struct(column.type):
-        return list(column.to_pylist())
-    names = {column.type.field(i).name for i in range(column.type.num_fields)}
+    if isinstance(column.type, pa.BaseExtensionType):
+        column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+    kind = column.type
+    if _is_list(kind):
+        return [_array(cell, name) for cell, name in zip(column, names, strict=True)]
+    if not pa.types.is_struct(kind):
+        return [value if value is not None else b"" for value in column.to_pylist()]  # decoding names an empty row
     fields: dict[str, list[Any]] = {}
-    for name in names & {"bytes", "path"}:
-        fields[name] = [v for chunk in column.chunks for v in chunk.field(name).to_pylist()]
+    for field in {kind.field(i).name for i in range(kind.num_fields)} & {"bytes", "path"}:
+        fields[field] = [v for chunk in column.chunks for v in chunk.field(field).to_pylist()]
     blank: list[Any] = [None] * len(column)
-    pairs = zip(fields.get("bytes", blank), fields.get("path", blank), strict=True)
-    return [content if content is not None else path for content, path in pairs]
+    rows = zip(fields.get("bytes", blank), fields.get("path", blank), names, strict=True)
+    return [
+        content if content is not None else _inside(path, name, roots) if path else b"" for content, path, name in rows
+    ]
 
 
-def _content(value: Any, root: Path) -> bytes | Path:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return root / value
-    return b""  # decoding names the row
+def _inside(path: Any, name: str, roots: Sequence[Path]) -> Path:
+    """A file that a cell names, if it lies in the data's folder, links resolved.
+
+    Raises:
+        InputError: it lies elsewhere: data from others must not open any file of the machine.
+    """
+    for root in roots:
+        found = (root / str(path)).resolve() if "\0" not in str(path) else root.parent
+        if found.is_relative_to(root.resolve()):
+            return found
+    raise InputError(
+        f"{name} names the file {str(path)[:200]!r}, which is not in the data's folder {roots[0]}; "
+        "put the images there, or their bytes into the column"
+    )
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_array(kind: Any) -> bool:
+    """Whether a cell is an array of numbers: lists of lists, perhaps once more."""
+    import pyarrow as pa
+
+    depth = 0
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    while _is_list(kind):
+        kind, depth = kind.value_type, depth + 1
+    return depth in (2, 3) and bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    )
+
+
+def _array(cell: Any, name: str) -> bytes | np.ndarray:
+    """One cell of lists of lists as an array; no bytes, which decoding names, where it is null."""
+    import pyarrow.compute as pc
+
+    if not cell.is_valid:
+        return b""
+    values, shape = cell.values, [len(cell.values)]
+    while _is_list(values.type):
+        lengths = pc.list_value_length(values).unique().to_pylist()
+        if len(lengths) != 1 or lengths[0] is None:
+            raise InputError(f"{name} is no image: its rows have different lengths; repair or remove it")
+        values = values.flatten()
+        shape.append(lengths[0])
+    if values.null_count:
+        raise InputError(f"{name} is no image: it has pixels without a value; repair or remove it")
+    return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(shape)
 
 
 def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[str, str, tuple[str, ...] | None]:
@@ -114,9 +198,7 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
     import pyarrow as pa
 
     names = list(schema.names)
-    features: dict[str, Any] = {}
-    if b"huggingface" in (schema.metadata or {}):
-        features = json.loads(schema.metadata[b"huggingface"]).get("info", {}).get("features", {})
+    features = _features(schema)
 
     def is_image(name: str) -> bool:
         kind = schema.field(name).type
@@ -126,10 +208,12 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
             or pa.types.is_large_binary(kind)
         )
 
-    images = [n for n in names if is_image(n)]
+    images = [n for n in names if is_image(n)] or [n for n in names if _is_array(schema.field(n).type)]
     images.sort(key=lambda n: _IMAGE_NAMES.index(n) if n in _IMAGE_NAMES else len(_IMAGE_NAMES))
     if not images:
-        raise InputError(f"{where} has no image column (columns: {', '.join(names)}); images must be encoded bytes")
+        raise InputError(
+            f"{where} has no image column (columns: {', '.join(names)}); images must be encoded bytes or lists of rows"
+        )
     if label_column is not None and label_column not in names:
         raise InputError(
             f"{where} has no column {label_column!r} (columns: {', '.join(names)}); correct --label-column"
@@ -143,48 +227,17 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
         )
     feature = features.get(label)
     given = feature.get("names") if isinstance(feature, dict) else None
-    return images[0], label, tuple(str(v) for v in given) if given else None
+    return images[0], label, tuple(str(v) for v in given) if isinstance(given, list) and given else None
 
 
-def to_labels(values: list[Any], classes: tuple[str, ...] | None, where: str) -> NDArray[np.int64]:
-    """Labels as integers ``(N,)``; strings become positions in ``classes``."""
-    try:
-        if classes is not None:
-            position = {name: i for i, name in enumerate(classes)}
-            return np.array([position[str(v)] for v in values], dtype=np.int64)
-        labels = np.array(values)
-        if labels.dtype.kind not in "iub":
-            raise ValueError(f"found {labels.dtype}")
-        return labels.astype(np.int64).reshape(len(values))
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"the labels of {where} are not one class per image ({_line(error)}); choose another with --label-column"
-        ) from error
-
-
-def read_folder(path: Path) -> Raw:
-    """Read an image folder: one subfolder a class, possibly below split folders."""
-    subfolders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    named = {_SPLIT_WORDS[p.name.lower()]: p for p in subfolders if p.name.lower() in _SPLIT_WORDS}
-    roots = named or {"all": path}
-    files = {split: _class_files(root) for split, root in roots.items()}
-    classes = tuple(sorted({c for found in files.values() for c, _ in found}))
-    if not classes:
-        raise InputError(
-            f"folder {path} holds neither parquet files nor images in class subfolders; "
-            "arrange it as FOLDER/CLASS/image.jpg or FOLDER/train/CLASS/image.jpg"
-        )
-    position = {name: i for i, name in enumerate(classes)}
-    splits = {}
-    for split, found in files.items():
-        labels = np.array([position[c] for c, _ in found], dtype=np.int64)
-        splits[split] = RawSplit([p for _, p in found], labels, [str(p) for _, p in found])
-    return Raw({k: v for k, v in splits.items() if len(v.rows)}, classes)
-
-
-def _class_files(root: Path) -> list[tuple[str, Path]]:
-    classes = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    return [(c.name, f) for c in classes for f in sorted(c.rglob("*")) if f.suffix.lower() in IMAGE_SUFFIXES]
+def _features(schema: Any) -> dict[str, Any]:
+    """What ``datasets`` wrote about the columns; nothing where it cannot be read."""
+    found: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads((schema.metadata or {}).get(b"huggingface", b"null"))
+    for key in ("info", "features"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def read_hub(spec: str, label_column: str | None) -> Raw:
@@ -201,21 +254,23 @@ def read_hub(spec: str, label_column: str | None) -> Raw:
             f"({_line(error)}); give 'digits', a folder, or check the name and the connection"
         ) from error
     parts = dict(loaded) if isinstance(loaded, dict) else {"all": loaded}
-    splits, classes = {}, None
+    # what is named by a path was fetched or embedded by the library; anything else is not the data's
+    roots = [Path(spec)] if local else [Path(datasets.config.HF_CACHE_HOME), Path(datasets.config.HF_DATASETS_CACHE)]
+    columns: dict[str, _Column] = {}
+    declared: tuple[str, ...] | None = None
     for key, part in parts.items():
         image, label, names = choose_columns(part.features.arrow_schema, f"data set {spec!r}", label_column)
-        classes = classes or names
-        raw = part.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
+        declared = declared or names
+        raw = part.select_columns([image, label])
+        if isinstance(part.features[image], datasets.Image):
+            raw = raw.cast_column(image, datasets.Image(decode=False))
         table = raw.flatten_indices().data.table
-        values = table[label].to_pylist()
-        if values and isinstance(values[0], str):
-            classes = tuple(sorted(set(values) | set(classes or ())))
-        labels = to_labels(values, classes if values and isinstance(values[0], str) else None, f"data set {spec!r}")
-        rows = [_content(v, Path(spec) if local else Path()) for v in _cells(table[image])]
-        splits[split_of(Path(str(key))) or str(key)] = RawSplit(
-            rows, labels, [f"{key} row {i}" for i in range(len(rows))]
-        )
-    return Raw(splits, classes)
+        column = columns.setdefault(split_of(Path(str(key))) or str(key), _Column([], [], []))
+        rows = [f"{key} row {i}" for i in range(len(part))]
+        column.names.extend(rows)
+        column.labels.extend(table[label].to_pylist())
+        column.rows.extend(_contents(table[image], rows, roots))
+    return _raw(columns, declared, repr(spec))
 
 
 def _line(error: BaseException) -> str:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from netsmith.data.augment import Augment
+from netsmith.data.classes import (
+    DECLARED,
+    OF_WEIGHTS,
+    names_from_metadata,
+    order_sentence,
+    positions,
+    read_classes,
+)
 from netsmith.data.normalise import Normalisation
 from netsmith.errors import InputError
 
@@ -94,6 +103,9 @@ class Data:
         input_shape: ``(C, H, W)``.
         normalisation: mean and standard deviation of x/255.
         note: how the splits were made, one sentence.
+        class_order: where the order of ``classes`` comes from, in words.
+        pixel_range: values of the files that became 0 and 255; None where the files have 8 bits.
+        notes: sentences on how the data was read, and what is odd about it.
     """
 
     name: str
@@ -105,6 +117,9 @@ class Data:
     normalisation: Normalisation
     note: str
     classes_named: bool = True
+    class_order: str = DECLARED
+    pixel_range: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def known_classes(self) -> int | None:
@@ -114,13 +129,19 @@ class Data:
     @property
     def metadata(self) -> dict[str, str]:
         """What a reader of weights that were trained on it needs, for the header of their file."""
-        return {
+        scale = {} if self.pixel_range is None else {"pixel_range": json.dumps(list(self.pixel_range))}
+        return scale | {
             "mean": json.dumps(list(self.normalisation.mean)),
             "std": json.dumps(list(self.normalisation.std)),
             "input_shape": json.dumps(list(self.input_shape)),
             "classes": json.dumps(list(self.classes)),
             "num_classes": str(len(self.classes)),
         }
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What a user has to know: the classes in their order, how images were read, what is odd."""
+        return (order_sentence(self.classes, self.class_order), *self.notes)
 
     def need_train(self) -> Split:
         """The train split.
@@ -137,6 +158,62 @@ class Data:
         if normalisation is None:
             return self
         return dataclasses.replace(self, normalisation=Normalisation(*normalisation).check(self.input_shape[0]))
+
+    def with_classes(self, order: Sequence[str], where: str, class_order: str) -> Data:
+        """The same data with its labels renumbered by ``order``, which may have more classes.
+
+        Args:
+            order: class names. Where the data has bare integers, these become their names.
+            where: who says so, for messages.
+            class_order: likewise, in words, for the user.
+
+        Raises:
+            InputError: ``order`` lacks a class.
+        """
+        if self.classes_named:
+            index = torch.from_numpy(positions(self.classes, order, where))
+        elif len(order) >= len(self.classes):
+            index = torch.arange(len(self.classes))
+        else:
+            raise InputError(
+                f"data set {self.name!r} has labels up to {len(self.classes) - 1}, more than the {len(order)} classes "
+                f"of {where}; list every class of the data once"
+            )
+
+        def renumbered(split: Split) -> Split:
+            return Split(split.images, index[split.labels])
+
+        more = f"of the {len(order)} classes, {len(self.classes)} occur in the data"
+        return dataclasses.replace(
+            self, train=self.train and renumbered(self.train), search=renumbered(self.search),
+            test=renumbered(self.test), classes=tuple(order), classes_named=True, class_order=class_order,
+            notes=self.notes if len(order) == len(self.classes) else (*self.notes, more),
+        )  # fmt: skip
+
+    def for_weights(
+        self, metadata: Mapping[str, str] | None, classes: str | Path | Sequence[str] | None = None
+    ) -> Data:
+        """The same data with its classes in the order that a network has.
+
+        Args:
+            metadata: header of the network's weights file; its ``classes`` give the order if it has all of the data's.
+            classes: names or a file, see ``read_classes``; goes before the metadata.
+
+        Raises:
+            InputError: the classes given lack one of the data's.
+        """
+        if classes is not None:
+            where = "the classes given" if not isinstance(classes, (str, Path)) else f"--classes {classes}"
+            return self.with_classes(read_classes(classes), where, f"in the order of {where}")
+        theirs = names_from_metadata(metadata)
+        if theirs is None or not self.classes_named:
+            return self
+        if set(self.classes) <= set(theirs):
+            return self.with_classes(theirs, "the weights", OF_WEIGHTS)
+        return dataclasses.replace(
+            self,
+            notes=(*self.notes, f"the weights were trained on other classes: {order_sentence(theirs, OF_WEIGHTS)}"),
+        )
 
 
 def n_batches(n: int, batch_size: int, drop_last: bool = False) -> int:
@@ -161,15 +238,12 @@ def check_classes(data: Data, n_outputs: int, metadata: Mapping[str, str] | None
             f"data set {data.name!r} has {n} classes but the network has {n_outputs} outputs; "
             f"use weights for this data set or a network with {n} outputs"
         )
-    try:
-        theirs = json.loads((metadata or {}).get("classes", "null"))
-    except ValueError:
-        return  # a description in words
-    if not data.classes_named or not isinstance(theirs, list) or set(theirs) != set(data.classes):
+    theirs = names_from_metadata(metadata)
+    if not data.classes_named or theirs is None or set(theirs) != set(data.classes):
         return
     wrong = next((i for i, (a, b) in enumerate(zip(theirs, data.classes, strict=True)) if a != b), None)
     if wrong is not None:
         raise InputError(
-            f"class {wrong} of data set {data.name!r} is {data.classes[wrong]!r} but the weights call it "
-            f"{theirs[wrong]!r}; renumber the labels of the data in the order of the weights' classes"
+            f"class {wrong} of data set {data.name!r} is {data.classes[wrong]!r} {data.class_order}, but the weights "
+            f"call it {theirs[wrong]!r}; drop --classes, or give the order of the weights with it"
         )
