@@ -19,6 +19,7 @@ from typing import Any
 from netsmith.errors import InputError, did_you_mean
 
 _META = "netsmith.parameter"
+_MOST, _MOST_WHOLE = 1e50, 2**48  #: products of a few such numbers are still finite
 _WORDS = {float: "number", int: "whole number", bool: "true or false", str: "text"}
 _WORDS_SEVERAL = {Mapping: "table of numbers", tuple: "list of different whole numbers"}
 
@@ -38,8 +39,12 @@ class Limits:
             return f"must be one of {', '.join(self.choices)}{did_you_mean(str(value), list(self.choices))}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
+        if isinstance(value, int) and abs(value) > _MOST_WHOLE:
+            return f"must be at most {_MOST_WHOLE}"
         if not math.isfinite(value):
             return "must be finite"
+        if value and not 1 / _MOST <= abs(value) <= _MOST:
+            return f"must be 0 or between {1 / _MOST:g} and {_MOST:g}"
         if self.above is not None and not value > self.above:
             return f"must be above {self.above:g}"
         if self.low is not None and value < self.low:
@@ -192,7 +197,7 @@ def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str) -> An
 def _scalar(name: str, kind: type, value: Any, limits: Limits, where: str) -> Any:
     fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value, fits = float(value), True
+        value, fits = float(value) if abs(value) <= 10**300 else math.inf, True
     if not fits:
         article = "" if kind is bool else "a "
         raise InputError(f"{where}the key {name!r} must be {article}{_in_words(kind)}, not {value!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -141,9 +142,9 @@ def test_a_deleted_line_leaves_the_layer_unpriced_and_columns_may_differ(tmp_pat
     ("change", "message"),
     [
         (("# device: board", "# device:"), "does not say the device; fill in the line `# device:`"),
-        (("# threads: 2", "# threads: two"), "threads is 'two'"),
+        (("# threads: 2", "# threads: two"), "threads: 'two' is no whole number above 0"),
         (("layers/control.onnx,50", "layers/contrl.onnx,50"), "line 7: 'layers/contrl.onnx' is no file.*did you mean"),
-        (("control.onnx,50,", "control.onnx,0,"), "line 7: 0 runs"),
+        (("control.onnx,50,", "control.onnx,0,"), "line 7, column 'runs': '0' is no whole number above 0"),
         (("file,runs", "datei,runs"), "no column 'file'"),
         (("median_s", "median"), "does not say the unit of its column 'median'"),
     ],
@@ -264,12 +265,14 @@ def test_measure_here_is_target_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     asked: list[Key] = []
 
-    def measured(keys: list[Key], **_: object) -> microbench.Campaign:
+    def measured(keys: list[Key], keep: Callable[[microbench.Campaign], None], **_: object) -> microbench.Campaign:
         asked.extend(keys)
-        return microbench.Campaign({k: Entry(1e-6, 0.0, 10, 1) for k in keys}, ((1e-6, 1e-6),), 0.0)
+        campaign = microbench.Campaign({k: Entry(1e-6, 0.0, 10, 1) for k in keys}, ((1e-6, 1e-6),), 0.0)
+        keep(campaign)
+        return campaign
 
     monkeypatch.setattr(microbench, "measure", measured)
-    monkeypatch.setattr(calibrate, "calibrate", lambda threads: Calibration((1.0, 1.0), 0.0, 0.0))
+    monkeypatch.setattr(calibrate, "calibrate", lambda threads, progress: Calibration((1.0, 1.0), 0.0, 0.0))
     table = measure_here(small(), path=tmp_path / "here.json")
     assert len(asked) == len(table.entries) == 3
     assert LatencyTable.load(tmp_path / "here.json").entries == table.entries

@@ -293,7 +293,7 @@ def test_lists_that_could_be_either_ask(tmp_path: Path) -> None:
     target = get_target(f"table:{path},unit=ms,layout=bits")
     assert target.cost(layers(2).take([1])).latency_s == pytest.approx([4e-3])
     path.write_text(json.dumps({"a": [[1, None], [3, "x"]]}))
-    with pytest.raises(InputError, match=r"a\[2\]\[2\] is 'x'"):
+    with pytest.raises(InputError, match=r"a\[2\]\[2\]: 'x' is no number of at least 0"):
         read_table(path, unit="ms", layout="bits")
 
 

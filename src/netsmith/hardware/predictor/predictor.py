@@ -12,6 +12,7 @@ import numpy as np
 
 from netsmith.errors import InputError
 from netsmith.files import write_atomic
+from netsmith.hardware.predictor.checks import check_file, check_member
 from netsmith.hardware.predictor.members import PREDICT, predict_member
 from netsmith.hardware.predictor.metrics import FloatArray, upper_margin
 
@@ -89,8 +90,13 @@ class Predictor:
                 total += member.weight * np.log(
                     np.maximum(predict_member(member.kind, member.arrays, standard), self.floor)
                 )
-        found = np.exp(total) * (1.0 + self.margin(quantile))
-        return np.asarray(np.maximum(found, self.floor).reshape(rows.shape[:-1]))
+        with np.errstate(over="ignore"):
+            found = np.maximum(np.exp(total) * (1.0 + self.margin(quantile)), self.floor)
+        if not np.isfinite(found).all():
+            worst = flat[int(np.argmin(np.isfinite(found)))]
+            words = ", ".join(f"{name} {value:g}" for name, value in zip(self.names, worst, strict=True))
+            raise InputError(f"the predictor gives no finite value so far from what it was fitted to ({words})")
+        return np.asarray(found.reshape(rows.shape[:-1]))
 
     def margin(self, quantile: float | None) -> float:
         """What ``quantile`` adds, relative to the prediction; 0 for None."""
@@ -143,18 +149,24 @@ class Predictor:
             with safe_open(str(path), framework="numpy") as file:
                 record = json.loads((file.metadata() or {}).get("netsmith", "null"))
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, ValueError, OSError) as error:
+        except (SafetensorError, ValueError, TypeError, OSError) as error:
             raise InputError(f"{path} cannot be read as a predictor ({error}); fit it again") from error
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise InputError(f"{path} is not a predictor of format {FORMAT}; fit it again")
         lacking = [k for k in _SCHEMA if k not in record] + [k for k in _ARRAYS if k not in arrays]
-        unknown = [k for k in record.get("kinds", []) if k not in PREDICT]
+        kinds = record.get("kinds", [])
+        unknown = [str(k) for k in (kinds if isinstance(kinds, list) else [kinds]) if k not in (*PREDICT,)]
         if lacking or unknown:
             raise InputError(f"{path} is a damaged predictor: it lacks {', '.join(lacking + unknown)}; fit it again")
-        members = []
-        for i, (kind, weight) in enumerate(zip(record["kinds"], record["weights"], strict=True)):
-            own = {name.partition(".")[2]: a for name, a in arrays.items() if name.startswith(f"member_{i}.")}
-            members.append(Member(kind, own, float(weight)))
+        try:
+            check_file(record, arrays)
+            members = []
+            for i, (kind, weight) in enumerate(zip(record["kinds"], record["weights"], strict=True)):
+                own = {name.partition(".")[2]: a for name, a in arrays.items() if name.startswith(f"member_{i}.")}
+                check_member(kind, own, len(record["names"]))
+                members.append(Member(kind, own, float(weight)))
+        except InputError as error:
+            raise InputError(f"{path} is a damaged predictor: {error}; fit it again") from error
         return cls(
             names=tuple(record["names"]), unit=record["unit"], members=tuple(members), metrics=record["metrics"],
             device=record["device"], about=record["about"], extra=record["extra"], floor=float(arrays["floor"][0]),

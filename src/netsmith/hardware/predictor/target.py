@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.table.keys import IntArray, Key, keys_of, unique_keys
 from netsmith.hardware.table.limits import least_traffic
+from netsmith.hardware.table.numbers import whole
 from netsmith.hardware.target import Capabilities, Cost, register_target
 from netsmith.network.layers import LayerTable
 
@@ -36,28 +37,34 @@ class PredictorTarget:
         from netsmith.hardware.predictor import Predictor
         from netsmith.hardware.predictor.features import NAMES
         from netsmith.hardware.predictor.layers import PATTERN, PATTERN_COLUMNS
-        from netsmith.hardware.table.calibration import Calibration
+        from netsmith.hardware.table.file import calibration
 
         self.predictor = Predictor.load(source) if isinstance(source, Path) else source
         self.quantile = quantile
         extra = self.predictor.extra
+        called = str(source) if isinstance(source, Path) else "the predictor"
         if "layers" not in extra or self.predictor.names != NAMES:
             raise InputError(
-                f"{source if isinstance(source, Path) else 'the predictor'} predicts from "
+                f"{called} predicts from "
                 f"{', '.join(self.predictor.names[:4])}..., not from layers; fit one with fit_layers"
             )
         self.predictor.margin(quantile)  # refuse now rather than at the first network
         # other widths may run differently, as narrow convolutions do, and none of them was seen
-        multiple = int(extra.get("channel_multiple", 1))
+        multiple = whole(extra.get("channel_multiple", 1), f"{called}, channel_multiple")
         self.capabilities = Capabilities(
             bits=((32, 32), (8, 8)), channel_multiple=multiple, measured=False, monotone=False
         )
         self._columns = PATTERN_COLUMNS
-        self._fused, self._known = (
-            np.array(extra[name], dtype=np.int64).reshape(-1, len(PATTERN)) for name in ("layers", "patterns")
-        )
-        record = extra["calibration"]
-        self._calibration = Calibration(**record | {"gamma": tuple(record["gamma"])}) if record else None
+        try:
+            self._fused, self._known = (
+                np.array(extra[name], dtype=np.int64).reshape(-1, len(PATTERN)) for name in ("layers", "patterns")
+            )
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
+            raise InputError(f"{called} does not say what layers it was fitted to; fit it again") from error
+        try:
+            self._calibration = calibration(extra.get("calibration"))
+        except InputError as error:
+            raise InputError(f"{called}: {error}; fit it again") from error
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -52,6 +52,23 @@ def fit_trees(x: FloatArray, y: FloatArray, options: TreeOptions, seed: int) -> 
     return arrays | {"base": np.array([unit])}
 
 
+def check_trees(arrays: Mapping[str, FloatArray], features: int) -> str:
+    """What keeps trees from being gone down: a wrong feature, or a branch that leads nowhere or back; or nothing."""
+    names = ("feature", "threshold", "left", "right", "value")
+    if not {*names, "base"} <= arrays.keys() or len({arrays[n].shape for n in names}) != 1:
+        return "the arrays of its trees do not fit each other"
+    shape = arrays["feature"].shape
+    if len(shape) != 2 or not all(shape) or arrays["base"].shape != (1,):
+        return "the arrays of its trees do not fit each other"
+    inner = arrays["feature"] >= 0
+    if (arrays["feature"] >= features).any():
+        return f"a tree asks for feature {arrays['feature'].max():g} of {features}"
+    for side in ("left", "right"):  # as scikit-learn numbers them, children come behind their parents
+        if ((arrays[side] <= np.arange(shape[1])) | (arrays[side] >= shape[1]))[inner].any():
+            return f"a branch of a tree leads {side} to a node that is not below it"
+    return ""
+
+
 def drawn_in(x: FloatArray, y: FloatArray) -> FloatArray:
     """``log y`` with outliers at three typical residuals of a robust linear fit."""
     rough = np.log(predict_ridge(fit_ridge(x, y, RidgeOptions(log=True)), x))

@@ -12,12 +12,20 @@ from typing import Any
 from netsmith.errors import InputError
 from netsmith.files import write_atomic
 from netsmith.hardware.table.calibration import Calibration
-from netsmith.hardware.table.columns import COLUMNS
+from netsmith.hardware.table.columns import ANY, COLUMNS, describe_row
 from netsmith.hardware.table.entry import METHOD, Entry
 from netsmith.hardware.table.interpolation import Row
-from netsmith.hardware.table.keys import Key, as_key
+from netsmith.hardware.table.keys import Key, as_key, describe
+from netsmith.hardware.table.mbconv import MBCONV
+from netsmith.hardware.table.numbers import MOST, number, whole
+from netsmith.network.layers import ACTIVATIONS, KINDS
 
 FORMAT = "netsmith-latency-table/1"
+_KINDS_OF: dict[str, Any] = {
+    "target": str, "fingerprint": str, "device": dict, "campaigns": list, "columns": list, "rows": list, "names": list,
+    "seconds": list, "iqr_s": list, "n": list, "nodes": list, "energy_j": list,
+}  # fmt: skip
+_WORDS = {str: "a text", dict: "a mapping", list: "a list"}
 _FIELDS = (
     "format", "unit", "target", "threads", "batch", "fingerprint", "device", "date", "campaigns", "calibration",
     "columns", "rows", "seconds", "iqr_s", "n", "nodes",
@@ -73,19 +81,24 @@ def load(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
             "measure again"
         )
     try:
+        for name, kind in _KINDS_OF.items():
+            if not isinstance(record.get(name, kind()), kind):
+                raise InputError(f"{name} is {_short(record[name])}, not {_WORDS[kind]}")
         names = tuple(str(n) for n in record.get("names", ()))
-        columns = tuple(record["columns"])
+        columns = tuple(map(str, record["columns"]))
         if columns != Key._fields and (not columns or not set(columns) <= set(COLUMNS)):
-            raise ValueError(f"columns {list(columns)} are not {list(Key._fields)}")
+            raise InputError(f"columns {', '.join(columns) or 'none'} are not {', '.join(Key._fields)}")
+        if not all(isinstance(c, dict) and isinstance(c.get("control_s", []), list) for c in record["campaigns"]):
+            raise InputError("a campaign is no mapping")
         return {
-            "target": record["target"], "threads": int(record["threads"]), "fingerprint": record["fingerprint"],
-            "device": record["device"], "entries": _entries(record, columns, names),
-            "calibration": _calibration(record["calibration"]), "campaigns": list(record["campaigns"]),
-            "columns": columns, "names": names, "batch": int(record["batch"]),
-            "method": int(method),
-            "channel_multiple": max(1, int(record.get("channel_multiple", 1))),
+            "target": record["target"], "threads": whole(record["threads"], "threads", least=0),
+            "fingerprint": record["fingerprint"], "device": record["device"],
+            "entries": _entries(record, columns, names), "calibration": calibration(record["calibration"]),
+            "campaigns": record["campaigns"], "columns": columns, "names": names,
+            "batch": whole(record["batch"], "batch"), "method": whole(method, "method"),
+            "channel_multiple": whole(record.get("channel_multiple", 1), "channel_multiple"),
         }  # fmt: skip
-    except (TypeError, ValueError, KeyError) as error:
+    except InputError as error:
         raise InputError(f"{path} is a damaged latency table: {error}; measure again") from error
 
 
@@ -95,30 +108,73 @@ def is_own(record: Any) -> bool:
 
 
 def _entries(record: dict[str, Any], columns: tuple[str, ...], names: tuple[str, ...]) -> dict[Key, Entry]:
-    energies = record.get("energy_j") or [None] * len(record["rows"])
+    rows = record["rows"]
+    energies = record.get("energy_j") or [None] * len(rows)
     values = [record[k] for k in ("seconds", "iqr_s", "n", "nodes")] + [energies]
-    if any(len(c) != len(record["rows"]) for c in values):
-        raise ValueError("its columns differ in length")
-    least = 1 if columns == Key._fields else 0  # what netsmith measures has runs; a user's table may not say
-    entries = {}
-    for row, seconds, iqr, n, nodes, energy in zip(record["rows"], *values, strict=True):
-        if len(row) != len(columns):
-            raise ValueError(f"row {row} has {len(row)} values for {len(columns)} columns")
-        if not (math.isfinite(seconds) and seconds >= 0 and n >= least):
-            raise ValueError(f"row {row} has {n} runs of {seconds} s")
-        key: Row = tuple(int(v) for v in row)
-        if "name" in columns and not 0 <= key[columns.index("name")] < len(names):
-            raise ValueError(f"row {row} has no name")
+    if any(len(c) != len(rows) for c in values):
+        raise InputError("its columns differ in length")
+    own = columns == Key._fields  # what netsmith measures has runs; a user's table may not say
+    entries: dict[Key, Entry] = {}
+    for i, (row, seconds, iqr, n, nodes, energy) in enumerate(zip(rows, *values, strict=True), 1):
+        key = _key(row, f"entry {i}", columns, names)
+        layer = f"entry {i} ({describe(as_key(key)) if own else describe_row(key, columns, names)})"
+        if key in entries:
+            raise InputError(f"{layer} is there twice")
+        where = f"{layer}, "
         entries[as_key(key)] = Entry(
-            float(seconds), math.nan if iqr is None else float(iqr), int(n), float(nodes),
-            None if energy is None else float(energy),
+            number(seconds, where + "seconds"), math.nan if iqr is None else number(iqr, where + "iqr_s"),
+            whole(n, where + "n", least=int(own)), number(nodes, where + "nodes"),
+            None if energy is None else number(energy, where + "energy_j"),
         )  # fmt: skip
     return entries
 
 
-def _calibration(record: Any) -> Calibration | None:
+def _key(row: Any, where: str, columns: tuple[str, ...], names: tuple[str, ...]) -> Row:
+    """One row of numbers; -1 where a user's table does not tell layers apart by a column."""
+    if not isinstance(row, list) or len(row) != len(columns):
+        raise InputError(f"{where}: {_short(row)} does not have {len(columns)} values")
+    least = 0 if columns == Key._fields else ANY
+    for column, value in zip(columns, row, strict=True):
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
+            raise InputError(f"{where}: {column} is {value!r}, no whole number of {least} to 10^9")
+    found = dict(zip(columns, row, strict=True))
+    if "name" in found and not 0 <= found["name"] < len(names):
+        raise InputError(f"{where} has no name")
+    if "kind" in found and not (0 <= found["kind"] < len(KINDS) or found["kind"] == MBCONV):
+        raise InputError(f"{where}: there is no kind {found['kind']} of layers")
+    if found.get("activation", 0) >= len(ACTIVATIONS):
+        raise InputError(f"{where}: there is no activation {found['activation']}")
+    return tuple(row)
+
+
+def is_key(row: Any) -> bool:
+    """Whether a JSON value is a key of a layer that netsmith measures."""
+    try:
+        _key(row, "", Key._fields, ())
+    except InputError:
+        return False
+    return True
+
+
+def calibration(record: Any) -> Calibration | None:
+    """A calibration from the JSON of a file.
+
+    Raises:
+        InputError: a number lacks or cannot be; names it.
+    """
     if record is None:
         return None
-    gamma = (float(record["gamma"][0]), float(record["gamma"][1]))
+    gamma = record.get("gamma") if isinstance(record, dict) else None
+    if not isinstance(gamma, list | tuple) or len(gamma) != 2:
+        raise InputError(f"the calibration is {_short(record)}, it lacks its two factors gamma")
     rank = record.get("rank")
-    return Calibration(gamma, float(record["beta_s"]), float(record["residual"]), None if rank is None else float(rank))
+    if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int | float) or not -1 <= rank <= 1):
+        raise InputError(f"calibration, rank: {rank!r} is no number from -1 to 1")
+    floating, integer = (number(g, "calibration, gamma", above=True) for g in gamma)
+    beta, residual = (number(record.get(k), f"calibration, {k}") for k in ("beta_s", "residual"))
+    return Calibration((floating, integer), beta, residual, None if rank is None else float(rank))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

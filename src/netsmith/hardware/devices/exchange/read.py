@@ -21,8 +21,10 @@ from netsmith.hardware.devices.readers.columns import columns_of, time_of
 from netsmith.hardware.devices.readers.raw import Raw, read_raw
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.entry import Entry
+from netsmith.hardware.table.file import is_key
 from netsmith.hardware.table.keys import Key
 from netsmith.hardware.table.latency import LatencyTable
+from netsmith.hardware.table.numbers import whole
 from netsmith.network.layers import COMPUTE_KINDS, KINDS
 
 _STATED = ("device", "runtime", "threads", "date")
@@ -48,6 +50,7 @@ def read_timings(folder: Path, timings: Path | None = None, *, max_drift: float 
         raise InputError(
             f"{folder / 'manifest.json'} is not a list of layers of format {EXCHANGE}; write the layers again"
         )
+    _check(manifest, folder / "manifest.json")
     raw = read_raw(timings or folder / "timings.csv")
     found = _times(raw, manifest)
     drift, control = _drift(raw, manifest, found, max_drift)
@@ -63,8 +66,8 @@ def read_timings(folder: Path, timings: Path | None = None, *, max_drift: float 
     device: dict[str, object] = {k: v for k, v in raw.meta.items() if k != "date"}
     device["processor"] = device["device"]
     table = LatencyTable(
-        target="exchange", threads=int(str(raw.meta["threads"])), device=device, entries=entries,
-        channel_multiple=int(manifest.get("channel_multiple", 1)),
+        target="exchange", threads=whole(raw.meta["threads"], f"{raw.path}, threads"), device=device, entries=entries,
+        channel_multiple=manifest.get("channel_multiple", 1),
         fingerprint=hashlib.sha256(json.dumps(device, sort_keys=True).encode()).hexdigest()[:16],
         campaigns=[{
             "date": raw.meta["date"], "keys": len(entries), "drift": round(drift, 4), "control_s": control,
@@ -75,13 +78,29 @@ def read_timings(folder: Path, timings: Path | None = None, *, max_drift: float 
     return table
 
 
+def _check(manifest: dict[str, Any], path: Path) -> None:
+    """Refuse a manifest that ``write_layers`` did not write so."""
+    try:
+        for layer in (manifest["control"], *manifest["layers"]):
+            whole(layer["copies"], f"copies of {layer['file']!r}")
+            if not all(isinstance(layer[k], str) for k in ("file", "without")) or not is_key(layer["key"]):
+                raise InputError(f"layer {layer['file']!r} has no files or no key")
+        for network in manifest["networks"]:
+            if not isinstance(network["file"], str) or not all(map(is_key, network["keys"])):
+                raise InputError(f"network {network['file']!r} has no file or no keys")
+        whole(manifest.get("channel_multiple", 1), "channel_multiple")
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}; write the layers again") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged, it lacks what layers are told by; write the layers again") from error
+
+
 def _times(raw: Raw, manifest: dict[str, Any]) -> dict[str, list[Time]]:
     """File -> its times in order."""
     for name in _STATED:
         if not str(raw.meta.get(name, "")).strip():
             raise InputError(f"{raw.path} does not say the {name}; fill in the line `# {name}:` at its head")
-    if not str(raw.meta["threads"]).isdigit():
-        raise InputError(f"{raw.path}: threads is {raw.meta['threads']!r}, not a whole number")
+    whole(raw.meta["threads"], f"{raw.path}, threads")
     if raw.rows is None or "file" not in raw.head:
         raise InputError(f"{raw.path} has no column 'file'; keep the columns of the template")
     columns = columns_of(raw, list(raw.head))
@@ -96,7 +115,10 @@ def _times(raw: Raw, manifest: dict[str, Any]) -> dict[str, list[Time]]:
             raise InputError(f"{raw.path}, {line.where}: {name!r} is no file of the manifest{hint}")
         time = time_of(raw, line, columns)
         if time.seconds <= 0 or time.runs < 1:
-            raise InputError(f"{raw.path}, {line.where}: {time.runs} runs of {time.seconds} s; both must be above 0")
+            runs = f"{time.runs} runs" if time.runs else "no number of runs"
+            raise InputError(
+                f"{raw.path}, {line.where}: {name!r} has {runs} of {time.seconds:g} s; both must be above 0"
+            )
         found[name].append(time)
     return found
 

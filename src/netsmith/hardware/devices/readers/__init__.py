@@ -59,7 +59,10 @@ def read_table(path: Path, *, unit: str | None = None, layout: str | None = None
     if str(raw.meta.get("format")).startswith("netsmith-"):
         if unit or layout:
             raise InputError(f"{path} is a table of netsmith's own format, in seconds; drop unit= and layout=")
-        return LatencyTable.load(path)
+        own = LatencyTable.load(path)
+        if not any(entry.seconds > 0 for entry in own.entries.values()):
+            raise InputError(f"{path} has no layer that takes time; measure some with `netsmith targets measure`")
+        return own
     raw = replace(raw, meta=raw.meta | {k: v for k, v in {"unit": unit, "layout": layout}.items() if v})
     if raw.rows is not None:
         return read_rows(raw)

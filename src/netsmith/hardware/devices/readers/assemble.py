@@ -15,6 +15,7 @@ from netsmith.hardware.devices.readers.raw import Raw
 from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.keys import IntArray, Key, as_key
 from netsmith.hardware.table.latency import LatencyTable
+from netsmith.hardware.table.numbers import whole
 
 _NOT_OF_DEVICE = ("unit", "layout", "batch", "energy_unit", "channel_multiple")
 
@@ -37,6 +38,9 @@ def assemble(
     gathered: dict[Key, list[Time]] = defaultdict(list)
     for key, time in zip(keys.tolist(), times, strict=True):
         gathered[as_key(key)].append(time)
+    unpriced = [t.where for t in times if t.energy_j is None]
+    if unpriced and len(unpriced) < len(times):
+        raise InputError(f"{raw.path}, {unpriced[0]}: the energy is empty, but other layers have one; fill it in")
     if not any(t.seconds > 0 for t in times):
         raise InputError(f"{raw.path}: every time is 0; give measured ones")
     said = {k: v for k, v in raw.meta.items() if k not in _NOT_OF_DEVICE and _is_plain(v)}
@@ -51,7 +55,7 @@ def assemble(
         target="table", threads=_number(raw, "threads", 0), device=device, campaigns=[campaign],
         fingerprint=hashlib.sha256(json.dumps(device, sort_keys=True).encode()).hexdigest()[:16],
         entries={k: _entry(v) for k, v in gathered.items()}, columns=columns, names=names,
-        batch=_number(raw, "batch", 1), channel_multiple=max(1, _number(raw, "channel_multiple", 1)),
+        batch=_number(raw, "batch", 1), channel_multiple=_number(raw, "channel_multiple", 1),
     )  # fmt: skip
 
 
@@ -68,11 +72,7 @@ def _entry(times: list[Time]) -> Entry:
 
 
 def _number(raw: Raw, name: str, default: int) -> int:
-    value = raw.meta.get(name, default)
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{raw.path}: {name} is {value!r}, not a whole number") from None
+    return whole(raw.meta[name], f"{raw.path}, {name}") if name in raw.meta else default
 
 
 def _is_plain(value: object) -> bool:

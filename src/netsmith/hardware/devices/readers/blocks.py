@@ -19,6 +19,7 @@ from netsmith.hardware.devices.readers.units import seconds_per
 from netsmith.hardware.table.columns import ANY, COLUMNS
 from netsmith.hardware.table.latency import LatencyTable
 from netsmith.hardware.table.mbconv import MBCONV
+from netsmith.hardware.table.numbers import number, whole
 from netsmith.network.layers import KIND
 
 _KEY = re.compile(
@@ -28,6 +29,7 @@ _TYPES = {
     "Conv": KIND["conv"], "Conv_1": KIND["conv"], "Conv_2": KIND["conv"], "Conv_3": KIND["conv"],
     "expanded_conv": MBCONV, "Logits": KIND["linear"], "AvgPool2D": KIND["avgpool"],
 }  # fmt: skip
+_FLAGS = ("idskip", "se", "hs")
 _IQR = 1.349  #: interquartile range of a normal distribution over its standard deviation
 
 
@@ -69,7 +71,9 @@ def _parse(raw: Raw, key: str) -> dict[str, int]:
             f"{raw.path}: {found['type']!r} in {key!r} is no type of layer{hint}; known: {', '.join(_TYPES)}"
         )
     kind = _TYPES[found["type"]]
-    into, out = ([int(v) for v in found[side].split("x") if v] for side in ("input", "output"))
+    into, out = (
+        [whole(v, f"{raw.path}, {key!r}") for v in found[side].split("x") if v] for side in ("input", "output")
+    )
     if len(into) not in (1, 3) or len(out) not in (1, 3):
         raise InputError(f"{raw.path}: the sizes in {key!r} are not HxWxC")
     row = {"kind": kind, "c_in": into[-1], "c_out": out[-1]}
@@ -77,7 +81,8 @@ def _parse(raw: Raw, key: str) -> dict[str, int]:
         for side, size in (("in", into), ("out", out)):
             if len(size) == 3:
                 row |= {f"h_{side}": size[0], f"w_{side}": size[1]}
-    rest = {k: int(v) for k, v in (part.split(":") for part in found["rest"].split("-") if part)}
+    parts = [part.split(":") for part in found["rest"].split("-") if part]
+    rest = {k: whole(v, f"{raw.path}, {k} of {key!r}", least=int(k not in _FLAGS)) for k, v in parts}
     if kind == MBCONV:
         lacking = [k for k in ("expand", "kernel", "stride", "idskip") if k not in rest]
         if lacking:
@@ -91,21 +96,14 @@ def _time(raw: Raw, key: str, value: Any) -> Time:
     scale = seconds_per(str(raw.meta["unit"]), str(raw.path))
     cells = value if isinstance(value, dict) else {"mean": value}
 
-    def number(name: str) -> float | None:
-        if cells.get(name) is None:
-            return None
-        try:
-            found = float(cells[name])
-        except (TypeError, ValueError):
-            found = np.nan
-        if not (np.isfinite(found) and found >= 0):
-            raise InputError(f"{raw.path}: {name} of {key!r} is {cells[name]!r}, no number of at least 0")
-        return found
+    def given(name: str) -> float | None:
+        return None if cells.get(name) is None else number(cells[name], f"{raw.path}, {name} of {key!r}")
 
-    mean = number("mean")
+    mean = given("mean")
     if mean is None:
         raise InputError(f"{raw.path}: {key!r} has no mean; it has {', '.join(map(str, cells)) or 'nothing'}")
-    std, variance = number("std"), number("variance")
+    std, variance = given("std"), given("variance")
     if std is None and variance is not None:
         std = variance**0.5
-    return Time(key, mean * scale, None if std is None else _IQR * std * scale, int(number("count") or 0))
+    runs = 0 if cells.get("count") is None else whole(cells["count"], f"{raw.path}, count of {key!r}")
+    return Time(key, mean * scale, None if std is None else _IQR * std * scale, runs)

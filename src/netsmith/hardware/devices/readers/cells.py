@@ -6,6 +6,7 @@ import re
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.devices.readers.raw import Line, Raw
+from netsmith.hardware.table.numbers import MOST_BITS, whole
 from netsmith.network.layers import ACTIVATION, ACTIVATIONS, KIND
 
 #: Names of kinds, and what they say beside the kind.
@@ -37,7 +38,7 @@ def kind_of(raw: Raw, line: Line, word: str) -> tuple[str, dict[str, int]]:
     return _KINDS[plain]
 
 
-def whole(raw: Raw, line: Line, column: str, *, square: bool = False, needed: bool = False) -> int | None:
+def count_of(raw: Raw, line: Line, column: str, *, square: bool = False, needed: bool = False) -> int | None:
     """A whole number above 0, None for an empty cell; ``square`` takes ``2x2`` too."""
     if column not in line.cells:
         if needed:
@@ -64,10 +65,13 @@ def size_of(raw: Raw, line: Line, column: str, axes: tuple[str, str]) -> dict[st
 def _numbers(raw: Raw, line: Line, column: str) -> list[int]:
     text = str(line.cells[column]).strip()
     parts = [p for p in re.split(r"[xX×,\s]+", text.strip("()[]")) if p]
-    try:
-        values = [float(p) for p in parts]
-    except ValueError:
-        values = []
-    if not values or any(v != int(v) or v < 1 for v in values if v == v) or any(v != v for v in values):
-        raise InputError(f"{raw.path}, {line.where}, column {column!r}: {text!r} is no whole number above 0")
-    return [int(v) for v in values]
+    where = f"{raw.path}, {line.where}, column {column!r}"
+    return [whole(p, where) for p in parts or [text]]
+
+
+def bits_of(raw: Raw, line: Line, column: str) -> int | None:
+    """A width of 1 to 32 bits, None for an empty cell."""
+    bits = count_of(raw, line, column)
+    if bits is not None and bits > MOST_BITS:
+        raise InputError(f"{raw.path}, {line.where}, column {column!r}: {bits} is no width of 1 to {MOST_BITS} bits")
+    return bits

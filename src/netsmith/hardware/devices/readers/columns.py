@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.hardware.devices.readers.assemble import Time
 from netsmith.hardware.devices.readers.raw import Line, Raw
 from netsmith.hardware.devices.readers.units import JOULES, SECONDS, seconds_per, split_unit
+from netsmith.hardware.table.numbers import number, whole
 
 #: What a column is, by the names that it goes by.
 _ALIASES = {
@@ -107,25 +108,19 @@ def _energy_unit(raw: Raw, column: str) -> float:
 def time_of(raw: Raw, line: Line, found: Columns) -> Time:
     """Seconds, spread, runs and energy of a line."""
 
-    def number(column: str) -> float | None:
-        if column not in line.cells:
-            return None
-        try:
-            value = float(line.cells[column])
-        except (TypeError, ValueError):
-            value = np.nan
-        if not (np.isfinite(value) and value >= 0):
-            raise InputError(
-                f"{raw.path}, {line.where}, column {column!r}: {line.cells[column]!r} is no number of at least 0"
-            )
-        return value
+    def given(column: str, read: Callable[[Any, str], float] = number) -> float | None:
+        value = line.cells.get(column)
+        return None if value is None else read(value, f"{raw.path}, {line.where}, column {column!r}")
 
-    seconds = number(found.time[0])
+    for column, _ in filter(None, (found.time, found.energy)):  # NaN is no price; of a spread, it is not stated
+        if column in line.void:
+            number(line.void[column], f"{raw.path}, {line.where}, column {column!r}")
+    seconds = given(found.time[0])
     if seconds is None:
         raise InputError(f"{raw.path}, {line.where}: column {found.time[0]!r} is empty; give a time or drop the line")
-    energy = number(found.energy[0]) if found.energy else None
-    spread = number(found.spread[0]) if found.spread else None
-    runs = number(found.shape["runs"]) if "runs" in found.shape else None
+    energy = given(found.energy[0]) if found.energy else None
+    spread = given(found.spread[0]) if found.spread else None
+    runs = given(found.shape["runs"], whole) if "runs" in found.shape else None
     return Time(
         line.where, seconds * found.time[1], None if spread is None or not found.spread else spread * found.spread[1],
         0 if runs is None else int(runs), None if energy is None or not found.energy else energy * found.energy[1],

@@ -17,6 +17,7 @@ from netsmith.hardware.devices.readers.assemble import Time, assemble
 from netsmith.hardware.devices.readers.raw import Raw
 from netsmith.hardware.devices.readers.units import seconds_per
 from netsmith.hardware.table.latency import LatencyTable
+from netsmith.hardware.table.numbers import MOST_BITS, number, whole
 
 _MOST_BITS = 8
 _COLUMNS = {"bits": ("name", "w_bits", "a_bits"), "channels": ("name", "c_out", "c_in"), "plain": ("name",)}
@@ -42,6 +43,8 @@ def read_named(raw: Raw) -> LatencyTable:
         cells = [((), value)] if layout == "plain" else _cells(raw, name, value)
         for index, cell in cells:
             keys.append((i, *index))
+            if layout == "bits" and max(index) > MOST_BITS:
+                raise InputError(f"{raw.path}: {name} has a time at {max(index)} bits; widths are 1 to {MOST_BITS}")
             times.append(Time(name, _number(raw, name, index, cell) * scale))
     if not keys:
         raise InputError(f"{raw.path} has no time in it")
@@ -60,6 +63,9 @@ def _layout(raw: Raw) -> str:
         if said not in ("bits", "channels"):
             raise InputError(f"{raw.path}: layout is bits or channels, not {said!r}")
         return str(said)
+    for name, value in raw.tree.items():
+        if not isinstance(value, list | dict) and any(isinstance(v, int | float) for v in values):
+            number(value, f"{raw.path}, {name}")  # times of layers as they are, one of which is none
     if any(isinstance(v, dict) for v in values):
         return "channels"
     lists = [v for v in values if isinstance(v, list)]
@@ -83,19 +89,20 @@ def _cells(raw: Raw, name: str, value: Any) -> Iterator[tuple[tuple[int, int], A
 
 def _items(raw: Raw, where: str, value: Any) -> Iterator[tuple[int, Any]]:
     """Positions count from 1; keys of a mapping are the counts themselves."""
+    seen: set[int] = set()
     if isinstance(value, list):
         yield from enumerate(value, 1)
     elif isinstance(value, dict):
         for key, item in value.items():
-            if not str(key).isdigit() or int(key) < 1:
-                raise InputError(f"{raw.path}: {key!r} in {where} is no whole number above 0")
-            yield int(key), item
+            count = whole(key, f"{raw.path}, {where}")
+            if count in seen:
+                raise InputError(f"{raw.path}: {where} has two entries for {count}; keep one")
+            seen.add(count)
+            yield count, item
     else:
         raise InputError(f"{raw.path}: {where} is {value!r}, neither a list nor a mapping of times")
 
 
 def _number(raw: Raw, name: str, index: tuple[int, ...], value: Any) -> float:
     where = f"{name}{''.join(f'[{i}]' for i in index)}"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value) or value < 0:
-        raise InputError(f"{raw.path}: {where} is {value!r}, no number of at least 0")
-    return float(value)
+    return number(value, f"{raw.path}, {where}")

@@ -17,10 +17,14 @@ _CONTENT = ("rows", "layers", "blocks", "table")  #: keys below which a JSON or 
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a file: where it is, in words, and its cells; empty cells are left out."""
+    """One row of a file: where it is, in words, and its cells; empty cells are left out.
+
+    ``void`` has the cells that are NaN: of a size it means that there is none, as in tables of pandas, but no price.
+    """
 
     where: str
     cells: dict[str, Any]
+    void: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,39 @@ def read_raw(path: Path) -> Raw:
     if suffix in (".yaml", ".yml"):
         yaml = require("yaml", "yaml")
         try:
-            return _nested(path, yaml.safe_load(_text(path)))
+            return _nested(path, yaml.load(_text(path), _loader(path)))
         except yaml.YAMLError as error:
             raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     if suffix == ".json":
         try:
-            return _nested(path, json.loads(_text(path)))
+            return _nested(path, json.loads(_text(path), object_pairs_hook=lambda pairs: _once(path, pairs)))
         except ValueError as error:
             raise InputError(f"{path} cannot be read as a latency table, it is no JSON: {error}") from error
     raise InputError(f"{path} is not a table that can be read: its name must end in {', '.join(SUFFIXES)}")
+
+
+def _once(path: Path, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A mapping, none of whose entries is there twice: JSON and YAML would let the last one win in silence."""
+    found: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InputError(f"{path} has two entries {key!r}; keep the one that is meant")
+        found[key] = value
+    return found
+
+
+def _loader(path: Path) -> Any:
+    """A safe loader of YAML that refuses entries which are there twice."""
+    yaml = require("yaml", "yaml")
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            self.flatten_mapping(node)
+            return _once(
+                path, [(self.construct_object(k, True), self.construct_object(v, True)) for k, v in node.value]
+            )
+
+    return Loader
 
 
 def _text(path: Path) -> str:
@@ -139,10 +167,12 @@ def _nested(path: Path, value: Any) -> Raw:
 
 
 def _lines(rows: list[dict[str, Any]]) -> list[Line]:
-    return [
-        Line(f"row {i}", {str(k): v for k, v in row.items() if v is not None and str(v).strip() not in ("", "nan")})
-        for i, row in enumerate(rows, 1)
-    ]
+    found = []
+    for i, row in enumerate(rows, 1):
+        given = {str(k): v for k, v in row.items() if v is not None and str(v).strip()}
+        void = {k: v for k, v in given.items() if str(v).strip().lower() == "nan"}
+        found.append(Line(f"row {i}", {k: v for k, v in given.items() if k not in void}, void))
+    return found
 
 
 def _filled(path: Path, rows: list[Line], head: list[str]) -> list[Line]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.devices.readers.assemble import assemble
-from netsmith.hardware.devices.readers.cells import kind_of, size_of, whole
+from netsmith.hardware.devices.readers.cells import bits_of, count_of, kind_of, size_of
 from netsmith.hardware.devices.readers.columns import Columns, columns_of, time_of
 from netsmith.hardware.devices.readers.raw import Line, Raw
 from netsmith.hardware.table.columns import ANY, COLUMNS, Schema
@@ -26,7 +26,7 @@ def read_rows(raw: Raw) -> LatencyTable:
         InputError: a column lacks or a cell cannot be read; names the file, the line and the column.
     """
     assert raw.rows is not None
-    head = list(dict.fromkeys([*raw.head, *(c for line in raw.rows for c in line.cells)]))
+    head = list(dict.fromkeys([*raw.head, *(c for line in raw.rows for c in (*line.cells, *line.void))]))
     found = columns_of(raw, head)
     by_name = "kind" not in found.shape
     for needed in () if by_name and "name" in found.shape else ("kind", "c_in", "c_out"):
@@ -51,7 +51,7 @@ def _by_name(raw: Raw, found: Columns) -> tuple[IntArray, tuple[str, ...], tuple
     index = {name: i for i, name in enumerate(names)}
     keys = [
         [index[str(line.cells[found.shape["name"]])], *(
-            whole(raw, line, found.shape.get(c, found.shape.get("bits", c)), needed=True) for c in have
+            count_of(raw, line, found.shape.get(c, found.shape.get("bits", c)), needed=True) for c in have
         )]
         for line in lines
     ]  # fmt: skip
@@ -97,7 +97,7 @@ def _row(raw: Raw, line: Line, found: Columns) -> dict[str, int]:
     kind, implied = kind_of(raw, line, word)
     row: dict[str, int] = {"kind": KIND[kind]}
     for column in ("c_in", "c_out", "stride", "groups"):
-        value = whole(raw, line, found.shape.get(column, ""), square=column == "stride")
+        value = count_of(raw, line, found.shape.get(column, ""), square=column == "stride")
         if value is not None:
             row[column] = value
     if "c_in" not in row and "c_out" in row and kind not in ("conv", "linear", "matmul"):
@@ -116,7 +116,7 @@ def _row(raw: Raw, line: Line, found: Columns) -> dict[str, int]:
     for name, axes in (("kernel", ("kernel_h", "kernel_w")), ("in", ("h_in", "w_in")), ("out", ("h_out", "w_out"))):
         row |= size_of(raw, line, found.shape.get(name, ""), axes)
         for axis in axes:
-            value = whole(raw, line, found.shape.get(axis, ""))
+            value = count_of(raw, line, found.shape.get(axis, ""))
             row |= {} if value is None else {axis: value}
         if axes[0] in row:
             row.setdefault(axes[1], row[axes[0]] if name != "in" or kind not in ("linear", "matmul") else 1)
@@ -135,10 +135,10 @@ def _row(raw: Raw, line: Line, found: Columns) -> dict[str, int]:
             known = row.get(f"{axis}_in", row.get(f"{axis}_out", 1))
             row.setdefault(f"{axis}_in", known)
             row.setdefault(f"{axis}_out", known)
-    both = whole(raw, line, found.shape.get("bits", ""))
+    both = bits_of(raw, line, found.shape.get("bits", ""))
     row |= {} if both is None else {"w_bits": both, "a_bits": both}
     for column in ("w_bits", "a_bits"):
-        value = whole(raw, line, found.shape.get(column, ""))
+        value = bits_of(raw, line, found.shape.get(column, ""))
         row |= {} if value is None else {column: value}
     if "a_bits" in row or "w_bits" in row:
         row.setdefault("w_bits", row.get("a_bits", 0))

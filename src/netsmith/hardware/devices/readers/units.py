@@ -16,7 +16,7 @@ SECONDS = MappingProxyType({
 JOULES = MappingProxyType({
     "j": 1.0, "joule": 1.0, "joules": 1.0, "mj": 1e-3, "uj": 1e-6, "µj": 1e-6, "μj": 1e-6, "nj": 1e-9, "pj": 1e-12,
 })  # fmt: skip
-_CYCLES = re.compile(r"cycles\s*@\s*([0-9.]+)\s*(k|M|G|)Hz", re.IGNORECASE)
+_CYCLES = re.compile(r"cycles\s*@\s*([0-9]{1,20}(?:\.[0-9]*)?)\s*(k|M|G|)Hz", re.IGNORECASE)
 _PREFIX = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _NAMED = re.compile(r"^(.*?)[\s_]*[\[(]?([a-zµμ]+)[\])]?$")
 
