@@ -256,3 +256,121 @@ def test_files_stay_in_the_folder(tmp_path: Path, name: str) -> None:
 )
 def test_default_folder(model: str, folder: str) -> None:
     assert default_folder(model).as_posix() == folder
+
+
+@pytest.mark.parametrize("name", [".lock", "stages", "checkpoints", "trials.sqlite", "model.onnx", "config.json"])
+def test_links_are_neither_written_through_nor_read(tmp_path: Path, name: str) -> None:
+    outside = tmp_path / "thesis"
+    if name in ("stages", "checkpoints"):
+        outside.mkdir()
+    else:
+        outside.write_text("all of it")
+    folder = tmp_path / "run"
+    Run.create(folder, CONFIG).close()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(outside)
+    for use in (lambda: Run.resume(folder, CONFIG), lambda: Run.create(folder, CONFIG), lambda: Run.open(folder)):
+        with pytest.raises(InputError, match=r"is a symbolic link|is not empty"):
+            use()
+    assert not list(outside.iterdir()) if outside.is_dir() else outside.read_text() == "all of it"
+
+
+def test_links_that_come_while_a_run_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    with Run.create(tmp_path / "run", CONFIG) as run:
+        (run.folder / "stages").symlink_to(tmp_path / "outside")
+        with pytest.raises(InputError, match="stages is a symbolic link"):
+            run.stage("first", lambda: 1)
+        (run.folder / "trials.sqlite").symlink_to(tmp_path / "outside" / "x")
+        with pytest.raises(InputError, match=r"trials\.sqlite is a symbolic link"):
+            run.log_trial([1], {"loss": 0.5}, {})
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_a_lock_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("held by the backup")
+    with pytest.raises(InputError, match="no lock of netsmith"):
+        Run.create(tmp_path, CONFIG)
+    assert (tmp_path / ".lock").read_text() == "held by the backup"
+    (tmp_path / "letter").write_text("7")
+    (tmp_path / "run").mkdir()
+    os.link(tmp_path / "letter", tmp_path / "run" / ".lock")
+    with pytest.raises(InputError, match="no lock of netsmith"):
+        Run.create(tmp_path / "run", CONFIG)
+
+
+def built(folder: Path, content: bytes = b"network", resume: bool = True) -> Any:
+    """A run of one stage that measures something and builds two files."""
+    with Run.start(folder, CONFIG, resume=resume) as run:
+
+        def build() -> float:
+            run.write_bytes("model.onnx", content)
+            run.place("compared/random/model.nsw").write_bytes(b"packed")
+            return next(clock)
+
+        return run.stage("build", build)
+
+
+clock = iter(range(100))
+
+
+def test_what_a_stage_built_is_made_again_where_it_is_missing(tmp_path: Path) -> None:
+    first = built(tmp_path)
+    for name in ("model.onnx", "compared/random/model.nsw"):
+        (tmp_path / name).unlink()
+        assert built(tmp_path) == first  # as it was measured, with files that are the same again
+        assert (tmp_path / "model.onnx").read_bytes() == b"network" and built(tmp_path) == first
+    (tmp_path / "model.onnx").unlink()
+    assert built(tmp_path, b"another") != first  # another file was not what was measured
+
+
+def test_what_a_stage_built_is_named_where_it_is_damaged(tmp_path: Path) -> None:
+    built(tmp_path)
+    with Run.open(tmp_path) as run:
+        figures = {"accuracy": 0.9, "latency_measured_s": None, "latency_predicted_s": 1.0, "macs": 1, "params": 1,
+                   "size_bytes": 1}  # fmt: skip
+        run.finish({
+            "baseline": figures, "result": figures, "budgets": [], "design": [], "frozen": {}, "seed": 0,
+            "versions": {}, "run": str(tmp_path),
+        })  # fmt: skip
+    Run.open(tmp_path).summary()
+    for name in ("model.onnx", "compared/random/model.nsw", "summary.json"):
+        good = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(good[:-1] + b"x")
+        for use in (lambda: Run.open(tmp_path).summary(), lambda: built(tmp_path)):
+            with pytest.raises(InputError, match=rf"{name} is damaged or was edited; delete it"):
+                use()
+        (tmp_path / name).write_bytes(good)
+    (tmp_path / "model.onnx").unlink()
+    with pytest.raises(InputError, match=r"model\.onnx is missing; repeat .*--resume"):
+        Run.open(tmp_path).summary()
+    built(tmp_path)
+    Run.open(tmp_path).summary()
+    (tmp_path / "artefacts.json").unlink()
+    with pytest.raises(InputError, match=r"artefacts\.json is missing"):
+        Run.open(tmp_path)
+
+
+def test_a_run_is_bound_to_what_its_options_name(tmp_path: Path) -> None:
+    contents = {"the network a.py:net": "1", "the weights in w.pth": "2", "the data set d": "3"}
+    with Run.create(tmp_path, CONFIG) as run:
+        run.pin(contents)
+        run.stage("first", lambda: 1)
+    with Run.resume(tmp_path, CONFIG) as run:
+        run.pin(contents)
+        with pytest.raises(InputError, match=r"^the weights in w\.pth and the data set d changed since"):
+            run.pin(contents | {"the weights in w.pth": "4", "the data set d": "5"})
+    (tmp_path / "inputs.json").unlink()
+    with Run.resume(tmp_path, CONFIG) as run, pytest.raises(InputError, match=r"inputs\.json is missing"):
+        run.pin(contents)
+
+
+def test_only_files_of_a_run_are_removed(tmp_path: Path) -> None:
+    with Run.create(tmp_path, CONFIG) as run:
+        run.stage("first", lambda: 1)
+        (tmp_path / "stages" / "notes.txt").write_text("mine")
+        (tmp_path / ".thesis.txt.7.tmp").write_text("mine")
+        run.abandon()
+        assert run.done("first")
+    with Run.resume(tmp_path, CONFIG):
+        assert (tmp_path / ".thesis.txt.7.tmp").exists()

@@ -9,6 +9,7 @@ from typing import Any
 from netsmith.compression.choices import WIDTHS
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.target import get_target
+from netsmith.jobs.contents import contents_of, data_contents, target_contents
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.episodes import check_episodes
 from netsmith.jobs.outcome import summarise
@@ -103,6 +104,10 @@ def compress(
             if not len(subject.choices.space):
                 reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.frozen.items())[:3])
                 raise InputError(f"--methods {','.join(wanted)} can change nothing of this network ({reasons})")
+            run.pin(
+                contents_of(subject.loaded, model, weights, subject.graph.module.graph)
+                | data_contents(subject.data) | target_contents(target)
+            )  # fmt: skip
             if episode_images:
                 subject.data.need_train()
                 if strategy not in TRIMMING:

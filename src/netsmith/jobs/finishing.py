@@ -57,7 +57,7 @@ def _train(job: Specialization, system: str, found: dict[str, Any]) -> dict[str,
         history = [json.loads(json.dumps(h, default=vars)) for h in result.history]
     if job.shared.workers.is_first:
         job.checkpoints(system, alone=True)
-        save_weights(_weights(job, system, found), model.state_dict())
+        save_weights(job.run.place(_weights(system, found)), model.state_dict())
     return {"history": history, "seconds": time.perf_counter() - start}
 
 
@@ -71,18 +71,18 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
     where = _where(job, system)
     description = Description.from_dict(found["description"])
     model = block_network(description)
-    load_weights(model, _weights(job, system, found))
+    load_weights(model, job.run.path(_weights(system, found)))
     model.eval()
-    save_weights(job.run.path(f"{where}model.safetensors"), model.state_dict(), job.data.metadata)
+    save_weights(job.run.place(f"{where}model.safetensors"), model.state_dict(), job.data.metadata)
     job.announce("export", system)
     graph = trace(model, description.input_shape)
     path = job.run.write_bytes(f"{where}model.onnx", to_onnx(graph).SerializeToString())
     images, _ = next(job.data.search.batches(64, normalise=job.data.normalisation))
     parity = check_parity(graph.module, path, images, tolerance=1e-2)
     need_parity(parity)
-    save_pt2(graph, job.run.path(f"{where}model.pt2"))
+    save_pt2(graph, job.run.place(f"{where}model.pt2"))
     job.run.write_text(f"{where}network.json", description.to_json())
-    size = write_packed(job.run.path(f"{where}model.nsw"), packed_tensors(graph, None))
+    size = write_packed(job.run.place(f"{where}model.nsw"), packed_tensors(graph, None))
     if own:
         tables = {"baseline": job.reference, "result": graph.layers}
         job.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
@@ -119,9 +119,9 @@ def _where(job: Specialization, system: str) -> str:
     return "" if system == job.config["system"] else f"compared/{system}/"
 
 
-def _weights(job: Specialization, system: str, found: Mapping[str, Any]) -> Path:
+def _weights(system: str, found: Mapping[str, Any]) -> str:
     """Weights as they were trained; the network that is kept has them in ``model.safetensors`` as well."""
-    return job.shared.folder / "checkpoints" / system / f"trained-{_stage(system, found)}.safetensors"
+    return f"checkpoints/{system}/trained-{_stage(system, found)}.safetensors"
 
 
 def _stage(system: str, found: Mapping[str, Any]) -> str:

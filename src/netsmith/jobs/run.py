@@ -1,35 +1,48 @@
 """The run folder: one job's place on disk, from which it is resumed, repeated and read.
 
     config.json    the options it was started with
+    inputs.json    digests of what these named then: network, weights, data
+    artefacts.json digests of what the stages have built
     stages/        result of each finished stage; a killed run resumed takes them from here
     trials.sqlite  every design that was tried
     checkpoints/   weights while they are trained
     recipe.json, summary.json, model.onnx, model.pt2, report.html    what it came to
 
-Every write is atomic. One process at a time works in a folder.
+Every write is atomic and none goes through a link. One process at a time works in a folder.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
+from netsmith import locks
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.files import read_json, to_json, write_atomic
+from netsmith.jobs.artefacts import Artefacts
+from netsmith.jobs.run_files import (
+    ARTEFACTS,
+    BEFORE,
+    CONFIG,
+    INPUTS,
+    LOCK,
+    SUMMARY,
+    foreign,
+    is_own,
+    leftovers,
+    refuse_link,
+    refuse_links,
+    remove,
+)
 from netsmith.jobs.summary import check_summary
 from netsmith.jobs.trials import TrialLog
 
 FORMAT = 1
-_LOCK = ".lock"
-_BEFORE = ("baseline.onnx", "stages", "trials.sqlite", "checkpoints")  #: what a run has before it builds anything
 
 
 class Run:
@@ -45,6 +58,8 @@ class Run:
         self.config = config
         self._lock = lock
         self._trials = TrialLog(folder / "trials.sqlite")
+        self._artefacts = Artefacts(folder)
+        self._making: list[set[str]] = []  #: files that the stages that run now have made, the innermost last
 
     @classmethod
     def create(cls, path: str | Path, config: Mapping[str, Any]) -> Run:
@@ -60,15 +75,17 @@ class Run:
         lock = _acquire(folder)
         try:
             # what a run leaves that was killed before it had a config.json does not count
-            present = sorted(p.name for p in folder.iterdir() if p.name != _LOCK and not p.name.endswith(".tmp"))
+            started = (CONFIG, ARTEFACTS, LOCK) if not (folder / CONFIG).exists() else (LOCK,)
+            present = sorted(p.name for p in folder.iterdir() if not is_own(p.name, started))
             if present:
-                resumable = "go on with it by --resume, or " if "config.json" in present else ""
+                resumable = "go on with it by --resume, or " if CONFIG in present else ""
                 raise InputError(f"{folder} is not empty (it has {present[0]}); {resumable}choose another --out")
             options = _plain(config)
-            write_atomic(folder / "config.json", to_json({"format": FORMAT, "options": options}))
+            Artefacts(folder).begin()
+            write_atomic(folder / CONFIG, to_json({"format": FORMAT, "options": options, "artefacts": ARTEFACTS}))
             return cls(folder, options, lock)
         except BaseException:
-            _release(lock)
+            locks.release(lock)
             raise
 
     @classmethod
@@ -84,12 +101,14 @@ class Run:
         run = cls(folder, known, lock)
         try:
             _same(folder, known, _plain(config))
+            refuse_links(folder)
             for name in ("stages", "checkpoints"):
                 if (folder / name).exists() and not (folder / name).is_dir():
                     raise InputError(f"{folder / name} is damaged, it must be a folder; delete it and use --resume")
             run._trials.check()
-            for leftover in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
-                leftover.unlink(missing_ok=True)
+            for leftover in leftovers(folder):
+                (folder / leftover).unlink(missing_ok=True)
+            run._artefacts.check(whole=False)
             return run
         except BaseException:
             run.close()
@@ -98,7 +117,7 @@ class Run:
     @classmethod
     def start(cls, path: str | Path, config: Mapping[str, Any], *, resume: bool = False) -> Run:
         """:meth:`resume` if asked to and there is something to go on with, else :meth:`create`."""
-        if resume and (Path(path) / "config.json").exists():
+        if resume and (Path(path) / CONFIG).exists():
             return cls.resume(path, config)
         return cls.create(path, config)
 
@@ -107,9 +126,40 @@ class Run:
         """Read a run, finished or not, without locking it.
 
         Raises:
-            InputError: it is no run folder.
+            InputError: it is no run folder, or has links.
         """
-        return cls(Path(path), _read_config(Path(path)), None)
+        folder = Path(path)
+        config = _read_config(folder)
+        refuse_links(folder)
+        return cls(folder, config, None)
+
+    def pin(self, contents: Mapping[str, str]) -> None:
+        """Bind the run to what its options name, before its first stage: the same words may name something else later.
+
+        Args:
+            contents: what it is, in words for messages -> digest.
+
+        Raises:
+            InputError: this run was started with other contents; names which.
+        """
+        path = self.path(INPUTS)
+        if not path.exists():
+            if any((self.folder / "stages").glob("*.json")):
+                raise InputError(
+                    f"{path} is missing, so nobody knows whether {self.folder} was started with the same network and "
+                    "data; start again in another folder"
+                )
+            write_atomic(path, to_json(dict(contents)))
+            return
+        known = read_json(path, "start again in another folder")
+        if not isinstance(known, dict):
+            raise InputError(f"{path} is damaged, it holds no digests; start again in another folder")
+        changed = [what for what in {**known, **contents} if known.get(what) != contents.get(what)]
+        if changed:
+            raise InputError(
+                f"{' and '.join(changed)} changed since {self.folder} was started; put back what was there or choose "
+                "another --out"
+            )
 
     def path(self, name: str) -> Path:
         """Path of a file of the run; the folder it lies in exists.
@@ -121,15 +171,24 @@ class Run:
         if parts.is_absolute() or ".." in parts.parts or not parts.parts:
             raise InputError(f"{name!r} is no file of a run; give a name inside {self.folder}")
         target = self.folder.joinpath(*parts.parts)
+        refuse_link(self.folder, name)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{target.parent} cannot be made ({error.strerror}); choose another --out") from error
         return target
 
-    def write_bytes(self, name: str, content: bytes) -> Path:
-        """Write a file of the run atomically; see :meth:`path` for the name."""
+    def place(self, name: str) -> Path:
+        """:meth:`path` of a file that is built now; once the stage is over, the run knows what it must hold."""
         target = self.path(name)
+        self._artefacts.forget([name])
+        if self._making:
+            self._making[-1].add(name)
+        return target
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Write a file of the run atomically; see :meth:`place` for the name."""
+        target = self.place(name)
         write_atomic(target, content)
         return target
 
@@ -144,7 +203,8 @@ class Run:
     def stage(self, name: str, compute: Callable[[], Any], inputs: Any = None) -> Any:
         """Result of ``compute``, from disk if the stage was finished before with equal inputs.
 
-        The result passes through JSON either way, so a resumed run sees what a fresh one sees, to the last bit.
+        The result passes through JSON either way, so a resumed run sees what a fresh one sees, to the last bit. Files
+        that the stage built and that have gone since are built again; what was measured beside them stays.
 
         Args:
             name: of the stage; a file name, see :meth:`digest` for one that tells inputs apart.
@@ -156,6 +216,7 @@ class Run:
         """
         digest = _digest(self.config, name, inputs)
         stored = self.path(f"stages/{name}.json")
+        known: tuple[Any, dict[str, str]] | None = None
         if stored.exists():
             remedy = "delete it and use --resume, which computes it again"
             record = read_json(stored, remedy)
@@ -164,8 +225,19 @@ class Run:
             if record["digest"] == digest:
                 if record["check"] != _digest(record["value"]):
                     raise InputError(f"{stored} is damaged or was edited; {remedy}")
-                return record["value"]
-        value = _plain(compute())
+                if not self._artefacts.missing(name):
+                    return record["value"]
+                known = record["value"], self._artefacts.of(name)
+        if known is not None:
+            stored.unlink()  # a run that is killed while it builds them again has not finished the stage
+        self._making.append(set())
+        try:
+            value = _plain(compute())
+        finally:
+            made = self._making.pop()
+        self._artefacts.note(name, made)
+        if known is not None and known[1] == self._artefacts.of(name):
+            value = known[0]
         write_atomic(stored, to_json({"stage": name, "digest": digest, "check": _digest(value), "value": value}))
         return value
 
@@ -207,17 +279,20 @@ class Run:
         """
         plain = _plain(summary)
         check_summary(plain)
-        return self.write_json("summary.json", plain)
+        target = self.write_json(SUMMARY, plain)
+        self._artefacts.note("summary", [SUMMARY])
+        return target
 
     def summary(self) -> dict[str, Any]:
-        """The checked ``summary.json``.
+        """The checked ``summary.json`` of a run whose files are all as it built them.
 
         Raises:
-            InputError: the run is not finished, or the file is damaged.
+            InputError: the run is not finished, or a file is missing or damaged.
         """
-        target = self.folder / "summary.json"
+        target = self.folder / SUMMARY
         if not target.exists():
             raise InputError(f"{self.folder} is not finished, it has no summary.json; repeat its command with --resume")
+        self._artefacts.check(whole=True)
         summary = read_json(target, "repeat the run's command with --resume")
         check_summary(summary, str(target))
         return dict(summary)
@@ -225,7 +300,8 @@ class Run:
     def discard(self) -> None:
         """Forget a run that never finished a stage, so that its folder can be used again; any other run stays."""
         if not (self.folder / "stages").exists():
-            (self.folder / "config.json").unlink(missing_ok=True)
+            for name in (INPUTS, ARTEFACTS, CONFIG):
+                (self.folder / name).unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """Forget a run whose budgets nothing meets, so that its folder takes other ones.
@@ -233,17 +309,14 @@ class Run:
         With the same options it would end so again, and what it knows is of no use with others. A run with weights that
         were trained, or with anything but what leads up to them, stays.
         """
-        left = {p.name for p in self.folder.iterdir() if not p.name.startswith(".")}
-        if left <= {*_BEFORE, "config.json"} and not any((self.folder / "checkpoints").rglob("*.safetensors")):
-            for name in _BEFORE:
-                path = self.folder / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            (self.folder / "config.json").unlink(missing_ok=True)  # the last: until then there is something to resume
+        trained = any((self.folder / "checkpoints").rglob("*.safetensors"))
+        if not trained and not foreign(self.folder, (CONFIG, LOCK, *BEFORE)):
+            remove(self.folder)
 
     def close(self) -> None:
         """Let other processes use the folder."""
         if self._lock is not None:
-            _release(self._lock)
+            locks.release(self._lock)
             self._lock = None
 
     def __enter__(self) -> Self:
@@ -273,15 +346,20 @@ def _folder(path: str | Path) -> Path:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    if not (folder / "config.json").exists():
+    refuse_link(folder, CONFIG)
+    if not (folder / CONFIG).exists():
         raise InputError(f"{folder} is no run folder, it has no config.json; give the --out of a run")
-    record = read_json(folder / "config.json", "start again in another folder")
+    record = read_json(folder / CONFIG, "start again in another folder")
     options = record.get("options") if isinstance(record, dict) else None
     if not isinstance(options, dict):
-        raise InputError(f"{folder / 'config.json'} is damaged, it holds no options; start again in another folder")
+        raise InputError(f"{folder / CONFIG} is damaged, it holds no options; start again in another folder")
+    if record.get("artefacts") and not (folder / ARTEFACTS).exists():
+        raise InputError(
+            f"{folder / ARTEFACTS} is missing, so the run's files cannot be checked; start again in another folder"
+        )
     if record.get("format") != FORMAT:
         raise InputError(
-            f"{folder / 'config.json'} has format {record.get('format')}, this netsmith reads {FORMAT}; "
+            f"{folder / CONFIG} has format {record.get('format')}, this netsmith reads {FORMAT}; "
             "use the netsmith that wrote it"
         )
     return options
@@ -320,28 +398,4 @@ def _digest(*values: Any) -> str:
 
 
 def _acquire(folder: Path) -> int:
-    """Lock a folder for this process; the system lets go of it when the process ends, however it ends."""
-    import fcntl
-
-    try:
-        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}); choose another --out") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        owner = os.pread(handle, 32, 0).decode(errors="replace").strip()
-        os.close(handle)
-        who = f" (process {owner})" if owner.isdigit() else ""
-        raise InputError(f"{folder} is in use by another netsmith{who}; wait for it or choose another --out") from error
-    except OSError:
-        return handle  # a file system without locks: better unlocked than unusable
-    with contextlib.suppress(OSError):
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    return handle
-
-
-def _release(handle: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(handle)
+    return locks.acquire(folder / LOCK, folder)

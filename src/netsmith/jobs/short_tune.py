@@ -101,12 +101,13 @@ class ShortTuner:
         if cut.origin is None:
             return
         cut.weights, cut.recipe = f"{FOLDER}/{cut.key}.safetensors", f"{FOLDER}/{cut.key}.recipe.json"
-        if not self.run.path(cut.weights).exists():
+        weights, recipe = self.run.place(cut.weights), self.run.place(cut.recipe)
+        if not (weights.exists() and recipe.exists()):
             if cut.slimmed is None:
                 full = self._full(cut.origin)
                 cut.slimmed = self._train(full, scores_of(full, self.subject, self.config["importance"]), cut.design)
             self.run.write_text(cut.recipe, cut.slimmed.recipe.to_json())
-            save_weights(self.run.path(cut.weights), cut.slimmed.model.state_dict())
+            save_weights(weights, cut.slimmed.model.state_dict())
         cut.slimmed = None
         self.cuts[cut.design] = cut.weights
 

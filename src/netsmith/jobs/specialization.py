@@ -15,6 +15,7 @@ from netsmith.errors import InputError
 from netsmith.export.onnx import to_onnx
 from netsmith.files import write_atomic
 from netsmith.hardware.target import CostTable, Target, prepare_target
+from netsmith.jobs.contents import contents_of
 from netsmith.jobs.course import Course
 from netsmith.jobs.device_loop import DeviceLoop, Tried
 from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, RandomFilled
@@ -22,7 +23,7 @@ from netsmith.jobs.timing import near_timed, quiet_latency
 from netsmith.jobs.together import RunTogether
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import LayerTable
-from netsmith.network.load import load_model
+from netsmith.network.load import LoadedModel, load_model
 from netsmith.network.weights import read_weights, save_weights
 from netsmith.network.zoo.blocks import Description, block_network
 from netsmith.progress import Progress, training_events
@@ -227,7 +228,7 @@ class Specialization:
             )  # fmt: skip
             if own:
                 self.course.write()
-        save_weights(self.run.path(f"supernet-{system}.safetensors"), network.state_dict())
+        save_weights(self.run.place(f"supernet-{system}.safetensors"), network.state_dict())
         seconds = time.perf_counter() - start
         if system == self.config["system"] and self.course.history:  # of all processes, if it was interrupted
             seconds = max(seconds, self.course.history[-1]["seconds"])
@@ -308,14 +309,24 @@ class Specialization:
         ]
         return best.found.to_dict() | {"measured_s": best.measured_s, "tried": pairs}
 
-    @cached_property
+    @property
     def teacher(self) -> Any:
+        return self._taught.model if self._taught is not None else None
+
+    def teacher_contents(self) -> dict[str, str]:
+        """Digests of the teacher, if there is one."""
+        if self._taught is None:
+            return {}
+        return contents_of(self._taught, self.config["teacher"], self.config["teacher_weights"], who="teacher")
+
+    @cached_property
+    def _taught(self) -> LoadedModel | None:
         spec = self.config["teacher"]
         if spec is None:
             return None
         weights = self.config["teacher_weights"]
         shape = self.data.input_shape
-        return load_model(spec, weights=weights, num_classes=self.data.known_classes, input_shape=shape).model
+        return load_model(spec, weights=weights, num_classes=self.data.known_classes, input_shape=shape)
 
 
 def epochs_of(config: Mapping[str, Any], data: Data) -> dict[str, int]:

@@ -274,10 +274,10 @@ class Stages:
         parity = check_parity(final.module, path, images, tolerance=0.1 if quantized else 1e-2, batch=self._batch())
         integers = [n for n in slimmed.bits if n in graph.node_of] if is_int8(slimmed.bits) else []
         fusion = check_fusion(path, len(integers))
-        save_pt2(final, self.run.path("model.pt2"))
-        save_weights(self.run.path("model.safetensors"), model.state_dict())
+        save_pt2(final, self.run.place("model.pt2"))
+        save_weights(self.run.place("model.safetensors"), model.state_dict())
         tensors = packed_tensors(final, quantized)
-        size = write_packed(self.run.path("model.nsw"), tensors, huffman=self.config["huffman"])
+        size = write_packed(self.run.place("model.nsw"), tensors, huffman=self.config["huffman"])
         self.run.write_text("recipe.json", slimmed.recipe.to_json())
         tables = {"baseline": self.graph.layers, "result": self.pricing.rows(design)}
         self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})

@@ -75,6 +75,8 @@ class TrialLog:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        if self._path.is_symlink():  # SQLite would follow it
+            raise InputError(f"{self._path} is a symbolic link, which no run writes through or reads; remove it")
         try:
             with closing(sqlite3.connect(self._path, timeout=30)) as base:
                 base.execute(_SCHEMA)

@@ -1,0 +1,124 @@
+"""Digests of what a job works on, so that a resumed one finds out when the same words name something else.
+
+They are of what was loaded, not of files alone: the bytes of all weights, the traced graph, the code that a user's
+network comes from, and the decoded images and labels of all splits, which lie in memory anyway. SHA-256 takes half a
+second to a second for a gigabyte of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from netsmith.data import Data, normalisation_from_metadata
+from netsmith.files import digest_file
+from netsmith.network.load import LoadedModel
+from netsmith.network.sourcefiles import code_of, source_files
+
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+
+def contents_of(
+    loaded: LoadedModel, given: Any, weights: str | Path | None = None, graph: fx.Graph | None = None, who: str = ""
+) -> dict[str, str]:
+    """Digests of a network and of its weights, by what they are called in messages.
+
+    Args:
+        loaded: the network with its weights, as it is before anything changes it.
+        given: what was loaded: MODEL, or a module or function of Python's.
+        weights: file of the weights; without one they are part of the network.
+        graph: of the traced network.
+        who: what it is to the job, such as ``teacher``.
+    """
+    name = f"the {who + ' ' if who else ''}network {loaded.spec}"
+    model, saved = loaded.model, set(loaded.model.state_dict())
+    network = [*_code(given, model), *_structure(model), *(_texts(graph) if graph is not None else ())]
+    outside = {n: t for n, t in _tensors(model).items() if n not in saved}
+    if weights is None:
+        return {name: _digest([*network, *_parts(_tensors(model))])}
+    expected = repr(normalisation_from_metadata(loaded.metadata))
+    state = {n: t for n, t in model.state_dict().items() if isinstance(t, torch.Tensor)}
+    return {
+        name: _digest([*network, *_parts(outside)]),
+        f"the weights in {weights}": _digest([expected, *_parts(state)]),
+    }
+
+
+def data_contents(data: Data) -> dict[str, str]:
+    """The digest of a data set's images, labels and class names."""
+    splits = {n: s for n, s in (("train", data.train), ("search", data.search), ("test", data.test)) if s is not None}
+    tensors = {f"{n}.{k}": t for n, s in splits.items() for k, t in (("images", s.images), ("labels", s.labels))}
+    return {f"the data set {data.name}": _digest([repr(data.classes), *_parts(tensors)])}
+
+
+def target_contents(spec: str) -> dict[str, str]:
+    """The digest of the file that a target is described by, if it is; ``cpu`` measures into its table and has none."""
+    if spec.partition(":")[0] == "cpu":
+        return {}
+    paths = [Path(words) for words in (spec, spec.partition(":")[2]) if words]
+    return {f"the target {spec}": digest_file(path) for path in paths if path.is_file()}
+
+
+def thing_contents(what: str, thing: Any) -> dict[str, str]:
+    """The digest of a value whose representation says all of it."""
+    return {what: _digest([repr(thing)])}
+
+
+def _code(given: Any, model: nn.Module) -> Iterator[str]:
+    if isinstance(given, str):
+        yield from (f"{path.name} {code_of(path)}" for path in source_files(given))
+        return
+    classes = {type(module) for module in model.modules()}
+    things = [c for c in classes if not c.__module__.startswith(("torch.", "torchvision.", "timm.", "netsmith."))]
+    things += [] if isinstance(given, nn.Module) else [given]
+    for thing in sorted(things, key=lambda t: (t.__module__, t.__qualname__)):
+        try:
+            yield inspect.getsource(thing)
+        except (OSError, TypeError):  # typed at a prompt, or built in C
+            yield thing.__qualname__
+
+
+def _structure(model: nn.Module) -> Iterator[str]:
+    yield _ADDRESS.sub("", repr(model))
+    yield repr([(name, p.requires_grad) for name, p in model.named_parameters()])
+
+
+def _texts(graph: fx.Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        value = node.meta.get("val")
+        shape = f"{tuple(value.shape)} {value.dtype}" if isinstance(value, torch.Tensor) else ""
+        yield _ADDRESS.sub("", f"{node.op} {node.name} {node.target} {node.args} {node.kwargs} {shape}")
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """All tensors of a network by name: also buffers that no file has, and plain attributes."""
+    found: dict[str, torch.Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for prefix, module in model.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, torch.Tensor):
+                found[f"{prefix}.{name}".lstrip(".")] = value
+    return found
+
+
+def _parts(tensors: Mapping[str, torch.Tensor]) -> Iterator[str | memoryview]:
+    for name, tensor in sorted(tensors.items()):
+        yield f"{name} {tuple(tensor.shape)} {tensor.dtype}"
+        if tensor.layout is torch.strided and not tensor.is_quantized and tensor.numel():
+            raw = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+            yield raw.view(torch.uint8).numpy().data
+        else:
+            yield repr(tensor)
+
+
+def _digest(parts: Iterable[str | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() + b"\0" if isinstance(part, str) else part)
+    return digest.hexdigest()
