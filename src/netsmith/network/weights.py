@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from netsmith.errors import InputError
 from netsmith.files import write_atomic
 from netsmith.network.checkpoint import read_content, split_key
+from netsmith.network.tensorfile import serialised
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from netsmith.network.fitting import Fit
 
+MADE_HERE = {"writer": "netsmith"}  #: metadata of all files that :func:`save_weights` writes
 _PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 _SHOWN = 6
 
@@ -98,12 +100,9 @@ def save_weights(
     Raises:
         InputError: the place cannot be written (no permission, full disk, a file where a folder should be).
     """
-    from safetensors.torch import save
-
     path = Path(path)
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
-    data = save(tensors, metadata={k: str(v) for k, v in (metadata or {}).items()})
-    write_atomic(path, data)
+    write_atomic(path, serialised(tensors, {k: str(v) for k, v in (metadata or {}).items()} | MADE_HERE))
 
 
 def check_finite_parameters(model: nn.Module, spec: str) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from netsmith.errors import InputError
 from netsmith.files import write_atomic
+from netsmith.network.tensorfile import metadata_of, serialised
 
 _KEY = "netsmith"
 
@@ -29,11 +30,16 @@ def save(path: Path, checkpoint: Checkpoint, extra: dict[str, str] | None = None
     Raises:
         InputError: the disk is full or the folder cannot be written; the old file is untouched.
     """
-    from safetensors.torch import save as to_bytes
-
     header = (extra or {}) | {_KEY: json.dumps(checkpoint.meta)}
-    content = to_bytes({k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}, header)
-    write_atomic(path, content)
+    write_atomic(path, serialised({k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()}, header))
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is the checkpoint of a training."""
+    try:
+        return {"settings", "position"} <= set(json.loads(metadata_of(path).get(_KEY, "{}")))
+    except (ValueError, TypeError):
+        return False
 
 
 def load(path: Path) -> Checkpoint:
