@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,7 +62,7 @@ def written_for(path: Path) -> str | None:
 
 def check_place(
     path: Path, option: str = "--out", *, own: Callable[[Path], bool] | None = None, what: str = "",
-    inputs: dict[str, str | Path | None] | None = None,
+    inputs: Mapping[str, Path] | None = None,
 ) -> None:  # fmt: skip
     """Find before any work that a file could not be written at its end, or would replace what must stay.
 
@@ -76,7 +76,7 @@ def check_place(
         InputError: names the file and the remedy.
     """
     for name, given in (inputs or {}).items():
-        if given is not None and same_file(path, Path(given)):
+        if same_file(path, given):
             raise InputError(f"{option} {path} is the file of {name} as well; name another file, this one is read")
     made: list[Path] = []
     try:

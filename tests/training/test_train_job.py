@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -93,3 +94,92 @@ def test_wrong_input_is_one_sentence(spec: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="10 classes but the network has 12 outputs"):
         train(f"{wide}:net", "digits", epochs=1, out=tmp_path / "w.safetensors")
     assert not torch.is_inference_mode_enabled()
+
+
+def test_nothing_is_overwritten_that_no_training_wrote(spec: str, tmp_path: Path) -> None:
+    from netsmith.jobs.train import train
+    from netsmith.network.load import load_model
+    from netsmith.network.weights import save_weights
+
+    state = load_model(spec).model.state_dict()
+    given = tmp_path / "w.checkpoint.safetensors"  # where the checkpoint of w.safetensors would be
+    save_weights(given, state)
+    before = given.read_bytes()
+    with pytest.raises(InputError, match=r"is the file of --weights as well"):
+        train(spec, "digits", epochs=1, weights=given, out=tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"is the file of --weights as well"):
+        train(spec, "digits", epochs=1, weights=given, out=given)
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors exists and is not the checkpoint of a training"):
+        train(spec, "digits", epochs=1, out=tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"exists and is not what netsmith train wrote"):
+        train(spec, "digits", epochs=1, out=given)
+    (tmp_path / "link.safetensors").symlink_to(given)
+    with pytest.raises(InputError, match="is a symbolic link"):
+        train(spec, "digits", epochs=1, out=tmp_path / "link.safetensors")
+    assert given.read_bytes() == before and (tmp_path / "link.safetensors").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"patience": 0}, "--patience is 0"), ({"lr": 0.0}, "--lr is 0"), ({"lr": float("nan")}, "--lr is nan"),
+        ({"lr": float("inf")}, "--lr is inf"), ({"epochs": 0}, "--epochs is 0"),
+    ],
+)  # fmt: skip
+def test_settings_that_train_nothing_are_refused(tmp_path: Path, options: dict[str, float], words: str) -> None:
+    from netsmith.jobs.compress import compress
+    from netsmith.jobs.train import train
+
+    settings: dict[str, Any] = {"epochs": 1, "out": tmp_path / "w.safetensors"} | options
+    with pytest.raises(InputError, match=words):
+        train("no.py:such", "no such data", **settings)
+    if "lr" in options:
+        with pytest.raises(InputError, match=words):
+            compress("no.py:such", "no such data", latency="0.5x", out=tmp_path / "run", lr=options["lr"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["file/w.safetensors", "folder.safetensors", "x" * 240 + ".safetensors"])
+def test_a_place_that_cannot_be_written_is_found_first(tmp_path: Path, place: str) -> None:
+    from netsmith.jobs.train import train
+
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(InputError, match=r"cannot be written|is a folder"):
+        train("no.py:such", "no such data", out=tmp_path / place)
+
+
+def test_two_trainings_do_not_share_an_output(spec: str, tmp_path: Path) -> None:
+    from netsmith.jobs.train import train
+
+    def second(*_: object) -> None:
+        with pytest.raises(InputError, match=r"w\.safetensors is in use by another netsmith"):
+            train(spec, "digits", epochs=1, out=tmp_path / "w.safetensors")
+
+    train(spec, "digits", epochs=1, out=tmp_path / "w.safetensors", bf16=False, train_limit=64, progress=second)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["net.py", "w.safetensors"]
+
+
+def test_a_training_of_something_else_is_not_resumed(spec: str, tmp_path: Path) -> None:
+    from netsmith.jobs.train import train
+
+    class Killed(BaseException):
+        pass
+
+    def kill(event: Any) -> None:
+        if event.epoch == 2:
+            raise Killed
+
+    out = tmp_path / "w.safetensors"
+    options: dict[str, Any] = {"epochs": 3, "out": out, "bf16": False, "train_limit": 300, "seed": 3}
+    whole = tmp_path / "whole.safetensors"
+    train(spec, "digits", **(options | {"out": whole}))
+    with pytest.raises(Killed):
+        train(spec, "digits", progress=kill, **options)
+    code = (tmp_path / "net.py").read_text()
+    (tmp_path / "net.py").write_text(code.replace("nn.ReLU()", "nn.ReLU6()"))
+    with pytest.raises(InputError, match=r"^the network .*:small changed since the checkpoint"):
+        train(spec, "digits", **options)
+    (tmp_path / "net.py").write_text(code)
+    train(spec, "digits", **options)
+    assert out.read_bytes() == whole.read_bytes()

@@ -170,6 +170,6 @@ def compress(
             search_size=search_size, mean=averages, std=deviations, image_size=image_size, label_column=label_column,
             train_limit=train_limit, threads=threads, least_bits=least_bits, evaluations=evaluations,
             sensitivity=sensitivity, huffman=huffman, episode_images=episode_images, reconstruct=reconstruct,
-            widths=widths, progress=progress,
+            widths=widths, progress=progress, job="compress",
         )  # fmt: skip
     finish_run(result, as_json)

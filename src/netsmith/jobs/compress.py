@@ -19,6 +19,7 @@ from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import load_subject
 from netsmith.jobs.trimming import check_trimming
 from netsmith.progress import Progress, Silent
+from netsmith.training.schedule import check_training
 from netsmith.units import Budget, read_budgets
 
 METHODS = ("prune", "quantize", "share")
@@ -33,7 +34,7 @@ def compress(
     image_size: int | None = None, label_column: str | None = None, train_limit: int | None = None, threads: int = 1,
     least_bits: int | None = None, evaluations: int | None = None, sensitivity: str = "loss", huffman: bool = False,
     episode_images: int = 0, reconstruct: bool = True, widths: int = WIDTHS,
-    progress: Progress | None = None,
+    progress: Progress | None = None, job: str = "compress",
 ) -> dict[str, Any]:  # fmt: skip
     """Make a trained network keep budgets on a target.
 
@@ -61,6 +62,7 @@ def compress(
             strategies ``netadapt`` and ``compactnet`` from the weights of the winner before it.
         reconstruct: give layers that read pruned channels the weights that make up for them by least squares.
         widths: most channel counts of a group to choose from; more are finer, and take longer to measure.
+        job: which command it is, for ``config.json``: runs of ``demo`` may be replaced by another demonstration.
         huffman: code the weights of ``model.nsw``; the search goes by the size without, which it never exceeds.
 
     Returns:
@@ -74,6 +76,7 @@ def compress(
     budgets = read_budgets(latency=latency, energy=energy, size=size, macs=macs)
     wanted = _methods(methods)
     _check_share(wanted, budgets)
+    check_training(lr=lr)
     check_trimming(strategy, wanted, evaluations, episode_images, importance)
     least = (1 if "share" in wanted else 2) if least_bits is None else least_bits
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
@@ -84,7 +87,7 @@ def compress(
             "`netsmith targets measure MODEL --space --write FOLDER` writes"
         )
     config = {
-        "job": "compress", "model": model if isinstance(model, str) else type(model).__name__, "data": str(data),
+        "job": job, "model": model if isinstance(model, str) else type(model).__name__, "data": str(data),
         "target": target, "latency": latency, "energy": energy, "size": size, "macs": macs, "methods": list(wanted),
         "strategy": strategy, "weights": str(weights) if weights else None, "epochs": epochs, "lr": lr,
         "seed": seed, "importance": importance, "calibration": calibration, "search_size": search_size,

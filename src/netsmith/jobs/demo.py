@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from netsmith.errors import InputError
+from netsmith.files import check_place
 from netsmith.jobs.compress import compress
-from netsmith.jobs.train import train
+from netsmith.jobs.run import emptied
+from netsmith.jobs.train import is_trained, train
 from netsmith.progress import Progress, Silent, training_events
 
 MODEL = "zoo:digits?channels=64"
@@ -29,23 +29,22 @@ def demo(
     """
     progress = progress or Silent()
     folder = Path(out)
-    _clear(folder)
     weights = folder.with_name(f"{folder.name}-baseline.safetensors")
-    weights.unlink(missing_ok=True)
+    own = "the baseline of an earlier demonstration"
+    check_place(weights, f"the baseline beside --out {folder},", own=lambda path: is_trained(path, "demo"), what=own)
+    _clear(folder)
     progress.stage("train the network to be compressed")
-    train(MODEL, "digits", epochs=EPOCHS, out=weights, seed=seed, resume=False, progress=training_events(progress))
+    train(MODEL, "digits", epochs=EPOCHS, out=weights, seed=seed, resume=False, job="demo",
+          progress=training_events(progress))  # fmt: skip
     return compress(
-        MODEL, "digits", weights=str(weights), latency=latency, out=folder, epochs=8, seed=seed, progress=progress
-    )
+        MODEL, "digits", weights=str(weights), latency=latency, out=folder, epochs=8, seed=seed, progress=progress,
+        job="demo",
+    )  # fmt: skip
 
 
 def _clear(folder: Path) -> None:
-    if not folder.exists() or not any(folder.iterdir()):
-        return
-    try:
-        options = json.loads((folder / "config.json").read_text())["options"]
-    except (OSError, ValueError, KeyError):
-        options = {}
-    if options.get("model") != MODEL:
-        raise InputError(f"{folder} is not empty and not from an earlier demonstration; choose another --out")
-    shutil.rmtree(folder)
+    """Remove an earlier demonstration; nothing else that lies in its place."""
+    with emptied(folder) as (options, others):
+        if others or (options and options.get("job") != "demo"):
+            has = f" (it has {others[0]})" if others else ""
+            raise InputError(f"{folder} is not empty and not from an earlier demonstration{has}; choose another --out")

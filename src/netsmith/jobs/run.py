@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -326,6 +327,26 @@ class Run:
         if isinstance(error, InfeasibleError):
             self.abandon()
         self.close()
+
+
+@contextmanager
+def emptied(path: str | Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """A run folder that is emptied of the run in it if the block ends well.
+
+    Yields:
+        The options of the run, none if there is none, and the files there that no run made.
+
+    Raises:
+        InputError: the folder cannot be made, is in use, has links, or its config.json is damaged.
+    """
+    folder = _folder(path)
+    lock = _acquire(folder)
+    try:
+        refuse_links(folder)
+        yield (_read_config(folder) if (folder / CONFIG).exists() else {}), foreign(folder)
+        remove(folder)
+    finally:
+        locks.release(lock)
 
 
 def default_folder(model: str) -> Path:

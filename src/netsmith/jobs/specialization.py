@@ -60,13 +60,10 @@ class Specialization:
         """Find what cannot be used before anything takes long.
 
         Raises:
-            InputError: a teacher that cannot be loaded or knows nothing, no such warm-up, or a learning rate that is
-                not above 0.
+            InputError: a teacher that cannot be loaded or knows nothing, or no such warm-up.
         """
         if self.config["teacher_weights"] and not self.config["teacher"]:
             raise InputError("--teacher-weights are of no network; name it with --teacher")
-        if self.config["lr"] is not None and not self.config["lr"] > 0:
-            raise InputError(f"--lr is {self.config['lr']:g}; it must be above 0")
         for system in (self.config["system"], *self.config["compare"]) if self.config["warmup_from"] else ():
             if system.startswith("proxylessnas") and not (given := self._warmup(system)).is_file():
                 source = self.config["warmup_from"]

@@ -20,6 +20,7 @@ from netsmith.progress import Progress, Silent
 from netsmith.supernets.gates import MODES
 from netsmith.supernets.objective import FORMS
 from netsmith.supernets.space import BlockSpace, load_space
+from netsmith.training.schedule import check_training
 from netsmith.training.workers import Workers
 from netsmith.units import read_budgets
 
@@ -80,6 +81,7 @@ def specialize(
     systems = _systems(system, compare)
     if evaluations < 1 and "oneshot" in systems:
         raise InputError("oneshot chooses by running networks; give --evaluations 1 or more")
+    check_training(lr=lr)
     _among("--mode", mode, MODES)
     _among("--loss", loss, FORMS)
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)

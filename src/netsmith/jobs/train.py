@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from netsmith import locks
 from netsmith.errors import InputError
+from netsmith.files import check_place
+from netsmith.network.tensorfile import metadata_of, serialised
 
 if TYPE_CHECKING:
     from netsmith.data import Data
@@ -44,6 +48,7 @@ def train(
     resume: bool = True,
     progress: Progress | None = None,
     report: Callable[[str], None] | None = None,
+    job: str = "train",
 ) -> dict[str, Any]:
     """Train or fine-tune a network and write ``out`` (safetensors, with metadata).
 
@@ -65,82 +70,95 @@ def train(
         resume: go on from the checkpoint beside ``out``, if there is one.
         progress: called during training.
         report: called with one sentence a stage.
+        job: which command it is, for the file's metadata; only what the same one wrote is replaced.
 
     Returns:
         ``accuracy`` on search and test, ``before`` and ``after``; what was trained, on what, and where it is.
 
     Raises:
-        InputError: see ``load_model``, ``load_data`` and ``fit``.
+        InputError: see ``load_model``, ``load_data`` and ``fit``; or ``out`` cannot be written, would replace what is
+            not of this job, or is being written by another process.
     """
     from netsmith.data import check_classes, load_data, normalisation_from_metadata
     from netsmith.data.augment import default_augment
+    from netsmith.jobs.contents import contents_of, data_contents
+    from netsmith.network.checkpoint import split_key
     from netsmith.network.load import load_model
     from netsmith.training import evaluate, fit
+    from netsmith.training.schedule import check_training
 
     out = Path(out)
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out} must end in .safetensors")
-    say = report or (lambda sentence: None)
-    data = load_data(
-        data_spec, seed=seed, search_size=search_size, label_column=label_column, image_size=image_size, mean=mean,
-        std=std, train_limit=train_limit,
-    )  # fmt: skip
-    data.need_train()
-    say(f"data {data.name}: {len(data.need_train())} train, {len(data.search)} search, {len(data.test)} test images")
-    loaded = load_model(
-        model_spec, num_classes=data.known_classes if weights else len(data.classes), weights=weights,
-        input_shape=data.input_shape,
-    )  # fmt: skip
-    for note in loaded.notes:
-        say(note)
-    if mean is None:
-        data = data.with_normalisation(normalisation_from_metadata(loaded.metadata))
-    norm = data.normalisation
-    model = loaded.model
-    check_classes(data, _outputs(model, data), loaded.metadata)
+    check_training(lr=lr, epochs=epochs, patience=patience)
+    files = {"--weights": weights, "--teacher-weights": teacher_weights}
+    read = {option: split_key(file)[0] for option, file in files.items() if file is not None}
+    with reserved(out, job, read) as checkpoint:
+        say = report or (lambda sentence: None)
+        data = load_data(
+            data_spec, seed=seed, search_size=search_size, label_column=label_column, image_size=image_size, mean=mean,
+            std=std, train_limit=train_limit,
+        )  # fmt: skip
+        data.need_train()
+        say(
+            f"data {data.name}: {len(data.need_train())} train, {len(data.search)} search, {len(data.test)} test images"
+        )
+        loaded = load_model(
+            model_spec, num_classes=data.known_classes if weights else len(data.classes), weights=weights,
+            input_shape=data.input_shape,
+        )  # fmt: skip
+        for note in loaded.notes:
+            say(note)
+        if mean is None:
+            data = data.with_normalisation(normalisation_from_metadata(loaded.metadata))
+        norm = data.normalisation
+        model = loaded.model
+        check_classes(data, _outputs(model, data), loaded.metadata)
 
-    def score() -> dict[str, float]:
-        return {
-            name: evaluate(model, part, normalisation=norm)[0]
-            for name, part in (("search", data.search), ("test", data.test))
-        }
+        def score() -> dict[str, float]:
+            return {
+                name: evaluate(model, part, normalisation=norm)[0]
+                for name, part in (("search", data.search), ("test", data.test))
+            }
 
-    before = score() if weights is not None else None
-    if before is not None:
-        say(f"as loaded: search {before['search']:.2%}, test {before['test']:.2%}")
-    taught = None
-    if teacher is not None:
-        taught = load_model(
-            teacher, num_classes=data.known_classes, weights=teacher_weights, input_shape=data.input_shape
-        ).model
-        check_classes(data, _outputs(taught, data))
-    peak = lr if lr is not None else (0.02 if weights is not None else 0.1)
-    decay = weight_decay if weight_decay is not None else (1e-4 if weights is not None else 5e-4)
-    checkpoint = out.with_name(f"{out.stem}.checkpoint.safetensors")
-    start = time.perf_counter()
-    result = fit(
-        model, data, epochs=epochs, lr=peak, batch_size=batch_size, weight_decay=decay, schedule=schedule,
-        teacher=taught, alpha=alpha, temperature=temperature, label_smoothing=label_smoothing,
-        augment=default_augment(data.input_shape[-1]) if augment else None, seed=seed, bf16=bf16, patience=patience,
-        checkpoint=checkpoint, resume=resume, progress=progress,
-        tag=f"{model_spec} from {weights}, teacher {teacher} from {teacher_weights}",
-    )  # fmt: skip
-    after = score()
-    say(f"trained: search {after['search']:.2%}, test {after['test']:.2%}")
-    summary: dict[str, Any] = {
-        "model": model_spec, "weights": str(weights) if weights is not None else None, "data": data_spec,
-        "out": str(out), "accuracy": {"before": before, "after": after}, "epochs": result.epochs_run,
-        "best_epoch": result.best_epoch, "seconds": time.perf_counter() - start, "bf16": result.bf16,
-        "rows": {"train": len(data.need_train()), "search": len(data.search), "test": len(data.test)},
-        "recipe": {
-            "optimizer": "SGD, momentum 0.9, Nesterov", "lr": peak, "weight_decay": decay, "schedule": schedule,
-            "batch_size": batch_size, "epochs": epochs, "seed": seed, "augment": augment, "teacher": teacher,
-        },
-        "history": result.history, "messages": result.messages,
-    }  # fmt: skip
-    _write(model.state_dict(), _metadata(loaded.metadata, data, summary), out)
-    checkpoint.unlink(missing_ok=True)  # only after the weights are safe
-    return summary
+        before = score() if weights is not None else None
+        if before is not None:
+            say(f"as loaded: search {before['search']:.2%}, test {before['test']:.2%}")
+        contents = contents_of(loaded, model_spec, weights) | data_contents(data)
+        taught = None
+        if teacher is not None:
+            known = load_model(
+                teacher, num_classes=data.known_classes, weights=teacher_weights, input_shape=data.input_shape
+            )
+            taught = known.model
+            check_classes(data, _outputs(taught, data))
+            contents |= contents_of(known, teacher, teacher_weights, who="teacher")
+        peak = lr if lr is not None else (0.02 if weights is not None else 0.1)
+        decay = weight_decay if weight_decay is not None else (1e-4 if weights is not None else 5e-4)
+        start = time.perf_counter()
+        result = fit(
+            model, data, epochs=epochs, lr=peak, batch_size=batch_size, weight_decay=decay, schedule=schedule,
+            teacher=taught, alpha=alpha, temperature=temperature, label_smoothing=label_smoothing,
+            augment=default_augment(data.input_shape[-1]) if augment else None, seed=seed, bf16=bf16, patience=patience,
+            checkpoint=checkpoint, resume=resume, progress=progress,
+            contents=contents, tag=f"{model_spec} from {weights}, teacher {teacher} from {teacher_weights}",
+        )  # fmt: skip
+        after = score()
+        say(f"trained: search {after['search']:.2%}, test {after['test']:.2%}")
+        summary: dict[str, Any] = {
+            "model": model_spec, "weights": str(weights) if weights is not None else None, "data": data_spec,
+            "out": str(out), "accuracy": {"before": before, "after": after}, "epochs": result.epochs_run,
+            "best_epoch": result.best_epoch, "seconds": time.perf_counter() - start, "bf16": result.bf16,
+            "rows": {"train": len(data.need_train()), "search": len(data.search), "test": len(data.test)},
+            "recipe": {
+                "optimizer": "SGD, momentum 0.9, Nesterov", "lr": peak, "weight_decay": decay, "schedule": schedule,
+                "batch_size": batch_size, "epochs": epochs, "seed": seed, "augment": augment, "teacher": teacher,
+            },
+            "history": result.history, "messages": result.messages,
+        }  # fmt: skip
+        _write(model.state_dict(), _metadata(loaded.metadata, data, summary, job), out)
+        checkpoint.unlink(missing_ok=True)  # only after the weights are safe
+        return summary
 
 
 def _outputs(model: Any, data: Data) -> int:
@@ -158,21 +176,54 @@ def _outputs(model: Any, data: Data) -> int:
             ) from error
 
 
-def _metadata(source: dict[str, str], data: Data, summary: dict[str, Any]) -> dict[str, str]:
-    """What a reader of the file needs: input, classes, accuracy and provenance; the source's licence stays."""
-    made = {k: v for k, v in summary.items() if k not in ("accuracy", "history", "messages", "out")}
+@contextmanager
+def reserved(out: Path, job: str, read: Mapping[str, Path]) -> Iterator[Path]:
+    """The checkpoint beside ``out``, both for this process alone; found out before anything is loaded.
+
+    Raises:
+        InputError: one of the two cannot be written, is not of such a training, is among the files that are ``read``
+            (by option), or is being written by another process.
+    """
+    checkpoint = out.with_name(f"{out.stem}.checkpoint.safetensors")
+    check_place(out, own=lambda path: is_trained(path, job), what=f"what netsmith {job} wrote", inputs=read)
+    place = f"the checkpoint of --out {out},"
+    check_place(checkpoint, place, own=_is_checkpoint, what="the checkpoint of a training", inputs=read)
+    lock = out.with_name(f".{out.name}.lock")
+    handle = locks.acquire(lock, out)
+    try:
+        yield checkpoint
+    finally:
+        locks.release(handle, remove=lock)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    from netsmith.training.checkpoint import is_checkpoint
+
+    return is_checkpoint(path)
+
+
+def is_trained(path: Path, job: str = "train") -> bool:
+    """Whether a file has the weights that ``job`` trained."""
+    metadata = metadata_of(path)
+    return "made_by" in metadata and metadata.get("job", "train") == job
+
+
+def _metadata(source: dict[str, str], data: Data, summary: dict[str, Any], job: str) -> dict[str, str]:
+    """What a reader of the file needs: input, classes, accuracy and provenance; the source's licence stays.
+
+    Nothing of it differs where the same is trained again.
+    """
+    made = {k: v for k, v in summary.items() if k not in ("accuracy", "history", "messages", "out", "seconds")}
     kept = {k: source[k] for k in ("license", "source", "architecture") if k in source}
     return (
         kept
         | {"format": "pt"}
         | data.metadata
-        | {"accuracy": json.dumps(summary["accuracy"]), "made_by": json.dumps(made)}
+        | {"accuracy": json.dumps(summary["accuracy"]), "made_by": json.dumps(made), "job": job}
     )
 
 
 def _write(state: dict[str, Any], metadata: dict[str, str], out: Path) -> None:
-    from safetensors.torch import save
-
     from netsmith.files import write_atomic
 
-    write_atomic(out, save({k: v.detach().clone().contiguous() for k, v in state.items()}, metadata))
+    write_atomic(out, serialised({k: v.detach().clone().contiguous() for k, v in state.items()}, metadata))

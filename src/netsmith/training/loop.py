@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from netsmith.errors import InputError
 from netsmith.training.device import choose_device, placed, seeded
 from netsmith.training.loss import Distillation
 from netsmith.training.result import FitResult, Progress
-from netsmith.training.schedule import SCHEDULES
+from netsmith.training.schedule import SCHEDULES, check_training
 from netsmith.training.trainer import AfterStep, Trainer
 from netsmith.training.workers import Workers
 
@@ -42,6 +43,8 @@ def fit(
     checkpoint_steps: int = 200,
     resume: bool = True,
     tag: str = "",
+    contents: Mapping[str, str] | None = None,
+    memory: dict[str, Any] | None = None,
     progress: Progress | None = None,
     after_step: AfterStep | None = None,
     keep: Literal["best", "last"] = "best",
@@ -78,6 +81,9 @@ def fit(
         checkpoint_steps: steps between checkpoints within an epoch.
         resume: go on from ``checkpoint`` if it exists.
         tag: words that a checkpoint must share to be resumed, such as the names of the network and its weights.
+        contents: what is trained, in words -> digest; a checkpoint of other contents is not resumed.
+        memory: JSON values that ``after_step`` keeps outside of the network; they are part of every checkpoint, and a
+            resumed training puts back what they were.
         progress: called about every second and after every epoch.
         after_step: called as ``after_step(step, total)`` after every step of the optimizer, while the gradients are
             still there; ``step`` counts from 0 over the whole training of ``total`` steps. What it changes must live
@@ -101,6 +107,7 @@ def fit(
         raise InputError(f"keep {keep!r} is unknown; choose best or last")
     if schedule not in SCHEDULES:
         raise InputError(f"schedule {schedule!r} is unknown; choose one of {', '.join(SCHEDULES)}")
+    check_training(lr=lr, epochs=epochs, patience=patience)
     if epochs < 1 or batch_size < 1 or eval_every < 1 or checkpoint_steps < 1:
         raise InputError("epochs, batch size, eval-every and checkpoint-steps must be at least 1")
     data.need_train()
@@ -112,12 +119,14 @@ def fit(
         "teacher": teacher is not None, "alpha": alpha, "temperature": temperature,
         "augment": [extra.pad, extra.flip] if extra else None, "rows": len(data.need_train()),
         "eval_every": eval_every, "patience": patience, "bf16": bf16, "shapes": _shapes(model),
-        "keep": keep, "after_step": after_step is not None,
+        "keep": keep, "after_step": after_step is not None, "contents": dict(contents) if contents else None,
     }  # fmt: skip
     where, soft = choose_device(device), Distillation(alpha, temperature)
     # seeds dropout without touching the caller's generators
     with seeded(seed, where), placed(where, model, teacher):
-        trainer = Trainer(model, data, teacher, extra, settings, soft, progress, after_step, workers or Workers())
+        trainer = Trainer(
+            model, data, teacher, extra, settings, soft, progress, after_step, workers or Workers(), memory
+        )
         return trainer.run(Path(checkpoint) if checkpoint else None, checkpoint_steps, resume, bf16)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -51,8 +52,9 @@ class Position:
 
 
 def capture(
-    model: nn.Module, optimizer: torch.optim.SGD, best: dict[str, torch.Tensor], at: Position, settings: dict[str, Any]
-) -> Checkpoint:
+    model: nn.Module, optimizer: torch.optim.SGD, best: dict[str, torch.Tensor], at: Position, settings: dict[str, Any],
+    memory: dict[str, Any],
+) -> Checkpoint:  # fmt: skip
     """Copy everything that the next step depends on."""
     tensors = {f"model.{k}": v.detach().clone() for k, v in model.state_dict().items()}
     for name, parameter in model.named_parameters():
@@ -63,7 +65,7 @@ def capture(
     tensors |= {f"rng.{k}": v for k, v in random_state(device_of(model)).items()}
     # infinity is not JSON
     meta = asdict(at) | {"best_loss": None if math.isinf(at.best_loss) else at.best_loss}
-    return Checkpoint(tensors, {"position": meta, "settings": settings})
+    return Checkpoint(tensors, {"position": meta, "settings": settings, "memory": copy.deepcopy(memory)})
 
 
 def restore(
@@ -98,6 +100,14 @@ def check_settings(checkpoint: Checkpoint, settings: dict[str, Any], where: str)
     stored = checkpoint.meta.get("settings", {})
     for key, value in settings.items():
         theirs = stored.get(key, _SINCE.get(key))
+        if key == "contents":
+            changed = [what for what in value or {} if (theirs or {}).get(what) != value[what]]
+            if changed:
+                raise InputError(
+                    f"{' and '.join(changed)} changed since the checkpoint {where} was written; put back what was "
+                    "there, delete it, or train without resuming"
+                )
+            continue
         if theirs != value:
             raise InputError(
                 f"checkpoint {where} was made with {key} {theirs}, not {value}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -43,10 +44,11 @@ class Trainer:
     def __init__(
         self, model: nn.Module, data: Data, teacher: nn.Module | None, augment: Augment | None,
         settings: dict[str, Any], distillation: Distillation, progress: Progress | None, after_step: AfterStep | None,
-        workers: Workers,
+        workers: Workers, memory: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.model, self.data, self.teacher, self.augment = model, data, teacher, augment
         self.settings, self.distillation, self.after_step, self.workers = settings, distillation, after_step, workers
+        self.memory = {} if memory is None else memory
         self.progress = progress if workers.is_first else None
         self.train, self.device = data.need_train(), device_of(model)
         self.batch = min(settings["batch_size"], len(self.train))
@@ -81,7 +83,7 @@ class Trainer:
                 raise InputError(f"process {self.workers.rank} does not find {path}; use a folder that all of them see")
             self.good = files.load(path)
             check_settings(self.good, self.settings, str(path))
-            self.at, self.best = restore(self.good, self.model, self.optimizer)
+            self._restore()
         else:
             self.workers.share(self.model.state_dict().values())
             self.at.bf16 = self.workers.broadcast(self._choose_bf16(bf16))
@@ -223,7 +225,12 @@ class Trainer:
             raise _Diverged
 
     def _capture(self) -> files.Checkpoint:
-        return capture(self.model, self.optimizer, self.best, self.at, self.settings)
+        return capture(self.model, self.optimizer, self.best, self.at, self.settings, self.memory)
+
+    def _restore(self) -> None:
+        self.at, self.best = restore(self.good, self.model, self.optimizer)
+        self.memory.clear()
+        self.memory.update(copy.deepcopy(self.good.meta.get("memory", {})))
 
     def _checkpoint(self) -> None:
         """Remember this state in memory, for divergence, and on disk; a full disk only costs the file."""
@@ -246,7 +253,7 @@ class Trainer:
                 f"(epoch {self.at.epoch + 1}); check the normalisation of the data or lower --lr"
             )
         how = "in float32 instead of bfloat16" if self.at.bf16 else f"with the learning rate times {scale:g}"
-        self.at, self.best = restore(self.good, self.model, self.optimizer)
+        self._restore()
         self.at.lr_scale, self.at.retries, self.at.messages, self.at.bf16 = scale, retries, messages, False
         self._note(f"the loss was not finite: back to epoch {self.at.epoch + 1}, step {self.at.step + 1}, {how}")
         # the checkpoint must know of the retry, or a resumed training would repeat it with a count of one less
