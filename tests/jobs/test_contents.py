@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import torch
 from torch import nn
 
 from netsmith.data import load_data
-from netsmith.data.cache import fingerprint
 from netsmith.jobs.contents import contents_of, data_contents, target_contents
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
@@ -123,17 +123,6 @@ def test_a_change_of_the_data_is_found() -> None:
     assert data_contents(data) != data_contents(again)
 
 
-def test_images_of_the_same_size_and_time_are_decoded_anew(tmp_path: Path) -> None:
-    import os
-
-    image = tmp_path / "a.png"
-    image.write_bytes(b"one")
-    before, known = image.stat(), fingerprint(tmp_path)
-    image.write_bytes(b"two")
-    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert fingerprint(tmp_path) != known
-
-
 def test_a_target_from_a_file_is_its_content(tmp_path: Path) -> None:
     table = tmp_path / "device.json"
     table.write_text("{}")
@@ -142,3 +131,23 @@ def test_a_target_from_a_file_is_its_content(tmp_path: Path) -> None:
     table.write_text("[]")
     assert list(before) == [f"the target {spec}"] and target_contents(spec) != before
     assert target_contents("bitfusion") == target_contents(f"cpu:table={table}") == {}
+
+
+def test_an_image_of_the_same_size_and_time_is_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from netsmith.data import load
+
+    monkeypatch.setattr(load, "_WORTH_CACHING_S", -1.0)  # keep what was decoded, however fast it was
+    folder, rng = tmp_path / "images", np.random.default_rng(0)
+    for i in range(40):
+        (folder / str(i % 2)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (4, 4), dtype=np.uint8)).save(folder / str(i % 2) / f"{i}.bmp")
+    before = data_contents(load_data(str(folder), cache_dir=tmp_path / "cache"))
+    assert data_contents(load_data(str(folder), cache_dir=tmp_path / "cache")) == before
+    image = folder / "0" / "0.bmp"
+    stat, content = image.stat(), image.read_bytes()
+    image.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert data_contents(load_data(str(folder), cache_dir=tmp_path / "cache")) != before
