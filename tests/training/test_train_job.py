@@ -87,7 +87,7 @@ def test_wrong_input_is_one_sentence(spec: str, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"must end in \.safetensors"):
         train(spec, "digits", epochs=1, out=tmp_path / "w.bin")
-    with pytest.raises(InputError, match="does not run on 'digits' images of shape"):
+    with pytest.raises(InputError, match="does not run on images of shape"):
         train(spec, "digits", epochs=1, out=tmp_path / "w.safetensors", image_size=9)
     wide = tmp_path / "wide.py"
     wide.write_text("from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 12))\n")
@@ -183,3 +183,20 @@ def test_a_training_of_something_else_is_not_resumed(spec: str, tmp_path: Path) 
     (tmp_path / "net.py").write_text(code)
     train(spec, "digits", **options)
     assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_module_from_python_and_data_in_memory(tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from torch import nn
+
+    import netsmith
+    from netsmith.data import load_data
+
+    net, teacher = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2))
+    before, data = net[1].weight.clone(), load_data("digits", train_limit=100)
+    result = netsmith.train(net, data, teacher=teacher, epochs=1, out=tmp_path / "w.safetensors", bf16=False)
+    assert result["model"] == "Sequential" == result["recipe"]["teacher"] and result["data"] == "digits"
+    assert torch.equal(net[1].weight, before)
+    with safe_open(tmp_path / "w.safetensors", framework="pt") as stored:
+        assert json.loads(stored.metadata()["made_by"])["model"] == "Sequential"
+        assert not torch.equal(stored.get_tensor("1.weight"), before)

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError
+from netsmith.network.outputs import describe_output, logits_among
 from netsmith.training import evaluate, fit, reestimate_batch_norm
-from netsmith.training.outputs import describe_output, logits_among
 
 
 @pytest.fixture(scope="module")

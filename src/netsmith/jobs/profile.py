@@ -9,6 +9,7 @@ import numpy as np
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import place, quantizable
 from netsmith.hardware.target import Cost, as_run, get_target, prepare_target, settings_of
+from netsmith.network.behaviour import fault_of
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import KIND, KINDS, LayerTable
 from netsmith.network.load import load_model
@@ -31,7 +32,7 @@ def profile(
     Returns:
         ``layers`` (name, kind, in_shape, out_shape, macs, params, bits, latency_s, share, energy_j, energy_parts,
         cycles, traffic_bytes, intensity in MACs a byte, bound, frozen), ``glue`` (what lies between them, together),
-        ``totals`` and ``settings`` of the target.
+        ``totals`` and ``settings`` of the target; ``warnings``, what keeps its outputs from being those of each image.
 
     Raises:
         InputError: the model, shape or target cannot be used.
@@ -44,6 +45,9 @@ def profile(
         progress.note(note)
     example = loaded.example_input()
     shape = tuple(example.shape[1:])
+    warning = fault_of(loaded.model, example)
+    if warning:
+        progress.note(f"warning: {warning}")
     graph = trace(loaded.model, shape)
     progress.stage("groups")
     report = find_groups(loaded.model, example)
@@ -71,7 +75,7 @@ def profile(
             "macs": int(table.macs.sum()) * batch, "params": int(table.params.sum()), "latency_s": total,
             "energy_j": energy, "simulated": not device.capabilities.measured,
         },
-        "settings": dict(settings_of(device)),
+        "settings": dict(settings_of(device)), "warnings": [warning] if warning else [],
     }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from netsmith.jobs.device_loop import DeviceLoop, Tried
 from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, RandomFilled
 from netsmith.jobs.timing import near_timed, quiet_latency
 from netsmith.jobs.together import RunTogether
+from netsmith.network.behaviour import check_network
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import LoadedModel, load_model
@@ -74,6 +75,8 @@ class Specialization:
     def _check_teacher(self) -> None:
         """Say what the teacher knows; without weights it most likely knows nothing."""
         split = self.data.search.take(slice(0, ASKED))
+        images, _ = next(split.batches(4, normalise=self.data.normalisation, channels_last=False))
+        check_network(self.teacher, images, "choose a teacher for images of this size")
         accuracy, _ = evaluate(self.teacher, split, normalisation=self.data.normalisation)
         said = f"the teacher {self.config['teacher']} is right about {accuracy:.1%} of {len(split)} search images"
         guess = float(np.bincount(split.labels).max() / len(split))  # always the most frequent class

@@ -17,6 +17,7 @@ from netsmith.data import Data, check_classes, load_data, normalisation_from_met
 from netsmith.errors import InputError
 from netsmith.export.packed.bits import MAX_BITS
 from netsmith.hardware.target import Capabilities, Target
+from netsmith.network.behaviour import check_network
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import FLOAT
 from netsmith.network.load import LoadedModel, load_model
@@ -71,10 +72,11 @@ def load_subject(
     loaded = load_model(model, weights=weights, num_classes=images.known_classes, input_shape=images.input_shape)
     if data_options.get("mean") is None:
         images = images.with_normalisation(normalisation_from_metadata(loaded.metadata))
+    first, _ = next(images.search.batches(4, normalise=images.normalisation, channels_last=False))
+    check_classes(images, check_network(loaded.model, first, "give the size it expects with --image-size"))
     prune, share = "prune" in methods, "share" in methods
     example = loaded.example_input()
     graph = trace(loaded.model, tuple(images.input_shape), fold=not share)
-    check_classes(images, n_outputs(graph))
     report = find_groups(loaded.model, example) if prune else GroupReport([], {}, {})
     branches = find_branches(loaded.model, example) if prune else []
     pairs = shared_pairs(least_bits) if share else bit_pairs(target.capabilities, least_bits)
@@ -119,19 +121,3 @@ def shared_pairs(least: int = 1) -> tuple[tuple[int, int], ...]:
     if not 1 <= least <= MAX_BITS:
         raise InputError(f"--least-bits is {least}; an index of shared weights has 1 to {MAX_BITS}")
     return tuple((bits, FLOAT) for bits in range(least, MAX_BITS + 1))
-
-
-def n_outputs(graph: Graph) -> int:
-    """Number of logits of a traced network.
-
-    Raises:
-        InputError: its output is not one tensor of logits.
-    """
-    node = next(n for n in graph.module.graph.nodes if n.op == "output")
-    value = node.args[0]
-    while isinstance(value, (tuple, list)):
-        value = value[0]
-    tensor = value.meta["val"]
-    if tensor.dim() != 2:
-        raise InputError(f"the network's output has shape {tuple(tensor.shape)}; classification needs (batch, classes)")
-    return int(tensor.shape[1])

@@ -15,13 +15,15 @@ from netsmith.files import check_place
 from netsmith.network.tensorfile import metadata_of, serialised
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from netsmith.data import Data
     from netsmith.training import Progress
 
 
 def train(
-    model_spec: str,
-    data_spec: str,
+    model_spec: str | nn.Module | Callable[[], nn.Module],
+    data_spec: str | Data,
     *,
     out: str | Path,
     epochs: int = 10,
@@ -30,7 +32,7 @@ def train(
     batch_size: int = 128,
     weight_decay: float | None = None,
     schedule: str = "one-cycle",
-    teacher: str | None = None,
+    teacher: str | nn.Module | Callable[[], nn.Module] | None = None,
     teacher_weights: str | Path | None = None,
     alpha: float = 0.5,
     temperature: float = 4.0,
@@ -56,8 +58,8 @@ def train(
     weights.
 
     Args:
-        model_spec: see ``netsmith.network.load.load_model``.
-        data_spec: see ``netsmith.data.load_data``.
+        model_spec: MODEL, a module (which is copied and left as it is) or a function that returns one.
+        data_spec: see ``netsmith.data.load_data``; or loaded data.
         out: ``.safetensors`` file to write.
         epochs: passes over the train split.
         weights: to start from; without, training starts from scratch.
@@ -79,7 +81,7 @@ def train(
         InputError: see ``load_model``, ``load_data`` and ``fit``; or ``out`` cannot be written, would replace what is
             not of this job, or is being written by another process.
     """
-    from netsmith.data import check_classes, load_data, normalisation_from_metadata
+    from netsmith.data import Data, check_classes, load_data, normalisation_from_metadata
     from netsmith.data.augment import default_augment
     from netsmith.jobs.contents import contents_of, data_contents
     from netsmith.network.checkpoint import split_key
@@ -95,7 +97,7 @@ def train(
     read = {option: split_key(file)[0] for option, file in files.items() if file is not None}
     with reserved(out, job, read) as checkpoint:
         say = report or (lambda sentence: None)
-        data = load_data(
+        data = data_spec if isinstance(data_spec, Data) else load_data(
             data_spec, seed=seed, search_size=search_size, label_column=label_column, image_size=image_size, mean=mean,
             std=std, train_limit=train_limit,
         )  # fmt: skip
@@ -113,7 +115,7 @@ def train(
             data = data.with_normalisation(normalisation_from_metadata(loaded.metadata))
         norm = data.normalisation
         model = loaded.model
-        check_classes(data, _outputs(model, data), loaded.metadata)
+        check_classes(data, _checked(model, data), loaded.metadata)
 
         def score() -> dict[str, float]:
             return {
@@ -125,13 +127,15 @@ def train(
         if before is not None:
             say(f"as loaded: search {before['search']:.2%}, test {before['test']:.2%}")
         contents = contents_of(loaded, model_spec, weights) | data_contents(data)
-        taught = None
+        taught, teacher_spec = None, None
         if teacher is not None:
             known = load_model(
                 teacher, num_classes=data.known_classes, weights=teacher_weights, input_shape=data.input_shape
             )
-            taught = known.model
-            check_classes(data, _outputs(taught, data))
+            taught, teacher_spec = known.model, known.spec
+            for note in known.notes:
+                say(note)
+            check_classes(data, _checked(taught, data))
             contents |= contents_of(known, teacher, teacher_weights, who="teacher")
         peak = lr if lr is not None else (0.02 if weights is not None else 0.1)
         decay = weight_decay if weight_decay is not None else (1e-4 if weights is not None else 5e-4)
@@ -141,18 +145,18 @@ def train(
             teacher=taught, alpha=alpha, temperature=temperature, label_smoothing=label_smoothing,
             augment=default_augment(data.input_shape[-1]) if augment else None, seed=seed, bf16=bf16, patience=patience,
             checkpoint=checkpoint, resume=resume, progress=progress,
-            contents=contents, tag=f"{model_spec} from {weights}, teacher {teacher} from {teacher_weights}",
+            contents=contents, tag=f"{loaded.spec} from {weights}, teacher {teacher_spec} from {teacher_weights}",
         )  # fmt: skip
         after = score()
         say(f"trained: search {after['search']:.2%}, test {after['test']:.2%}")
         summary: dict[str, Any] = {
-            "model": model_spec, "weights": str(weights) if weights is not None else None, "data": data_spec,
+            "model": loaded.spec, "weights": str(weights) if weights is not None else None, "data": data.name,
             "out": str(out), "accuracy": {"before": before, "after": after}, "epochs": result.epochs_run,
             "best_epoch": result.best_epoch, "seconds": time.perf_counter() - start, "bf16": result.bf16,
             "rows": {"train": len(data.need_train()), "search": len(data.search), "test": len(data.test)},
             "recipe": {
                 "optimizer": "SGD, momentum 0.9, Nesterov", "lr": peak, "weight_decay": decay, "schedule": schedule,
-                "batch_size": batch_size, "epochs": epochs, "seed": seed, "augment": augment, "teacher": teacher,
+                "batch_size": batch_size, "epochs": epochs, "seed": seed, "augment": augment, "teacher": teacher_spec,
             },
             "history": result.history, "messages": result.messages,
         }  # fmt: skip
@@ -161,19 +165,12 @@ def train(
         return summary
 
 
-def _outputs(model: Any, data: Data) -> int:
-    """Number of logits, found by running one image."""
-    import torch
+def _checked(model: Any, data: Data) -> int:
+    """Number of logits of a network whose outputs for the images can be promised."""
+    from netsmith.network.behaviour import check_network
 
-    images, _ = next(data.search.batches(1, normalise=data.normalisation))
-    with torch.inference_mode():
-        try:
-            return int(model(images).shape[-1])
-        except (RuntimeError, ValueError) as error:
-            raise InputError(
-                f"the network does not run on {data.name!r} images of shape {tuple(data.input_shape)} "
-                f"({str(error).splitlines()[0][:120]}); give the size it expects with --image-size"
-            ) from error
+    images, _ = next(data.search.batches(4, normalise=data.normalisation, channels_last=False))
+    return check_network(model, images, "give the size it expects with --image-size")
 
 
 @contextmanager

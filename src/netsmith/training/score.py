@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from netsmith.data.normalise import Normalisation
 from netsmith.data.types import Split
 from netsmith.errors import InputError
+from netsmith.network.outputs import describe_output
 from netsmith.training.device import autocast, device_of
 from netsmith.training.modes import set_mode
-from netsmith.training.outputs import describe_output
 
 
 def evaluate(

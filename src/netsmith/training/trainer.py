@@ -17,12 +17,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from netsmith.data.augment import Augment
 from netsmith.data.types import Data, n_batches
 from netsmith.errors import InputError
+from netsmith.network.outputs import describe_output, logits_among
 from netsmith.training import checkpoint as files
 from netsmith.training.depthwise import mixed_precision
 from netsmith.training.device import device_of, on_device, random_state, seed_generators, set_random_state
 from netsmith.training.loss import Distillation, training_loss
 from netsmith.training.modes import choose_bf16, set_mode
-from netsmith.training.outputs import describe_output, logits_among
 from netsmith.training.result import Event, FitResult, Progress
 from netsmith.training.schedule import learning_rate
 from netsmith.training.score import check_logits, evaluate

@@ -52,3 +52,10 @@ def _parts(output: Any) -> dict[Any, Any]:
     else:
         found = {}
     return {k: v for k, v in found.items() if v is not None}
+
+
+def tensors_of(output: Any) -> list[torch.Tensor]:
+    """Every tensor of an output, in order."""
+    if isinstance(output, torch.Tensor):
+        return [output]
+    return [tensor for part in _parts(output).values() for tensor in tensors_of(part)]
