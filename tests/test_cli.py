@@ -147,6 +147,16 @@ def test_ctrl_c_says_how_to_go_on(job: Any, capsys: pytest.CaptureFixture[str]) 
     assert "Traceback" not in err
 
 
+def test_ctrl_c_names_no_option_that_a_command_lacks(job: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    for name, words in (("profile", ["profile", "zoo:x"]), ("measure", ["targets", "measure", "zoo:x"])):
+        job(name, stopped)
+        code, _, err = call(capsys, *words)
+        assert code == 130 and err.endswith("interrupted; repeat the command; layers that were measured are kept")
+
+
 def test_a_defect_of_netsmith_is_not_dressed_up_as_a_user_error(job: Any) -> None:
     def compress(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError

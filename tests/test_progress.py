@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+from itertools import accumulate
 from types import SimpleNamespace
 
 import pytest
 
-from netsmith.progress import Lines, Live, Silent, clock, make_progress, remaining, training_events
+from netsmith.progress import Lines, Live, Pace, Silent, clock, make_progress, share_done, training_events
 
 
 class Clock:
@@ -30,7 +31,7 @@ def test_plain_lines_begin_at_once_and_come_seldom() -> None:
         "sensitivity",
         "sensitivity: 12%, layer 10, 1 min 10 s left",
         "sensitivity: 25%, layer 20, 1 min 00 s left",
-        "sensitivity: 38%, layer 30, 50 s left",
+        "sensitivity: 37%, layer 30, 50 s left",
         "sensitivity: 50%, layer 40, 40 s left",
         "sensitivity: done in 40 s",
         "search",
@@ -84,12 +85,34 @@ def test_training_events_count_steps_of_all_epochs() -> None:
     assert notes == ["retried with half the rate"]
 
 
+def estimates(times: list[float], total: int | None = None) -> list[tuple[float, float]]:
+    """Of a stage whose items take ``times``: what was said to be left, over what was, after each item but the last."""
+    ends, pace, all_ = list(accumulate(times)), Pace(0.0), total or len(times)
+    left = [(pace.left(end, i, all_), ends[-1] - end) for i, end in enumerate(ends[:-1], 1)]
+    return [(said, was) for said, was in left if said is not None]
+
+
+def test_a_slow_first_item_says_nothing_of_the_whole_stage() -> None:
+    """A stage of 65 s was said to take 1 h 44 min, as its first item took 2 s and the other 3000 took 20 ms."""
+    for first in (2.1, 10.0, 45.0):
+        said = estimates([first, *[0.02] * 3000])
+        assert said and max(s for s, _ in said) < 65.0
+        assert all(abs(s - was) <= 0.1 * was + 0.5 for s, was in said)
+    warm = estimates([*[2.0] * 5, *[0.02] * 3000])  # several slow ones: off by a factor of three at most, then right
+    assert max(s for s, _ in warm) < 180 and abs(warm[-100][0] - warm[-100][1]) < 0.5
+
+
 def test_time_left() -> None:
-    assert remaining(10.0, 1, 5) == 40.0
-    assert remaining(1.0, 1, 5) is None  # no pace yet
-    assert remaining(10.0, 0, 5) is None
-    assert remaining(10.0, 5, 5) is None
-    assert remaining(10.0, 1, 0) is None
+    assert all(s == pytest.approx(was) for s, was in estimates([1.0] * 80)) and len(estimates([1.0] * 80)) > 70
+    slower = estimates([*[0.1] * 100, *[1.0] * 100])  # the pace follows the later half
+    assert slower[-20][0] == pytest.approx(slower[-20][1], rel=0.3)
+    pace = Pace(0.0)
+    assert pace.left(10.0, 1, 5) is None  # one item is no pace
+    assert pace.left(20.0, 2, 5) == pytest.approx(30.0)
+    assert pace.left(21.0, 5, 5) is None and pace.left(21.0, 1, 0) is None and pace.left(22.0, 0, 5) is None
+    assert pace.left(30.0, 1, 5) is None  # another pass: a pace of its own
+    assert pace.left(31.0, 2, 5) == pytest.approx(3.0)
+    assert [share_done(d, 3000) for d in (0, 1110, 2999, 3000, 3001)] == ["0%", "37%", "99%", "100%", "100%"]
     assert [clock(s) for s in (0.04, 9.96, 59.6, 3599.6, 7265)] == [
         "0.0 s",
         "10 s",

@@ -5,6 +5,7 @@ Jobs are imported inside the commands, so that ``--help`` does not wait for torc
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import warnings
@@ -43,8 +44,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code
-        _fail("interrupted; continue with --resume", INTERRUPTED, as_json, prefix="")
+        _fail(f"interrupted; {_how_to_go_on(arguments)}", INTERRUPTED, as_json, prefix="")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _how_to_go_on(arguments: list[str]) -> str:
+    """``--resume`` for the commands that have it."""
+    commands = [c.callback for c in app.registered_commands if c.callback is not None]
+    resumed = {command.__name__ for command in commands if "resume" in inspect.signature(command).parameters}
+    word = next((a for a in arguments if not a.startswith("-")), "")
+    return "continue with --resume" if word in resumed else "repeat the command; layers that were measured are kept"
 
 
 def _fail(
