@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from netsmith.errors import InputError
+from netsmith.hardware.devices.target import TableTarget
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.entry import METHOD, Entry
-from netsmith.hardware.table.keys import BLOCKED, Key
+from netsmith.hardware.table.keys import BLOCKED, Key, keys_of
 from netsmith.hardware.table.latency import LatencyTable
-from netsmith.network.layers import KIND
+from netsmith.jobs.roofline import roofline
+from netsmith.network.layers import KIND, MAPS, LayerTable
 
 
 def conv(c_in: int, c_out: int, groups: int = 1, kernel: int = 3) -> Key:
@@ -129,3 +131,26 @@ def test_merge_keeps_own_entries_and_adds_others() -> None:
     a, b = make({conv(16, 16): 1e-5}), make({conv(16, 16): 9e-5, conv(32, 32): 2e-5})
     merged = a.merged(b)
     assert merged.seconds(conv(16, 16)) == 1e-5 and merged.seconds(conv(32, 32)) == 2e-5
+
+
+def test_no_layer_stands_above_the_roofs_that_a_table_has_seen() -> None:
+    """Weights stream faster than maps here, and layers of a microsecond would be the fastest of all."""
+    rows = LayerTable.from_rows([
+        {"name": f"l{i}", "kind": KIND[kind], "c_in": c_in, "c_out": c_out, "h_in": size, "w_in": size, "h_out": size,
+         "w_out": size, "kernel_h": kernel, "kernel_w": kernel, "layout": MAPS, "w_bits": bits, "a_bits": bits}
+        for i, (kind, c_in, c_out, size, kernel, bits) in enumerate([
+            ("conv", 512, 512, 1, 1, 32), ("conv", 16, 16, 32, 3, 32), ("conv", 16, 16, 32, 3, 8),
+            ("linear", 64, 10, 1, 1, 32), ("add", 16, 16, 32, 1, 32), ("conv", 512, 512, 1, 1, 8),
+        ])
+    ])  # fmt: skip
+    seconds = (12e-6, 30e-6, 9e-6, 1e-8, 8e-6, 3e-6)
+    table = make(dict(zip((Key(*row) for row in keys_of(rows).tolist()), seconds, strict=True)))
+    table.calibration = Calibration((0.9, 1.1), 1e-6, 0.01)
+    found = roofline(TableTarget(table), network=rows)
+    assert found is not None and found["short"] == 1  # a rate of 64 GMAC/s in 10 ns is the clock's
+    roofs = {tuple(roof["bits"]): roof for roof in found["roofs"]}
+    shares = []
+    for layer in found["layers"]:
+        roof = roofs[tuple(layer["bits"])]
+        shares.append(layer["macs_per_s"] / min(roof["macs_per_s"], roof["bytes_per_s"] * layer["intensity"]))
+    assert len(shares) == 4 and max(shares) <= 1 + 1e-9 and sum(s > 0.999 for s in shares) >= 2

@@ -41,10 +41,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Roof:
-    """The two roofs of a target at one pair of bit-widths."""
+    """The two roofs of a target at one pair of bit-widths.
+
+    Rows that take less than ``least_s`` have no rate to hold against them: their time is mostly that of the clock.
+    """
 
     macs_per_s: float
     bytes_per_s: float
+    least_s: float = 0.0
 
     @property
     def ridge(self) -> float:

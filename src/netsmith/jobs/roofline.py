@@ -21,10 +21,11 @@ def roofline(target: Target, *, batch: int = 1, **networks: LayerTable) -> dict[
     Returns:
         ``roofs`` of ``{"bits": [w, a], "macs_per_s", "bytes_per_s"}``, one for each pair of bit-widths in use, and
         ``layers`` of ``{"network", "name", "kind", "bits", "intensity", "macs_per_s"}``, the intensity in
-        multiply-accumulates a byte of traffic; None if the target knows neither traffic nor roofs.
+        multiply-accumulates a byte of traffic, and ``short``, how many layers take too little time to have a rate;
+        None if the target knows neither traffic nor roofs.
     """
     roofs: dict[tuple[int, int], dict[str, Any]] = {}
-    layers = []
+    layers, short, least = [], 0, 0.0
     for network, given in networks.items():
         table = as_run(given, target.capabilities)
         cost = target.cost(table, batch)
@@ -38,9 +39,13 @@ def roofline(target: Target, *, batch: int = 1, **networks: LayerTable) -> dict[
                 if roof is None:
                     return None
                 roofs[bits] = {"bits": list(bits), "macs_per_s": roof.macs_per_s, "bytes_per_s": roof.bytes_per_s}
+                least = roof.least_s
+            if cost.latency_s[i] < least:
+                short += 1
+                continue
             macs = float(table.macs[i]) * batch
             layers.append({
                 "network": network, "name": table.names[i], "kind": kind_of(table, int(i)), "bits": list(bits),
                 "intensity": macs / float(cost.traffic_bytes[i]), "macs_per_s": macs / float(cost.latency_s[i]),
             })  # fmt: skip
-    return {"roofs": list(roofs.values()), "layers": layers} if layers else None
+    return {"roofs": list(roofs.values()), "layers": layers, "short": short} if layers else None

@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.hardware.target import FloatArray, Roof
-from netsmith.network.layers import COMPUTE_KINDS, LayerTable
+from netsmith.network.layers import COMPUTE_KINDS, KINDS, LayerTable
 
 if TYPE_CHECKING:
+    from netsmith.hardware.table.keys import Key
     from netsmith.hardware.table.latency import LatencyTable
+
+SHORT_S = 1e-6  #: what takes less time is mostly the clock
 
 
 def least_traffic(table: LayerTable) -> FloatArray:
@@ -26,28 +29,38 @@ def bound_of(table: LayerTable, latency: FloatArray, measured: LatencyTable) -> 
     integer = (table.a_bits <= 8) & (table.w_bits <= 8)
     peaks = _peaks(measured)
     peak = np.where(integer, peaks[1], peaks[0])
-    share = table.macs / np.maximum(latency * np.maximum(peak, 1.0), 1e-30)
+    share = np.where(peak > 0, table.macs / np.maximum(latency * np.maximum(peak, 1.0), 1e-30), 0.0)
     bound = np.where(share >= 1 / 3, "compute", "memory")
     return np.where((latency < 3e-6) & (share < 1 / 3), "overhead", bound)
 
 
 def roof_seen(measured: LatencyTable, bits: int) -> Roof | None:
-    """The best rates that a table has seen: of integer or floating-point layers, and of operators that only move."""
-    peak = _peaks(measured)[int(bits <= 8)]
-    rates = [  # what takes less time is mostly the clock
-        (1.0 if k.bits == 8 else 4.0) * (k.c_in * k.h_in * k.w_in + k.c_out * k.h_out * k.w_out) / e.seconds
-        for k, e in measured.entries.items()
-        if k.kind >= COMPUTE_KINDS and e.seconds > 2e-6
-    ]
-    return Roof(peak, max(rates)) if peak and rates else None
+    """The best rates that a table has seen: of integer or floating-point layers, and of bytes in any row.
+
+    No row that it prices is above: rates are of the same times and bytes as those of rows, and what lies between
+    measured channel counts is no faster than both.
+    """
+    peak, rates = _peaks(measured)[int(bits <= 8)], [0.0]
+    for key in measured.entries:
+        seconds = measured.seconds(key)
+        if seconds >= SHORT_S:
+            operands = 2 if KINDS[key.kind] in ("add", "mul") else 1
+            moved = operands * key.c_in * key.h_in * key.w_in + key.c_out * key.h_out * key.w_out
+            rates.append((1.0 if key.bits == 8 else 4.0) * (moved + _weights(key)) / seconds)
+    return Roof(peak, max(rates), SHORT_S) if peak and max(rates) else None
 
 
 def _peaks(measured: LatencyTable) -> tuple[float, float]:
     """Fastest multiply-accumulates a second that the table has seen, floating point and integer."""
     peaks = [0.0, 0.0]
-    for key, entry in measured.entries.items():
-        if key.kind < COMPUTE_KINDS and entry.seconds > 0:
+    for key in measured.entries:
+        if key.kind < COMPUTE_KINDS and (seconds := measured.seconds(key)) >= SHORT_S:
             macs = key.c_in * key.c_out // key.groups * key.kernel_h * key.kernel_w * key.h_out * key.w_out
             i = int(key.bits == 8)
-            peaks[i] = max(peaks[i], macs / entry.seconds)
+            peaks[i] = max(peaks[i], macs / seconds)
     return peaks[0], peaks[1]
+
+
+def _weights(key: Key) -> int:
+    stored = KINDS[key.kind] in ("conv", "linear")
+    return key.c_in * key.c_out // key.groups * key.kernel_h * key.kernel_w if stored else 0
