@@ -282,3 +282,22 @@ def test_targets_takes_several_words(monkeypatch: pytest.MonkeyPatch) -> None:
             cli.main(["compare", *words])
         assert stopped.value.code == 0
     assert seen == [(["a", "b"], ["x", "y", "z"]), (["a"], ["x"]), (["a"], [])]
+
+
+@pytest.mark.parametrize("command", ["train", "compress", "specialize"])
+def test_order_of_classes_and_pixel_range_reach_the_job(
+    command: str, job: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def stop(*_: Any, **options: Any) -> None:
+        seen.update(options)
+        raise InputError("seen")
+
+    job(command, stop)
+    words = [command, *(["zoo:digits"] if command != "specialize" else []), "--data", "digits", "--classes", "c.txt"]
+    words += ["--out", "w.safetensors"] if command == "train" else ["--macs", "0.5x", "--out", "r"]
+    assert call(capsys, *words, "--pixel-range", "-1000,3071")[0] == 2
+    assert seen["classes"] == "c.txt" and seen["pixel_range"] == (-1000.0, 3071.0)
+    code, _, err = call(capsys, *words, "--pixel-range", "wide")
+    assert code == 2 and "--pixel-range 'wide' cannot be read: write two numbers, the lower first" in err

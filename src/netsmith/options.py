@@ -27,6 +27,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object, and
 Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", help="normalisation a channel, on x/255")]
 ImageSize = Annotated[int | None, typer.Option(help="side in pixels; default is that of the images")]
 LabelColumn = Annotated[str | None, typer.Option(help="where the labels are, if not in `label`")]
+Classes = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="class names in the order of the network's outputs: one a line, or JSON"),
+]
+PixelRange = Annotated[
+    str | None,
+    typer.Option(metavar="LOW,HIGH", help="values that become 0 and 255 in images of more than 8 bits"),
+]
 SearchSize = Annotated[int | None, typer.Option(help="images held out of train to decide on")]
 TrainLimit = Annotated[int | None, typer.Option(help="train on this many images only")]
 Threads = Annotated[int, typer.Option(min=1, help="threads that the deployed network runs on")]

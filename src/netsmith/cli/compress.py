@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from netsmith.cli.shared import app, finish, finish_run, floats, progress_of, text
+from netsmith.cli.shared import app, finish, finish_run, floats, pixels, progress_of, text
 from netsmith.options import (
     AsJson,
     Calibration,
+    Classes,
     Data,
     Energy,
     EpisodeImages,
@@ -28,6 +29,7 @@ from netsmith.options import (
     Methods,
     Model,
     Numbers,
+    PixelRange,
     Reconstruct,
     Resume,
     SearchSize,
@@ -61,6 +63,8 @@ def train(
     std: Numbers = None,
     image_size: ImageSize = None,
     label_column: LabelColumn = None,
+    classes: Classes = None,
+    pixel_range: PixelRange = None,
     search_size: SearchSize = None,
     train_limit: TrainLimit = None,
     seed: Seed = 0,
@@ -72,12 +76,13 @@ def train(
         from netsmith.jobs.train import train as job
         from netsmith.progress import training_events
 
+        averages, deviations, scale = floats(mean, "--mean"), floats(std, "--std"), pixels(pixel_range)
         progress.stage("training")
         result = job(
             model, data, out=out, epochs=epochs, weights=weights, lr=lr, batch_size=batch_size, teacher=teacher,
             teacher_weights=teacher_weights, label_smoothing=label_smoothing, augment=augment, patience=patience,
-            mean=floats(mean, "--mean"), std=floats(std, "--std"), image_size=image_size, label_column=label_column,
-            search_size=search_size, train_limit=train_limit, seed=seed, resume=resume,
+            mean=averages, std=deviations, image_size=image_size, label_column=label_column, classes=text(classes),
+            pixel_range=scale, search_size=search_size, train_limit=train_limit, seed=seed, resume=resume,
             progress=training_events(progress), report=progress.note,
         )  # fmt: skip
     from netsmith.report import show_training
@@ -141,6 +146,8 @@ def compress(
     std: Numbers = None,
     image_size: ImageSize = None,
     label_column: LabelColumn = None,
+    classes: Classes = None,
+    pixel_range: PixelRange = None,
     search_size: SearchSize = None,
     train_limit: TrainLimit = None,
     threads: Threads = 1,
@@ -157,7 +164,7 @@ def compress(
 
         texts = {"latency": latency, "energy": energy, "size": size, "macs": macs}
         read_budgets(**texts)  # before anything slow is imported
-        averages, deviations = floats(mean, "--mean"), floats(std, "--std")
+        averages, deviations, scale = floats(mean, "--mean"), floats(std, "--std"), pixels(pixel_range)
         from netsmith.jobs.run import default_folder
 
         folder = out if out is not None else default_folder(model)
@@ -168,7 +175,8 @@ def compress(
             model, data, target=target, **texts, methods=methods, strategy=strategy, weights=text(weights),
             out=folder, resume=resume, epochs=epochs, lr=lr, seed=seed, importance=importance, calibration=calibration,
             search_size=search_size, mean=averages, std=deviations, image_size=image_size, label_column=label_column,
-            train_limit=train_limit, threads=threads, least_bits=least_bits, evaluations=evaluations,
+            classes=text(classes), pixel_range=scale, train_limit=train_limit, threads=threads,
+            least_bits=least_bits, evaluations=evaluations,
             sensitivity=sensitivity, huffman=huffman, episode_images=episode_images, reconstruct=reconstruct,
             widths=widths, progress=progress, job="compress",
         )  # fmt: skip

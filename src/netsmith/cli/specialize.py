@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from netsmith.cli.shared import app, finish_run, floats, progress_of, text
+from netsmith.cli.shared import app, finish_run, floats, pixels, progress_of, text
 from netsmith.options import (
     AsJson,
+    Classes,
     Data,
     Energy,
     ImageSize,
@@ -17,6 +18,7 @@ from netsmith.options import (
     Latency,
     Macs,
     Numbers,
+    PixelRange,
     Resume,
     SearchSize,
     Seed,
@@ -87,6 +89,8 @@ def specialize(
     std: Numbers = None,
     image_size: ImageSize = None,
     label_column: LabelColumn = None,
+    classes: Classes = None,
+    pixel_range: PixelRange = None,
     search_size: SearchSize = None,
     train_limit: TrainLimit = None,
     threads: Threads = 1,
@@ -104,7 +108,7 @@ def specialize(
 
         texts = {"latency": latency, "energy": energy, "size": size, "macs": macs}
         read_budgets(**texts)  # before anything slow is imported
-        averages, deviations = floats(mean, "--mean"), floats(std, "--std")
+        averages, deviations, scale = floats(mean, "--mean"), floats(std, "--std"), pixels(pixel_range)
         from netsmith.jobs.run import default_folder
 
         folder = out if out is not None else default_folder(space.removesuffix(".toml"))
@@ -118,8 +122,9 @@ def specialize(
             warmup_from=text(warmup_from), loss=loss, weight=weight, mode=mode, every=every,
             evaluations=evaluations, width=width, batch=batch, epochs=epochs, lr=lr, batch_size=batch_size,
             inherit=inherit, teacher=teacher, teacher_weights=text(teacher_weights), out=folder, mean=averages,
-            std=deviations, image_size=image_size, label_column=label_column, search_size=search_size,
-            train_limit=train_limit, threads=threads, seed=seed, resume=resume, progress=progress, watch=write_report,
+            std=deviations, image_size=image_size, label_column=label_column, classes=text(classes),
+            pixel_range=scale, search_size=search_size, train_limit=train_limit, threads=threads,
+            seed=seed, resume=resume, progress=progress, watch=write_report,
         )  # fmt: skip
     from netsmith.training.workers import Workers
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netsmith.data.augment import Augment as Augment
+    from netsmith.data.load import data_for as data_for
     from netsmith.data.load import load_data as load_data
     from netsmith.data.normalise import Normalisation as Normalisation
     from netsmith.data.normalise import normalisation_from_metadata as normalisation_from_metadata
@@ -20,6 +21,7 @@ _HOME = {
     "Normalisation": "normalise",
     "Split": "types",
     "check_classes": "types",
+    "data_for": "load",
     "load_data": "load",
     "normalisation_from_metadata": "normalise",
 }

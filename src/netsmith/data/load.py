@@ -7,6 +7,7 @@ import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,6 +103,20 @@ def load_data(
     if len(data.classes) < 2:
         raise InputError(f"data set {spec!r} has one class, {data.classes[0]!r}; give images of two or more classes")
     return data
+
+
+def data_for(data: Any, metadata: Mapping[str, str], **options: Any) -> Data:
+    """What ``data`` names, loaded for weights with such a header; loaded data gets its classes in their order.
+
+    Args:
+        options: of :func:`load_data`.
+
+    Raises:
+        InputError: see there.
+    """
+    if isinstance(data, Data):
+        return data.for_weights(metadata, options.get("classes"))
+    return load_data(str(data), metadata=metadata, **options)
 
 
 def _read(spec: str, label_column: str | None) -> Raw:

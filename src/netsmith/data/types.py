@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,6 +138,18 @@ class Data:
             "classes": json.dumps(list(self.classes)),
             "num_classes": str(len(self.classes)),
         }
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What turns an image file into the input of a network, and its output into a class; JSON values.
+
+        A value v of the file becomes x = 255 (v - low) / (high - low) where there is a ``pixel_range`` of (low, high),
+        and x = v otherwise; then (x / 255 - mean) / std for each channel.
+        """
+        return {
+            "input_shape": list(self.input_shape), "pixel_range": list(self.pixel_range) if self.pixel_range else None,
+            "mean": list(self.normalisation.mean), "std": list(self.normalisation.std), "classes": list(self.classes),
+        }  # fmt: skip
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from netsmith.jobs.outcome import summarise
 from netsmith.jobs.proposals import TRIMMING
 from netsmith.jobs.run import Run
 from netsmith.jobs.stages import Stages
-from netsmith.jobs.subject import load_subject
+from netsmith.jobs.subject import load_subject, named
 from netsmith.jobs.trimming import check_trimming
 from netsmith.progress import Progress, Silent
 from netsmith.training.schedule import check_training
@@ -31,7 +31,8 @@ def compress(
     strategy: str = "exact", weights: str | None = None, out: str | Path = "runs/compress", resume: bool = False,
     epochs: int | None = None, lr: float | None = None, seed: int = 0, importance: str = "l2", calibration: str = "mse",
     search_size: int | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
-    image_size: int | None = None, label_column: str | None = None, train_limit: int | None = None, threads: int = 1,
+    image_size: int | None = None, label_column: str | None = None, classes: str | Path | Sequence[str] | None = None,
+    pixel_range: Sequence[float] | None = None, train_limit: int | None = None, threads: int = 1,
     least_bits: int | None = None, evaluations: int | None = None, sensitivity: str = "loss", huffman: bool = False,
     episode_images: int = 0, reconstruct: bool = True, widths: int = WIDTHS,
     progress: Progress | None = None, job: str = "compress",
@@ -49,6 +50,8 @@ def compress(
         weights: trained weights.
         out: run folder.
         resume: go on with a run that was interrupted.
+        classes: names in the order of the network's outputs, or a file of them; see ``netsmith.data.load_data``.
+        pixel_range: values that become 0 and 255 in images of more than 8 bits; likewise.
         epochs: fine-tuning after pruning; None chooses by the size of the train split, 0 skips it.
         lr: peak learning rate of fine-tuning; None chooses by what is trained.
         importance: which channels go: ``l1``, ``l2``, ``taylor``, ``fpgm``, ``bn`` or ``reconstruction``.
@@ -92,7 +95,8 @@ def compress(
         "strategy": strategy, "weights": str(weights) if weights else None, "epochs": epochs, "lr": lr,
         "seed": seed, "importance": importance, "calibration": calibration, "search_size": search_size,
         "mean": list(mean) if mean else None, "std": list(std) if std else None, "image_size": image_size,
-        "label_column": label_column, "train_limit": train_limit, "threads": threads,
+        "label_column": label_column, "classes": named(classes),
+        "pixel_range": list(pixel_range) if pixel_range else None, "train_limit": train_limit, "threads": threads,
         "least_bits": least, "evaluations": evaluations, "sensitivity": sensitivity, "huffman": huffman,
         "episode_images": episode_images, "reconstruct": reconstruct, "widths": widths,
     }  # fmt: skip
@@ -101,7 +105,8 @@ def compress(
         try:
             subject = load_subject(
                 model, data, device, weights=weights, methods=wanted, seed=seed, search_size=search_size, mean=mean,
-                std=std, image_size=image_size, label_column=label_column, train_limit=train_limit,
+                std=std, image_size=image_size, label_column=label_column, classes=classes, pixel_range=pixel_range,
+                train_limit=train_limit,
                 least_bits=least, widths=widths,
             )  # fmt: skip
             if not len(subject.choices.space):

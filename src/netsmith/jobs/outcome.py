@@ -65,6 +65,7 @@ def summarise(
             "candidates": sensitivity.candidates, "seconds": sensitivity.seconds, "recomputed": sensitivity.recomputed,
         },
         "model": job.subject.loaded.spec, "data": job.subject.data.name, "data_note": job.subject.data.note,
+        "data_notes": list(job.subject.data.sentences), "preprocessing": job.subject.data.preprocessing,
         "strategy": job.config["strategy"], "methods": job.config["methods"],
         "device": device(job.target, job.config["threads"]),
         "files": {n: n for n in ("baseline.onnx", *(f"model.{f}" for f in FORMATS), "recipe.json")},

@@ -96,6 +96,8 @@ class Specialization:
             f"{self.space.name}: {len(self.space.searched)} blocks to choose, {count:.2g} networks for "
             f"{self.space.image}x{self.space.image} images of {len(self.data.classes)} classes; {self.data.note}"
         )
+        for sentence in self.data.sentences:
+            self.progress.note(sentence)
         self.progress.note(
             f"reference (every block k3e6): {reference.macs.sum() / 1e6:.1f} M MACs, "
             f"{reference.params.sum() / 1e6:.3f} M parameters; {self.epochs['warmup']} + "

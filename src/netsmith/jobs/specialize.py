@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from netsmith.data import Data, load_data
+from netsmith.data import data_for
 from netsmith.errors import InputError, NetsmithError, did_you_mean
 from netsmith.hardware.target import get_target
 from netsmith.jobs.contents import data_contents, target_contents, thing_contents
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.finishing import built, tested, trained
 from netsmith.jobs.specialization import SEARCHED, SYSTEMS, Specialization
+from netsmith.jobs.subject import named
 from netsmith.jobs.summary import kept_budgets
 from netsmith.jobs.together import RunTogether
 from netsmith.jobs.versions import device, versions
+from netsmith.network.weights import read_metadata
 from netsmith.progress import Progress, Silent
 from netsmith.supernets.gates import MODES
 from netsmith.supernets.objective import FORMS
@@ -34,7 +36,8 @@ def specialize(
     every: int = 5, evaluations: int = 300, batch_size: int = 128, width: float = 1.0, batch: int = 1,
     out: str | Path = "runs/specialize", resume: bool = False, seed: int = 0, threads: int = 1,
     mean: Sequence[float] | None = None, std: Sequence[float] | None = None, image_size: int | None = None,
-    label_column: str | None = None, search_size: int | None = None, train_limit: int | None = None,
+    label_column: str | None = None, classes: str | Path | Sequence[str] | None = None,
+    pixel_range: Sequence[float] | None = None, search_size: int | None = None, train_limit: int | None = None,
     progress: Progress | None = None, watch: Callable[[Path], Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Find a network of a space that keeps budgets on a target, train it, and measure it.
@@ -65,6 +68,8 @@ def specialize(
         batch_size: images of a training step.
         width: multiplier of all channels of the space.
         batch: samples at a time that the target runs, where it is modelled.
+        classes: names in the order of the network's outputs, or a file of them; see ``netsmith.data.load_data``.
+        pixel_range: values that become 0 and 255 in images of more than 8 bits; likewise.
         threads: threads that the network is measured with.
         watch: called with the run folder whenever ``search.json`` there was renewed, every few seconds of a search.
 
@@ -100,6 +105,7 @@ def specialize(
         "mode": mode, "every": every, "evaluations": evaluations, "batch_size": batch_size, "width": width,
         "batch": batch, "seed": seed, "threads": threads, "mean": list(mean) if mean else None,
         "std": list(std) if std else None, "image_size": image_size, "label_column": label_column,
+        "classes": named(classes), "pixel_range": list(pixel_range) if pixel_range else None,
         "search_size": search_size, "train_limit": train_limit,
     }  # fmt: skip
     workers = Workers.from_environment()
@@ -108,9 +114,10 @@ def specialize(
         run = shared.run
         progress.stage("load")
         try:
-            images = data if isinstance(data, Data) else load_data(
-                str(data), seed=seed, search_size=search_size, label_column=label_column, image_size=image_size,
-                mean=mean, std=std, train_limit=train_limit,
+            header = read_metadata(teacher_weights) if teacher_weights else {}
+            images = data_for(
+                data, header, seed=seed, search_size=search_size, label_column=label_column, image_size=image_size,
+                mean=mean, std=std, train_limit=train_limit, classes=classes, pixel_range=pixel_range,
             )  # fmt: skip
             images.need_train()
             _, height, side = images.input_shape
@@ -178,7 +185,8 @@ def _summary(
         "budgets": kept_budgets(job.limits, values),
         "design": job.space.decisions.describe(design) if design is not None else {}, "versions": versions(),
         "run": str(job.run.folder), "target": job.config["target"], "simulated": job.simulated,
-        "model": f"{job.space.name} ({own})", "data": job.data.name, "data_note": job.data.note, "strategy": own,
+        "model": f"{job.space.name} ({own})", "data": job.data.name, "data_note": job.data.note,
+        "data_notes": list(job.data.sentences), "preprocessing": job.data.preprocessing, "strategy": own,
         "timing": result["timing"], "parity": result["parity"], "recovery": result["history"],
         "fidelity": found["tried"],
         "device": device(job.target, job.config["threads"]), "specialization": _specialization(job, done, accuracy),

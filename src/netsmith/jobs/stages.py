@@ -72,6 +72,8 @@ class Stages:
             f"{s.loaded.spec}: {int(table.is_compute.sum())} layers, {table.macs.sum() / 1e6:.1f} M MACs, "
             f"{table.params.sum() / 1e6:.3f} M parameters; {s.data.note}"
         )
+        for sentence in s.data.sentences:
+            self.progress.note(sentence)
         self.progress.note(
             f"can change: {len(self.choices.groups)} channel groups, {len(self.choices.branches)} residual branches, "
             f"bits of {len(self.choices.layers)} layers; frozen: {len(s.frozen)}"
@@ -275,7 +277,7 @@ class Stages:
         integers = [n for n in slimmed.bits if n in graph.node_of] if is_int8(slimmed.bits) else []
         fusion = check_fusion(path, len(integers))
         save_pt2(final, self.run.place("model.pt2"))
-        save_weights(self.run.place("model.safetensors"), model.state_dict())
+        save_weights(self.run.place("model.safetensors"), model.state_dict(), self.subject.data.metadata)
         tensors = packed_tensors(final, quantized)
         size = write_packed(self.run.place("model.nsw"), tensors, huffman=self.config["huffman"])
         self.run.write_text("recipe.json", slimmed.recipe.to_json())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import WIDTHS, Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import quantizable
-from netsmith.data import Data, check_classes, load_data, normalisation_from_metadata
+from netsmith.data import Data, check_classes, data_for, normalisation_from_metadata
 from netsmith.errors import InputError
 from netsmith.export.packed.bits import MAX_BITS
 from netsmith.hardware.target import Capabilities, Target
@@ -21,6 +23,7 @@ from netsmith.network.behaviour import check_network
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import FLOAT
 from netsmith.network.load import LoadedModel, load_model
+from netsmith.network.weights import read_metadata
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,13 @@ def load_subject(
     Raises:
         InputError: anything that cannot be used, in one sentence.
     """
-    images = data if isinstance(data, Data) else load_data(str(data), **data_options)
+    images = data_for(data, read_metadata(weights) if weights else {}, **data_options)
     loaded = load_model(model, weights=weights, num_classes=images.known_classes, input_shape=images.input_shape)
     if data_options.get("mean") is None:
         images = images.with_normalisation(normalisation_from_metadata(loaded.metadata))
     first, _ = next(images.search.batches(4, normalise=images.normalisation, channels_last=False))
-    check_classes(images, check_network(loaded.model, first, "give the size it expects with --image-size"))
+    outputs = check_network(loaded.model, first, "give the size it expects with --image-size")
+    check_classes(images, outputs, loaded.metadata)
     prune, share = "prune" in methods, "share" in methods
     example = loaded.example_input()
     graph = trace(loaded.model, tuple(images.input_shape), fold=not share)
@@ -91,6 +95,11 @@ def load_subject(
     frozen = {n: f"not pruned: {r}" for n, r in report.frozen.items()} if prune else {}
     frozen |= {n: f"not quantized: {r}" for n, r in graph.layers.frozen.items()}
     return Subject(loaded, images, graph, report, choices, frozen)
+
+
+def named(classes: str | Path | Sequence[str] | None) -> str | list[str] | None:
+    """``classes`` as an option of a run, a JSON value."""
+    return classes if classes is None else str(classes) if isinstance(classes, (str, Path)) else list(classes)
 
 
 def bit_pairs(capabilities: Capabilities, least: int = 2) -> tuple[tuple[int, int], ...]:

@@ -45,6 +45,8 @@ def train(
     std: Sequence[float] | None = None,
     image_size: int | None = None,
     label_column: str | None = None,
+    classes: str | Path | Sequence[str] | None = None,
+    pixel_range: Sequence[float] | None = None,
     search_size: int | None = None,
     train_limit: int | None = None,
     resume: bool = True,
@@ -69,6 +71,9 @@ def train(
         mean: per channel on x/255; default is what the weights' metadata says, else the train split's statistics.
         std: likewise.
         image_size: side in pixels; default is the size of the images as they are.
+        classes: names in the order of the network's outputs, or a file of them; default is the order that the weights'
+            metadata or that of the teacher's has, else that of the data.
+        pixel_range: values that become 0 and 255 in images of more than 8 bits; default likewise, else their range.
         resume: go on from the checkpoint beside ``out``, if there is one.
         progress: called during training.
         report: called with one sentence a stage.
@@ -81,11 +86,12 @@ def train(
         InputError: see ``load_model``, ``load_data`` and ``fit``; or ``out`` cannot be written, would replace what is
             not of this job, or is being written by another process.
     """
-    from netsmith.data import Data, check_classes, load_data, normalisation_from_metadata
+    from netsmith.data import check_classes, data_for, normalisation_from_metadata
     from netsmith.data.augment import default_augment
     from netsmith.jobs.contents import contents_of, data_contents
     from netsmith.network.checkpoint import split_key
     from netsmith.network.load import load_model
+    from netsmith.network.weights import read_metadata
     from netsmith.training import evaluate, fit
     from netsmith.training.schedule import check_training
 
@@ -97,14 +103,18 @@ def train(
     read = {option: split_key(file)[0] for option, file in files.items() if file is not None}
     with reserved(out, job, read) as checkpoint:
         say = report or (lambda sentence: None)
-        data = data_spec if isinstance(data_spec, Data) else load_data(
-            data_spec, seed=seed, search_size=search_size, label_column=label_column, image_size=image_size, mean=mean,
-            std=std, train_limit=train_limit,
+        headers = [read_metadata(file) if file is not None else {} for file in (teacher_weights, weights)]
+        data = data_for(
+            data_spec, headers[0] | headers[1], seed=seed, search_size=search_size, label_column=label_column,
+            image_size=image_size, mean=mean, std=std, train_limit=train_limit, classes=classes,
+            pixel_range=pixel_range,
         )  # fmt: skip
         data.need_train()
         say(
             f"data {data.name}: {len(data.need_train())} train, {len(data.search)} search, {len(data.test)} test images"
         )
+        for sentence in data.sentences:
+            say(sentence)
         loaded = load_model(
             model_spec, num_classes=data.known_classes if weights else len(data.classes), weights=weights,
             input_shape=data.input_shape,
@@ -135,7 +145,7 @@ def train(
             taught, teacher_spec = known.model, known.spec
             for note in known.notes:
                 say(note)
-            check_classes(data, _checked(taught, data))
+            check_classes(data, _checked(taught, data), known.metadata)
             contents |= contents_of(known, teacher, teacher_weights, who="teacher")
         peak = lr if lr is not None else (0.02 if weights is not None else 0.1)
         decay = weight_decay if weight_decay is not None else (1e-4 if weights is not None else 5e-4)
@@ -153,6 +163,7 @@ def train(
             "model": loaded.spec, "weights": str(weights) if weights is not None else None, "data": data.name,
             "out": str(out), "accuracy": {"before": before, "after": after}, "epochs": result.epochs_run,
             "best_epoch": result.best_epoch, "seconds": time.perf_counter() - start, "bf16": result.bf16,
+            "data_notes": [data.note, *data.sentences],
             "rows": {"train": len(data.need_train()), "search": len(data.search), "test": len(data.test)},
             "recipe": {
                 "optimizer": "SGD, momentum 0.9, Nesterov", "lr": peak, "weight_decay": decay, "schedule": schedule,
@@ -210,7 +221,8 @@ def _metadata(source: dict[str, str], data: Data, summary: dict[str, Any], job: 
 
     Nothing of it differs where the same is trained again.
     """
-    made = {k: v for k, v in summary.items() if k not in ("accuracy", "history", "messages", "out", "seconds")}
+    left = ("accuracy", "history", "messages", "out", "seconds", "data_notes")
+    made = {k: v for k, v in summary.items() if k not in left}
     kept = {k: source[k] for k in ("license", "source", "architecture") if k in source}
     return (
         kept

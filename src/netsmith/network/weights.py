@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from netsmith.errors import InputError
 from netsmith.files import write_atomic
 from netsmith.network.checkpoint import read_content, split_key
-from netsmith.network.tensorfile import serialised
+from netsmith.network.tensorfile import metadata_of, serialised
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +54,11 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
         if all(k.startswith(prefix) for k in state):
             state = {k.removeprefix(prefix): v for k, v in state.items()}
     return {name: _widen(tensor) for name, tensor in state.items()}, content.metadata
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of a file of weights, without its tensors; empty where it has none, or there is no such file."""
+    return metadata_of(split_key(path)[0])
 
 
 def load_weights(model: nn.Module, path: str | Path) -> Loaded:
