@@ -20,7 +20,7 @@ from netsmith.data.labels import HIDDEN, check_labels
 from netsmith.data.normalise import Normalisation, statistics
 from netsmith.data.sources import Raw, RawSplit, parquet_files, read_hub, read_parquet
 from netsmith.data.splits import balanced, divide, rare_classes
-from netsmith.data.types import Data, Split
+from netsmith.data.types import GIVEN, OF_DATA, Data, Split
 from netsmith.errors import InputError
 
 _WORTH_CACHING_S = 1.0
@@ -82,9 +82,9 @@ def load_data(
     if train is not None and train_limit is not None and train_limit < len(train):
         train = train.take(np.sort(balanced(train.labels.numpy(), train_limit, rng)))
     if mean is not None and std is not None:
-        normalisation = Normalisation(tuple(map(float, mean)), tuple(map(float, std)))
+        normalisation, source = Normalisation(tuple(map(float, mean)), tuple(map(float, std))), GIVEN
     else:
-        normalisation = statistics((train or search).images)
+        normalisation, source = statistics((train or search).images), OF_DATA
     channels, height, width = search.images.shape[1:]
     data = Data(
         name=spec,
@@ -98,6 +98,7 @@ def load_data(
         classes_named=raw.classes is not None,
         class_order=NUMBERED if raw.classes is None else DECLARED if raw.declared else SORTED,
         pixel_range=decoded.pixel_range,
+        normalised_by=source,
         notes=(*raw.notes, *decoded.notes, *names_alike(found), *rare),
     ).for_weights(metadata, classes)
     if len(data.classes) < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -30,8 +31,14 @@ class Normalisation(NamedTuple):
         """Repeat a single value over ``channels``.
 
         Raises:
-            InputError: neither one value nor one a channel, or a standard deviation that is not positive.
+            InputError: neither one value nor one a channel, a value that is not finite, or a standard deviation that is
+                not positive.
         """
+        if not all(math.isfinite(v) for v in (*self.mean, *self.std)):
+            raise InputError(
+                f"mean {list(self.mean)} and std {list(self.std)} of the normalisation must be finite numbers; "
+                "give --mean and --std on the scale of x/255"
+            )
         if any(s <= 0 for s in self.std):
             raise InputError(f"--std {list(self.std)} must be positive, one value a channel, on the scale of x/255")
         if {len(self.mean), len(self.std)} - {1, channels}:

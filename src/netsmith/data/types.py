@@ -24,6 +24,10 @@ from netsmith.data.classes import (
 from netsmith.data.normalise import Normalisation
 from netsmith.errors import InputError
 
+#: where a normalisation comes from
+GIVEN, OF_FILE = "as given", "as the file of the weights says"
+OF_DATA = "the statistics of this data set: weights that were trained with others need them by --mean and --std"
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -107,6 +111,7 @@ class Data:
         class_order: where the order of ``classes`` comes from, in words.
         pixel_range: values of the files that became 0 and 255; None where the files have 8 bits.
         notes: sentences on how the data was read, and what is odd about it.
+        normalised_by: where ``normalisation`` comes from, in words.
     """
 
     name: str
@@ -121,6 +126,7 @@ class Data:
     class_order: str = DECLARED
     pixel_range: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    normalised_by: str = GIVEN
 
     @property
     def known_classes(self) -> int | None:
@@ -153,8 +159,10 @@ class Data:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What a user has to know: the classes in their order, how images were read, what is odd."""
-        return (order_sentence(self.classes, self.class_order), *self.notes)
+        """What a user has to know: the classes in their order, how images were read and normalised, what is odd."""
+        mean, std = (", ".join(f"{v:.4g}" for v in values) for values in self.normalisation)
+        normalised = f"images are normalised with mean {mean} and std {std} on the scale of x/255, {self.normalised_by}"
+        return (order_sentence(self.classes, self.class_order), normalised, *self.notes)
 
     def need_train(self) -> Split:
         """The train split.
@@ -167,10 +175,11 @@ class Data:
         return self.train
 
     def with_normalisation(self, normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Data:
-        """The same data under another normalisation; None changes nothing."""
+        """The same data under the normalisation that a file of weights says; None changes nothing."""
         if normalisation is None:
             return self
-        return dataclasses.replace(self, normalisation=Normalisation(*normalisation).check(self.input_shape[0]))
+        checked = Normalisation(*normalisation).check(self.input_shape[0])
+        return dataclasses.replace(self, normalisation=checked, normalised_by=OF_FILE)
 
     def with_classes(self, order: Sequence[str], where: str, class_order: str) -> Data:
         """The same data with its labels renumbered by ``order``, which may have more classes.

@@ -133,6 +133,7 @@ def _stages(job: Stages, budgets: dict[str, Budget]) -> dict[str, Any]:
     """Every stage in order; those that a killed run had finished come from its folder."""
     job.first_screen()
     baseline = job.baseline()
+    job.say_doubt(baseline)
     job.prepare_target()
     limits = {name: job.limit(budget, baseline) for name, budget in budgets.items()}
     sensitivity = job.sensitivity()

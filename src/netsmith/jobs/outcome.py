@@ -9,6 +9,7 @@ import numpy as np
 from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.compression.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
 from netsmith.export.onnx import stored_bits
+from netsmith.jobs.doubt import GUESS, guessed, sentence
 from netsmith.jobs.export import FORMATS
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
@@ -24,6 +25,7 @@ def summarise(
 ) -> dict[str, Any]:  # fmt: skip
     """The summary of a finished compression, in the schema of ``netsmith.jobs.summary``."""
     design = np.array(found["best"]["design"])
+    doubt = _doubt(job, baseline, result["baseline_accuracy"])
     rows = job.pricing.rows(design)
     timed = "latency" in limits and not job.simulated
 
@@ -49,7 +51,8 @@ def summarise(
         "macs": after["macs"], "size": after["size_bytes"], "energy": after["energy_j"],
     }  # fmt: skip
     return {
-        "schema": 1, "baseline": before, "result": after, "budgets": kept_budgets(limits, values),
+        "schema": 1, "doubt": doubt[0], "warnings": doubt[1],
+        "baseline": before, "result": after, "budgets": kept_budgets(limits, values),
         "design": job.choices.space.describe(design), "frozen": job.subject.frozen, "seed": job.config["seed"],
         "versions": versions(), "run": str(job.run.folder), "target": job.config["target"],
         "simulated": job.simulated, "bound": found["best"]["bound"], "loss": found["best"]["loss"],
@@ -70,6 +73,17 @@ def summarise(
         "device": device(job.target, job.config["threads"]),
         "files": {n: n for n in ("baseline.onnx", *(f"model.{f}" for f in FORMATS), "recipe.json")},
     }  # fmt: skip
+
+
+def _doubt(job: Stages, baseline: dict[str, Any], accuracy: float) -> tuple[dict[str, Any] | None, list[str]]:
+    """What speaks against the accuracy of the network as given, on the images of search and test, and in words."""
+    data = job.subject.data
+    splits = ((data.search, baseline["search_accuracy"]), (data.test, accuracy))
+    found, where = baseline.get("doubt"), "search"
+    if not found or found["kind"] == GUESS:
+        right = sum(round(share * len(split)) for split, share in splits)
+        found, where = guessed(right, np.concatenate([s.labels.numpy() for s, _ in splits])), "search and test"
+    return found, [sentence(found, data, where, bool(job.config["weights"]))] if found else []
 
 
 def _mean_bits(table: LayerTable) -> dict[str, float]:

@@ -46,8 +46,6 @@ def profile(
     example = loaded.example_input()
     shape = tuple(example.shape[1:])
     warning = fault_of(loaded.model, example)
-    if warning:
-        progress.note(f"warning: {warning}")
     graph = trace(loaded.model, shape)
     progress.stage("groups")
     report = find_groups(loaded.model, example)

@@ -12,7 +12,7 @@ import numpy as np
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.designs import DesignEvaluator, Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
-from netsmith.accuracy.onnx_accuracy import onnx_accuracy
+from netsmith.accuracy.onnx_accuracy import onnx_accuracy, onnx_answers
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 from netsmith.compression.build import Slimmed, histograms_of, integerise, is_int8, quantizer_for
 from netsmith.compression.demand import rows_asked
@@ -28,6 +28,7 @@ from netsmith.export.packed import write_packed
 from netsmith.export.parity import check_parity, need_parity
 from netsmith.export.pt2 import save_pt2
 from netsmith.hardware.target import prepare_target
+from netsmith.jobs import doubt
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.episodes import TunedEvaluator
 from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, TRIMMING, Estimated, Evaluated, strategy_options
@@ -104,13 +105,23 @@ class Stages:
         measured = None
         if not self.simulated:
             measured = quiet_latency(path, self.config["threads"])
+        said = onnx_answers(path, self.subject.data.search, self.norm)
+        labels = self.subject.data.search.labels.numpy()[: len(said)]
+        right = int((said == labels).sum())
         return {
-            "search_accuracy": onnx_accuracy(path, self.subject.data.search, self.norm),
+            "search_accuracy": right / max(len(said), 1),
+            "doubt": doubt.misread(said, labels) or doubt.guessed(right, labels),
             "latency_measured_s": measured,
             "parity": parity.relative_error,
             "macs": int(table.macs.sum()),
             "params": int(table.params.sum()),
         }
+
+    def say_doubt(self, baseline: dict[str, Any]) -> None:
+        """Say before the search what speaks against the accuracy of the network as given."""
+        if baseline.get("doubt"):
+            said = doubt.sentence(baseline["doubt"], self.subject.data, "search", bool(self.config["weights"]))
+            self.progress.note(f"warning: {said}")
 
     def prepare_target(self) -> None:
         prepare_target(self.target, lambda: rows_asked(self.pricing), self.progress)

@@ -19,6 +19,7 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "model": str, "data": (dict, str), "config": dict, "target": str, "strategy": str, "methods": (list, str),
     "command": str, "files": dict, "layers": list, "fidelity": list, "trials": list, "timing": dict, "device": dict,
     "roofline": dict, "family": list, "rule": str, "specialization": dict,
+    "doubt": dict, "warnings": list,
 }  # fmt: skip
 
 
@@ -41,8 +42,10 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     or ``loss``, perhaps ``energy_j``, and the flags ``measured`` and ``chosen``. ``additivity`` is the rank
     correlation, ``spearman``, of summed losses and what ``n`` random designs lose. ``family`` has the networks that a
     step-wise trimming left on its way, the one as given first: ``{"design", "loss", "costs", "speed_up", "resource",
-    "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen. ``specialization`` is what a search
-    over a supernet found, see :func:`netsmith.jobs.search_record.check_search`.
+    "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen.
+    ``doubt`` is what speaks against the accuracy of the network as given, see :mod:`netsmith.jobs.doubt`, and
+    ``warnings`` are sentences that every reader of the figures must see. ``specialization`` is what a search over a
+    supernet found, see :func:`netsmith.jobs.search_record.check_search`.
 
     Raises:
         InputError: names the field at fault.

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from netsmith.report.figures import before_after, budget_rows, headline, notes, verdict
+from netsmith.report.figures import before_after, budget_rows, headline, notes, verdict, warnings
 from netsmith.report.networks import network_lines
 from netsmith.units import format_bytes, format_count, format_joules, format_seconds
 
@@ -36,6 +36,8 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     """Before and after, the budgets, and where the files are."""
     console = make_console()
     console.print(_before_after(summary))
+    for warning in warnings(summary):
+        console.print(f"[bold red]warning[/]: {escape(warning)}")
     for note in notes(summary):
         console.print(f"[dim]{escape(note)}[/]")
     good, sentence = verdict(summary)
@@ -76,6 +78,8 @@ def show_profile(result: Mapping[str, Any]) -> None:
     console.print(table)
     if totals.get("simulated"):
         console.print(f"[dim]simulated: latencies come from a model of {escape(result['target'])}[/]")
+    for warning in warnings(result):
+        console.print(f"[bold red]warning[/]: {escape(warning)}")
     for name, reason in frozen.items():
         console.print(f"[yellow]*[/] {escape(name)}: {escape(reason)}", soft_wrap=True)
 
@@ -127,6 +131,8 @@ def show_training(result: Mapping[str, Any]) -> None:
     for split, value in after.items():
         table.add_row(split, f"{before[split]:.2%}" if split in before else "–", f"{value:.2%}")
     console.print(table)
+    for warning in warnings(result):
+        console.print(f"[bold red]warning[/]: {escape(warning)}")
     console.print(f"{result['epochs']} epochs in {result['seconds']:.0f} s; weights: {escape(str(result['out']))}")
 
 

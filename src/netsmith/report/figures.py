@@ -10,6 +10,8 @@ from typing import Any
 from netsmith.report.widths import in_words, simulated_note
 from netsmith.units import COST_NAMES, format_apart, format_bytes, format_cost, format_count, format_seconds
 
+#: what a doubtful accuracy is, by the kind of a doubt (see ``netsmith.jobs.doubt``)
+_DOUBTS = {"guess": "no better than a guess", "order": "that of another order of classes"}
 ON_BY_DEFAULT = ("reconstruct",)  #: switches that a command line turns off by name
 
 
@@ -40,7 +42,10 @@ def before_after(summary: Mapping[str, Any]) -> list[Row]:
     """The lines of the before/after table; figures that neither side has are left out."""
     a, b = summary["baseline"], summary["result"]
     split = summary.get("accuracy_split")
-    rows = [_accuracy(f"accuracy ({split})" if isinstance(split, str) else "accuracy", a["accuracy"], b["accuracy"])]
+    name = f"accuracy ({split})" if isinstance(split, str) else "accuracy"
+    rows = [_accuracy(name, a["accuracy"], b["accuracy"])]
+    if doubtful := _DOUBTS.get((summary.get("doubt") or {}).get("kind", "")):
+        rows = [Row(f"{name}, {doubtful}", rows[0].before, rows[0].after, "says nothing", False)]
     untuned = summary.get("search_accuracy_untuned")
     if untuned is not None and summary.get("recovery"):
         rows.append(_accuracy("search split, before training", a.get("search_accuracy"), untuned))
@@ -66,6 +71,11 @@ def before_after(summary: Mapping[str, Any]) -> list[Row]:
         if was is not None and now is not None and abs(was - now) > 1e-9:
             rows.append(_cost(f"mean bits of {side}", was, now, "{:.3g}".format))
     return rows
+
+
+def warnings(summary: Mapping[str, Any]) -> list[str]:
+    """What makes the figures worth less than they seem."""
+    return [str(w) for w in summary.get("warnings") or []]
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
@@ -141,7 +151,9 @@ def headline(summary: Mapping[str, Any]) -> str:
             + f", predicted for {summary.get('target') or 'the target'}"
             + (" (simulated)" if summary.get("simulated") else "")
         )  # fmt: skip
-    if a["accuracy"] is not None and b["accuracy"] is not None:
+    if doubtful := _DOUBTS.get((summary.get("doubt") or {}).get("kind", "")):
+        parts.append(f"what accuracy is lost is not known, as that of the network as given is {doubtful}")
+    elif a["accuracy"] is not None and b["accuracy"] is not None:
         points = (b["accuracy"] - a["accuracy"]) * 100
         lost = f"{abs(points):.2f} points of accuracy {'lost' if points < 0 else 'gained'}"
         parts.append(lost if abs(points) >= 0.005 else "no accuracy lost")

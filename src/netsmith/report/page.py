@@ -16,7 +16,7 @@ from netsmith.jobs.search_record import SEARCH_FILE, read_search
 from netsmith.report.bits import bits_plot
 from netsmith.report.charts import JOULES, MAX_POINTS, SECONDS, Point, Series, linear, scatter, unit_of, wide
 from netsmith.report.family import family_plot
-from netsmith.report.figures import before_after, budget_rows, command, headline, notes, verdict
+from netsmith.report.figures import before_after, budget_rows, command, headline, notes, verdict, warnings
 from netsmith.report.paths import is_searched, paths_sections, search_state
 from netsmith.report.roofline import roofline_plot
 from netsmith.report.widths import in_words, simulated, simulated_note, widths
@@ -56,7 +56,8 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     good, sentence = verdict(summary)
     return _filled(
         title=_title(summary, config), live=None, good=good, verdict=sentence, headline=headline(summary),
-        rows=before_after(summary), notes=notes(summary), budgets=budget_rows(summary), trade_off=_trade_off(summary),
+        rows=before_after(summary), notes=notes(summary), warnings=warnings(summary), budgets=budget_rows(summary),
+        trade_off=_trade_off(summary),
         fidelity=_fidelity(summary), family=family_plot(summary), roofline=roofline_plot(summary.get("roofline")),
         bits=bits_plot(summary), modelled=bool(summary.get("simulated")), layers=_layers(summary),
         paths=paths_sections(summary.get("specialization")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -110,6 +111,13 @@ def fit(
     check_training(lr=lr, epochs=epochs, patience=patience)
     if epochs < 1 or batch_size < 1 or eval_every < 1 or checkpoint_steps < 1:
         raise InputError("epochs, batch size, eval-every and checkpoint-steps must be at least 1")
+    numbers = {
+        "weight decay": weight_decay, "momentum": momentum, "alpha": alpha, "temperature": temperature,
+        "label smoothing": label_smoothing, "grad clip": grad_clip or 0.0,
+    }  # fmt: skip
+    for name, value in numbers.items():
+        if not math.isfinite(value) or value < 0:
+            raise InputError(f"{name} is {value:g}; it must be a finite number of 0 or more")
     data.need_train()
     extra: Augment | None = default_augment(data.input_shape[-1]) if augment == "auto" else augment
     settings: dict[str, Any] = {
