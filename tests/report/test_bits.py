@@ -50,10 +50,10 @@ def test_kinds_have_colours_and_pinned_layers_are_lighter() -> None:
     found = bits_plot(example_mixed_summary())
     assert found is not None
     colour = {kind: f"c{c}" for kind, c, _ in found["legend"]}
-    assert {kind: n for kind, _, n in found["legend"]} == {"depthwise": 1, "pointwise": 2, "other": 3}
+    assert {kind: n for kind, _, n in found["legend"]} == {"conv": 2, "depthwise": 1, "pointwise": 2, "linear": 1}
     layers = groups(ET.fromstring(str(found["plot"])))
-    assert len(set(colour.values())) == 3
-    for name, kind in {"stem": "other", "a.expand": "pointwise", "a.depth": "depthwise", "fc": "other"}.items():
+    assert len(set(colour.values())) == 4
+    for name, kind in {"stem": "conv", "a.expand": "pointwise", "a.depth": "depthwise", "fc": "linear"}.items():
         assert (layers[name].get("class") or "").split() == ["layer", colour[kind]]
     styles = {n: {r.get("class") for r in g.iter("rect")} - {"hit"} for n, g in layers.items()}
     assert styles["stem"] == styles["fc"] == {"pinned"} and styles["a.depth"] == {"chosen-bits"}
@@ -108,13 +108,18 @@ def test_drawn_only_if_layers_differ() -> None:
     assert bits_plot(summary | {"layers": []}) is None
 
 
-def test_floats_end_above_every_integer() -> None:
+def test_bars_of_floats_are_much_taller_and_broken() -> None:
     summary = example_summary()  # 8 bits and 32, of older runs that have one figure for both
     found = bits_plot(summary)
     assert found is not None and found["floats"]
-    heights = {b["height"] for b in bars(ET.fromstring(str(found["plot"])))}
-    low, high = sorted(heights)
-    assert low < high < 1.25 * low
+    svg = ET.fromstring(str(found["plot"]))
+    low, high = sorted({b["height"] for b in bars(svg)})
+    assert high == pytest.approx(1.5 * low)
+    for name, group in groups(svg).items():
+        height, gaps = {b["height"] for b in bars(group)}, [p for p in group.iter("path") if p.get("class") == "gap"]
+        assert len(gaps) == 2 * (height == {high}), name
+    ends = [b["y"] for b in bars(svg)] + [b["y"] + b["height"] for b in bars(svg)]
+    assert min(ends) > 0 and max(ends) < float((svg.get("viewBox") or "").split()[3])
 
 
 @pytest.mark.parametrize("count", [2, 20, 60, 140])

@@ -42,10 +42,11 @@ def test_no_accuracy_before_training_where_nothing_was_trained(capsys: pytest.Ca
 
 
 def test_square_brackets_of_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    show_mapping({"file": "runs/[red]x[/red]", "parity": {"relative_error": 0.0123456}})
+    parity = {"relative_error": 0.0123456, "agreement": 1.0, "ok": True, "jitter": 0.0}
+    show_mapping({"file": "runs/[red]x[/red]", "parity": parity, "new_folder": True, "latency_s": 0.002})
     out = capsys.readouterr().out
-    assert "runs/[red]x[/red]" in out
-    assert "relative_error 0.01235" in out
+    assert "runs/[red]x[/red]" in out and "new folder yes" in out and "latency 2.00 ms" in out
+    assert "parity outputs differ by 1.2 % of their spread, the same class for every image that was compared" in out
 
 
 def test_profile_shows_layers_totals_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,7 +56,7 @@ def test_says_all_there_is_to_say() -> None:
         "97.83%", "97.31%", "−0.52 points".replace("−", "-"), "1.92 ms", "930 us", "40.8 M", "Every budget is met",
         "2.06 times as fast, as measured", "latency: 930 us of 960 us", "layer1.0.conv1", "removed", "8 bits",
         "its outputs are the classes", "82 designs", "error 4.5% in the median, 6.9% at worst", "Example CPU",
-        "avx512_vnni", "torch 2.13.0", "95 % interval 0.481 to 0.489", "1.92 ms", "relative_error 0.021",
+        "avx512_vnni", "torch 2.13.0", "95 % interval 0.481 to 0.489", "1.92 ms", "outputs differ by 2.1 %",
         "dw, after, 8-bit: 2 MACs/byte, 30 GMAC/s", "depthwise (1)",
     ):  # fmt: skip
         assert part in text, part
@@ -73,10 +73,56 @@ def test_command_can_be_pasted_into_a_shell() -> None:
 
 def test_one_mark_a_trial_and_one_ring_around_the_chosen_one() -> None:
     summary = example_summary()
-    circles = [a["class"] for tag, a in page(summary).seen if tag == "circle"]
+    seen = page(summary).seen
+    circles = [a["class"] for tag, a in seen if tag == "circle"]
     assert circles.count("chosen") == 1
-    assert circles.count("hollow") == 80 + 1  # of the roofline
+    assert circles.count("hollow") == 1  # of the roofline
     assert circles.count("dot") == 2 + len(summary["fidelity"]) + 2
+    assert [a["class"] for tag, a in seen if tag == "path" and a["class"] != "gap"] == ["hollow"] * 80
+
+
+def test_colours_mean_kinds_of_layers_in_every_chart() -> None:
+    """Elsewhere marks differ by shape: no colour stands for one thing here and for another there."""
+    html = render(example_mixed_summary(), example_config())
+    meant: dict[str, set[str]] = {}
+    for style, name in re.findall(r'<b class="(c\d|ink|soft-mark)">.</b> ([a-z ]+) \(', html):
+        meant.setdefault(style, set()).add(name)
+    coloured = {style: names for style, names in meant.items() if style.startswith("c")}
+    assert all(len(names) == 1 for names in coloured.values()) and len(coloured) == 4, meant
+    assert meant["ink"] == {"exact"} and meant["soft-mark"] == {"weights of one layer in fewer bits"}
+
+
+def test_two_measurements_of_one_network_are_explained() -> None:
+    summary = example_summary()
+    summary["timing"] |= {"baseline_median_s": 1.99e-3, "session_ratios": [0.48] * 7}
+    text = page(summary).text
+    assert "before 1.99 ms (half of the rounds within 50.0 us), after 930 us" in text
+    assert "1.92 ms before is the network alone, in the quietest of its sessions and before the search" in text
+    assert "0.484 of the latency before, 95 % interval 0.481 to 0.489; both in turn, 900 rounds in 7 sessions" in text
+
+
+def test_facts_have_no_keys_of_files() -> None:
+    summary = example_summary() | {"fusion": {"expected": 9, "fused": 9}}
+    summary["parity"] |= {"jitter": 0.0}
+    text = page(summary).text
+    assert "outputs differ by 2.1 % of their spread, the same class for 99 % of the images" in text
+    assert "9 of 9 run in integer kernels" in text and "instruction sets avx2, avx512_vnni" in text
+    for raw in ("relative_error", "ok True", "jitter", "iqr", "_s ", "expected 9", "session_ratios"):
+        assert raw not in text, raw
+    mixed = example_mixed_summary() | {
+        "fusion": {"expected": 0, "fused": 1},
+        "parity": summary["parity"] | {"ok": False},
+    }
+    text = page(mixed).text
+    assert "integer kernels" not in text and "of the images: too much" in text
+
+
+def test_a_bound_on_sums_is_not_called_one_on_a_loss_that_was_run() -> None:
+    summary = example_summary() | {"loss": 0.00112, "bound": 0.00116}
+    assert "proven lower bound of that sum 0.00116" in page(summary).text
+    text = page(summary | {"additivity": {"n": 16, "spearman": 0.9}}).text
+    assert "as run 0.00112" in text and "least sum of losses of single choices, proven 0.00116" in text
+    assert "lower bound of that" not in text
 
 
 def test_trials_with_accuracies_are_drawn_by_accuracy() -> None:

@@ -20,7 +20,7 @@ def roofline(target: Target, *, batch: int = 1, **networks: LayerTable) -> dict[
 
     Returns:
         ``roofs`` of ``{"bits": [w, a], "macs_per_s", "bytes_per_s"}``, one for each pair of bit-widths in use, and
-        ``layers`` of ``{"network", "name", "kind", "bits", "intensity", "macs_per_s"}``, the intensity in
+        ``layers`` of ``{"network", "name", "kind", "kernel", "bits", "intensity", "macs_per_s"}``, the intensity in
         multiply-accumulates a byte of traffic, and ``short``, how many layers take too little time to have a rate;
         None if the target knows neither traffic nor roofs.
     """
@@ -45,7 +45,8 @@ def roofline(target: Target, *, batch: int = 1, **networks: LayerTable) -> dict[
                 continue
             macs = float(table.macs[i]) * batch
             layers.append({
-                "network": network, "name": table.names[i], "kind": kind_of(table, int(i)), "bits": list(bits),
+                "network": network, "name": table.names[i], "kind": kind_of(table, int(i)),
+                "kernel": [int(table.kernel_h[i]), int(table.kernel_w[i])], "bits": list(bits),
                 "intensity": macs / float(cost.traffic_bytes[i]), "macs_per_s": macs / float(cost.latency_s[i]),
             })  # fmt: skip
     return {"roofs": list(roofs.values()), "layers": layers, "short": short} if layers else None

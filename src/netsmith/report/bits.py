@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from netsmith.report.charts import Scale, log, tick_text
+from netsmith.report.marks import KINDS, kind_shown
 from netsmith.report.widths import in_words, simulated, widths
 
 _LEFT, _RIGHT, _TOP, _GAP = 78.0, 16.0, 22.0, 34.0
@@ -16,7 +17,7 @@ _BARS, _DOTS = 216.0, 130.0  #: heights of the two panels
 _LEAST_W, _LEAST_BAND = 1036.0, 16.0  #: of the picture, and of one layer in it
 _NAME = 24  #: letters of a layer's name that fit below
 _FLOAT = 16  #: bits above which numbers are floating point
-_COLOURS = {"depthwise": 1, "pointwise": 2, "other": 0}  #: depthwise as in the roofline
+_TALLER = 1.5  #: how much taller than the widest integers their bars are, with a gap that says that it is not to scale
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def bits_plot(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     kinds = [c.kind for c in columns if c.bits]
     return {
         "plot": _draw(columns),
-        "legend": [(k, colour, kinds.count(k)) for k, colour in _COLOURS.items() if k in kinds],
+        "legend": [(k, colour, kinds.count(k)) for k, colour in KINDS.items() if k in kinds],
         "pinned": any(c.pinned for c in columns if c.bits), "intensity": any(c.intensity for c in columns),
         "floats": any(max(c.bits) > _FLOAT for c in columns if c.bits),
         "ridge": any(c.ridge for c in columns if c.intensity),
@@ -70,14 +71,10 @@ def _columns(summary: Mapping[str, Any]) -> list[Column]:
             ridge = ridges.get(tuple(under["bits"]))
             said.append(f"{under['intensity']:.3g} MACs/byte" + (f", ridge at {ridge:.3g}" if ridge else ""))
         intensity = under["intensity"] if under else None
-        columns.append(Column(row["name"], _kind(row), bits, pinned, intensity, ridge, "; ".join(filter(None, said))))
+        columns.append(
+            Column(row["name"], kind_shown(row), bits, pinned, intensity, ridge, "; ".join(filter(None, said)))
+        )
     return columns
-
-
-def _kind(row: Mapping[str, Any]) -> str:
-    if row.get("kind") == "conv" and row.get("kernel") == [1, 1]:
-        return "pointwise"
-    return "depthwise" if row.get("kind") == "depthwise" else "other"
 
 
 def _number(bits: int) -> str:
@@ -95,7 +92,8 @@ def _draw(columns: Sequence[Column]) -> Markup:
         'aria-label="Bits of the weights and activations of every layer" class="plot bits">'
     ]
     most = max([8, *(b for c in columns for b in c.bits or () if b <= _FLOAT)])
-    unit = _BARS / 2 / (most + 1.5)  # room for numbers, and for bars of floats that end above all others
+    floats = any(b > _FLOAT for c in columns for b in c.bits or ())
+    unit = _BARS / 2 / ((most * _TALLER if floats else most) + 1.5)  # room for numbers
     zero = _TOP + _BARS / 2
     for bits in range(2, most + 1, 2):
         for sign in (-1, 1):
@@ -109,7 +107,7 @@ def _draw(columns: Sequence[Column]) -> Markup:
         out.append(_title("MACs a byte", top + _DOTS / 2))
     for i, column in enumerate(columns):
         x = _LEFT + i * band
-        out.append(f'<g class="layer c{_COLOURS[column.kind]}"><title>{escape(column.text)}</title>')
+        out.append(f'<g class="layer c{KINDS[column.kind]}"><title>{escape(column.text)}</title>')
         out.append(f'<rect class="hit" x="{x:.1f}" y="{_TOP}" width="{band:.1f}" height="{height - _TOP:.1f}"/>')
         if column.bits:
             out += _bars(column, x + band / 2, min(band * 0.72, 44.0), zero, unit, most)
@@ -124,12 +122,17 @@ def _bars(column: Column, x: float, wide: float, zero: float, unit: float, most:
     assert column.bits is not None
     out = []
     for bits, sign in zip(column.bits, (-1, 1), strict=True):
-        long = unit * (bits if bits <= _FLOAT else most + 0.5)
+        long = unit * (bits if bits <= _FLOAT else most * _TALLER)
         kind = "pinned" if column.pinned else "chosen-bits"
         out.append(
             f'<rect class="{kind}" x="{x - wide / 2:.1f}" y="{zero - long if sign < 0 else zero:.1f}" '
             f'width="{wide:.1f}" height="{long:.1f}"/>'
         )
+        if bits > _FLOAT:  # a gap in the bar, between the widest integers and its end
+            at = zero + sign * unit * most * (1 + _TALLER) / 2
+            out.append(
+                f'<path class="gap" d="M{x - wide / 2 - 3:.1f},{at + 3:.1f}L{x + wide / 2 + 3:.1f},{at - 3:.1f}"/>'
+            )
         y = zero + sign * (long + 3) + (10 if sign > 0 else 0)
         out.append(f'<text class="value" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{bits}</text>')
     return out

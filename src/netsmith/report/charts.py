@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from markupsafe import Markup, escape
 
+from netsmith.report.marks import mark
+
 _W, _H, _LOW = 520.0, 340.0, 250.0  #: width of a plot, height of a scatter plot and of a line plot
 _LEFT, _RIGHT, _TOP, _BOTTOM = 78.0, 16.0, 14.0, 50.0
 MAX_POINTS = 3000  #: of one series; more would only make the page slow
@@ -34,11 +36,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one colour; ``colour`` is a number of the page's palette."""
+    """Points of one colour and shape; ``style`` is a class of the page's style sheet, ``c0`` for its first colour."""
 
     name: str
     points: list[Point] = field(default_factory=list)
-    colour: int = 0
+    style: str = "ink"
+    shape: str = "circle"
 
 
 @dataclass(frozen=True)
@@ -133,11 +136,9 @@ def scatter(
             taken.append(room)
             out.append(f'<text class="roof-name" x="{px - 4}" y="{room + 4.5}" text-anchor="end">{escape(name)}</text>')
     for s in series:
-        out.append(f'<g class="c{s.colour}">')
+        out.append(f'<g class="{s.style}">')
         for p in thinned(s.points, MAX_POINTS):
-            px, py = at(p.x, p.y)
-            kind = "hollow" if p.hollow else "dot"
-            out.append(f'<circle class="{kind}" cx="{px}" cy="{py}" r="4"><title>{escape(p.text)}</title></circle>')
+            out.append(mark(s.shape, *at(p.x, p.y), "hollow" if p.hollow else "dot", escape(p.text)))
         out.append("</g>")
     for s in series:  # on top of all others
         for p in (p for p in s.points if p.chosen):
@@ -148,14 +149,13 @@ def scatter(
 
 def curve(
     points: Sequence[tuple[float, float]], x: Scale, y: Scale, *, x_label: str, y_label: str, title: str,
-    level: tuple[float, str] | None = None, shaded: tuple[float, float, str] | None = None, colour: int = 0,
+    level: tuple[float, str] | None = None, shaded: tuple[float, float, str] | None = None,
 ) -> Markup:  # fmt: skip
     """One quantity over another as a line; a dot marks the last point.
 
     Args:
         level: a horizontal line at this y, and its name.
         shaded: from this x to that, and what it is there.
-        colour: a number of the page's palette.
     """
     at, out = _frame(x, y, x_label, y_label, title, _LOW)
     bottom, right = _LOW - _BOTTOM, _W - _RIGHT
@@ -181,7 +181,7 @@ def curve(
         kept = thinned(points, MAX_LINE)
         line = " ".join(f"{px},{py}" for px, py in (at(*p) for p in kept))
         px, py = at(*points[-1])
-        out.append(f'<g class="c{colour}"><polyline class="curve" points="{line}"/>')
+        out.append(f'<g class="ink"><polyline class="curve" points="{line}"/>')
         out.append(f'<circle class="dot" cx="{px}" cy="{py}" r="4"/></g>')
     return Markup("".join(out) + "</svg>")  # every text in it went through escape()
 

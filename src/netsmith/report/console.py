@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from netsmith.report.facts import plain, spaced
 from netsmith.report.figures import before_after, budget_rows, headline, notes, verdict, warnings
 from netsmith.report.networks import network_lines
 from netsmith.units import format_bytes, format_count, format_joules, format_seconds
@@ -188,9 +189,7 @@ def show_mapping(result: Mapping[str, Any]) -> None:
     """A small result, one line a key."""
     console = make_console()
     for key, value in result.items():
-        if isinstance(value, Mapping):
-            value = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in value.items())
-        console.print(f"[dim]{escape(key)}[/] {escape(str(value))}", soft_wrap=True)
+        console.print(f"[dim]{escape(spaced(key))}[/] {escape(plain(value, key.endswith('_s')))}", soft_wrap=True)
 
 
 def make_console() -> Console:

@@ -28,7 +28,7 @@ def family_plot(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     gains = [p.x for p in points]
     pad = (max(gains) - min(gains)) * 0.05
     plot = scatter(
-        [Series("family", points, 0)], linear(min(gains) - pad, max(gains) + pad), wide([p.y for p in points]),
+        [Series("family", points)], linear(min(gains) - pad, max(gains) + pad), wide([p.y for p in points]),
         x_label=f"{name} as given / {name} (achieved)", y_label="loss (less is better)",
         title="Gain and loss of every network of the family",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     if found:
         untrained = summary["baseline"]["accuracy"] is None
         said.append(
-            f"before is the reference network of the space {found['space']}"
+            f"Before is the reference network of the space {found['space']}"
             + (" (k3e6 wherever a block may be that)" if any("k3e6" in b["choices"] for b in found["blocks"]) else "")
             + (", which was not trained: its accuracy is not known" if untrained else "")
         )
@@ -101,7 +102,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     check = summary.get("additivity")
     if check:
         said.append(
-            f"losses of single choices, summed, rank {check['n']:.0f} random designs that fill the budget with a "
+            f"Losses of single choices, summed, rank {check['n']:.0f} random designs that fill the budget with a "
             f"correlation of {check['spearman']:.2f} (Spearman) to what they lose when run"
         )
     return said
@@ -210,6 +211,11 @@ def command(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str | None
             name = ("no-" if given is False else "") + option.replace("_", "-")
             words += [f"--{name}"] + ([] if isinstance(given, bool) else [text])
     return shlex.join(words)
+
+
+def words_of(line: str | None) -> list[str]:
+    """A command line as the pieces that a narrow page must not break: an option and its value stay together."""
+    return [] if line is None else re.split(r" (?=--)", line)
 
 
 def _accuracy(name: str, before: float | None, after: float | None) -> Row:

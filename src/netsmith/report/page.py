@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.resources import files
@@ -15,20 +14,14 @@ from netsmith.jobs.run import Run
 from netsmith.jobs.search_record import SEARCH_FILE, read_search
 from netsmith.report.bits import bits_plot
 from netsmith.report.charts import JOULES, MAX_POINTS, SECONDS, Point, Series, linear, scatter, unit_of, wide
+from netsmith.report.facts import facts_of, plain, spaced
 from netsmith.report.family import family_plot
-from netsmith.report.figures import before_after, budget_rows, command, headline, notes, verdict, warnings
+from netsmith.report.figures import before_after, budget_rows, command, headline, notes, verdict, warnings, words_of
+from netsmith.report.marks import SHAPES, SIGNS
 from netsmith.report.paths import is_searched, paths_sections, search_state
 from netsmith.report.roofline import roofline_plot
-from netsmith.report.widths import in_words, simulated, simulated_note, widths
+from netsmith.report.widths import in_words, simulated, widths
 from netsmith.units import format_count, format_joules, format_seconds
-
-#: further keys of a summary that say how it was come by, and what they are called
-_NOTES = {
-    "parity": "export against torch", "fusion": "fused by the runtime", "loss": "estimated loss",
-    "bound": "proven lower bound of that loss",
-}  # fmt: skip
-
-_TOOK = {"search": "search_seconds", "training": "train_seconds"}  #: parts of a specialization
 
 
 def write_report(run_path: str | Path) -> Path:
@@ -61,15 +54,15 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         fidelity=_fidelity(summary), family=family_plot(summary), roofline=roofline_plot(summary.get("roofline")),
         bits=bits_plot(summary), modelled=bool(summary.get("simulated")), layers=_layers(summary),
         paths=paths_sections(summary.get("specialization")),
-        simulated_note=simulated_note(summary.get("layers") or []), frozen=_frozen(summary),
-        facts=_facts(summary, config), versions=summary["versions"],
-        command=command(summary, config), run=summary["run"],
+        frozen=_frozen(summary),
+        facts=facts_of(summary, config), versions=summary["versions"],
+        command=words_of(command(summary, config)), run=summary["run"],
     )  # fmt: skip
 
 
 def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str, when: str) -> str:
     """The page of a specialization that goes on, as it stood at ``when``; a browser loads it again and again."""
-    facts = [(str(k), _plain(v)) for k, v in config.items() if v not in (None, "", [], {}) and k != "job"]
+    facts = [(spaced(k), plain(v)) for k, v in config.items() if v not in (None, "", [], {}) and k != "job"]
     absent = dict.fromkeys(("trade_off", "fidelity", "family", "roofline", "bits"))
     return _filled(
         title=_title({"run": run, "specialization": found}, config), live=when,
@@ -114,7 +107,7 @@ def _trade_off(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     modelled = by_energy or bool(summary.get("simulated"))  # then nothing of it was measured
     names = list(dict.fromkeys(str(t.get("strategy", "search")) for t in trials))
     series = []
-    for colour, name in enumerate(names):
+    for name in names:
         points = []
         for t in (t for t in trials if str(t.get("strategy", "search")) == name):
             y = t["accuracy"] * 100 if by_accuracy else t["loss"]
@@ -123,7 +116,9 @@ def _trade_off(summary: Mapping[str, Any]) -> dict[str, Any] | None:
             what = f"accuracy {y:.2f} %" if by_accuracy else f"loss {y:.4g}"
             text = f"{name}: {what}, {write(t[key])} {how}".strip()
             points.append(Point(t[key] * scale, y, text, guess and not modelled, bool(t.get("chosen"))))
-        series.append(Series(name, points, colour % 6))
+        shape = SHAPES.get(name, "circle")
+        series.append(Series(name, points, "ink" if shape == "circle" else "soft-mark", shape))
+    series.sort(key=lambda s: s.shape == "circle")  # whole designs are few, and on top
     every = [p for s in series for p in s.points]
     limit = budgets.get(cost)
     xs = [p.x for p in every] + ([limit * scale] if limit is not None else [])
@@ -137,7 +132,8 @@ def _trade_off(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     )  # fmt: skip
     thinned = max(len(s.points) for s in series) > MAX_POINTS
     return {
-        "plot": plot, "legend": [(s.name, s.colour, len(s.points)) for s in series], "count": len(trials),
+        "plot": plot, "legend": [(s.name, s.style, SIGNS[s.shape], len(s.points)) for s in reversed(series)],
+        "count": len(trials),
         "chosen": any(p.chosen for p in every), "hollow": any(p.hollow for p in every), "thinned": thinned,
         "cost": f"predicted {cost}" if modelled else cost,
     }  # fmt: skip
@@ -158,7 +154,7 @@ def _fidelity(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     pad = max(values) * 0.1  # a few per cent of error look like it, however close together the designs are
     axis = linear(min(values) - pad, max(values) + pad)
     plot = scatter(
-        [Series("designs", points, 0)], axis, axis, x_label=f"measured, {unit}", y_label=f"predicted, {unit}",
+        [Series("designs", points)], axis, axis, x_label=f"measured, {unit}", y_label=f"predicted, {unit}",
         title="Predicted and measured latency", diagonal=True,
     )  # fmt: skip
     errors = [abs(p / m - 1) for p, m in pairs]
@@ -199,69 +195,6 @@ def _frozen(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     if kept and len(kept) < len(choices):  # otherwise bits were not what this run chose
         by_reason["no choice of bits: the first and the last layer keep the widest"] = kept
     return sorted(by_reason.items(), key=lambda item: -len(item[1]))
-
-
-def _facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """How it was measured, as far as the run says."""
-    facts: list[tuple[str, str]] = []
-    device = summary.get("device") or {}
-    if device and not (summary.get("simulated") and set(device) <= {"name", "simulated"}):
-        facts += [(k, _plain(v)) for k, v in device.items() if v not in (None, "", [])]
-    target = summary.get("target") or config.get("target")
-    if target and summary.get("simulated"):
-        facts.append(("costs", f"predicted by target {target}, simulated: the network itself did not run on it"))
-    elif target:
-        facts.append(("target", str(target)))
-    threads = config.get("threads")
-    if threads is not None and "threads" not in device:
-        facts.append(("threads", str(threads)))
-    facts += _timing(summary.get("timing") or {})
-    found = summary.get("specialization")
-    if found:
-        facts += [("space", str(found["space"])), ("system", str(found["system"]))]
-        took = ", ".join(f"{name} {format_seconds(found[key])}" for name, key in _TOOK.items() if found.get(key))
-        facts += [("time", took)] if took else []
-    data = summary.get("data")
-    if isinstance(data, Mapping):
-        facts.append(("data", " – ".join(str(v) for v in data.values() if v)))
-    elif data or config.get("data"):
-        facts.append(("data", str(data or config["data"])))
-    if summary.get("accuracy_split"):
-        facts.append(("accuracy on", _plain(summary["accuracy_split"])))
-    given = summary["baseline"].get("as_given")
-    if given:
-        facts.append(("network as given", _plain(given)))
-    for name, what in _NOTES.items():
-        if summary.get(name) not in (None, {}):
-            facts.append((what, _plain(summary[name])))
-    facts.append(("seed", str(summary["seed"])))
-    return facts
-
-
-def _timing(timing: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The spread of the measurement; keys that end in ``_s`` are seconds, other lists intervals."""
-    facts = []
-    for key, value in timing.items():
-        name = key.removesuffix("_s").replace("_", " ").replace("iqr", "interquartile range")
-        name = re.sub(r"\bci\b", "95 % interval", name)
-        if isinstance(value, Mapping):
-            facts += [(f"{name} {inner}", text) for inner, text in _timing(value)]
-        elif isinstance(value, list) and len(value) > 4:
-            continue  # single samples
-        else:
-            facts.append((name, _plain(value, seconds=key.endswith("_s"))))
-    return facts
-
-
-def _plain(value: Any, seconds: bool = False) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_plain(v, str(k).endswith('_s'))}" for k, v in value.items() if v is not None)
-    if isinstance(value, (list, tuple)):
-        interval = len(value) == 2 and all(isinstance(v, float) for v in value)
-        return (" to " if interval else ", ").join(_plain(v, seconds) for v in value)
-    if isinstance(value, float):
-        return format_seconds(value) if seconds else f"{value:.4g}"
-    return str(value)
 
 
 def _pair(row: Mapping[str, Any], key: str) -> tuple[float | None, float | None]:

@@ -134,7 +134,7 @@ def _curves(found: Mapping[str, Any], end: float, warm: float | None) -> list[di
     if points:
         plot = curve(
             points, time, linear(0.0, max(v for _, v in points) * 1.08), x_label="epoch",
-            y_label="mean entropy, nats", title="Mean entropy of the paths over the epochs", shaded=shaded, colour=2,
+            y_label="mean entropy, nats", title="Mean entropy of the paths over the epochs", shaded=shaded,
         )  # fmt: skip
         charts.append({"title": "How undecided the blocks were", "plot": plot})
     return charts

@@ -8,14 +8,14 @@ from typing import Any
 from markupsafe import escape
 
 from netsmith.report.charts import Point, Series, log, scatter
+from netsmith.report.marks import KINDS, kind_shown
 from netsmith.report.widths import in_words
 
-_PALETTE = ("#1f62c9", "#d97706", "#0f766e", "#a21caf", "#64748b", "#b91c1c")
+_PALETTE = ("#1f62c9", "#d97706", "#0f766e", "#a21caf", "#64748b", "#b91c1c", "#7c5a3a", "#0e7490")
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#5b6474}.axis{fill:#1b2230}.grid{stroke:#e3e6ec}"
     ".roof{fill:none;stroke:#5b6474;stroke-width:1.5}.hollow{fill:none;stroke-width:1.3}.dot{fill-opacity:.75;stroke:none}"
 )
-_COLOURS = {"conv": 0, "depthwise": 1, "grouped conv": 2, "linear": 3, "matmul": 4}
 
 
 def roofline_plot(roofline: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -28,16 +28,16 @@ def roofline_plot(roofline: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     layers, roofs = roofline["layers"], roofline["roofs"]
     series = []
-    for kind in dict.fromkeys(layer["kind"] for layer in layers):
+    for kind in (kind for kind in KINDS if any(kind_shown(layer) == kind for layer in layers)):
         points = []
-        for layer in (one for one in layers if one["kind"] == kind):
+        for layer in (one for one in layers if kind_shown(one) == kind):
             w, a = layer["bits"]
             text = (
                 f"{layer['name']}, {layer['network']}, {_bits(w, a)}: {layer['intensity']:.3g} MACs/byte, "
                 f"{layer['macs_per_s'] / 1e9:.3g} GMAC/s"
             )
             points.append(Point(layer["intensity"], layer["macs_per_s"] / 1e9, text, layer["network"] == "before"))
-        series.append(Series(kind, points, _COLOURS.get(kind, 5)))
+        series.append(Series(kind, points, f"c{KINDS[kind]}"))
     ridges = [roof["macs_per_s"] / roof["bytes_per_s"] for roof in roofs]
     xs = [p.x for s in series for p in s.points] + ridges
     low, high = min(xs), max(xs) * 2
@@ -50,24 +50,24 @@ def roofline_plot(roofline: Mapping[str, Any] | None) -> dict[str, Any] | None:
         series, log([low, high]), log(ys), x_label="multiply-accumulates a byte of traffic", y_label="GMAC/s",
         title="Layers under the roofs of the target", lines=lines,
     )  # fmt: skip
-    return {"plot": plot, "legend": [(s.name, s.colour, len(s.points)) for s in series]}
+    legend = [(s.name, s.style, len(s.points)) for s in series]
+    return {"plot": plot, "legend": legend, "short": roofline.get("short", 0)}
 
 
 def roofline_picture(roofline: Mapping[str, Any], title: str) -> str:
     """The plot as an SVG file that needs nothing else."""
     drawn = roofline_plot(roofline)
     assert drawn is not None
-    style = _STYLE + "".join(f".c{n}{{fill:{c};stroke:{c}}}" for n, c in enumerate(_PALETTE))
+    styles = _STYLE + "".join(f".c{n}{{fill:{c};stroke:{c}}}" for n, c in enumerate(_PALETTE))
     names = "".join(
-        f'<tspan class="c{colour}" stroke="none" dx="12">● {escape(name)}</tspan>'
-        for name, colour, _ in drawn["legend"]
+        f'<tspan class="{style}" stroke="none" dx="12">● {escape(name)}</tspan>' for name, style, _ in drawn["legend"]
     )
     head = f'<text class="axis" x="8" y="-26">{escape(title)}</text><text x="-4" y="-8">{names}</text>'
     svg = str(drawn["plot"]).replace('viewBox="0 0 520 340"', 'viewBox="0 -44 520 384" width="780"', 1)
     svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     start = svg.index(">") + 1
     return (
-        f'{svg[:start]}<style>{style}</style><rect y="-44" width="520" height="384" fill="#fff"/>{head}{svg[start:]}\n'
+        f'{svg[:start]}<style>{styles}</style><rect y="-44" width="520" height="384" fill="#fff"/>{head}{svg[start:]}\n'
     )
 
 
