@@ -90,7 +90,7 @@ def test_classes_that_only_another_part_has_are_named(tmp_path: Path) -> None:
     save_classes(tmp_path / "test", [*NAMES[1:], "zebra"], n=2)
     data = load_data(str(tmp_path))
     assert data.classes == (*NAMES, "zebra")
-    assert any("1 classes have no training images: zebra" in s for s in data.notes)
+    assert any("1 class without training images: zebra" in s for s in data.notes)
     assert not any("without images" in s for s in data.notes)
 
 
@@ -104,8 +104,8 @@ def test_empty_class_folders_and_other_files_are_named(tmp_path: Path) -> None:
     data = load_data(str(tmp_path))
     assert data.classes == tuple(NAMES) and sum(rows(data)) == 12
     assert any("no class: 'dog', 'zoo' in" in s and "1.heic" in s for s in data.notes)
-    assert any("1 files are no images" in s and "labels.txt" in s for s in data.notes)
-    assert any("1 images lie beside the class folders" in s and "preview.png" in s for s in data.notes)
+    assert any("no images and left out: 1 file" in s and "labels.txt" in s for s in data.notes)
+    assert any("beside the class folders and left out: 1 image" in s and "preview.png" in s for s in data.notes)
 
 
 def test_what_file_managers_leave_is_not_seen(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_rare_classes_train_and_are_named(tmp_path: Path) -> None:
     train, search, test = (np.bincount(s.labels, minlength=6) for s in (data.train, data.search, data.test))
     assert train.min() >= 1 and test[2:5].tolist() == [1, 1, 1] and test[:2].min() >= 6
     assert (train + search + test).tolist() == [40, 40, 3, 3, 3, 1]
-    assert any("4 rare classes have fewer than 10 training images: elk (1), fox (1), gnu (1)" in s for s in data.notes)
+    assert any("4 rare classes with fewer than 10 training images: elk (1), fox (1), gnu (1)" in s for s in data.notes)
 
 
 def test_too_few_of_every_class_is_said_as_it_is(tmp_path: Path) -> None:

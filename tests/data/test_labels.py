@@ -93,9 +93,16 @@ def test_cells_name_files_of_the_data_folder_only(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=r"row 1 of x\.parquet names the file .* not in the data's folder"):
             paths(folder, ["1.png", cell])
-    for cell, why in (("absent.png", "no such file"), ("images", "it is no file")):
+    (folder / "loop").symlink_to(folder / "loop")
+    for cell, why in (("absent.png", "no such file"), ("images", "it is no file"), ("loop", "no such file")):
         with pytest.raises(InputError, match=rf"row 1 of x\.parquet is not a readable image \(.*{why}"):
             paths(folder, ["1.png", cell])
+
+
+def test_text_is_no_image(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [{"bytes": "a", "path": "b"}] * 2, "label": [0, 1]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"x\.parquet has no image column"):
+        load_data(str(tmp_path / "x.parquet"))
 
 
 def test_a_saved_data_set_names_files_of_its_folder_only(tmp_path: Path) -> None:

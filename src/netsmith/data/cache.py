@@ -28,7 +28,9 @@ def fingerprint(raw: Raw, *options: object) -> str:
             if isinstance(row, Path):
                 with contextlib.suppress(OSError):  # decoding says what is wrong with it
                     stat = row.stat()
-                    digest.update(f"|{row.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}".encode())
+                    digest.update(
+                        f"|{os.path.realpath(row)}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}".encode()
+                    )
             elif isinstance(row, bytes):
                 digest.update(f"|{len(row)}|".encode() + row)
             else:

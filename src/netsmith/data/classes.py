@@ -126,6 +126,11 @@ def listing(found: Sequence[tuple[str, int]], most: int = 8) -> str:
     return said + (f" and {len(found) - most} more" if len(found) > most else "")
 
 
+def plural(count: int, word: str) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}{'es' if word.endswith('s') else 's'}"
+
+
 def shorten(name: str, most: int = 30) -> str:
     """A name as it can be printed: without control characters, and cut."""
     name = "".join(c if c.isprintable() else "?" for c in name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from netsmith.data.classes import plural
 from netsmith.data.pixels import Picture, read_picture
 from netsmith.data.sources import RawSplit
 from netsmith.errors import InputError
@@ -87,7 +88,7 @@ def decode(splits: Mapping[str, RawSplit], image_size: int | None, pixel_range: 
         if scale[0] < scale[1]:  # else all pixels are alike, which is refused below
             beyond = "" if scale == held else f" (these images hold {held[0]:g} to {held[1]:g})"
             notes.append(
-                f"pixels have {every[0].depth}: {scale[0]:g} to {scale[1]:g} become 0 to 255, one scale for all{beyond}"
+                f"pixels of {every[0].depth}: {scale[0]:g} to {scale[1]:g} become 0 to 255, one scale for all{beyond}"
             )
     elif pixel_range is not None:
         notes.append(f"the pixel range {pixel_range[0]:g} to {pixel_range[1]:g} is not used: the images have 8 bits")
@@ -191,7 +192,7 @@ def _on_alpha(every: Sequence[Picture], names: Sequence[str]) -> list[str]:
     empty = sum(p.flat for p, _ in with_alpha)
     more = f", and {empty} of them hold nothing else" if empty else ""
     return [
-        f"{len(with_alpha)} of {len(every)} images have an alpha channel, which is not read{more} "
+        f"{len(with_alpha)} of {plural(len(every), 'image')} with an alpha channel, which is not read{more} "
         f"(the first is {with_alpha[0][1]}); draw them on a background if it matters"
     ]
 
@@ -200,4 +201,4 @@ def _on_flat(every: Sequence[Picture], names: Sequence[str]) -> list[str]:
     flat = [n for p, n in zip(every, names, strict=True) if p.flat]
     if 2 * len(flat) < len(every):
         return []
-    return [f"{len(flat)} of {len(every)} images are of one flat colour (the first is {flat[0]})"]
+    return [f"{len(flat)} of {plural(len(every), 'image')} of one flat colour (the first is {flat[0]})"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from netsmith.data.classes import plural
 from netsmith.data.sources import IMAGE_SUFFIXES, SPLIT_WORDS, Raw, RawSplit
 from netsmith.errors import InputError
 
@@ -57,7 +58,7 @@ def read_folder(path: Path) -> Raw:
     root = _unwrap(_walk(path, frozenset()), notes)
     parts, holders = _parts(root, notes)
     classes = tuple(sorted({c.name for found in parts.values() for c in found}))
-    notes += _on_empty([f for h in holders for f in h.folders if f.name not in classes]) + _on_others(parts)
+    notes += _on_empty(holders, classes) + _on_others(parts)
     if not classes:
         raise InputError(f"folder {path} holds neither parquet files nor images in class subfolders; {_ARRANGE}")
     position = {name: i for i, name in enumerate(classes)}
@@ -170,8 +171,9 @@ def _labelled(parts: Parts, notes: list[str]) -> Parts:
     return kept
 
 
-def _on_empty(folders: list[_Folder]) -> list[str]:
-    """Name folders beside the classes that have no images."""
+def _on_empty(holders: list[_Folder], classes: tuple[str, ...]) -> list[str]:
+    """Name folders beside the classes that have no images, and are no class of another part either."""
+    folders = [f for h in holders for f in h.folders if f not in h.full and f.name not in classes]
     if not folders:
         return []
     other = next((f for e in folders for f in e.others_below()), None)
@@ -184,11 +186,11 @@ def _on_stray(folder: _Folder) -> list[str]:
     if not folder.images:
         return []
     return [
-        f"{len(folder.images)} images lie beside the class folders and are left out (the first is {folder.images[0]})"
+        f"beside the class folders and left out: {plural(len(folder.images), 'image')}, the first {folder.images[0]}"
     ]
 
 
 def _on_others(parts: Parts) -> list[str]:
     """Name what lies among the images and is none."""
     others = [f for found in parts.values() for c in found for f in c.others_below()]
-    return [f"{len(others)} files are no images and are left out (the first is {others[0]})"] if others else []
+    return [f"no images and left out: {plural(len(others), 'file')}, the first {others[0]}"] if others else []

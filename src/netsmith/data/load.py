@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from netsmith.data import cache
-from netsmith.data.classes import DECLARED, NUMBERED, SORTED, names_alike, read_classes
+from netsmith.data.classes import DECLARED, NUMBERED, SORTED, names_alike, plural, read_classes
 from netsmith.data.decode import Decoded, Range, check_range, decode, range_from_metadata
 from netsmith.data.folders import read_folder
 from netsmith.data.labels import HIDDEN, check_labels
@@ -78,7 +78,10 @@ def load_data(
     splits = {key: Split(decoded.images[key], torch.from_numpy(s.labels)) for key, s in raw.splits.items()}
     train, search, test, note = divide(splits, spec, search_size, rng)
     found = raw.classes or tuple(str(i) for i in range(max(int(s.labels.max()) for s in splits.values()) + 1))
+    seen = {int(label) for s in splits.values() for label in s.labels.unique()}
     rare = rare_classes(train, found) if train is not None else []
+    if train is None and len(seen) < len(found):
+        rare = [f"of the {plural(len(found), 'class')}, {len(seen)} occur in the data"]
     if train is not None and train_limit is not None and train_limit < len(train):
         train = train.take(np.sort(balanced(train.labels.numpy(), train_limit, rng)))
     if mean is not None and std is not None:

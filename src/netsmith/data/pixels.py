@@ -33,9 +33,9 @@ class Picture:
 
     @property
     def depth(self) -> str:
-        """``8 bits``, ``more than 8 bits`` or ``floating point``: what has one scale of its own."""
+        """``8 bits``, ``more than 8 bits`` or ``floats``: what has one scale of its own."""
         kind = self.pixels.dtype
-        return "8 bits" if kind == np.uint8 else "floating point" if kind.kind == "f" else "more than 8 bits"
+        return "8 bits" if kind == np.uint8 else "floats" if kind.kind == "f" else "more than 8 bits"
 
     @property
     def flat(self) -> bool:
@@ -61,7 +61,7 @@ def read_picture(row: bytes | Path | np.ndarray, name: str) -> Picture:
         if isinstance(content, bytes) and not content:
             raise OSError("it is empty")
         if isinstance(content, bytes) and content.startswith(_NPY):
-            content = np.load(io.BytesIO(content), allow_pickle=False)
+            content = _saved_array(content)
         if isinstance(content, np.ndarray):
             picture = Picture(_laid_out(content))
         else:
@@ -71,7 +71,8 @@ def read_picture(row: bytes | Path | np.ndarray, name: str) -> Picture:
     except UnidentifiedImageError as error:
         raise _unreadable(name, "its format is not known") from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise _unreadable(name, (str(error) or type(error).__name__).splitlines()[0][:120]) from error
+        why = getattr(error, "strerror", None) or str(error) or "it is damaged"
+        raise _unreadable(name, why.splitlines()[0][:120]) from error
     if not picture.pixels.size:
         raise _unreadable(name, "it has no pixels")
     if picture.pixels.dtype.kind == "f" and not np.isfinite(picture.pixels).all():
@@ -96,6 +97,13 @@ def _picture(image: Image.Image, name: str) -> Picture:
         alpha = low != high
     grey = image.mode in _GREY
     return Picture(np.asarray(image.convert("L" if grey else "RGB")), alpha)
+
+
+def _saved_array(content: bytes) -> np.ndarray:
+    try:
+        return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
+    except (ValueError, EOFError, MemoryError) as error:  # objects, a header that promises more than there is
+        raise ValueError("it is no whole array of numbers") from error
 
 
 def _native(image: Image.Image) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -147,9 +148,9 @@ def _inside(path: Any, name: str, roots: Sequence[Path]) -> Path:
         InputError: it lies elsewhere: data from others must not open any file of the machine.
     """
     for root in roots:
-        found = (root / str(path)).resolve() if "\0" not in str(path) else root.parent
-        if found.is_relative_to(root.resolve()):
-            return found
+        found = "" if "\0" in str(path) else os.path.realpath(root / str(path))
+        if Path(found).is_relative_to(os.path.realpath(root)):
+            return Path(found)
     raise InputError(
         f"{name} names the file {str(path)[:200]!r}, which is not in the data's folder {roots[0]}; "
         "put the images there, or their bytes into the column"
@@ -200,12 +201,15 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
     names = list(schema.names)
     features = _features(schema)
 
+    def is_text(field: Any) -> bool:
+        return bool(pa.types.is_string(field.type) or pa.types.is_large_string(field.type))
+
     def is_image(name: str) -> bool:
         kind = schema.field(name).type
         return bool(
-            (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
-            or pa.types.is_binary(kind)
+            pa.types.is_binary(kind)
             or pa.types.is_large_binary(kind)
+            or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and not is_text(kind.field("bytes")))
         )
 
     images = [n for n in names if is_image(n)] or [n for n in names if _is_array(schema.field(n).type)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.data.classes import listing, shorten
+from netsmith.data.classes import listing, plural, shorten
 from netsmith.data.types import Split
 from netsmith.errors import InputError
 
@@ -87,9 +87,9 @@ def rare_classes(train: Split, classes: Sequence[str]) -> list[str]:
     said = []
     if none:
         names = ", ".join(map(shorten, none[:8])) + (f" and {len(none) - 8} more" if len(none) > 8 else "")
-        said.append(f"{len(none)} classes have no training images: {names}")
+        said.append(f"{plural(len(none), 'class')} without training images: {names}")
     if few:
-        said.append(f"{len(few)} rare classes have fewer than {_FEW} training images: {listing(few)}")
+        said.append(f"{plural(len(few), 'rare class')} with fewer than {_FEW} training images: {listing(few)}")
     return said
 
 
