@@ -200,7 +200,7 @@ class Worker:
         graph, quantized = integerise(self.small, self.shape, layers, self.images, "minmax", batch=BATCH)
         assert quantized is not None
         model = to_onnx(quantized.graph, quantized.weight_scales)
-        fusion = check_fusion(model, len(layers))
+        fusion = check_fusion(model, layers)
         batch = None if graph.dynamic_batch else graph.example_batch
         parity = check_parity(
             quantized.graph.module, model.SerializeToString(), self.images, tolerance=INT8_TOLERANCE, batch=batch

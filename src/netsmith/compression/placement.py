@@ -1,7 +1,9 @@
 """Which tensors are integers, given the layers that run in int8.
 
 The rule follows what integer runtimes execute: an int8 convolution reads and writes integers and swallows a rectifier
-behind it; an int8 linear layer reads integers and writes floats; an addition runs on integers when one operand is an
+behind it; an int8 linear layer reads integers and writes floats, unless its kernel would be lost by that: runtimes
+merge a rectifier behind it into a product of floats, and have no kernel that writes integers for some readers and
+floats for others; there it writes integers, as a convolution does. An addition runs on integers when one operand is an
 integer (the other is converted), products, concatenations and average pools when all are; max pools and reshapes pass
 integers through unchanged. Everything else computes in floating point, with a conversion on each crossing. Latency,
 fake quantization and ONNX all read this one placement, so that they speak of the same network.
@@ -9,7 +11,7 @@ fake quantization and ONNX all read this one placement, so that they speak of th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +73,40 @@ def place(graph: Graph, int8_layers: Collection[str]) -> Placement:
     """Place quantizers for the given layers (row names)."""
     nodes = graph.nodes
     layers = {graph.node_of[name] for name in int8_layers}
+    products = [nodes[n] for n in nodes if n in layers and _is_product(nodes[n])]
+    writers = {n.name for n in products if fused_activation(n) is not None}
+    while True:
+        placement = _placed(nodes, layers, writers)
+        torn = {n.name for n in products if n.name not in writers and len(_readings(n, placement)) > 1}
+        if not torn:
+            return placement
+        writers |= torn
+
+
+def _is_product(node: fx.Node) -> bool:
+    """Whether a node is a linear layer that runtimes compute as one product, with its bias if it has one.
+
+    Over tokens a bias is added behind the product, in floating point, and nothing merges with that.
+    """
+    has_bias = len(node.args) > 2 and node.args[2] is not None
+    return node.target is aten.linear.default and (node.meta["val"].dim() == 2 or not has_bias)
+
+
+def _readings(node: fx.Node, placement: Placement) -> set[str]:
+    """How the output of a node without a scale is read: by names of the quantizers behind it, "" for as floats."""
+    found: set[str] = set()
+    for user in node.users:
+        if user.name in placement.inputs.get(node.name, ()):
+            found.add(node.name)
+        elif user.target in PASS_THROUGH:
+            found |= _readings(user, placement)
+        else:
+            found.add("")
+    return found
+
+
+def _placed(nodes: Mapping[str, fx.Node], layers: Collection[str], writers: Collection[str]) -> Placement:
+    """The placement for layers (node names), of which ``writers`` write integers though they are linear."""
     anchors: dict[str, str] = {}
     inputs: dict[str, list[str]] = {}
     glue: set[str] = set()
@@ -87,7 +123,7 @@ def place(graph: Graph, int8_layers: Collection[str]) -> Placement:
             assert isinstance(source, fx.Node)
             if source.name not in anchors:
                 inputs.setdefault(source.name, []).append(node.name)
-            if node.target in CONVS:
+            if node.target in CONVS or node.name in writers:
                 integer(node)
             continue
         operands = [n for n in node.all_input_nodes if isinstance(n.meta.get("val"), torch.Tensor)]

@@ -6,24 +6,22 @@ import contextlib
 import functools
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import ml_dtypes
-import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
 
 from netsmith.errors import InputError
+from netsmith.export.integers import MARKER_OP, OPSET_4, mark_integers, write_integers
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph, random_input
-from netsmith.network.passes import get_parameter
+from netsmith.network.passes import CONVS
 
 OPSET = 20
-OPSET_4 = 21  #: the first with 4-bit integers
-_TOP_4 = 7  #: largest weight of 4 bits
 
 
 def stored_bits(w_bits: int, a_bits: int) -> tuple[int, int]:
@@ -55,7 +53,8 @@ def to_onnx(
     Raises:
         InputError: an operator has no ONNX counterpart; it is named.
     """
-    narrow = not integer_bias and _has_4_bit_weights(graph, weight_scales or {})
+    module, layers = mark_integers(graph, weight_scales or {})
+    opset = OPSET_4 if not integer_bias and any(layer.narrow for layer in layers) else OPSET
     x = random_input(graph.example_batch, *graph.input_shape)
     dynamic = ({0: torch.export.Dim.AUTO},) if graph.dynamic_batch else None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -67,26 +66,55 @@ def to_onnx(
             _operators_once() as known,
         ):
             warnings.simplefilter("ignore")
-            program = torch.export.export(graph.module, (x,), dynamic_shapes=dynamic, strict=False)
-            translations = _translations(program)
-            _decompose_where_needed(program, known | {o.name() for o in translations})
-            exported = torch.onnx.export(
-                program, dynamo=True, opset_version=OPSET_4 if narrow else OPSET, verbose=False, input_names=["input"],
-                output_names=["output"],
-                custom_translation_table=translations,
-            )  # fmt: skip
+            program = torch.export.export(module, (x,), dynamic_shapes=dynamic, strict=False)
+            _spell_out(program)
+            try:
+                exported = _exported(program, opset, known)
+            except Exception:  # an operator, or a use of one, that the exporter knows in its parts only
+                exported = _exported(_in_parts(program), opset, frozenset())
+            _own_constants(exported.model)
+            model: onnx.ModelProto = exported.model_proto
+        _strip_metadata(model)
+        _global_pools(model)
+        write_integers(model, layers, integer_bias)
+        _drop_unused(model)
+        onnx.checker.check_model(model, full_check=True)
     except Exception as error:
-        raise InputError(
-            f"the network cannot be written as ONNX: {str(error).strip().splitlines()[0][:300]}"
-        ) from error
-    assert exported is not None
-    model = exported.model_proto
-    _strip_metadata(model)
-    _global_pools(model)
-    if weight_scales:
-        _integer_weights(model, weight_scales, integer_bias)
-    onnx.checker.check_model(model)
+        raise InputError(f"the network cannot be written as ONNX: {_reason(error)}") from error
     return model
+
+
+def _exported(program: torch.export.ExportedProgram, opset: int, known: frozenset[str]) -> Any:
+    """The exporter's own model of a program, of which it decomposes operators that are neither known nor ours."""
+    translations = _translations(program)
+    _decompose_where_needed(program, known | {o.name() for o in translations} | {MARKER_OP})
+    exported = torch.onnx.export(
+        program, dynamo=True, opset_version=opset, verbose=False, input_names=["input"], output_names=["output"],
+        custom_translation_table=translations,
+    )  # fmt: skip
+    assert exported is not None
+    return exported
+
+
+def _in_parts(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The program in core operators; layers stay whole, as their integers are attached to them."""
+    table = torch.export.default_decompositions()
+    for layer in (*CONVS, torch.ops.aten.linear.default):
+        table.pop(layer, None)
+    whole: torch.export.ExportedProgram = program.run_decompositions(table)
+    return whole
+
+
+def _reason(error: BaseException) -> str:
+    """The operator that the exporter stumbled over, if it says so; its own words are for its developers."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if found := re.search(r"No ONNX function found for <OpOverload\(op='(?:aten\.)?([\w.]+)'", str(cause)):
+            return f"ONNX has no form of operator {found[1]}; compute it in another way"
+        if found := re.search(r"translating node .*target=torch\.ops\.(?:aten\.)?([\w.]+)", str(cause)):
+            return f"operator {found[1]}, as it is used here, has no form in ONNX; compute it in another way"
+        cause = cause.__cause__
+    return f"the exporter of torch {torch.__version__} fails on it; compute it with other operators"
 
 
 @functools.cache
@@ -117,15 +145,22 @@ def _operators_once() -> Iterator[frozenset[str]]:
         apis.get_torchlib_ops = parse
 
 
-def _decompose_where_needed(program: torch.export.ExportedProgram, known: frozenset[str]) -> None:
-    """Spare the exporter a second trace of a program that has no operator to decompose: half of the export's time.
+def _spell_out(program: torch.export.ExportedProgram) -> None:
+    """Write what the exporter would decompose or cannot read in a form that it takes as it is.
 
-    Global pooling, which nearly every network has, is spelled out here, as the exporter itself would.
+    Global pooling, which nearly every network has, becomes the mean that the exporter itself would make of it; bounds
+    that are whole numbers become real ones, for it fails on one of each.
     """
     aten = torch.ops.aten
     for node in program.graph.nodes:
         if node.target is aten.adaptive_avg_pool2d.default and list(node.args[1]) == [1, 1]:
             node.target, node.args = aten.mean.dim, (node.args[0], [-1, -2], True)
+        elif node.target is aten.clamp.default and node.meta["val"].is_floating_point():
+            node.args = (node.args[0], *(float(a) if isinstance(a, int) else a for a in node.args[1:]))
+
+
+def _decompose_where_needed(program: torch.export.ExportedProgram, known: frozenset[str]) -> None:
+    """Spare the exporter a second trace of a program that has no operator to decompose: half of the export's time."""
     decompose = program.run_decompositions
 
     def run(table: Any = None, **options: Any) -> torch.export.ExportedProgram:
@@ -136,14 +171,6 @@ def _decompose_where_needed(program: torch.export.ExportedProgram, known: frozen
         return program if done else decompose(table, **options)
 
     program.run_decompositions = run
-
-
-def _has_4_bit_weights(graph: Graph, scales: Mapping[str, torch.Tensor]) -> bool:
-    for name, scale in scales.items():
-        weight = get_parameter(graph.module, name).detach()
-        if float((weight.abs().flatten(1).amax(dim=1) / scale).max()) < _TOP_4 + 0.5:
-            return True
-    return False
 
 
 def _translations(program: torch.export.ExportedProgram) -> dict[Any, Any]:
@@ -210,84 +237,35 @@ def _global_pools(model: onnx.ModelProto) -> None:
     model.graph.node.extend(new)
 
 
-def _integer_weights(model: onnx.ModelProto, scales: Mapping[str, torch.Tensor], integer_bias: bool) -> None:
-    """Store weights as int8, behind a DequantizeLinear, and biases as int32 likewise or in an addition."""
-    graph, opset = model.graph, next(o.version for o in model.opset_import if not o.domain)
-    tensors = {i.name: i for i in graph.initializer}
-    activation_scale = {
-        n.output[0]: float(numpy_helper.to_array(tensors[n.input[1]]))
-        for n in graph.node
-        if n.op_type == "DequantizeLinear"
-    }
-    new: list[onnx.NodeProto] = []
-    for node in graph.node:
-        if node.op_type in ("Conv", "Gemm") and node.input[1] in scales and node.input[0] in activation_scale:
-            weight, scale = node.input[1], scales[node.input[1]].numpy().astype(np.float32)
-            node.input[1] = _integer(graph, new, tensors, weight, scale, np.int8, 127, opset=opset)
-            if len(node.input) > 2 and node.input[2] and integer_bias:
-                bias_scale = (scale.astype(np.float64) * activation_scale[node.input[0]]).astype(np.float32)
-                node.input[2] = _integer(graph, new, tensors, node.input[2], bias_scale, np.int32, 2**31 - 1)
-            elif len(node.input) > 2 and node.input[2]:
-                new.append(node)
-                new.append(_bias_behind(graph, tensors, node))
+def _own_constants(model: Any) -> None:
+    """Give every constant of an exported model a name of its own.
+
+    A rewrite of the exporter names the shape that it makes by the value that is reshaped: where one value is flattened
+    twice, the second constant took the place of the first, which was left without a definition.
+
+    Args:
+        model: an ``onnx_ir.Model``.
+    """
+    graph = model.graph
+    taken = set(graph.initializers) | {v.name for v in graph.inputs}
+    taken |= {v.name for node in graph for v in node.outputs}
+    for node in graph:
+        for value in node.inputs:
+            if value is None or value.producer() is not None or value.const_value is None or value.is_graph_input():
                 continue
-        elif node.op_type == "MatMul" and node.input[1] in tensors and node.input[0] in activation_scale:
-            _matmul_weight(graph, new, tensors, node, scales)
-        new.append(node)
-    del graph.node[:]
-    graph.node.extend(new)
-    used = {name for n in graph.node for name in n.input}
-    kept = [i for i in graph.initializer if i.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+            if graph.initializers.get(value.name) is value:
+                continue
+            name, n = value.name, 2
+            while name in taken:
+                name, n = f"{value.name}_{n}", n + 1
+            value.name = name
+            taken.add(name)
+            graph.register_initializer(value)
 
 
-def _bias_behind(graph: onnx.GraphProto, tensors: dict[str, onnx.TensorProto], node: onnx.NodeProto) -> onnx.NodeProto:
-    """Take the bias out of a layer; the addition that stands in for it."""
-    bias = numpy_helper.to_array(tensors[node.input[2]])
-    axes = max(len(a.ints) for a in node.attribute if a.name == "kernel_shape") if node.op_type == "Conv" else 0
-    name, out = f"{node.input[2]}_behind_{node.name}", node.output[0]
-    graph.initializer.append(numpy_helper.from_array(bias.reshape(-1, *[1] * axes), name))
-    del node.input[2]
-    node.output[0] = f"{out}_without_bias"
-    return helper.make_node("Add", [node.output[0], name], [out], name=name)
-
-
-def _integer(
-    graph: onnx.GraphProto, nodes: list[onnx.NodeProto], tensors: dict[str, onnx.TensorProto], name: str,
-    scale: np.ndarray[Any, Any], dtype: Any, limit: int, axis: int = 0, opset: int = OPSET,
-) -> str:  # fmt: skip
-    """Add an integer initializer and its DequantizeLinear; return the name of the dequantized value."""
-    value = numpy_helper.to_array(tensors[name]).astype(np.float64)
-    shape = [1] * value.ndim
-    shape[axis] = -1
-    q = np.clip(np.round(value / scale.astype(np.float64).reshape(shape)), -limit, limit)
-    if dtype is np.int8 and opset >= OPSET_4 and np.abs(q).max(initial=0) <= _TOP_4:
-        dtype = ml_dtypes.int4
-    q = q.astype(dtype)
-    graph.initializer.append(numpy_helper.from_array(q, f"{name}_q"))
-    graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
-    graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, dtype), f"{name}_zero"))
-    output = f"{name}_dequantized"
-    if not any(n.output[0] == output for n in nodes):
-        nodes.append(
-            helper.make_node(
-                "DequantizeLinear", [f"{name}_q", f"{name}_scale", f"{name}_zero"], [output], name=output, axis=axis
-            )
-        )
-    return output
-
-
-def _matmul_weight(
-    graph: onnx.GraphProto, nodes: list[onnx.NodeProto], tensors: dict[str, onnx.TensorProto], node: onnx.NodeProto,
-    scales: Mapping[str, torch.Tensor],
-) -> None:  # fmt: skip
-    """A linear layer over tokens: the exporter transposes its weight, so its channel axis is the last one."""
-    value = numpy_helper.to_array(tensors[node.input[1]])
-    for scale in scales.values():
-        s = scale.numpy().astype(np.float32)
-        if value.ndim == 2 and value.shape[1] == len(s):
-            q = value / s
-            if np.abs(q - np.round(q)).max() < 1e-2 and np.abs(q).max() < 127.5:
-                node.input[1] = _integer(graph, nodes, tensors, node.input[1], s, np.int8, 127, axis=1)
-                return
+def _drop_unused(model: onnx.ModelProto) -> None:
+    """Drop constants that nothing reads any more."""
+    used = {name for n in model.graph.node for name in n.input} | {o.name for o in model.graph.output}
+    kept = [i for i in model.graph.initializer if i.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)

@@ -286,7 +286,7 @@ class Stages:
         images = self._calibration_images()[:64]
         parity = check_parity(final.module, path, images, tolerance=0.1 if quantized else 1e-2, batch=self._batch())
         integers = [n for n in slimmed.bits if n in graph.node_of] if is_int8(slimmed.bits) else []
-        fusion = check_fusion(path, len(integers))
+        fusion = check_fusion(path, integers)
         save_pt2(final, self.run.place("model.pt2"))
         save_weights(self.run.place("model.safetensors"), model.state_dict(), self.subject.data.metadata)
         tensors = packed_tensors(final, quantized)
