@@ -17,7 +17,7 @@ _UNITS = MappingProxyType(
     {
         "latency": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9},
         "energy": {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "nJ": 1e-9},
-        "size": {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
+        "size": {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
         "macs": {"K": 1e3, "M": 1e6, "G": 1e9, "KMACs": 1e3, "MMACs": 1e6, "GMACs": 1e9, "MACs": 1.0},
     }
 )
@@ -192,7 +192,7 @@ def format_bytes(value: float, digits: int = 3) -> str:
     """``300000`` -> ``300 KB`` (powers of 1000)."""
     if abs(value) < 1000:
         return f"{value:.0f} B"
-    return _format(value, (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)), digits)
+    return _format(value, (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)), digits)
 
 
 def format_count(value: float, digits: int = 3) -> str:

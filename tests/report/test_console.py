@@ -117,5 +117,5 @@ def test_targets(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     lines = {line.split()[0]: line for line in out.splitlines()}
     assert "latency, measured" in lines["cpu"] and "8×8, 32×32" in lines["cpu"] and "fp32" in lines["cpu"]
-    assert "1..8 × 1..8" in lines["array"] and "256 GMAC/s" in lines["array"] and "12 GB/s" in lines["array"]
+    assert "1..8 × 1..8" in lines["array"] and "256 GMAC/s" in lines["array"] and "12.0 GB/s" in lines["array"]
     assert "give peak and bandwidth" in out

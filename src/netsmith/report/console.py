@@ -13,6 +13,7 @@ from rich.table import Table
 from netsmith.report.facts import plain, spaced
 from netsmith.report.figures import before_after, budget_rows, headline, notes, verdict, warnings
 from netsmith.report.networks import network_lines
+from netsmith.report.wide import Column, print_wide
 from netsmith.units import format_bytes, format_count, format_joules, format_seconds
 
 _FILES = {
@@ -58,25 +59,23 @@ def show_profile(result: Mapping[str, Any]) -> None:
     optional = [k for k in _OPTIONAL if any(row.get(k) is not None for row in rows)]
     plain = [k for k in _PLAIN if "energy_j" not in optional or k not in ("in_shape", "params")]  # screens are narrow
     columns = plain + optional
-    table = Table(title=f"{result['model']} on {result['target']}", title_justify="left", box=None, pad_edge=False)
-    table.add_column("layer", overflow="fold")
-    for key in columns:
-        left = key in ("kind", "in_shape", "out_shape", "bound")
-        table.add_column((_PLAIN | _OPTIONAL)[key], no_wrap=True, justify="left" if left else "right")
+    left = ("kind", "in_shape", "out_shape", "bound", "energy_parts")
+    head = [Column("layer", left=True), *(Column((_PLAIN | _OPTIONAL)[key], key in left) for key in columns)]
+    lines: list[list[str] | None] = []
     frozen = {row["name"]: row["frozen"] for row in rows if row.get("frozen")}
     for row in rows:
         mark = " [yellow]*[/]" if row["name"] in frozen else ""
-        table.add_row(escape(row["name"]) + mark, *(_cell(row, key) for key in columns))
+        lines.append([escape(row["name"]) + mark, *(_cell(row, key) for key in columns)])
     glue = result.get("glue")
     if glue and glue["latency_s"]:
         share = glue["latency_s"] / totals["latency_s"] if totals["latency_s"] else 0.0
         between = {"latency_s": glue["latency_s"], "share": share}
-        table.add_row(f"[dim]{glue['operators']} operators between[/]", *(_cell(between, key) for key in columns))
-    table.add_section()
+        lines.append([f"[dim]{glue['operators']} operators between[/]", *(_cell(between, key) for key in columns)])
+    lines.append(None)
     sums = {k: totals.get(k) for k in ("macs", "params", "latency_s", "energy_j")}
     sums |= {"energy_parts": _summed(rows), "cycles": _sum(rows, "cycles")}
-    table.add_row("[bold]all[/]", *(_cell(sums, key) for key in columns))
-    console.print(table)
+    lines.append(["[bold]all[/]", *(_cell(sums, key) for key in columns)])
+    print_wide(console, head, lines, title=f"{escape(result['model'])} on {escape(result['target'])}")
     if totals.get("simulated"):
         console.print(f"[dim]simulated: latencies come from a model of {escape(result['target'])}[/]")
     for warning in warnings(result):
@@ -87,24 +86,24 @@ def show_profile(result: Mapping[str, Any]) -> None:
 
 def show_targets(result: Mapping[str, Any]) -> None:
     """The hardware there is."""
-    table = Table(box=None, pad_edge=False)
     names = ("target", "costs", "bits (weights × activations)", "channels", "peak", "memory", "as given")
-    for name in names:
-        table.add_column(name, justify="right" if name in ("channels", "peak", "memory") else "left", overflow="fold")
+    head = [Column(name, name not in ("channels", "peak", "memory")) for name in names]
+    lines, needs = list[list[str]](), list[tuple[str, str]]()
     for row in result["targets"]:
         if "needs" in row:
-            table.add_row(escape(row["name"]), escape(row["needs"]))
+            needs.append((row["name"], row["needs"]))
             continue
         costs = "latency, measured" if row["measured"] else "latency, energy" if row["energy"] else "latency"
         roof = row["roof"]
-        peak = (
-            [f"{format_count(roof['macs_per_s'])}MAC/s", f"{roof['bytes_per_s'] / 1e9:.3g} GB/s"] if roof else ["–"] * 2
-        )
-        table.add_row(
-            escape(row["name"]), costs, _widths(row["bits"]), f"× {row['channels']}", *peak,
-            "fp32" if row["native"] == [32, 32] else "{}×{} bits".format(*row["native"]),
-        )  # fmt: skip
-    make_console().print(table)
+        peak = ["–", "–"]
+        if roof:
+            peak = [f"{format_count(roof['macs_per_s'])}MAC/s", f"{format_bytes(roof['bytes_per_s'])}/s"]
+        given = "fp32" if row["native"] == [32, 32] else "{}×{} bits".format(*row["native"])
+        lines.append([escape(row["name"]), costs, _widths(row["bits"]), f"× {row['channels']}", *peak, given])
+    console = make_console()
+    print_wide(console, head, lines)
+    for name, what in needs:
+        console.print(f"{escape(name)}: {escape(what)}")
 
 
 def _widths(pairs: list[str]) -> str:
@@ -139,7 +138,6 @@ def show_training(result: Mapping[str, Any]) -> None:
 
 def show_comparison(result: Mapping[str, Any]) -> None:
     """One line a run, as ``netsmith.jobs.compare`` has them in ``result["rows"]``."""
-    table = Table(box=None, pad_edge=False)
     rows = result["rows"]
     columns: dict[str, tuple[str, Callable[[Any], str]]] = {
         "accuracy_after": ("accuracy", _percent), "accuracy_before": ("was", _percent),
@@ -151,38 +149,38 @@ def show_comparison(result: Mapping[str, Any]) -> None:
     }  # fmt: skip
     seldom = ("latency", "energy_j", "energy_ratio", "mean_bits")  # shown if some run has them
     columns = {k: c for k, c in columns.items() if k not in seldom or any(row.get(k) is not None for row in rows)}
-    for name in ("run", "target", *(name for name, _ in columns.values()), "budgets"):
-        left = name in ("run", "target", "", "budgets")
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    names = ("run", "target", *(name for name, _ in columns.values()), "budgets")
+    head = [Column(name, left=name in ("run", "target", "", "budgets")) for name in names]
+    lines = []
     writers = {key: write for key, (_, write) in columns.items()}
     for row in rows:
         cells = [write(row[key]) if row.get(key) is not None else "–" for key, write in writers.items()]
         missed = [b["cost"] for b in row["budgets"] if not b["met"]]
         budgets = f"[red]{', '.join(missed)} not met[/]" if missed else "[green]met[/]" if row["budgets"] else "none"
-        table.add_row(escape(row["run"]), escape(str(row.get("target") or "–")), *cells, budgets)
+        lines.append([escape(row["run"]), escape(str(row.get("target") or "–")), *cells, budgets])
     console = make_console()
-    console.print(table)
+    print_wide(console, head, lines, keys=2)
     for row in (row for row in rows if row.get("blocks")):
         console.print(f"\nnetwork of {escape(row['run'])}", soft_wrap=True)
         for line in network_lines(row["blocks"]):
             console.print(f"  {escape(line)}", soft_wrap=True)
     if result.get("costs"):
-        console.print(_costs(result["costs"], result.get("simulated", [])))
+        _print_costs(console, result["costs"], result.get("simulated", []))
 
 
-def _costs(costs: Mapping[str, Mapping[str, Any]], simulated: list[str]) -> Table:
+def _print_costs(console: Console, costs: Mapping[str, Mapping[str, Any]], simulated: list[str]) -> None:
     """What each run's network is predicted to cost on each target, beside the network as given."""
-    table = Table(title="\npredicted on other hardware", title_justify="left", box=None, pad_edge=False)
-    for name in ("run", "target", "latency", "was", "ratio", "energy", "was", "ratio", ""):
-        table.add_column(name, justify="left" if name in ("run", "target", "") else "right", overflow="fold")
+    names = ("run", "target", "latency", "was", "ratio", "energy", "was", "ratio", "")
+    lines = []
     for run, by_target in costs.items():
         for target, after in by_target.items():
             cells = []
             for key, write in (("latency_s", format_seconds), ("energy_j", format_joules)):
                 now, was = after[key], after["baseline"][key]
                 cells += [write(now), write(was), f"{now / was:.2f}×"] if now is not None and was else ["–"] * 3
-            table.add_row(escape(run), escape(target), *cells, "[dim]modelled[/]" if target in simulated else "")
-    return table
+            lines.append([escape(run), escape(target), *cells, "[dim]modelled[/]" if target in simulated else ""])
+    head = [Column(name, left=name in ("run", "target", "")) for name in names]
+    print_wide(console, head, lines, title="\npredicted on other hardware", keys=2)
 
 
 def show_mapping(result: Mapping[str, Any]) -> None:
@@ -196,14 +194,14 @@ def make_console() -> Console:
     """A console as wide as the terminal; a pipe gets room for every column."""
     console = Console(highlight=False)
     if not console.is_terminal:  # it has no width: do not cut columns to 80 characters
-        console = Console(highlight=False, width=160)
+        console = Console(highlight=False, width=1000)
     return console
 
 
 def _before_after(summary: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, title_justify="left")
     for name in ("", "before", "after", "change"):
-        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+        table.add_column(name, justify="left" if not name else "right", no_wrap=bool(name), overflow="fold")
     for row in before_after(summary):
         style = "" if row.good is None else "[green]" if row.good else "[yellow]"
         table.add_row(row.name, row.before, row.after, f"{style}{row.change}")

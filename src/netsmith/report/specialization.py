@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from netsmith.jobs.search_record import built_blocks
 from netsmith.report.console import make_console, show_summary
 from netsmith.report.figures import compared_table
 from netsmith.report.networks import network_lines
+from netsmith.report.wide import Column, print_wide
 
 
 def show_specialization(summary: Mapping[str, Any]) -> None:
@@ -23,11 +23,7 @@ def show_specialization(summary: Mapping[str, Any]) -> None:
         console.print(f"  {escape(line)}", soft_wrap=True)
     head, rows = compared_table(found)
     if rows:
-        table = Table(title="\ncompared", title_justify="left", box=None, pad_edge=False)
-        for name in head:
-            table.add_column(name, justify="left" if name == "network" else "right", overflow="fold")
-        for cells in rows:
-            table.add_row(*map(escape, cells))
-        console.print(table)
+        columns = [Column(name, left=name == "network") for name in head]
+        print_wide(console, columns, [[escape(cell) for cell in cells] for cells in rows], title="\ncompared")
     console.print()
     show_summary(summary)
