@@ -211,7 +211,7 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
     save_weights(path, model.state_dict(), {"epochs": 3})
     assert sorted(os.listdir(path.parent)) == ["w.safetensors"]
     loaded = load_model("zoo:digits", weights=path)
-    assert loaded.metadata == {"epochs": "3"}
+    assert loaded.metadata["epochs"] == "3"
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.model.state_dict()[name]), name
 

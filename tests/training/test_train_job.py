@@ -200,3 +200,19 @@ def test_a_module_from_python_and_data_in_memory(tmp_path: Path) -> None:
     with safe_open(tmp_path / "w.safetensors", framework="pt") as stored:
         assert json.loads(stored.metadata()["made_by"])["model"] == "Sequential"
         assert not torch.equal(stored.get_tensor("1.weight"), before)
+
+
+def test_weights_that_guess_and_training_that_learns_nothing_are_said(spec: str, tmp_path: Path) -> None:
+    from netsmith.jobs.train import train
+    from netsmith.network.load import load_model
+    from netsmith.network.weights import save_weights
+
+    save_weights(tmp_path / "raw.safetensors", load_model(spec).model.state_dict(), {"mean": "[0.5]", "std": "[0.25]"})
+    said: list[str] = []
+    result = train(
+        spec, "digits", epochs=1, lr=1e-9, weights=tmp_path / "raw.safetensors", out=tmp_path / "w.safetensors",
+        bf16=False, report=said.append,
+    )  # fmt: skip
+    assert any("warning: the network as given" in s and "no more than a guess" in s for s in said)
+    assert any("normalised with mean 0.5 and std 0.25" in s and "file of the weights" in s for s in said)
+    assert "after training" in result["warnings"][0] and "no more than a guess" in result["warnings"][0]

@@ -5,6 +5,7 @@ It comes of weights that were not given, of a normalisation that they do not exp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,29 @@ def sentence(found: dict[str, Any], data: Data, split: str, weights: bool) -> st
     if not weights:
         remedy = f"give trained weights with --weights; or, where the network has them already, {remedy}"
     return (
-        f"{said}, no more than a guess (the most frequent class has {found['majority']:.2%}), so that nothing here "
-        f"says what accuracy is lost: {remedy}"
+        f"{said}, no more than a guess (the most frequent class has {found['majority']:.2%}), so that no loss "
+        f"of accuracy can be told: {remedy}"
     )
+
+
+def trained_guess(accuracy: Mapping[str, float], data: Data) -> list[str]:
+    """A warning, if a network that was trained is no better than a guess.
+
+    Args:
+        accuracy: split (``search``, ``test``) -> share of right answers.
+    """
+    found = of_splits(accuracy, data)
+    if not found:
+        return []
+    return [
+        f"after training the network is right about {found['accuracy']:.2%} of {found['images']} "
+        f"{' and '.join(accuracy)} images, no more than a guess (the most frequent class has {found['majority']:.2%}): "
+        "train for more epochs, with another --lr, or check the data"
+    ]
+
+
+def of_splits(accuracy: Mapping[str, float], data: Data) -> dict[str, Any] | None:
+    """:func:`guessed` over several splits together, by their accuracies."""
+    splits = {name: data.search if name == "search" else data.test for name in accuracy}
+    right = sum(round(accuracy[name] * len(split)) for name, split in splits.items())
+    return guessed(right, np.concatenate([split.labels.numpy() for split in splits.values()]))

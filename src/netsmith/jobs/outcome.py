@@ -9,7 +9,7 @@ import numpy as np
 from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.compression.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
 from netsmith.export.onnx import stored_bits
-from netsmith.jobs.doubt import GUESS, guessed, sentence
+from netsmith.jobs.doubt import GUESS, of_splits, sentence
 from netsmith.jobs.export import FORMATS
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
@@ -78,11 +78,10 @@ def summarise(
 def _doubt(job: Stages, baseline: dict[str, Any], accuracy: float) -> tuple[dict[str, Any] | None, list[str]]:
     """What speaks against the accuracy of the network as given, on the images of search and test, and in words."""
     data = job.subject.data
-    splits = ((data.search, baseline["search_accuracy"]), (data.test, accuracy))
     found, where = baseline.get("doubt"), "search"
     if not found or found["kind"] == GUESS:
-        right = sum(round(share * len(split)) for split, share in splits)
-        found, where = guessed(right, np.concatenate([s.labels.numpy() for s, _ in splits])), "search and test"
+        accuracies = {"search": baseline["search_accuracy"], "test": accuracy}
+        found, where = of_splits(accuracies, data), "search and test"
     return found, [sentence(found, data, where, bool(job.config["weights"]))] if found else []
 
 

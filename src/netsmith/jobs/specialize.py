@@ -11,6 +11,7 @@ from netsmith.errors import InputError, NetsmithError, did_you_mean
 from netsmith.hardware.target import get_target
 from netsmith.jobs.contents import data_contents, target_contents, thing_contents
 from netsmith.jobs.device_loop import within_aims
+from netsmith.jobs.doubt import trained_guess
 from netsmith.jobs.finishing import built, tested, trained
 from netsmith.jobs.specialization import SEARCHED, SYSTEMS, Specialization
 from netsmith.jobs.subject import named
@@ -181,7 +182,8 @@ def _summary(
     }  # fmt: skip
     design = found["design"]
     return {
-        "schema": 1, "baseline": before, "result": after, "frozen": {}, "seed": job.config["seed"],
+        "schema": 1, "warnings": trained_guess({"test": accuracy[own]}, job.data), "baseline": before, "result": after,
+        "frozen": {}, "seed": job.config["seed"],
         "budgets": kept_budgets(job.limits, values),
         "design": job.space.decisions.describe(design) if design is not None else {}, "versions": versions(),
         "run": str(job.run.folder), "target": job.config["target"], "simulated": job.simulated,

@@ -88,6 +88,7 @@ def train(
     """
     from netsmith.data import check_classes, data_for, normalisation_from_metadata
     from netsmith.data.augment import default_augment
+    from netsmith.jobs import doubt
     from netsmith.jobs.contents import contents_of, data_contents
     from netsmith.network.checkpoint import split_key
     from netsmith.network.load import load_model
@@ -113,8 +114,6 @@ def train(
         say(
             f"data {data.name}: {len(data.need_train())} train, {len(data.search)} search, {len(data.test)} test images"
         )
-        for sentence in data.sentences:
-            say(sentence)
         loaded = load_model(
             model_spec, num_classes=data.known_classes if weights else len(data.classes), weights=weights,
             input_shape=data.input_shape,
@@ -123,6 +122,8 @@ def train(
             say(note)
         if mean is None:
             data = data.with_normalisation(normalisation_from_metadata(loaded.metadata))
+        for sentence in data.sentences:
+            say(sentence)
         norm = data.normalisation
         model = loaded.model
         check_classes(data, _checked(model, data), loaded.metadata)
@@ -136,6 +137,8 @@ def train(
         before = score() if weights is not None else None
         if before is not None:
             say(f"as loaded: search {before['search']:.2%}, test {before['test']:.2%}")
+            if found := doubt.of_splits(before, data):
+                say(f"warning: {doubt.sentence(found, data, 'search and test', weights=True)}")
         contents = contents_of(loaded, model_spec, weights) | data_contents(data)
         taught, teacher_spec = None, None
         if teacher is not None:
@@ -163,7 +166,7 @@ def train(
             "model": loaded.spec, "weights": str(weights) if weights is not None else None, "data": data.name,
             "out": str(out), "accuracy": {"before": before, "after": after}, "epochs": result.epochs_run,
             "best_epoch": result.best_epoch, "seconds": time.perf_counter() - start, "bf16": result.bf16,
-            "data_notes": [data.note, *data.sentences],
+            "data_notes": [data.note, *data.sentences], "warnings": doubt.trained_guess(after, data),
             "rows": {"train": len(data.need_train()), "search": len(data.search), "test": len(data.test)},
             "recipe": {
                 "optimizer": "SGD, momentum 0.9, Nesterov", "lr": peak, "weight_decay": decay, "schedule": schedule,
@@ -221,7 +224,7 @@ def _metadata(source: dict[str, str], data: Data, summary: dict[str, Any], job: 
 
     Nothing of it differs where the same is trained again.
     """
-    left = ("accuracy", "history", "messages", "out", "seconds", "data_notes")
+    left = ("accuracy", "history", "messages", "out", "seconds", "data_notes", "warnings")
     made = {k: v for k, v in summary.items() if k not in left}
     kept = {k: source[k] for k in ("license", "source", "architecture") if k in source}
     return (
