@@ -355,6 +355,30 @@ def test_timm_and_torchvision() -> None:
     with torch.no_grad():
         assert loaded.model(torch.zeros(1, 1, 32, 32)).shape == (1, 4)
     assert "did you mean" in fails("timm:resnett18")
+    assert "failed while it built the network" in fails("timm:resnet18?no_such_option=1")
+
+
+@pytest.mark.parametrize(
+    "option", ["timm:resnet18?pretrained=true", "timm:resnet18?checkpoint_path=w.pth", "timm:resnet18?model_name=x",
+               "timm:vit_tiny_patch16_224?pretrained_cfg=x", "torchvision:resnet18?weights=DEFAULT",
+               "torchvision:resnet18?pretrained=false", "torchvision:deeplabv3_resnet50?weights_backbone=DEFAULT"],
+)  # fmt: skip
+def test_options_that_netsmith_sets_itself_are_refused(option: str) -> None:
+    """Before the library is imported: it would be given them twice, or would load a pickle."""
+    said = fails(option)
+    assert f"netsmith sets {option.partition('?')[2].partition('=')[0]} itself" in said and "--weights" in said
+
+
+def test_a_name_is_an_option_like_any_other() -> None:
+    assert "has no option 'name'" in fails("zoo:digits?name=x")
+
+
+def test_a_network_that_does_not_fit_into_memory() -> None:
+    def huge() -> nn.Module:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: 3 TB")
+
+    with pytest.raises(InputError, match="huge needs more memory than there is; make the network smaller"):
+        load_model(huge)
 
 
 def test_missing_extras_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,24 @@ def _literal(text: str) -> Any:
         return text
 
 
+#: options of ``timm.create_model`` and ``torchvision.models.get_model`` that are netsmith's to set
+_OWN = {
+    "timm": ("model_name", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir",
+             "scriptable", "exportable", "no_jit"),
+    "torchvision": ("name", "weights", "pretrained", "weights_backbone", "pretrained_backbone", "progress"),
+}  # fmt: skip
+
+
+def _refuse_own(spec: str, library: str, options: Mapping[str, Any]) -> None:
+    """Refuse what netsmith sets itself: networks are built without weights, and these come from a file by name."""
+    for option in options:
+        if option in _OWN[library]:
+            raise InputError(
+                f"{spec}: netsmith sets {option} itself and loads no weights from elsewhere; drop the option, save the "
+                "weights that are meant to a .safetensors or .pth file and give it with --weights"
+            )
+
+
 def _zoo(spec: str, name: str, options: dict[str, Any]) -> Source:
     from netsmith.network.zoo import build, zoo_entry
 
@@ -140,6 +158,7 @@ def _zoo(spec: str, name: str, options: dict[str, Any]) -> Source:
 def _timm(spec: str, name: str, options: dict[str, Any]) -> Source:
     from netsmith.optional import require
 
+    _refuse_own(spec, "timm", options)
     timm = require("timm", "timm")
     if not timm.is_model(name.partition(".")[0]):
         raise InputError(f"timm has no network {name!r}{did_you_mean(name, timm.list_models())}")
@@ -160,6 +179,7 @@ def _timm(spec: str, name: str, options: dict[str, Any]) -> Source:
 def _torchvision(spec: str, name: str, options: dict[str, Any]) -> Source:
     from netsmith.optional import require
 
+    _refuse_own(spec, "torchvision", options)
     models = require("torchvision.models", "torchvision")
     known = models.list_models(module=models)
     if name not in known:

@@ -97,7 +97,7 @@ def zoo_entry(name: str) -> ZooEntry:
     return ZOO[name]
 
 
-def build(name: str, **options: Any) -> nn.Module:
+def build(name: str, /, **options: Any) -> nn.Module:
     """Build the reference network ``name`` with fresh weights, in training mode.
 
     Args:
