@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from image_files import save_classes
+from image_files import eight_bits, save_classes
 from netsmith.data import check_classes, load_data
 from netsmith.data.classes import read_classes
 from netsmith.errors import InputError
@@ -69,8 +69,10 @@ def test_a_wrong_file_of_classes_is_one_sentence(text: str | None, match: str, n
         file.write_text(text)
     with pytest.raises(InputError, match=match):
         load_data(numbered, classes=str(file))
+    with pytest.raises(InputError, match="Is a directory"):
+        read_classes(tmp_path)
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot be read as text"):
+    with pytest.raises(InputError, match="another encoding"):
         read_classes(tmp_path / "binary")
 
 
@@ -99,6 +101,15 @@ def test_data_may_have_some_of_the_classes(tmp_path: Path) -> None:
     assert any("of the 4 classes, 2 occur in the data" in s for s in data.sentences)
     one = str(save_classes(tmp_path / "one", ["b"]))
     assert load_data(one, classes=list("abcd")).classes == tuple("abcd")
+
+
+def test_an_order_that_a_library_found_in_a_folder_is_warned_of_too(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=sorted(NUMBERS))})
+    rows = {"image": [eight_bits(i) for i in range(12)], "label": list(range(12))}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "d"))
+    assert "as the data declares them: 0, 1, 10, 11" in (said := load_data(str(tmp_path / "d")).sentences[0])
+    assert "--classes FILE" in said
 
 
 def test_names_that_differ_in_case_only_are_said(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def read_classes(given: str | Path | Sequence[str]) -> tuple[str, ...]:
     except FileNotFoundError:
         raise InputError(f"there is no file {path} for --classes; give one with one name a line") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--classes {path} cannot be read as text ({str(error)[:120]})") from error
+        why = error.strerror if isinstance(error, OSError) else "it is in another encoding than UTF-8"
+        raise InputError(f"--classes {path} cannot be read ({why}); give a text file with one name a line") from error
     if text.lstrip()[:1] in ("[", "{"):
         try:
             names = names_of(json.loads(text))
@@ -96,12 +97,15 @@ def positions(names: Sequence[str], order: Sequence[str], where: str) -> NDArray
 
 
 def order_sentence(classes: Sequence[str], order: str) -> str:
-    """The classes, how many and in which order, with a warning where numbers are sorted as text."""
+    """The classes, how many and in which order, with a warning where numbers are sorted as text.
+
+    That is also an order that a library declares, if it found the names in a folder.
+    """
     shown = [shorten(name) for name in classes]
     if len(shown) > 2 * _SHOWN:
         shown = [*shown[:_SHOWN], "...", *shown[-_SHOWN:]]
     said = f"{len(classes)} classes, {order}: {', '.join(shown)}"
-    if order == SORTED and list(classes) != sorted(classes, key=_natural):
+    if order in (SORTED, DECLARED) and sorted(classes, key=_natural) != list(classes) == sorted(classes):
         said += (
             "; numbers sorted as text are not in the order of numbers, and a network that was trained elsewhere may "
             "have another order: settle it with --classes FILE"

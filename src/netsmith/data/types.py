@@ -171,7 +171,7 @@ class Data:
             InputError: the data set has none.
         """
         if self.train is None:
-            raise InputError(f"data set {self.name!r} has no training rows ({self.note}); give one with a train split")
+            raise InputError(f"data set {self.name!r} cannot be trained on: {self.note}; give one with a train split")
         return self.train
 
     def with_normalisation(self, normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None) -> Data:
