@@ -123,3 +123,15 @@ def test_compress_refuses_what_cannot_price_its_designs(tmp_path: Path) -> None:
     other.write_text("kind,c_in,c_out,kernel,size,latency_ms\nconv,7,7,3,8,1.0\n")
     with pytest.raises(InputError, match="prices the network as given at nothing"):
         compress(MODEL, "digits", target=f"table:{other},missing=zero", **run)
+
+
+def test_only_tables_are_replaced_and_a_bad_place_is_found_first(tmp_path: Path) -> None:
+    (tmp_path / "thesis.json").write_text('{"chapters": 7}')
+    for out, words in ((tmp_path / "thesis.json", "exists and is not a latency table"), (tmp_path, "is a folder")):
+        with pytest.raises(InputError, match=words):
+            measure(read=tmp_path / "no such folder", out=out)
+        with pytest.raises(InputError, match=words):
+            measure("no.py:such", out=out)
+    assert (tmp_path / "thesis.json").read_text() == '{"chapters": 7}'
+    with pytest.raises(InputError, match=r"--write .* cannot be written"):
+        measure("no.py:such", write=tmp_path / "thesis.json" / "folder")

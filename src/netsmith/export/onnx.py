@@ -21,6 +21,7 @@ from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph, random_input
 from netsmith.network.passes import CONVS
 
+PRODUCER = "netsmith"  #: in every file, which tells it from those of other programs
 OPSET = 20
 
 
@@ -216,6 +217,7 @@ def _strip_metadata(model: onnx.ModelProto) -> None:
     for value in [*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer]:
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
+    model.producer_name, model.producer_version = PRODUCER, ""
 
 
 def _global_pools(model: onnx.ModelProto) -> None:

@@ -13,6 +13,7 @@ from netsmith.files import write_atomic
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph
 
+MARK = "netsmith"  #: a further file in the archive, which tells it from those of other programs
 aten = torch.ops.aten
 
 
@@ -29,7 +30,7 @@ def save_pt2(graph: Graph, path: str | Path) -> None:
         warnings.simplefilter("ignore")
         program = torch.export.export(plain.module, (x,), dynamic_shapes=shapes, strict=False)
         content = io.BytesIO()
-        torch.export.save(program, content)
+        torch.export.save(program, content, extra_files={MARK: "1"})
     write_atomic(Path(path), content.getvalue())
 
 

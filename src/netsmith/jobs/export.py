@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from netsmith.errors import InputError, did_you_mean
+from netsmith.export.onnx import PRODUCER
+from netsmith.export.packed.file import MAGIC
+from netsmith.export.pt2 import MARK
+from netsmith.files import check_place, same_file, write_atomic
 from netsmith.jobs.run import Run
+from netsmith.network.tensorfile import metadata_of
+from netsmith.network.weights import MADE_HERE
 
 FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors", "nsw": "model.nsw"}
 
@@ -22,20 +28,39 @@ def export(run: str | Path, *, format: str = "onnx", out: str | Path | None = No
         out: file to write; by default the run's own file is named.
 
     Raises:
-        InputError: the run is not finished, the format is unknown, or the file cannot be written.
+        InputError: the run is not finished or a file of it is missing or damaged, the format is unknown, or the file
+            cannot be written or is something else that would be replaced.
     """
     if format not in FORMATS:
         raise InputError(f"unknown format {format!r}{did_you_mean(format, list(FORMATS))}; known: {', '.join(FORMATS)}")
     opened = Run.open(run)
-    opened.summary()
     source = opened.folder / FORMATS[format]
-    if not source.exists():
-        raise InputError(f"{source} is missing; repeat the run with --resume")
     target = Path(out) if out else source
-    if target != source:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-        except OSError as error:
-            raise InputError(f"{target} cannot be written ({error.strerror}); choose another --out") from error
+    elsewhere = not same_file(target, source)
+    if elsewhere:
+        check_place(target, own=lambda path: is_export(path, format), what=f"a {format} file that netsmith exported")
+    opened.summary()  # checks the files of the run as well
+    if not source.exists():
+        raise InputError(f"{source} is missing; repeat the run's command with --resume, which makes it again")
+    if elsewhere:
+        write_atomic(target, source.read_bytes())
     return {"run": str(opened.folder), "format": format, "file": str(target), "bytes": target.stat().st_size}
+
+
+def is_export(path: Path, format: str) -> bool:
+    """Whether a file is a network that netsmith wrote in that format, by the marks in it."""
+    try:
+        if format == "onnx":
+            import onnx
+
+            return bool(onnx.load(path, load_external_data=False).producer_name == PRODUCER)
+        if format == "pt2":
+            with zipfile.ZipFile(path) as archive:
+                return any(name.endswith(f"/extra/{MARK}") for name in archive.namelist())
+        if format == "nsw":
+            with path.open("rb") as stream:
+                return stream.read(len(MAGIC)) == MAGIC
+    except Exception:  # a file of another kind: each reader has its own errors
+        return False
+    metadata = metadata_of(path)
+    return metadata.items() >= MADE_HERE.items() and "made_by" not in metadata  # a training wrote those that have it

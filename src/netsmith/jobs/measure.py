@@ -14,8 +14,10 @@ from netsmith.compression.demand import rows_possible
 from netsmith.compression.groups import find_groups
 from netsmith.compression.pricing import Pricing
 from netsmith.errors import InputError
+from netsmith.files import check_place
 from netsmith.hardware.devices.exchange import measure_here, new_folder, read_timings, write_layers
 from netsmith.hardware.measured.cpu import CpuTarget
+from netsmith.hardware.table.file import is_table
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
@@ -50,6 +52,7 @@ def measure(
             raise InputError("--read takes the times of a folder as they are; drop the network and --write")
         if out is None:
             raise InputError("say where the table is to go: --out device.json")
+        check_place(Path(out), own=is_table, what="a latency table")
         progress.stage("reading times")
         table = read_timings(Path(read))
         table.save(Path(out))
@@ -57,12 +60,14 @@ def measure(
     if model is None:
         raise InputError("name the network whose layers are to be measured, or --read a folder of times")
     if write is not None:
+        if out is not None:
+            raise InputError("--out is the table of --read; drop it here")
         new_folder(Path(write))
+    elif out is not None:
+        check_place(Path(out), own=is_table, what="a latency table")
     progress.stage("load")
     rows = _rows(model, input_shape, space, weights, num_classes, progress)
     if write is not None:
-        if out is not None:
-            raise InputError("--out is the table of --read; drop it here")
         progress.stage("writing layers")
         multiple = CpuTarget().capabilities.channel_multiple
         count = write_layers(rows, Path(write), channel_multiple=multiple, progress=progress.update)

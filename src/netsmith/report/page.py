@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from netsmith.files import write_atomic
+from netsmith.files import check_place, write_atomic
 from netsmith.jobs.run import Run
 from netsmith.jobs.search_record import SEARCH_FILE, read_search
 from netsmith.report.bits import bits_plot
@@ -34,6 +34,7 @@ def write_report(run_path: str | Path) -> Path:
     """
     run = Run.open(run_path)
     target = run.folder / "report.html"
+    check_place(target, "the report", own=lambda path: True)
     found = None if (run.folder / "summary.json").exists() else read_search(run.folder)
     if found is None:
         html = render(run.summary(), run.config)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netsmith.errors import InputError, did_you_mean
+from netsmith.files import check_place
 from netsmith.hardware.table.keys import ENTRY, IntArray, Key, keys_of, unique_keys
 from netsmith.hardware.table.limits import bound_of, least_traffic, roof_seen
 from netsmith.hardware.target import Capabilities, Cost, Roof, register_target
@@ -142,6 +143,7 @@ class CpuTarget:
                 return 0
             if not self.measure_missing:
                 return 0  # the look-up names the first one
+            check_place(self.path, "the latency table", own=lambda path: True)  # before anything is measured
             shown = _Both(progress, len(wanted))
             if self.table.calibration is None:
                 from netsmith.hardware.measured.calibrate import calibrate

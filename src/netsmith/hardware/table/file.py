@@ -102,6 +102,14 @@ def load(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
         raise InputError(f"{path} is a damaged latency table: {error}; measure again") from error
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file is a table in netsmith's own format."""
+    try:
+        return is_own(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return False
+
+
 def is_own(record: Any) -> bool:
     """Whether a JSON value is a table in netsmith's own format."""
     return isinstance(record, dict) and record.get("format") == FORMAT

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from netsmith.errors import InputError
-from netsmith.files import to_json, write_atomic
+from netsmith.files import check_place, to_json, write_atomic
 from netsmith.hardware.devices.exchange.readme import README, TIMINGS
 from netsmith.hardware.devices.readers import EXCHANGE
 from netsmith.hardware.measured.microbench import CONTROL
@@ -80,13 +80,14 @@ def write_layers(
 
 
 def new_folder(folder: Path) -> None:
-    """Refuse a folder that layers cannot be written to, since there is something in it.
+    """Refuse a folder that layers cannot be written to.
 
     Raises:
-        InputError: it is a file, or not empty.
+        InputError: it is a file, not empty, or cannot be made.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not empty; name a new folder for the layers")
+    check_place(folder / "manifest.json", "--write")
 
 
 def quantizing(key: Key) -> Key:
@@ -120,13 +121,7 @@ class _Files:
 
     def write(self, name: str, content: bytes, count: bool = False) -> str:
         if f"layers/{name}" not in self.written:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                (self.folder / name).write_bytes(content)
-            except OSError as error:
-                raise InputError(
-                    f"{self.folder / name} could not be written ({error.strerror}); free some space"
-                ) from error
+            write_atomic(self.folder / name, content)
             self.written.append(f"layers/{name}")
         if count or name.startswith("network"):
             self.done += 1
