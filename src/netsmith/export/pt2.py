@@ -29,6 +29,9 @@ def save_pt2(graph: Graph, path: str | Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.export(plain.module, (x,), dynamic_shapes=shapes, strict=False)
+        for node in program.graph.nodes:  # addresses in memory and places in this code: other bytes every time
+            for word in ("from_node", "stack_trace"):
+                node.meta.pop(word, None)
         content = io.BytesIO()
         torch.export.save(program, content, extra_files={MARK: "1"})
     write_atomic(Path(path), content.getvalue())

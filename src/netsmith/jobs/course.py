@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from netsmith.jobs.run import Run
-from netsmith.jobs.search_record import SEARCH_FILE, read_search
+from netsmith.jobs.search_record import SEARCH_FILE
 from netsmith.search.strategy import FloatArray
 from netsmith.supernets.space import BlockSpace
 
@@ -40,14 +40,6 @@ class Course:
     watch: Callable[[Path], Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     spoken: float = 0.0
-    began: float = field(default_factory=time.monotonic)
-
-    def recall(self) -> None:
-        """Take up what an interrupted search had written."""
-        known = read_search(self.run.folder)
-        self.history = list(known["history"]) if known else []
-        spent = self.history[-1].get("seconds", 0.0) if self.history else 0.0
-        self.began = time.monotonic() - spent
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Add where the search stands, as ``proxylessnas`` tells it."""
@@ -60,8 +52,7 @@ class Course:
         for costs in (expected, allowed):
             if "latency" in costs:
                 costs["latency"] *= self.correction
-        seconds = time.monotonic() - self.began
-        own = {"probabilities": kept, "expected": expected, "allowed": allowed, "seconds": seconds}
+        own = {"probabilities": kept, "expected": expected, "allowed": allowed}
         self.history.append({**record, **own})
         if time.monotonic() - self.spoken > WRITE_S:
             self.write()

@@ -110,7 +110,8 @@ class Specialization:
         return self.prices.rows(self.space.reference)
 
     def _traced(self, description: Description) -> Graph:
-        return trace(block_network(description), description.input_shape)
+        network = load_model(lambda: block_network(description), seed=self.config["seed"]).model
+        return trace(network, description.input_shape)
 
     def baseline(self) -> dict[str, Any]:
         """The reference network, with fresh weights: exported and measured, what relative budgets refer to."""
@@ -213,8 +214,6 @@ class Specialization:
             )  # fmt: skip
         else:
             own = system == self.config["system"] and self.shared.workers.is_first
-            if own:
-                self.course.recall()
             limits = self.predicted | (
                 {"latency": self.limits["latency"] / self.correction} if "latency" in self.limits else {}
             )
@@ -234,7 +233,8 @@ class Specialization:
         seconds = time.perf_counter() - start
         if system == self.config["system"] and self.course.history:  # of all processes, if it was interrupted
             seconds = max(seconds, self.course.history[-1]["seconds"])
-        return {"probabilities": network.shares().tolist(), "seconds": seconds}
+        history = self.course.history if system == self.config["system"] != "oneshot" else []
+        return {"probabilities": network.shares().tolist(), "seconds": seconds, "history": history}
 
     def _fresh(self) -> SuperNet:
         classes, channels = self.prices.classes, self.prices.channels

@@ -210,10 +210,11 @@ def _specialization(
             "energy_j": result["energy_j"], "train_seconds": result["seconds"], "search_seconds": searched["seconds"],
             "blocks": list(job.space.chosen(design)) if design is not None else None,
         })  # fmt: skip
-    design = done[job.config["system"]][0]["design"]
+    own = job.config["system"]
+    design = done[own][0]["design"]
     chosen = job.space.chosen(design if design is not None else job.space.reference)
-    if not job.course.history:
-        job.course.recall()
+    if own.startswith(SEARCHED):
+        job.course.history = job.searched(own)["history"]
     seconds = {k: rows[0][k] for k in ("search_seconds", "train_seconds")}
     return job.course.summary("done", chosen) | seconds | {"compared": rows}
 

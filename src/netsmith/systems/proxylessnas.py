@@ -9,6 +9,7 @@ the most probable path that keeps the budgets is the network.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -238,10 +239,10 @@ def proxylessnas(
         config: settings.
         costs: of designs ``(N, D)``, for ``update="reinforce"`` where they are no sums; by default those of
             ``objective.tables``.
-        folder: for checkpoints; a search that was killed goes on from them and ends with the same bits.
+        folder: for checkpoints; a search that was killed goes on from them and ends with the same bits and records.
         record: told, some hundred times in all, where the search stands: ``epoch``, ``warmup``, ``loss`` on
-            held-out images, ``entropy``, ``expected`` costs, ``allowed`` costs while budgets tighten, ``multipliers``
-            and ``probabilities``.
+            held-out images, ``entropy``, ``expected`` costs, ``allowed`` costs while budgets tighten, ``multipliers``,
+            ``probabilities`` and the ``seconds`` so far. A search that goes on tells all of it again.
         phase: told "warm-up" and "search" when they begin.
         training: further arguments of ``fit``, such as ``progress``, ``augment`` and ``bf16``.
 
@@ -264,24 +265,25 @@ def proxylessnas(
         network, data, objective, config, path_lr(config, updates), costs, training.get("bf16", "auto"),
         training.get("workers"), updates,
     )  # fmt: skip
-    seen: dict[str, float] = {}
+    told = _Told(record)
 
-    def tell(step: int, warmup: bool) -> None:
-        if record is None or (step + 1) % max(1, steps * epochs // RECORDS):
-            return
+    def standing(warmup: bool) -> dict[str, Any]:
         p = network.probabilities()
         multipliers = dict(zip(objective.limits, network.multipliers.tolist(), strict=False))
-        before = 0 if warmup else config.warmup
-        record({
-            "epoch": before + (step + 1) / steps, "epochs": epochs, "warmup": warmup, "loss": seen.get("loss"),
-            "entropy": network.entropy(), "expected": objective.expected(p),
+        return {
+            "epochs": epochs, "entropy": network.entropy(), "expected": objective.expected(p),
             "multipliers": multipliers if objective.form == "constrained" else {}, "probabilities": p.tolist(),
             "allowed": {} if warmup else architect.allowed(),
-        })  # fmt: skip
+        }  # fmt: skip
+
+    def tell(step: int, warmup: bool) -> None:
+        if record is not None and (step + 1) % max(1, steps * epochs // RECORDS) == 0:
+            epoch = (0 if warmup else config.warmup) + (step + 1) / steps
+            told.add({"epoch": epoch, "warmup": warmup, "loss": told.memory.get("loss")} | standing(warmup))
 
     def search(step: int, total: int) -> None:
         if step >= first and step % config.every == 0:
-            seen["loss"] = architect.step()
+            told.memory["loss"] = architect.step()
         tell(step, False)
 
     def checkpoint(name: str) -> Path | None:
@@ -294,16 +296,59 @@ def proxylessnas(
         try:
             fit(
                 network, data, epochs=config.warmup, lr=config.warmup_lr, eval_every=config.warmup,
-                checkpoint=checkpoint(WARMUP), after_step=lambda step, total: tell(step, True), **common,
+                checkpoint=checkpoint(WARMUP), after_step=lambda step, total: tell(step, True), memory=told.memory,
+                **common,
             )  # fmt: skip
+            told.renew(standing(True))  # a warm-up may come from a search with other prices; it moves no probability
         finally:
             network.uniform = False
     phase("search")
     fit(
         network, data, epochs=config.epochs, lr=config.lr, eval_every=config.epochs, checkpoint=searching,
-        after_step=search, **(common | {"tag": f"{training.get('tag', '')} {_digest(config, objective)}".strip()}),
+        after_step=search, memory=told.memory,
+        **(common | {"tag": f"{training.get('tag', '')} {_digest(config, objective)}".strip()}),
     )  # fmt: skip
+    told.catch_up()
     return settle(network.shares(), objective.tables, objective.limits)[0]
+
+
+class _Told:
+    """Where a search stood, record by record: kept in its checkpoints, so that a resumed one lacks none.
+
+    Attributes:
+        memory: ``records`` and the ``loss`` of the last step of the probabilities; a resumed training puts back both.
+    """
+
+    def __init__(self, record: Callable[[dict[str, Any]], None] | None) -> None:
+        self.memory: dict[str, Any] = {}
+        self._record, self._count, self._began = record, 0, time.monotonic()
+
+    @property
+    def _records(self) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = self.memory.setdefault("records", [])
+        return records
+
+    def add(self, new: dict[str, Any]) -> None:
+        """Keep a record and tell it, after those of an earlier process."""
+        records = self._records
+        self._count = min(self._count, len(records))  # fewer than were told, after a training went back
+        spent = records[-1]["seconds"] if records else 0.0
+        self._began = min(self._began, time.monotonic() - spent)
+        records.append(new | {"seconds": time.monotonic() - self._began})
+        self.catch_up()
+
+    def renew(self, known: Mapping[str, Any]) -> None:
+        """Put what is known by now into every record."""
+        for row in self._records:
+            row.update(known)
+
+    def catch_up(self) -> None:
+        """Tell what was not told yet."""
+        records = self._records
+        for row in records[self._count :]:
+            if self._record is not None:
+                self._record(row)
+        self._count = len(records)
 
 
 def _digest(config: ProxylessConfig, objective: Objective) -> str:
