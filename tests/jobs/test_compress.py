@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware import target as targets
 from netsmith.hardware.target import Capabilities, Cost
-from netsmith.jobs import timing
 from netsmith.jobs.compare import compare
 from netsmith.jobs.compress import compress
 from netsmith.jobs.export import export
@@ -42,12 +40,8 @@ class Simulated:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    torch.set_num_threads(1)
-    for name, value in {"SESSION_S": 0.1, "SEARCH_SESSIONS": 1, "FINAL_SESSIONS": 3}.items():
-        monkeypatch.setattr(timing, name, value)
+def _simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(targets._REGISTRY, "simulated", Simulated)
-    yield
 
 
 @pytest.fixture(scope="module")

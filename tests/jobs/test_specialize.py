@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from torch.nn.functional import cross_entropy
 
 from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.jobs import timing
 from netsmith.jobs.compress import compress
 from netsmith.jobs.course import Course
 from netsmith.jobs.specialize import specialize
@@ -43,14 +41,6 @@ stride = 2
 kernels = [3, 5]
 expansions = [3]
 """
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    torch.set_num_threads(1)
-    for name, value in {"SESSION_S": 0.1, "SEARCH_SESSIONS": 1, "FINAL_SESSIONS": 3}.items():
-        monkeypatch.setattr(timing, name, value)
-    yield
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,15 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Latency tables and decoded images of a user's cache are neither read nor written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETSMITH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
