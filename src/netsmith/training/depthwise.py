@@ -10,6 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from netsmith.training.device import autocast
+from netsmith.training.strided import CONVOLUTIONS, Subsampled
 
 
 class Float32Depthwise(TorchFunctionMode):
@@ -24,7 +25,7 @@ class Float32Depthwise(TorchFunctionMode):
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func not in _CONVOLUTIONS or not torch.is_autocast_enabled("cpu") or not _is_slow(*args, **kwargs):
+        if func not in CONVOLUTIONS or not torch.is_autocast_enabled("cpu") or not _is_slow(*args, **kwargs):
             return func(*args, **kwargs)
         with torch.autocast("cpu", enabled=False):
             x, weight, bias = (v.float() if v is not None else None for v in _tensors(*args, **kwargs))
@@ -34,13 +35,14 @@ class Float32Depthwise(TorchFunctionMode):
 
 @contextmanager
 def mixed_precision(device: torch.device, bf16: bool) -> Iterator[None]:
-    """Convolutions and products in bfloat16 on ``device`` wherever that is faster, or explicitly not."""
+    """Convolutions and products in bfloat16 on ``device`` wherever that is faster, or explicitly not; see also
+    :class:`Subsampled`.
+    """
     slow = Float32Depthwise() if bf16 and device.type == "cpu" else nullcontext()
-    with autocast(device, bf16), slow:
+    with autocast(device, bf16), Subsampled() if device.type == "cpu" else nullcontext(), slow:
         yield
 
 
-_CONVOLUTIONS = {torch.conv2d, torch.ops.aten.conv2d.default}
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 

@@ -127,7 +127,8 @@ def resnet20() -> tuple[Graph, torch.Tensor, torch.Tensor]:
     from netsmith.network.load import load_model
 
     rows = pq.ParquetFile(DATA / "cifar10-jpeg" / "train-00000.parquet").read_row_group(0).slice(0, 40).to_pydict()
-    images = decode({"x": RawSplit([r["bytes"] for r in rows["image"]], rows["label"], ["image"] * 40)}, None)["x"]
+    split = RawSplit([r["bytes"] for r in rows["image"]], rows["label"], ["image"] * 40)
+    images = decode({"x": split}, None).images["x"]
     model = load_model("zoo:cifar_resnet20", weights=DATA / "models" / "cifar10-resnet20.safetensors").model
     return trace(model, (3, 32, 32)), statistics(images)(images), torch.tensor(rows["label"])
 

@@ -13,6 +13,7 @@ from netsmith.accuracy.incremental import fast_layout, first_output
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.graph import Graph
 from netsmith.network.passes import get_parameter
+from netsmith.training.strided import Subsampled
 
 _UNDIFFERENTIABLE = ("derivative", "differentiat", "not implemented", "does not require grad")
 
@@ -42,7 +43,7 @@ def leaves(graph: Graph, names: Sequence[str]) -> dict[str, torch.Tensor]:
 def logits(graph: Graph, weights: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """Outputs ``(N, classes)`` for images ``x`` with the given weights in place of the network's."""
     # the fused attention kernels have one derivative only, the plain one has every derivative
-    with sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH), Subsampled():
         value: torch.Tensor = first_output(functional_call(graph.module, dict(weights), (x,)))
     return value
 
