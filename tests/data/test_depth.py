@@ -81,7 +81,9 @@ def test_the_range_is_given_or_that_of_the_weights(tmp_path: Path) -> None:
     assert any("these images hold 0 to 4095" in s for s in given.sentences)
     again = load_data(folder, metadata=given.metadata)
     assert again.pixel_range == (0, 8190) and torch.equal(pixels(again), pixels(given))
-    assert load_data(folder, pixel_range=[0, 4095], metadata=given.metadata).pixel_range == (0, 4095)
+    other = load_data(folder, pixel_range=[0, 4095], metadata=given.metadata)
+    assert other.pixel_range == (0, 4095) and "the weights were trained on pixels of 0 to 8190" in other.notes
+    assert other.for_weights(given.metadata).notes == other.notes
     for wrong in ([5, 5], [1], [0, float("nan")], [3, 1]):
         with pytest.raises(InputError, match="two numbers, the lower first"):
             load_data(folder, pixel_range=wrong)

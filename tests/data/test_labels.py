@@ -99,6 +99,24 @@ def test_cells_name_files_of_the_data_folder_only(tmp_path: Path) -> None:
             paths(folder, ["1.png", cell])
 
 
+def test_tables_that_cannot_be_read_as_they_are(tmp_path: Path) -> None:
+    offsets, text = (pa.py_buffer(b) for b in (b"\0\0\0\0\1\0\0\0\3\0\0\0", b"\xff\xfe\xfd"))
+    bad, images = pa.Array.from_buffers(pa.string(), 2, [None, offsets, text]), pa.array([png(0), png(1)])
+    paths = pa.StructArray.from_arrays([pa.nulls(2, pa.binary()), bad], ["bytes", "path"])
+    for columns, match in (
+        ({"image": images, "label": bad}, "not UTF-8"),
+        ({"image": paths, "label": [0, 1]}, "not UTF-8"),
+        ([images, images, pa.array([0, 1])], "two columns named 'image'"),
+    ):
+        names = ["image", "image", "label"]
+        table = pa.table(columns) if isinstance(columns, dict) else pa.Table.from_arrays(columns, names)
+        pq.write_table(table, tmp_path / "x.parquet")
+        with pytest.raises(InputError, match=rf"x\.parquet has .*{match}"):
+            load_data(str(tmp_path / "x.parquet"))
+    with pytest.raises(InputError, match=r"'image' of .* has images, no labels"):
+        load(tmp_path / "x.parquet", [0, 1], label_column="image")
+
+
 def test_text_is_no_image(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [{"bytes": "a", "path": "b"}] * 2, "label": [0, 1]}), tmp_path / "x.parquet")
     with pytest.raises(InputError, match=r"x\.parquet has no image column"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -133,6 +134,11 @@ def listing(found: Sequence[tuple[str, int]], most: int = 8) -> str:
 def plural(count: int, word: str) -> str:
     """``1 image``, ``2 images``."""
     return f"{count} {word}" if count == 1 else f"{count} {word}{'es' if word.endswith('s') else 's'}"
+
+
+def printable(name: str | Path) -> str:
+    """A file's name as text that can be written; file systems allow others."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def shorten(name: str, most: int = 30) -> str:

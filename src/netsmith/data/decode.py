@@ -43,9 +43,12 @@ def check_range(values: Sequence[float] | None, where: str) -> Range | None:
     """
     if values is None:
         return None
-    found = tuple(float(v) for v in values)
+    try:
+        found = tuple(float(v) for v in values)
+    except (TypeError, ValueError):
+        found = ()
     if len(found) != 2 or not all(map(math.isfinite, found)) or found[0] >= found[1]:
-        raise InputError(f"{where} is {list(found)}; give two numbers, the lower first, such as 0,4095")
+        raise InputError(f"{where} is {values!r}; give two numbers, the lower first, such as 0,4095")
     return found[0], found[1]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from netsmith.data.classes import plural
+from netsmith.data.classes import plural, printable
 from netsmith.data.sources import IMAGE_SUFFIXES, SPLIT_WORDS, Raw, RawSplit
 from netsmith.errors import InputError
 
@@ -55,23 +55,31 @@ def read_folder(path: Path) -> Raw:
         InputError: there are no classes, or a folder can be read in two ways.
     """
     notes: list[str] = []
-    root = _unwrap(_walk(path, frozenset()), notes)
+    above = frozenset((s.st_dev, s.st_ino) for s in (p.stat() for p in path.resolve().parents))
+    root = _unwrap(_walk(path, above), notes)
     parts, holders = _parts(root, notes)
     classes = tuple(sorted({c.name for found in parts.values() for c in found}))
     notes += _on_empty(holders, classes) + _on_others(parts)
     if not classes:
         raise InputError(f"folder {path} holds neither parquet files nor images in class subfolders; {_ARRANGE}")
+    for name in classes:
+        if not name.isascii() and printable(name) != name:
+            raise InputError(f"the name of the class folder {printable(name)!r} in {path} is not UTF-8; rename it")
     position = {name: i for i, name in enumerate(classes)}
     splits = {}
     for split, found in parts.items():
         files = [(c.name, f) for c in found for f in c.below()]
         labels = np.array([position[c] for c, _ in files], dtype=np.int64)
-        splits[split] = RawSplit([f for _, f in files], labels, [str(f) for _, f in files])
+        splits[split] = RawSplit([f for _, f in files], labels, [printable(f) for _, f in files])
     return Raw(splits, classes, declared=False, notes=tuple(notes))
 
 
 def _walk(path: Path, above: frozenset[tuple[int, int]]) -> _Folder:
-    """The tree below ``path``; links to folders are followed, but not back to a folder that they lie in."""
+    """The tree below ``path``; links to folders are followed, but not back to a folder that they lie in.
+
+    Args:
+        above: device and number of each folder that ``path`` lies in.
+    """
     found = _Folder(path)
     try:
         stat = path.stat()
@@ -130,7 +138,7 @@ def _parts(root: _Folder, notes: list[str]) -> tuple[Parts, list[_Folder]]:
         )
     for folder in (*bare, *rest):
         what = "no class subfolders" if folder in bare else "no name of a part (train, val, test)"
-        notes.append(f"{folder.path} has {what} and is left out")
+        notes.append(f"{printable(folder.path)} has {what} and is left out")
     parts: Parts = {}
     for folder, holder in zip(splits, inner, strict=True):
         parts.setdefault(SPLIT_WORDS[folder.name.lower()], []).extend(holder.full)
@@ -177,8 +185,8 @@ def _on_empty(holders: list[_Folder], classes: tuple[str, ...]) -> list[str]:
     if not folders:
         return []
     other = next((f for e in folders for f in e.others_below()), None)
-    hint = f" (but {other.name}, which is no image that can be read)" if other else ""
-    names = ", ".join(repr(f.name) for f in folders[:5]) + (", ..." if len(folders) > 5 else "")
+    hint = f" (but {printable(other.name)}, which is no image that can be read)" if other else ""
+    names = ", ".join(repr(printable(f.name)) for f in folders[:5]) + (", ..." if len(folders) > 5 else "")
     return [f"without images, so no class: {names} in {folders[0].path.parent}{hint}"]
 
 
@@ -186,11 +194,14 @@ def _on_stray(folder: _Folder) -> list[str]:
     if not folder.images:
         return []
     return [
-        f"beside the class folders and left out: {plural(len(folder.images), 'image')}, the first {folder.images[0]}"
+        f"beside the class folders and left out: {plural(len(folder.images), 'image')}, the first "
+        f"{printable(folder.images[0])}"
     ]
 
 
 def _on_others(parts: Parts) -> list[str]:
     """Name what lies among the images and is none."""
     others = [f for found in parts.values() for c in found for f in c.others_below()]
-    return [f"no images and left out: {plural(len(others), 'file')}, the first {others[0]}"] if others else []
+    return (
+        [f"no images and left out: {plural(len(others), 'file')}, the first {printable(others[0])}"] if others else []
+    )

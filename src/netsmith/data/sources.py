@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,18 @@ def parquet_files(path: Path) -> list[Path]:
 class _Column:
     """A split's rows as they are gathered from one file after another."""
 
-    rows: list[Any]
-    labels: list[Any]
-    names: list[str]
+    rows: list[Any] = field(default_factory=list)
+    labels: list[Any] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    def add(self, images: Any, labels: Any, names: Sequence[str], where: str, roots: Sequence[Path]) -> None:
+        """Take the rows of an image and a label column of Arrow."""
+        try:
+            self.labels.extend(labels.to_pylist())
+            self.rows.extend(_contents(images, names, roots))
+        except UnicodeDecodeError as error:
+            raise InputError(f"{where} has text that is not UTF-8; write its labels and paths in UTF-8") from error
+        self.names.extend(names)
 
 
 def read_parquet(path: Path, label_column: str | None) -> Raw:
@@ -95,11 +104,8 @@ def read_parquet(path: Path, label_column: str | None) -> Raw:
             raise InputError(f"{file} cannot be read as parquet ({_line(error)}); check that it is complete") from error
         declared = declared or names
         split = (split_of(file.relative_to(path)) if path.is_dir() else split_of(Path(file.name))) or "all"
-        column = columns.setdefault(split, _Column([], [], []))
         rows = [f"row {i} of {file.name}" for i in range(table.num_rows)]
-        column.names.extend(rows)
-        column.labels.extend(table[label].to_pylist())
-        column.rows.extend(_contents(table[image], rows, (root,)))
+        columns.setdefault(split, _Column()).add(table[image], table[label], rows, str(file), (root,))
     return _raw(columns, declared, str(path))
 
 
@@ -132,8 +138,8 @@ def _contents(column: Any, names: Sequence[str], roots: Sequence[Path]) -> list[
     if not pa.types.is_struct(kind):
         return [value if value is not None else b"" for value in column.to_pylist()]  # decoding names an empty row
     fields: dict[str, list[Any]] = {}
-    for field in {kind.field(i).name for i in range(kind.num_fields)} & {"bytes", "path"}:
-        fields[field] = [v for chunk in column.chunks for v in chunk.field(field).to_pylist()]
+    for key in {kind.field(i).name for i in range(kind.num_fields)} & {"bytes", "path"}:
+        fields[key] = [v for chunk in column.chunks for v in chunk.field(key).to_pylist()]
     blank: list[Any] = [None] * len(column)
     rows = zip(fields.get("bytes", blank), fields.get("path", blank), names, strict=True)
     return [
@@ -200,9 +206,12 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
 
     names = list(schema.names)
     features = _features(schema)
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise InputError(f"{where} has two columns named {twice!r}; rename one")
 
-    def is_text(field: Any) -> bool:
-        return bool(pa.types.is_string(field.type) or pa.types.is_large_string(field.type))
+    def is_text(part: Any) -> bool:
+        return bool(pa.types.is_string(part.type) or pa.types.is_large_string(part.type))
 
     def is_image(name: str) -> bool:
         kind = schema.field(name).type
@@ -229,6 +238,8 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
         raise InputError(
             f"{where} has no label column (columns: {', '.join(names)}); name the one to use with --label-column"
         )
+    if label == images[0]:
+        raise InputError(f"the column {label!r} of {where} has images, no labels; choose another with --label-column")
     feature = features.get(label)
     given = feature.get("names") if isinstance(feature, dict) else None
     return images[0], label, tuple(str(v) for v in given) if isinstance(given, list) and given else None
@@ -269,11 +280,9 @@ def read_hub(spec: str, label_column: str | None) -> Raw:
         if isinstance(part.features[image], datasets.Image):
             raw = raw.cast_column(image, datasets.Image(decode=False))
         table = raw.flatten_indices().data.table
-        column = columns.setdefault(split_of(Path(str(key))) or str(key), _Column([], [], []))
+        column = columns.setdefault(split_of(Path(str(key))) or str(key), _Column())
         rows = [f"{key} row {i}" for i in range(len(part))]
-        column.names.extend(rows)
-        column.labels.extend(table[label].to_pylist())
-        column.rows.extend(_contents(table[image], rows, roots))
+        column.add(table[image], table[label], rows, f"data set {spec!r}", roots)
     return _raw(columns, declared, repr(spec))
 
 

@@ -21,6 +21,7 @@ from netsmith.data.classes import (
     positions,
     read_classes,
 )
+from netsmith.data.decode import range_from_metadata
 from netsmith.data.normalise import Normalisation
 from netsmith.errors import InputError
 
@@ -206,16 +207,16 @@ class Data:
             return Split(split.images, index[split.labels])
 
         more = f"of the {len(order)} classes, {len(self.classes)} occur in the data"
+        data = self if len(order) == len(self.classes) else self._noting(more)
         return dataclasses.replace(
-            self, train=self.train and renumbered(self.train), search=renumbered(self.search),
+            data, train=self.train and renumbered(self.train), search=renumbered(self.search),
             test=renumbered(self.test), classes=tuple(order), classes_named=True, class_order=class_order,
-            notes=self.notes if len(order) == len(self.classes) else (*self.notes, more),
         )  # fmt: skip
 
     def for_weights(
         self, metadata: Mapping[str, str] | None, classes: str | Path | Sequence[str] | None = None
     ) -> Data:
-        """The same data with its classes in the order that a network has.
+        """The same data with its classes in the order that a network has, and a word on other pixels than it knows.
 
         Args:
             metadata: header of the network's weights file; its ``classes`` give the order if it has all of the data's.
@@ -224,18 +225,24 @@ class Data:
         Raises:
             InputError: the classes given lack one of the data's.
         """
+        known = range_from_metadata(metadata)
+        if known is not None and self.pixel_range not in (None, known):
+            data = self._noting(f"the weights were trained on pixels of {known[0]:g} to {known[1]:g}")
+        else:
+            data = self
         if classes is not None:
             where = "the classes given" if not isinstance(classes, (str, Path)) else f"--classes {classes}"
-            return self.with_classes(read_classes(classes), where, f"in the order of {where}")
+            return data.with_classes(read_classes(classes), where, f"in the order of {where}")
         theirs = names_from_metadata(metadata)
-        if theirs is None or not self.classes_named:
-            return self
-        if set(self.classes) <= set(theirs):
-            return self.with_classes(theirs, "the weights", OF_WEIGHTS)
-        return dataclasses.replace(
-            self,
-            notes=(*self.notes, f"the weights were trained on other classes: {order_sentence(theirs, OF_WEIGHTS)}"),
-        )
+        if theirs is None or not data.classes_named:
+            return data
+        if set(data.classes) <= set(theirs):
+            return data.with_classes(theirs, "the weights", OF_WEIGHTS)
+        return data._noting(f"the weights were trained on other classes: {order_sentence(theirs, OF_WEIGHTS)}")
+
+    def _noting(self, sentence: str) -> Data:
+        """With one more sentence for the user, once."""
+        return self if sentence in self.notes else dataclasses.replace(self, notes=(*self.notes, sentence))
 
 
 def n_batches(n: int, batch_size: int, drop_last: bool = False) -> int:
