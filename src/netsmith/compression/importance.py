@@ -13,6 +13,7 @@ from torch import nn
 from netsmith.compression.channels import ChannelGroup, GroupReport, Member
 from netsmith.compression.filters import batch_norm_scales, filter_distances, per_channel, weighted_layers
 from netsmith.errors import InputError, did_you_mean
+from netsmith.network.layout import run_images
 from netsmith.training.strided import Subsampled
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _taylor(model: nn.Module, batches: Iterable[tuple[Any, torch.Tensor]], loss:
     try:
         for x, y in batches:
             with Subsampled():
-                out = model(*x) if isinstance(x, tuple) else model(x)
+                out = model(*x) if isinstance(x, tuple) else run_images(model, x)
             gradients = torch.autograd.grad(loss(out, y), list(weights.values()), allow_unused=True)
             for (n, w), g in zip(weights.items(), gradients, strict=True):
                 if g is not None:

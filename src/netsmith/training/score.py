@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from netsmith.data.normalise import Normalisation
 from netsmith.data.types import Split
 from netsmith.errors import InputError
+from netsmith.network.layout import run_images
 from netsmith.network.outputs import describe_output
 from netsmith.training.device import autocast, device_of
 from netsmith.training.modes import set_mode
@@ -37,7 +38,7 @@ def evaluate(
     try:
         with torch.inference_mode(), autocast(device, bf16):
             for images, labels in split.batches(batch_size, normalise=Normalisation(*normalisation)):
-                logits = check_logits(model(images.to(device, non_blocking=True)), labels).float().cpu()
+                logits = check_logits(run_images(model, images.to(device, non_blocking=True)), labels).float().cpu()
                 correct += int((logits.argmax(1) == labels).sum())
                 loss += float(F.cross_entropy(logits, labels, reduction="sum"))
     finally:

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from netsmith.data.augment import Augment
 from netsmith.data.types import Data, n_batches
 from netsmith.errors import InputError
+from netsmith.network.layout import channels_last, laid_out, run_images, settle_layout
 from netsmith.network.outputs import describe_output, logits_among
 from netsmith.training import checkpoint as files
 from netsmith.training.depthwise import mixed_precision
@@ -75,7 +76,9 @@ class Trainer:
     def run(self, path: Path | None, every: int, resume: bool, bf16: bool | str) -> FitResult:
         """Train to the end, from where the checkpoint at ``path`` stands if there is one."""
         self.path, self.every = path, every
-        _to_channels_last(self.model)
+        few, _ = next(on_device(self.train.batches(2, normalise=self.data.normalisation), self.device))
+        if settle_layout(self.model, few):
+            channels_last(self.model)
         if self.teacher is not None:
             set_mode(self.teacher, False)
         if path is not None and resume and self.workers.broadcast(path.is_file()):
@@ -162,8 +165,8 @@ class Trainer:
         with mixed_precision(self.device, bf16):
             if self.teacher is not None:
                 with torch.no_grad():
-                    soft = self.teacher(images)
-            output = self.model(images)
+                    soft = run_images(self.teacher, images)
+            output = self.model(laid_out(self.model, images))
             logits = check_logits(logits_among(output), labels)
             if logits is not output:
                 self._note_once(
@@ -305,11 +308,3 @@ class Trainer:
             for name, buffer in self.model.named_buffers():
                 buffer.copy_(buffers[name])
         return chosen
-
-
-def _to_channels_last(model: nn.Module) -> None:
-    """Lay 4-d weights out as convolutions want them; values and names stay."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
