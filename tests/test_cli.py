@@ -116,6 +116,21 @@ def test_mistakes_are_one_sentence_and_exit_2(
     assert f"error: {answer['error']}".startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--bits", "0"], "'--bits': it must be at least 1"), (["--bits", "64"], "'--bits': it must be at most 32"),
+        (["--threads", "x"], "'--threads': it must be a whole number"), (["--batch", "0"], "it must be at least 1"),
+        (["--batch", "99999999999999999999"], "it must be at most"), (["--threads", "9999999"], "it must be at most"),
+    ],
+)  # fmt: skip
+def test_values_out_of_range_are_said_in_plain_words(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = call(capsys, "profile", "zoo:x", *words)
+    assert code == 2 and says in err and err.endswith("see `netsmith profile --help`") and "Input should" not in err
+
+
 def test_usage_errors_say_which_help_to_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(capsys, "profile", "zoo:x", "--nope")[2].endswith("see `netsmith profile --help`")
 

@@ -153,6 +153,7 @@ def test_formats() -> None:
     assert format_joules(2e-3) == "2.00 mJ"
     assert format_seconds(float("inf")) == "inf"
     assert format_seconds(-3e-3) == "-3.00 ms"
+    assert [format_seconds(v) for v in (1e-30, 5e-13)] == ["1e-21 ns", "0.0005 ns"]  # below every unit, and not 0
 
 
 def test_a_limit_and_what_is_just_over_it_do_not_read_the_same() -> None:

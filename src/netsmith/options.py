@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +38,7 @@ PixelRange = Annotated[
 ]
 SearchSize = Annotated[int | None, typer.Option(help="images held out of train to decide on")]
 TrainLimit = Annotated[int | None, typer.Option(help="train on this many images only")]
-Threads = Annotated[int, typer.Option(min=1, help="threads that the deployed network runs on")]
+Threads = Annotated[int, typer.Option(min=1, max=1024, help="threads that the deployed network runs on")]
 
 # --- what `compress` takes, in panels of its help ---------------------------------------------------------------------
 _BUDGETS, _SEARCH, _CHANNELS, _BITS, _TRAINING = "Budgets", "Search", "Channels", "Bits", "Training"
@@ -134,6 +135,16 @@ class Format(StrEnum):
     nsw = "nsw"
 
 
+#: what the parser of options says, and what is meant
+_WORDS = {
+    r"Input should be greater than or equal to (\S+)": r"it must be at least \1",
+    r"Input should be less than or equal to (\S+)": r"it must be at most \1",
+    r"Input should be a valid integer, .*": "it must be a whole number",
+    r"Input should be a valid number, .*": "it must be a number",
+    r"Input should be a finite number": "it must be finite",
+}
+
+
 def spread(arguments: list[str], option: str) -> list[str]:
     """Let an option take several words, ``--targets a b``: the option is written before each of them."""
     found: list[str] = []
@@ -150,6 +161,8 @@ def spread(arguments: list[str], option: str) -> list[str]:
 def usage_sentence(error: Exception) -> str:
     """A usage error, with the command whose help to read."""
     text = str(error.format_message()).replace("Value error, ", "").strip().rstrip(".")  # type: ignore[attr-defined]
+    for theirs, ours in _WORDS.items():
+        text = re.sub(theirs, ours, text)
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "netsmith"
     return f"{text[:1].lower()}{text[1:]}; see `{command} --help`"

@@ -251,5 +251,8 @@ def _format(value: float, scales: tuple[tuple[str, float], ...], significant: in
     rounded = float(f"{abs(value):.{significant}g}")
     unit, scale = next(((u, s) for u, s in scales if rounded >= s * (1 - 1e-12)), scales[-1])
     scaled = rounded / scale
-    digits = max(0, significant - 1 - math.floor(math.log10(scaled))) if scaled >= 0.01 else significant + 1
-    return f"{'-' if value < 0 else ''}{scaled:.{min(digits, significant + 1)}f} {unit}"
+    sign = "-" if value < 0 else ""
+    if scaled < 0.01:  # below the smallest unit
+        return f"{sign}{scaled:.{significant}g} {unit}"
+    digits = max(0, significant - 1 - math.floor(math.log10(scaled)))
+    return f"{sign}{scaled:.{min(digits, significant + 1)}f} {unit}"

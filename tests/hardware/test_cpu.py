@@ -230,7 +230,8 @@ def test_options_and_their_errors(tmp_path: Path) -> None:
     assert target.capabilities.measured and target.capabilities.bits == ((32, 32), (8, 8))
     for spec, message in [
         ("cpu:thread=2", "no option 'thread=2'.*did you mean 'threads'"), ("cpu:threads=two", "whole number"),
-        ("cpu:threads=0", "at least 1"), ("table", "needs a file"), ("table:nowhere.json", "does not exist"),
+        ("cpu:threads=0", "must be 1 to 1024, not 0"), ("cpu:table=", "write cpu:table=FILE"),
+        ("table", "needs a file"), ("table:nowhere.json", "does not exist"),
     ]:  # fmt: skip
         with pytest.raises(InputError, match=message):
             get_target(spec)

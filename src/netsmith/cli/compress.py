@@ -97,8 +97,8 @@ def profile(
     input_shape: Input = None,
     weights: Weights = None,
     num_classes: Annotated[int | None, typer.Option(min=1)] = None,
-    bits: Annotated[int, typer.Option(help="width to price weights and activations at")] = 32,
-    batch: Annotated[int, typer.Option(min=1)] = 1,
+    bits: Annotated[int, typer.Option(min=1, max=32, help="width to price weights and activations at")] = 32,
+    batch: Annotated[int, typer.Option(min=1, max=1_000_000)] = 1,
     threads: Threads = 1,
     as_json: AsJson = False,
 ) -> None:

@@ -70,7 +70,7 @@ def specialize(
         typer.Option(min=0, help="networks to choose among at the end; 0: the most probable", rich_help_panel=_SEARCH),
     ] = 300,
     width: Annotated[float, typer.Option(min=0.05, max=8.0, help="multiplier of all channels of the space")] = 1.0,
-    batch: Annotated[int, typer.Option(min=1, help="samples at a time, on modelled targets")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=1_000_000, help="samples at a time, on modelled targets")] = 1,
     epochs: Annotated[
         int | None,
         typer.Option(min=0, help="of training what was found; default by the data", rich_help_panel=_TRAINING),

@@ -121,7 +121,7 @@ def _build(build: Callable[[], Any], spec: str, seed: int) -> nn.Module:
             raise
         except (Exception, SystemExit) as error:
             text = (str(error).strip() or "no message").splitlines()[0][:200]
-            if isinstance(error, MemoryError) or "can't allocate memory" in text:
+            if isinstance(error, MemoryError) or "can't allocate memory" in text or "Overflow when unpacking" in text:
                 raise InputError(f"{spec} needs more memory than there is; make the network smaller") from error
             raise InputError(f"{spec} failed while it built the network: {type(error).__name__}: {text}") from error
     if not isinstance(model, nn.Module):

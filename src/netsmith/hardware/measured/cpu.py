@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 _OPTIONS = ("threads", "interpolate", "table")
+MOST_THREADS = 1024
 _AGAIN = "again"  #: keys of a campaign that was interrupted before it had repeated them
 
 
@@ -61,8 +62,8 @@ class CpuTarget:
         from netsmith.hardware.measured.fingerprint import fingerprint
         from netsmith.hardware.table.latency import LatencyTable, cached_path
 
-        if threads < 1:
-            raise InputError(f"target cpu: threads must be at least 1, not {threads}")
+        if not 1 <= threads <= MOST_THREADS:
+            raise InputError(f"target cpu: threads must be 1 to {MOST_THREADS}, not {threads}")
         if interpolate < 0:
             raise InputError(f"target cpu: interpolate must be a multiple of channels or 0, not {interpolate}")
         device = fingerprint(threads)
@@ -252,6 +253,8 @@ def cpu(argument: str = "", **options: Any) -> CpuTarget:
                 "cpu:interpolate=16 or cpu:table=FILE"
             )
         if name == "table":
+            if not value:
+                raise InputError("target cpu: option table needs a file; write cpu:table=FILE")
             settings["path"] = Path(value)
         elif not value.isdigit():
             raise InputError(f"target cpu: option {name} is a whole number, not {value!r}")

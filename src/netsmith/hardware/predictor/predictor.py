@@ -150,7 +150,7 @@ class Predictor:
                 record = json.loads((file.metadata() or {}).get("netsmith", "null"))
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, ValueError, TypeError, OSError) as error:
-            raise InputError(f"{path} cannot be read as a predictor ({error}); fit it again") from error
+            raise InputError(f"{path} cannot be read as a predictor, it is damaged; fit it again") from error
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise InputError(f"{path} is not a predictor of format {FORMAT}; fit it again")
         lacking = [k for k in _SCHEMA if k not in record] + [k for k in _ARRAYS if k not in arrays]

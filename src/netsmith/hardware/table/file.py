@@ -59,8 +59,10 @@ def load(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
     """The fields that :func:`save` wrote; see :meth:`LatencyTable.load`."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a latency table ({error}); delete it or measure again") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as a latency table ({error.strerror}); name its file") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as a latency table, it is no JSON; measure again") from error
     if not is_own(record):
         raise InputError(f"{path} is not a latency table of format {FORMAT}; measure again")
     lacking = [f for f in _FIELDS if f not in record]
