@@ -64,6 +64,13 @@ def test_parquet_folder_with_train_and_test(tmp_path: Path) -> None:
     assert data.test.images[:, 0, 0, 0].tolist() == [200, 210] and data.test.images[0, 1, 0, 0] == 100
 
 
+def test_files_that_number_classes_differently_are_refused(tmp_path: Path) -> None:
+    for name, names in (("train", ["a", "b"]), ("test", ["b", "a"])):
+        write_parquet(tmp_path / "d" / f"{name}.parquet", [png(1), png(2)], [0, 1], names)
+    with pytest.raises(InputError, match=r"train\.parquet has 'a' as class 0, a file before it 'b'"):
+        load_data(str(tmp_path / "d"))
+
+
 def test_grey_images_among_colour_become_rgb_and_sizes_are_cut(tmp_path: Path) -> None:
     images = [png(100, (8, 12)), png(90, (20, 10), "L"), png(80, (10, 10), "RGBA"), png(70, (9, 9), "P")]
     write_parquet(tmp_path / "x.parquet", images, [0, 1, 0, 1])

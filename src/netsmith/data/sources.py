@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netsmith.data.cells import contents, is_array
 from netsmith.data.labels import to_labels
 from netsmith.errors import InputError
 
@@ -82,7 +82,7 @@ class _Column:
         """Take the rows of an image and a label column of Arrow."""
         try:
             self.labels.extend(labels.to_pylist())
-            self.rows.extend(_contents(images, names, roots))
+            self.rows.extend(contents(images, names, roots))
         except UnicodeDecodeError as error:
             raise InputError(f"{where} has text that is not UTF-8; write its labels and paths in UTF-8") from error
         self.names.extend(names)
@@ -102,11 +102,20 @@ def read_parquet(path: Path, label_column: str | None) -> Raw:
             table = pq.read_table(file, columns=[image, label])
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file} cannot be read as parquet ({_line(error)}); check that it is complete") from error
-        declared = declared or names
+        declared = _same_names(declared, names, str(file))
         split = (split_of(file.relative_to(path)) if path.is_dir() else split_of(Path(file.name))) or "all"
         rows = [f"row {i} of {file.name}" for i in range(table.num_rows)]
         columns.setdefault(split, _Column()).add(table[image], table[label], rows, str(file), (root,))
     return _raw(columns, declared, str(path))
+
+
+def _same_names(known: tuple[str, ...] | None, names: tuple[str, ...] | None, where: str) -> tuple[str, ...] | None:
+    """The class names that all files declare: equal numbers must mean equal classes."""
+    if known is not None and names is not None and known != names:
+        at = next((i for i, (a, b) in enumerate(zip(known, names)) if a != b), min(len(known), len(names)))
+        ours, theirs = (repr(n[at]) if at < len(n) else "none" for n in (names, known))
+        raise InputError(f"{where} has {ours} as class {at}, a file before it {theirs}; number the classes alike")
+    return known or names
 
 
 def _raw(columns: Mapping[str, _Column], declared: tuple[str, ...] | None, where: str) -> Raw:
@@ -118,86 +127,6 @@ def _raw(columns: Mapping[str, _Column], declared: tuple[str, ...] | None, where
         for key, c in columns.items()
     }
     return Raw(splits, classes, declared=classes is declared)
-
-
-def _contents(column: Any, names: Sequence[str], roots: Sequence[Path]) -> list[bytes | Path | np.ndarray]:
-    """Cells of an image column as file contents, files or arrays.
-
-    Structs are read field by field, which is many times faster than ``to_pylist``.
-
-    Args:
-        roots: folders that files named by cells may lie in.
-    """
-    import pyarrow as pa
-
-    if isinstance(column.type, pa.BaseExtensionType):
-        column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
-    kind = column.type
-    if _is_list(kind):
-        return [_array(cell, name) for cell, name in zip(column, names, strict=True)]
-    if not pa.types.is_struct(kind):
-        return [value if value is not None else b"" for value in column.to_pylist()]  # decoding names an empty row
-    fields: dict[str, list[Any]] = {}
-    for key in {kind.field(i).name for i in range(kind.num_fields)} & {"bytes", "path"}:
-        fields[key] = [v for chunk in column.chunks for v in chunk.field(key).to_pylist()]
-    blank: list[Any] = [None] * len(column)
-    rows = zip(fields.get("bytes", blank), fields.get("path", blank), names, strict=True)
-    return [
-        content if content is not None else _inside(path, name, roots) if path else b"" for content, path, name in rows
-    ]
-
-
-def _inside(path: Any, name: str, roots: Sequence[Path]) -> Path:
-    """A file that a cell names, if it lies in the data's folder, links resolved.
-
-    Raises:
-        InputError: it lies elsewhere: data from others must not open any file of the machine.
-    """
-    for root in roots:
-        found = "" if "\0" in str(path) else os.path.realpath(root / str(path))
-        if Path(found).is_relative_to(os.path.realpath(root)):
-            return Path(found)
-    raise InputError(
-        f"{name} names the file {str(path)[:200]!r}, which is not in the data's folder {roots[0]}; "
-        "put the images there, or their bytes into the column"
-    )
-
-
-def _is_list(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _is_array(kind: Any) -> bool:
-    """Whether a cell is an array of numbers: lists of lists, perhaps once more."""
-    import pyarrow as pa
-
-    depth = 0
-    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    while _is_list(kind):
-        kind, depth = kind.value_type, depth + 1
-    return depth in (2, 3) and bool(
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    )
-
-
-def _array(cell: Any, name: str) -> bytes | np.ndarray:
-    """One cell of lists of lists as an array; no bytes, which decoding names, where it is null."""
-    import pyarrow.compute as pc
-
-    if not cell.is_valid:
-        return b""
-    values, shape = cell.values, [len(cell.values)]
-    while _is_list(values.type):
-        lengths = pc.list_value_length(values).unique().to_pylist()
-        if len(lengths) != 1 or lengths[0] is None:
-            raise InputError(f"{name} is no image: its rows have different lengths; repair or remove it")
-        values = values.flatten()
-        shape.append(lengths[0])
-    if values.null_count:
-        raise InputError(f"{name} is no image: it has pixels without a value; repair or remove it")
-    return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(shape)
 
 
 def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[str, str, tuple[str, ...] | None]:
@@ -221,7 +150,7 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
             or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and not is_text(kind.field("bytes")))
         )
 
-    images = [n for n in names if is_image(n)] or [n for n in names if _is_array(schema.field(n).type)]
+    images = [n for n in names if is_image(n)] or [n for n in names if is_array(schema.field(n).type)]
     images.sort(key=lambda n: _IMAGE_NAMES.index(n) if n in _IMAGE_NAMES else len(_IMAGE_NAMES))
     if not images:
         raise InputError(
@@ -275,7 +204,7 @@ def read_hub(spec: str, label_column: str | None) -> Raw:
     declared: tuple[str, ...] | None = None
     for key, part in parts.items():
         image, label, names = choose_columns(part.features.arrow_schema, f"data set {spec!r}", label_column)
-        declared = declared or names
+        declared = _same_names(declared, names, f"the {key} part of {spec!r}")
         raw = part.select_columns([image, label])
         if isinstance(part.features[image], datasets.Image):
             raw = raw.cast_column(image, datasets.Image(decode=False))
