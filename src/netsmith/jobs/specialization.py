@@ -36,7 +36,7 @@ from netsmith.systems.oneshot import Evaluate, path_losses, train_uniform
 from netsmith.systems.proxylessnas import WARMUP, ProxylessConfig, proxylessnas
 from netsmith.training.device import choose_device
 from netsmith.training.score import evaluate
-from netsmith.units import Budget
+from netsmith.units import Budget, format_count, format_seconds
 
 SYSTEMS = ("proxylessnas", "proxylessnas-r", "oneshot", "random", "multiplier")
 SEARCHED = ("proxylessnas", "oneshot")  #: begin the names of those that train a network of all paths
@@ -99,8 +99,8 @@ class Specialization:
         for sentence in self.data.sentences:
             self.progress.note(sentence)
         self.progress.note(
-            f"reference (every block k3e6): {reference.macs.sum() / 1e6:.1f} M MACs, "
-            f"{reference.params.sum() / 1e6:.3f} M parameters; {self.epochs['warmup']} + "
+            f"reference (every block k3e6): {format_count(float(reference.macs.sum()))} MACs, "
+            f"{format_count(float(reference.params.sum()))} parameters; {self.epochs['warmup']} + "
             f"{self.epochs['search']} epochs of search, {self.epochs['train']} of training"
         )
 
@@ -297,7 +297,7 @@ class Specialization:
 
         def note(tried: Tried[Found]) -> None:
             over = "" if tried.measured_s <= limit else " (over the budget)"
-            times = f"predicted {tried.predicted_s * 1e3:.3f} ms, measured {tried.measured_s * 1e3:.3f} ms"
+            times = f"predicted {format_seconds(tried.predicted_s)}, measured {format_seconds(tried.measured_s)}"
             self.progress.note(f"  {times}{over}")
 
         best, tried = DeviceLoop(

@@ -44,7 +44,7 @@ from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
 from netsmith.training.batchnorm import settle_batch_norm
 from netsmith.training.score import evaluate
-from netsmith.units import Budget
+from netsmith.units import Budget, format_count, format_seconds
 
 SENSITIVITY_IMAGES = 512
 CALIBRATION_IMAGES = 256
@@ -70,8 +70,8 @@ class Stages:
         for note in s.loaded.notes:
             self.progress.note(note)
         self.progress.note(
-            f"{s.loaded.spec}: {int(table.is_compute.sum())} layers, {table.macs.sum() / 1e6:.1f} M MACs, "
-            f"{table.params.sum() / 1e6:.3f} M parameters; {s.data.note}"
+            f"{s.loaded.spec}: {int(table.is_compute.sum())} layers, {format_count(float(table.macs.sum()))} MACs, "
+            f"{format_count(float(table.params.sum()))} parameters; {s.data.note}"
         )
         for sentence in s.data.sentences:
             self.progress.note(sentence)
@@ -178,11 +178,11 @@ class Stages:
             return float(self.run.stage(f"measure-{_key(design)}", lambda: self._measure(design, share)) * reference)
 
         def measured(attempt: Attempt) -> str:
-            return "" if self.simulated else f"measured {attempt.measured_s * 1e3:.3f} ms, "
+            return "" if self.simulated else f"measured {format_seconds(attempt.measured_s)}, "
 
         def note(attempt: Attempt) -> None:
             self.progress.note(
-                f"  predicted {attempt.predicted_s * 1e3:.3f} ms, {measured(attempt)}"
+                f"  predicted {format_seconds(attempt.predicted_s)}, {measured(attempt)}"
                 f"loss {attempt.loss:.4g}{'' if attempt.met else ' (over the budget)'}"
             )
             self.run.log_trial(

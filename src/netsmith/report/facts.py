@@ -105,7 +105,7 @@ def _timing(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
             around = f" (half of the rounds within {format_seconds(spread)})" if spread is not None else ""
             medians.append(f"{name} {format_seconds(median)}{around}")
     if medians:
-        facts.append(("medians meanwhile", ", ".join(medians)))
+        facts.append(("medians of one session", ", ".join(medians)))
     before, after = (summary[side].get("latency_measured_s") for side in ("baseline", "result"))
     if before and after and ratio is not None:
         facts.append((
