@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -69,6 +71,45 @@ def test_layouts_are_found_and_failures_of_any_layout_left_to_others() -> None:
         (narrow, True),
     ):
         assert settle_layout(model, x) is takes and settle_layout(model, x) is takes
+
+
+class ViewedBackwards(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        return grads[0].view(len(grads[0]), -1).view(grads[0].shape)
+
+
+class Between(nn.Module):
+    """Two convolutions with a function between them and one behind."""
+
+    def __init__(self, between: Callable[..., torch.Tensor], behind: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.a, self.b, self.fc = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1), nn.Linear(512, 4)
+        self.between, self.behind = between, behind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.fc(self.behind(self.b(self.between(self.a(x))))))
+
+
+@pytest.mark.parametrize(
+    ("model", "takes"),
+    [
+        (Between(torch.relu, lambda x: x.flatten(1)), True),
+        (Between(ViewedBackwards.apply, lambda x: x.flatten(1)), False),
+        (Between(torch.relu, lambda x: x.as_strided((len(x), 512), (512, 1))), False),
+    ],
+    ids=["plain", "view in the backward pass", "strides by hand"],
+)
+def test_what_fails_backwards_or_gives_other_values_is_found(model: nn.Module, takes: bool) -> None:
+    before = copy.deepcopy(model.state_dict())
+    with torch.inference_mode():
+        assert settle_layout(model, torch.randn(4, 1, 8, 8)) is takes
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
 
 
 class View(nn.Module):

@@ -7,6 +7,7 @@ convolution hands on the layout of its images or of its weights.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
@@ -15,12 +16,16 @@ import torch
 from torch import nn
 
 from netsmith.network.copying import copy_network
+from netsmith.network.outputs import tensors_of
 
 _CONTIGUOUS: WeakSet[nn.Module] = WeakSet()  #: networks of this process that were found to need it
+_CLOSE = 1e-2  #: share of its range by which an output may differ between layouts
 
 
 def settle_layout(model: nn.Module, images: torch.Tensor) -> bool:
-    """Find out, on a copy, whether a network runs with channels last, in evaluation and in training.
+    """Find out, on a copy, whether a network computes the same with channels last, in evaluation and in training.
+
+    Both passes are tried, as a view may stand in the backward one alone.
 
     If it does not, but does run on contiguous images, its weights are laid out so, and :func:`laid_out` does as well
     with what it is given.
@@ -33,12 +38,19 @@ def settle_layout(model: nn.Module, images: torch.Tensor) -> bool:
     """
     if model in _CONTIGUOUS or images.dim() != 4:
         return model not in _CONTIGUOUS
-    probe, x = copy_network(model), images[:2]
-    fits = _runs(channels_last(probe), x.contiguous(memory_format=torch.channels_last))
-    if not fits and _runs(_contiguous(copy_network(model)), _plain(x)):
+    with torch.inference_mode(False):
+        same = _same_in_both(copy_network(model), images[:2])
+    if not same:
         _note(model)
-        return False
-    return True
+    return same
+
+
+def _same_in_both(probe: nn.Module, x: torch.Tensor) -> bool:
+    want = _outputs(_contiguous(probe), _plain(x))
+    if want is None:
+        return True
+    got = _outputs(channels_last(probe), x.contiguous(memory_format=torch.channels_last))
+    return got is not None and all(map(_close, got, want))
 
 
 def laid_out(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -88,13 +100,34 @@ def _lay_out(model: nn.Module, layout: Callable[[torch.Tensor], torch.Tensor]) -
     return model
 
 
-def _runs(probe: nn.Module, x: torch.Tensor) -> bool:
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+def _outputs(probe: nn.Module, x: torch.Tensor) -> list[torch.Tensor] | None:
+    """What a network returns in evaluation, if it runs there and in training, forwards and backwards.
+
+    Chance is the same every time.
+    """
+    found: list[torch.Tensor] = []
+    devices = [x.device] if x.device.type == "cuda" else []
+    with torch.enable_grad(), torch.random.fork_rng(devices), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a forward says, it says again where it is used
+        torch.manual_seed(0)
+        for parameter in probe.parameters():
+            parameter.grad = None
+            parameter.requires_grad_(parameter.is_floating_point())
         for training in (False, True):
             with contextlib.suppress(NotImplementedError):  # networks from torch.export stay in one mode
                 probe.train(training)
             try:
-                probe(x)
-            except Exception:
-                return False
-    return True
+                outputs = [t for t in tensors_of(probe(x.clone())) if t.is_floating_point()]
+                # random gradients: those of a sum are one number, which has any layout
+                trained = [t for t in outputs if t.requires_grad]
+                torch.autograd.backward(trained, [torch.randn_like(t) for t in trained])
+            except Exception:  # whatever a user's forward raises
+                return None
+            found = found or [t.detach() for t in outputs]
+    return found
+
+
+def _close(got: torch.Tensor, want: torch.Tensor) -> bool:
+    """Whether outputs differ by no more than orders of summation make them: who reads memory by hand gets others."""
+    far = (got - want).abs() > _CLOSE * want.abs().max() if got.shape == want.shape else torch.ones(1)
+    return not bool(far.any())
