@@ -76,9 +76,6 @@ class Trainer:
     def run(self, path: Path | None, every: int, resume: bool, bf16: bool | str) -> FitResult:
         """Train to the end, from where the checkpoint at ``path`` stands if there is one."""
         self.path, self.every = path, every
-        few, _ = next(on_device(self.train.batches(2, normalise=self.data.normalisation), self.device))
-        if settle_layout(self.model, few):
-            channels_last(self.model)
         if self.teacher is not None:
             set_mode(self.teacher, False)
         if path is not None and resume and self.workers.broadcast(path.is_file()):
@@ -87,7 +84,10 @@ class Trainer:
             self.good = files.load(path)
             check_settings(self.good, self.settings, str(path))
             self._restore()
+            if self.at.epoch < self.settings["epochs"]:
+                self._lay_out()
         else:
+            self._lay_out()
             self.workers.share(self.model.state_dict().values())
             self.at.bf16 = self.workers.broadcast(self._choose_bf16(bf16))
             self.good = self._capture()
@@ -104,6 +104,12 @@ class Trainer:
             history=at.history, best_search_accuracy=at.best if at.best >= 0 else None, best_epoch=at.best_epoch,
             epochs_run=at.epoch, bf16=at.bf16, messages=at.messages,
         )  # fmt: skip
+
+    def _lay_out(self) -> None:
+        """Lay the weights out as the network is trained fastest, or as it runs at all."""
+        few, _ = next(on_device(self.train.batches(2, normalise=self.data.normalisation), self.device))
+        if settle_layout(self.model, few):
+            channels_last(self.model)
 
     def _stale(self) -> bool:
         patience = self.settings["patience"]
