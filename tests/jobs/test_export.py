@@ -20,8 +20,9 @@ from netsmith.export.pt2 import save_pt2
 from netsmith.jobs.export import FORMATS, export, is_export
 from netsmith.jobs.run import Run
 from netsmith.network.graph import trace
-from netsmith.network.weights import save_weights
+from netsmith.network.weights import read_weights, save_weights
 from netsmith.report import write_report
+from netsmith.training import checkpoint
 
 FIGURES = {"accuracy": 0.9, "latency_measured_s": None, "latency_predicted_s": 1.0, "macs": 1, "params": 1,
            "size_bytes": 1}  # fmt: skip
@@ -64,6 +65,22 @@ def test_an_export_may_be_renewed_and_nothing_else_replaced(folder: Path, tmp_pa
     with pytest.raises(InputError, match=rf"mine\.{format} exists and is not a {format} file that netsmith exported"):
         export(folder, format=format, out=out)
     assert out.read_bytes() == b"all of my thesis"
+
+
+def test_files_have_the_same_bytes_every_time(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    metadata = {f"key {i}": i for i in range(20)}
+    for name in ("one", "two"):
+        save_pt2(trace(model, (1, 4, 4)), tmp_path / f"{name}.pt2")
+        save_weights(tmp_path / f"{name}.safetensors", model.state_dict(), metadata)
+        checkpoint.save(
+            tmp_path / f"{name}.checkpoint", checkpoint.Checkpoint(model.state_dict(), {"a": 1}), {"b": "2", "c": "3"}
+        )
+    for suffix in ("pt2", "safetensors", "checkpoint"):
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
+    assert b"site-packages" not in (tmp_path / "one.pt2").read_bytes()  # no places on the machine that wrote it
+    state, found = read_weights(tmp_path / "one.safetensors")
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items()) and found["key 7"] == "7"
 
 
 def test_networks_of_other_programs_are_not_replaced(folder: Path, tmp_path: Path) -> None:

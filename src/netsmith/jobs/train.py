@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from netsmith import locks
 from netsmith.errors import InputError
-from netsmith.files import check_place
+from netsmith.files import check_place, written_for
 from netsmith.network.tensorfile import metadata_of, serialised
 
 if TYPE_CHECKING:
@@ -202,6 +202,9 @@ def reserved(out: Path, job: str, read: Mapping[str, Path]) -> Iterator[Path]:
     lock = out.with_name(f".{out.name}.lock")
     handle = locks.acquire(lock, out)
     try:
+        for path in out.parent.glob(".*.tmp"):  # of an earlier training that was killed while it wrote
+            if written_for(path) in (out.name, checkpoint.name):
+                path.unlink(missing_ok=True)
         yield checkpoint
     finally:
         locks.release(handle, remove=lock)
