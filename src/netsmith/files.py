@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     try:
         _check_plain(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary, handle = _open_temporary(path)
+        temporary, handle = open_temporary(path)
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
@@ -77,14 +77,16 @@ def check_place(
     """
     for name, given in (inputs or {}).items():
         if same_file(path, given):
-            raise InputError(f"{option} {path} is the file of {name} as well; name another file, this one is read")
+            raise InputError(
+                f"{option} {path} is the file of {name} as well; choose another --out, as this file is read"
+            )
     made: list[Path] = []
     try:
         _check_plain(path)
         for folder in reversed([p for p in path.parents if not p.exists()]):
             folder.mkdir()
             made.append(folder)
-        temporary, handle = _open_temporary(path)
+        temporary, handle = open_temporary(path)
         os.close(handle)
         temporary.unlink()
     except OSError as error:
@@ -190,7 +192,7 @@ def _check_plain(path: Path) -> None:
         raise InputError(f"{path} is no plain file; choose another name")
 
 
-def _open_temporary(path: Path) -> tuple[Path, int]:
+def open_temporary(path: Path) -> tuple[Path, int]:
     """A new file beside ``path``, open for writing; never one that is there already, nor what a link points to."""
     temporary = path.with_name(f".{path.name}.{int.from_bytes(os.urandom(5))}.tmp")
     return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

@@ -151,3 +151,45 @@ def test_an_image_of_the_same_size_and_time_is_other_data(tmp_path: Path, monkey
     image.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert data_contents(load_data(str(folder), cache_dir=tmp_path / "cache")) != before
+
+
+class Killed(BaseException):
+    """As a job that is killed after its first stage."""
+
+
+def test_a_resumed_compression_has_the_contents_that_it_began_with(
+    spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from netsmith.errors import InputError
+    from netsmith.jobs import compress as job
+
+    def kill(stages: Any, budgets: Any) -> Any:
+        stages.run.stage("first", lambda: 1)
+        raise Killed
+
+    monkeypatch.setattr(job, "_stages", kill)
+    weights, out = tmp_path / "w.safetensors", tmp_path / "run"
+    state = load_model(spec).model.state_dict()
+    options: dict[str, Any] = {"weights": str(weights), "out": out, "target": "bitfusion", "latency": "0.5x"}
+
+    def begin(resume: bool = True) -> None:
+        with pytest.raises(Killed):
+            job.compress(spec, "digits", **options, resume=resume)
+
+    save_weights(weights, state)
+    begin(resume=False)
+    begin()
+    changed = {k: v + 1 for k, v in state.items()}
+    save_weights(weights, changed)
+    with pytest.raises(InputError, match=r"^the weights in .*w\.safetensors changed since .*run was started; put back"):
+        job.compress(spec, "digits", **options, resume=True)
+    save_weights(weights, state)
+    begin()
+    (tmp_path / "layers" / "parts.py").write_text(PARTS.replace("x * 2", "x * 3"))
+    with pytest.raises(InputError, match=r"^the network .*net\.py:Net changed since"):
+        job.compress(spec, "digits", **options, resume=True)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    options = options | {"weights": None, "out": tmp_path / "own"}
+    for n, words in ((net, ""), (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), "the network Sequential changed")):
+        with pytest.raises(InputError if words else Killed, match=words):
+            job.compress(n, "digits", **options, resume=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from netsmith.data.decode import Decoded
 from netsmith.data.sources import Raw
+from netsmith.files import open_temporary
 
 _VERSION = "2"
 
@@ -62,11 +63,14 @@ def write(folder: Path, key: str, decoded: Decoded) -> None:
     record = {"splits": list(decoded.images), "pixel_range": decoded.pixel_range, "notes": decoded.notes}
     meta = json.dumps(record)
     file = folder / "data" / f"{key}.safetensors"
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    temporary: Path | None = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        temporary, handle = open_temporary(file)
+        os.close(handle)
         save_file(decoded.images, temporary, metadata={"netsmith": meta})
         temporary.replace(file)
     except Exception:  # safetensors reports a full disk as its own kind of error
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)

@@ -19,6 +19,10 @@ class Artefacts:
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / ARTEFACTS
 
+    def is_begun(self) -> bool:
+        """Whether there is a list, and nothing in it: what a run leaves that was killed before it had a config.json."""
+        return self.path.is_file() and self.path.read_text(encoding="utf-8", errors="replace") == to_json({})
+
     def begin(self) -> None:
         """Write an empty list."""
         self._write({})

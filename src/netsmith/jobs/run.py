@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from netsmith import locks
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.files import read_json, to_json, write_atomic
+from netsmith.files import read_json, to_json, write_atomic, written_for
 from netsmith.jobs.artefacts import Artefacts
 from netsmith.jobs.run_files import (
     ARTEFACTS,
@@ -76,8 +76,9 @@ class Run:
         lock = _acquire(folder)
         try:
             # what a run leaves that was killed before it had a config.json does not count
-            started = (CONFIG, ARTEFACTS, LOCK) if not (folder / CONFIG).exists() else (LOCK,)
-            present = sorted(p.name for p in folder.iterdir() if not is_own(p.name, started))
+            begun = [ARTEFACTS] if Artefacts(folder).is_begun() and not (folder / CONFIG).exists() else []
+            names = [p.name for p in folder.iterdir() if p.name not in (LOCK, *begun)]
+            present = sorted(n for n in names if not (written_for(Path(n)) and is_own(n, (CONFIG, ARTEFACTS))))
             if present:
                 resumable = "go on with it by --resume, or " if CONFIG in present else ""
                 raise InputError(f"{folder} is not empty (it has {present[0]}); {resumable}choose another --out")

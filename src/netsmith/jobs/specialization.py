@@ -15,7 +15,7 @@ from netsmith.errors import InputError
 from netsmith.export.onnx import to_onnx
 from netsmith.files import write_atomic
 from netsmith.hardware.target import CostTable, Target, prepare_target
-from netsmith.jobs.contents import contents_of
+from netsmith.jobs.contents import contents_of, data_contents, thing_contents
 from netsmith.jobs.course import Course
 from netsmith.jobs.device_loop import DeviceLoop, Tried
 from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, RandomFilled
@@ -56,6 +56,7 @@ class Specialization:
         self.simulated = not target.capabilities.runs_here
         self.prices = SpacePrices(space, target, len(data.classes), data.input_shape[0], config["batch"])
         self.epochs: dict[str, int] = epochs_of(config, data)
+        self.contents = thing_contents(f"the space {space.name}", space) | data_contents(data)
 
     def check(self) -> None:
         """Find what cannot be used before anything takes long.
@@ -204,7 +205,7 @@ class Specialization:
         start, network = time.perf_counter(), self._fresh()
         common: dict[str, Any] = {
             "folder": self.checkpoints(system), "progress": training_events(self.progress),
-            "workers": self.shared.workers,
+            "workers": self.shared.workers, "contents": self.contents,  # a warm-up may be another run's
         }  # fmt: skip
         if system == "oneshot":
             self.announce("search", system)

@@ -9,7 +9,7 @@ from typing import Any
 from netsmith.data import data_for
 from netsmith.errors import InputError, NetsmithError, did_you_mean
 from netsmith.hardware.target import get_target
-from netsmith.jobs.contents import data_contents, target_contents, thing_contents
+from netsmith.jobs.contents import target_contents
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.doubt import trained_guess
 from netsmith.jobs.finishing import built, tested, trained
@@ -127,8 +127,7 @@ def specialize(
             own = loaded.resized(side)
             own = own.scaled(width) if width != 1.0 else own
             job = Specialization(shared, own, images, device, config, progress, watch)
-            run.pin(thing_contents(f"the space {own.name}", own) | data_contents(images) | target_contents(target)
-                    | job.teacher_contents())  # fmt: skip
+            run.pin(job.contents | target_contents(target) | job.teacher_contents())
             job.check()
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder
