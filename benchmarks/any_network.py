@@ -152,8 +152,7 @@ class Worker:
             branches = find_branches(self.model, torch.zeros(2, *self.shape)) if with_branches else []
             choices = Choices.of(self.graph, self.report, branches, quantize=False, multiple=4)
             for design in _designs(choices):
-                table, present = choices.columns(design)
-                predicted = int((table.macs * present).sum())
+                predicted = int(choices.columns(design).macs.sum())
                 if predicted > limit:
                     continue
                 slimmed = slim(self.model, choices, self.report, design, scores)

@@ -47,7 +47,7 @@ def scored(case: Case, targets: list[str], design: Any) -> dict[str, Any]:
     from netsmith.hardware.target import get_target
 
     choices, x = case.subject.choices, np.array(design)
-    rows, _ = choices.columns(x)
+    rows = choices.columns(x)
     latency = {}
     for name in targets:
         pricing = Pricing(choices, get_target(name))

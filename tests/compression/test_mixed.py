@@ -54,7 +54,7 @@ def test_a_layer_has_two_decisions_and_pinned_layers_have_no_choice(case) -> Non
     for d, decision in enumerate(choices.space.decisions):
         assert decision.choices == ((8,) if choices.layer_of(d) in pinned else WIDTHS)
     design = choices.space.sample(np.random.default_rng(0), 1)[0]
-    table, _ = choices.columns(design)
+    table = choices.columns(design)
     for layer, (w, a) in choices.bits(design).items():
         row = graph.layers.names.index(layer)
         assert (table.w_bits[0, row], table.a_bits[0, row]) == (w, a)
@@ -74,7 +74,7 @@ def test_prices_are_exact_at_every_design(case, target: str) -> None:  # type: i
         assert pricing.is_exact(cost)
         table = pricing.table(cost, choices.original)
         np.testing.assert_allclose(table.price(designs), pricing.predict(designs, cost), rtol=1e-9)
-    rows, _ = choices.columns(designs)
+    rows = choices.columns(designs)
     computing = rows.take(rows.is_compute[0])
     latency = get_target(target).cost(computing).latency_s.sum(axis=1)
     assert (pricing.predict(designs) >= latency * (1 - 1e-9)).all()

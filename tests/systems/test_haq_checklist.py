@@ -55,7 +55,7 @@ def test_depthwise_layers_on_the_edge_read_fewer_bits_than_their_weights_have(ca
     table = tables["bismo-edge"]
     limit = 0.5 * float(table.price(choices.original)[0])
     design = solve(Problem(loss, {"latency": table}, {"latency": limit}, choices.space.tied), 20.0).choice
-    rows, _ = choices.columns(design)
+    rows = choices.columns(design)
     cost = get_target("bismo-edge").cost(graph.layers.replace(w_bits=8, a_bits=8))
     assert cost.bound is not None
     bound = graph.layers.is_depthwise & (cost.bound == "memory")

@@ -233,8 +233,8 @@ class Choices:
         """The layer whose bits a decision sets."""
         return self.layers[(decision - len(self.groups) - len(self.branches)) // len(self._kinds)]
 
-    def columns(self, designs: Designs, rows: Sequence[int] | None = None) -> tuple[LayerTable, NDArray[np.bool_]]:
-        """Layer tables of designs ``(N, D)`` as arrays ``(N, R)``, and which rows are present ``(N, R)``.
+    def columns(self, designs: Designs, rows: Sequence[int] | None = None) -> LayerTable:
+        """Layer tables of designs ``(N, D)`` as arrays ``(N, R)``; rows of dropped branches have no ``calls``.
 
         Conversions between integer and floating point are not rows here; they depend on the placement.
 
@@ -257,16 +257,16 @@ class Choices:
         one = np.ones((len(designs), 1))
         w_bits, a_bits = np.moveaxis(np.concatenate([value, one * FLOAT], axis=1)[:, self.precision[:, at]], 1, 0)
         present = np.concatenate([value, one], axis=1)[:, self.presence[at]] > 0
-        table = given.replace(c_in=c_in, c_out=c_out, groups=groups, w_bits=w_bits, a_bits=a_bits)
-        return table, present
+        calls = given.calls * present
+        return given.replace(c_in=c_in, c_out=c_out, groups=groups, w_bits=w_bits, a_bits=a_bits, calls=calls)
 
     def bits(self, design: Designs) -> dict[str, tuple[int, int]]:
         """(Weight, activation) widths of the layers of one design whose weights have few bits, and that are present."""
-        table, present = self.columns(design)
+        table = self.columns(design)
         return {
             n: (int(table.w_bits[0, i]), int(table.a_bits[0, i]))
             for i, n in enumerate(table.names)
-            if table.w_bits[0, i] < FLOAT and present[0, i]
+            if table.w_bits[0, i] < FLOAT and table.calls[0, i]
         }
 
     def kept(self, design: Designs) -> dict[str, int]:

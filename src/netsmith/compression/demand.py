@@ -38,7 +38,7 @@ def rows_possible(pricing: Pricing) -> LayerTable:
     glue = {graph.node_names[n] for n in integer.glue if n in graph.node_names}
     tables = [rows_asked(pricing)]
     for r in np.flatnonzero(~choices.table.is_compute):
-        rows = choices.columns(_widths(pricing, int(r)))[0].take([r])
+        rows = choices.columns(_widths(pricing, int(r))).take([r])
         for bits in (32, 8) if choices.table.names[r] in glue else (32,):
             tables.append(rows.replace(w_bits=bits, a_bits=bits))
     layers = [graph.nodes[graph.node_of[n]] for n in choices.layers]
@@ -68,9 +68,9 @@ def _widths(pricing: Pricing, r: int) -> Designs:
 
 def _conversions(pricing: Pricing, r: int, kind: int) -> LayerTable:
     """Conversions of the output of row ``r``, or of the input for -1, in every width, ``(N, 1)``."""
-    table = pricing.choices.columns(_widths(pricing, max(r, 0)))[0].take([max(r, 0)])
+    table = pricing.choices.columns(_widths(pricing, max(r, 0))).take([max(r, 0)])
     shape = pricing.choices.graph.input_shape if r < 0 else (table.c_out, table.h_out, table.w_out)
-    values: dict[str, Any] = {"kind": kind, "w_bits": 8, "a_bits": 8, "bias": 0, "activation": 0}
+    values: dict[str, Any] = {"kind": kind, "w_bits": 8, "a_bits": 8, "bias": 0, "activation": 0, "shared": 0}
     for size, axis in zip(shape, "chw", strict=False):
         values |= {f"{axis}_in": size, f"{axis}_out": size}
     columns: dict[str, Any] = {k: np.ones_like(v) * values.get(k, 1) for k, v in table.columns.items()}

@@ -18,7 +18,7 @@ from netsmith.compression.choices import BITS, DEPTH, WIDTH, Choices, Designs, F
 from netsmith.compression.placement import Placement, place
 from netsmith.export.packed import layer_bytes, table_bytes
 from netsmith.export.packed.model import stored_tensors
-from netsmith.hardware.target import Cost, CostTable, Factor, Target, as_run
+from netsmith.hardware.target import Cost, CostTable, Factor, Target, as_run, price
 from netsmith.network.layers import FLOAT, KIND, LayerTable
 
 #: A factor over more cells than this is expanded around the current design instead, over the decisions that matter
@@ -56,7 +56,7 @@ class Pricing:
 
     def cost(self, table: LayerTable) -> Cost:
         """What the target says of a table, each row at widths that it has."""
-        return self.target.cost(as_run(table, self.target.capabilities))
+        return price(self.target, as_run(table, self.target.capabilities))
 
     def is_exact(self, name: str) -> bool:
         """Whether a cost table is right at every design.
@@ -83,11 +83,9 @@ class Pricing:
     def predict(self, designs: Designs, name: str = "latency") -> FloatArray:
         """Cost of each design, ``(N,)``, with its own placement."""
         designs = np.atleast_2d(designs)
-        tables, present = self.choices.columns(designs)
-        compute = tables.is_compute[0]
-        rows = self.row_cost(name)
-        layers = tables.take(compute)
-        total = np.where(present[:, compute], rows(layers), 0.0).sum(axis=1) + self.fixed(name)
+        tables = self.choices.columns(designs)
+        layers = tables.take(tables.is_compute[0])
+        total = self.row_cost(name)(layers).sum(axis=1) + self.fixed(name)
         return np.asarray(total + (self._between(designs, name) if self.between(name) else 0.0))
 
     def fixed(self, name: str) -> float:
@@ -96,18 +94,17 @@ class Pricing:
 
     def per_row(self, design: Designs, name: str = "latency") -> FloatArray:
         """Cost of each row of the table for one design, ``(R,)``, conversions not included."""
-        table, present = self.choices.columns(design)
-        table = self._with_glue_bits(table, self._placement(design))
-        return np.where(present[0], self.row_cost(name)(table)[0], 0.0)
+        table = self._with_glue_bits(self.choices.columns(design), self._placement(design))
+        return np.asarray(self.row_cost(name)(table)[0])
 
     def rows(self, design: Designs) -> LayerTable:
         """One design as it runs, ``(R,)``: layers that are present, glue at its placement's bits, conversions."""
-        tables, present = self.choices.columns(design)
+        tables = self.choices.columns(design)
         one = LayerTable(names=tables.names, **{k: v[0] for k, v in tables.columns.items()})
         placement = self._placement(np.asarray(design))
         one = self._with_glue_bits(one, placement)
-        conversions = self._conversions(one, placement, present[0])
-        kept = one.take(present[0])
+        conversions = self._conversions(one, placement)
+        kept = one.take(one.calls > 0)
         columns: dict[str, Any] = {k: np.concatenate([v, conversions[k]]) for k, v in kept.columns.items()}
         names = (*kept.names, *("conversion",) * len(conversions["kind"]))
         return LayerTable(names=names, **columns)
@@ -181,20 +178,18 @@ class Pricing:
 
     def _row_costs(self, name: str, around: Designs, plan: list[_Row]) -> list[FloatArray]:
         """Cost of each row at every cell of its factor, then at every choice of the rest."""
-        tables, masks, counts = list[dict[str, Any]](), list[NDArray[np.bool_]](), []
+        tables, counts = list[dict[str, Any]](), []
         for r, exact, rest in plan:
             designs = self._cells(around, exact, rest)
             for start in range(0, len(designs), _BLOCK):
-                table, present = self.choices.columns(designs[start : start + _BLOCK], [r])
+                table = self.choices.columns(designs[start : start + _BLOCK], [r])
                 tables.append({k: v[:, 0] for k, v in table.columns.items()})
-                masks.append(present[:, 0])
             counts.append(len(designs))
         if not tables:
             return []
         merged: dict[str, Any] = {k: np.concatenate([t[k] for t in tables]) for k in tables[0]}
         names = tuple(self.choices.table.names[row[0]] for row, n in zip(plan, counts, strict=True) for _ in range(n))
-        cost = np.where(np.concatenate(masks), self.row_cost(name)(LayerTable(names=names, **merged)), 0.0)
-        return np.split(cost, np.cumsum(counts)[:-1])
+        return np.split(self.row_cost(name)(LayerTable(names=names, **merged)), np.cumsum(counts)[:-1])
 
     def _cells(self, around: Designs, exact: list[int], rest: list[int]) -> Designs:
         """The design ``around`` with all combinations of ``exact``, then with every choice of each of ``rest``."""
@@ -280,7 +275,7 @@ class Pricing:
         """Cost of glue and conversions of each design, ``(N,)``."""
         choices = self.choices
         designs = np.atleast_2d(designs)
-        tables, present = choices.columns(designs)
+        tables = choices.columns(designs)
         glue = np.flatnonzero(~tables.is_compute[0])
         blocks: list[dict[str, NDArray[np.int64]]] = []
         owner: list[NDArray[np.int64]] = []
@@ -288,8 +283,8 @@ class Pricing:
             placement = self._placement(design)
             one = LayerTable(names=tables.names, **{k: v[i] for k, v in tables.columns.items()})
             one = self._with_glue_bits(one, placement)
-            rows = glue[present[i, glue]]
-            conversions = self._conversions(one, placement, present[i])
+            rows = glue[one.calls[glue] > 0]
+            conversions = self._conversions(one, placement)
             block = {k: np.concatenate([v[rows], conversions[k]]) for k, v in one.columns.items()}
             blocks.append(block)
             owner.append(np.full(len(block["kind"]), i))
@@ -300,10 +295,9 @@ class Pricing:
         costs = np.bincount(np.concatenate(owner), self.row_cost(name)(flat), minlength=len(designs))
         return np.asarray(costs, dtype=float)
 
-    def _conversions(
-        self, table: LayerTable, placement: Placement, present: NDArray[np.bool_]
-    ) -> dict[str, NDArray[np.int64]]:
+    def _conversions(self, table: LayerTable, placement: Placement) -> dict[str, NDArray[np.int64]]:
         """Rows of the quantize and dequantize operators that the placement needs."""
+        present = table.calls > 0
         nodes = self.choices.graph.nodes
         rows: list[tuple[int, int]] = []
         shape_of = self.shape_rows
@@ -322,7 +316,7 @@ class Pricing:
         columns = {k: np.ones(len(rows), dtype=np.int64) for k in table.columns}
         for j, (r, kind) in enumerate(rows):
             columns["kind"][j] = kind
-            columns["bias"][j] = columns["activation"][j] = 0
+            columns["bias"][j] = columns["activation"][j] = columns["shared"][j] = 0
             columns["w_bits"][j] = columns["a_bits"][j] = 8
             c, h, w = self.choices.graph.input_shape[:3] if r < 0 else (table.c_out[r], table.h_out[r], table.w_out[r])
             for side in ("in", "out"):

@@ -18,6 +18,7 @@ from netsmith.hardware.target import (
     as_run,
     get_target,
     prepare_target,
+    price,
     register_target,
     roof_of,
     settings_of,
@@ -48,7 +49,7 @@ _LAZY = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Capabilities", "Cost", "CostTable", "Factor", "Roof", "Target", "as_run", "get_target", "register_target",
-    "prepare_target", "roof_of", "settings_of", "target_names", *_LAZY,
+    "prepare_target", "price", "roof_of", "settings_of", "target_names", *_LAZY,
 ]  # fmt: skip
 
 

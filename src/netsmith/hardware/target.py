@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -37,6 +37,18 @@ class Cost:
     fixed_s: float = 0.0
     cycles: FloatArray | None = None
     energy_parts: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def times(self, calls: NDArray[np.int64]) -> Cost:
+        """Costs of rows that run ``calls`` times, ``(..., L)``; what belongs to no row stays."""
+
+        def all_runs(values: FloatArray | None) -> FloatArray | None:
+            return None if values is None else values * calls
+
+        return replace(
+            self, latency_s=self.latency_s * calls, energy_j=all_runs(self.energy_j),
+            traffic_bytes=all_runs(self.traffic_bytes), cycles=all_runs(self.cycles),
+            energy_parts={name: values * calls for name, values in self.energy_parts.items()},
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,8 +101,43 @@ class Target(Protocol):
     capabilities: Capabilities
 
     def cost(self, table: LayerTable, batch: int = 1) -> Cost:
-        """Price every row of ``table`` (``(..., L)``); glue that the target does not model costs 0."""
+        """Price one run of every row of ``table`` (``(..., L)``), whatever its ``calls``, which :func:`price` sees to.
+
+        Glue that the target does not model costs 0.
+        """
         ...
+
+
+def price(target: Target, table: LayerTable, batch: int = 1) -> Cost:
+    """What all runs of every row of ``table`` (``(..., L)``) cost on ``target``; rows that never run cost nothing.
+
+    Raises:
+        InputError: the target cannot run a row, or not that batch.
+    """
+    if (table.calls == 1).all():
+        return target.cost(table, batch)
+    return target.cost(table.replace(calls=1), batch).times(table.calls)
+
+
+def need_known(costs: Iterable[str], target: Target, table: LayerTable) -> None:
+    """Refuse budgets on costs that would leave out what nobody knows the cost of.
+
+    Latency as it is measured on whole networks has everything in it, and so have bytes.
+
+    Args:
+        costs: names of the costs that have a budget.
+
+    Raises:
+        InputError: names the operators.
+    """
+    measured = {"size", "latency"} if target.capabilities.runs_here else {"size"}
+    lacking = [cost for cost in costs if cost not in measured]
+    if table.unknown and lacking:
+        shown = ", ".join(table.unknown[:3]) + (", ..." if len(table.unknown) > 3 else "")
+        raise InputError(
+            f"netsmith does not know what {shown} costs, so a budget on {' or '.join(lacking)} would be kept without "
+            f"it: drop --{lacking[0]}; --size, and --latency as measured with --target cpu, hold for the whole network"
+        )
 
 
 def settings_of(target: Target) -> Mapping[str, Any]:

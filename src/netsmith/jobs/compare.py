@@ -8,7 +8,7 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.files import read_json
-from netsmith.hardware.target import Target, as_run, get_target, prepare_target
+from netsmith.hardware.target import Target, as_run, get_target, prepare_target, price
 from netsmith.jobs.run import Run
 from netsmith.jobs.search_record import built_blocks
 from netsmith.network.layers import LayerTable
@@ -82,6 +82,6 @@ def _layers(run: Run) -> tuple[LayerTable, LayerTable]:
 
 
 def _priced(table: LayerTable, device: Target) -> dict[str, float | None]:
-    cost = device.cost(as_run(table, device.capabilities))
+    cost = price(device, as_run(table, device.capabilities))
     energy = None if cost.energy_j is None else float(cost.energy_j.sum())
     return {"latency_s": float(cost.latency_s.sum() + cost.fixed_s), "energy_j": energy}

@@ -8,7 +8,7 @@ from typing import Any
 
 from netsmith.compression.choices import WIDTHS
 from netsmith.errors import InputError, did_you_mean
-from netsmith.hardware.target import get_target
+from netsmith.hardware.target import get_target, need_known
 from netsmith.jobs.contents import contents_of, data_contents, target_contents
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.episodes import check_episodes
@@ -109,6 +109,7 @@ def compress(
                 train_limit=train_limit,
                 least_bits=least, widths=widths,
             )  # fmt: skip
+            need_known(budgets, device, subject.graph.layers)
             if not len(subject.choices.space):
                 reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.frozen.items())[:3])
                 raise InputError(f"--methods {','.join(wanted)} can change nothing of this network ({reasons})")

@@ -18,7 +18,7 @@ from netsmith.export.parity import check_parity, need_parity
 from netsmith.export.pt2 import save_pt2
 from netsmith.jobs.specialization import SEARCHED, Specialization
 from netsmith.jobs.timing import timed
-from netsmith.network.graph import trace
+from netsmith.network.graph import count_parameters, trace
 from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights, save_weights
 from netsmith.network.zoo.blocks import Description, block_network
@@ -92,7 +92,7 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
         "search_accuracy": onnx_accuracy(path, job.data.search, job.data.normalisation),
         "latency_measured_s": timing["ratio"] * baseline["latency_measured_s"] if timing else None,
         "latency_predicted_s": costs["latency"] * job.correction, "energy_j": costs.get("energy"),
-        "macs": int(graph.layers.macs.sum()), "params": int(graph.layers.params.sum()), "size_bytes": size,
+        "macs": int(graph.layers.macs.sum()), "params": count_parameters(model), "size_bytes": size,
         "timing": timing,
         "parity": {"relative_error": parity.relative_error, "agreement": parity.agreement, "ok": parity.ok},
     }  # fmt: skip

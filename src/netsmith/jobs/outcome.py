@@ -99,8 +99,8 @@ def _priced_bits(job: Stages) -> list[int]:
 
 
 def _layers(job: Stages, design: Any) -> list[dict[str, Any]]:
-    before, _ = job.choices.columns(job.choices.original)
-    after, present = job.choices.columns(design)
+    before, after = job.choices.columns(job.choices.original), job.choices.columns(design)
+    present = after.calls > 0
     t0, t1 = job.pricing.per_row(job.choices.original), job.pricing.per_row(design)
     sizes = np.append(job.choices.space.sizes, 1)  # of no decision, -1: one choice
     pinned = (sizes[job.choices.precision] == 1).all(axis=0)
@@ -118,7 +118,7 @@ def _layers(job: Stages, design: Any) -> list[dict[str, Any]]:
                 "pinned": bool(pinned[i]),
             },
             "latency_s": {"before": float(t0[i]), "after": float(t1[i])},
-            "macs": {"before": int(before.macs[0, i]), "after": int(after.macs[0, i]) if present[0, i] else 0},
+            "macs": {"before": int(before.macs[0, i]), "after": int(after.macs[0, i])},
         })  # fmt: skip
     return rows
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import place, quantizable
-from netsmith.hardware.target import Cost, as_run, get_target, prepare_target, settings_of
+from netsmith.hardware.target import Cost, as_run, get_target, prepare_target, price, settings_of
 from netsmith.network.behaviour import fault_of
-from netsmith.network.graph import Graph, trace
+from netsmith.network.graph import Graph, count_parameters, trace
 from netsmith.network.layers import KIND, KINDS, LayerTable
 from netsmith.network.load import load_model
 from netsmith.progress import Progress, Silent
@@ -30,9 +30,11 @@ def profile(
             without floating point prices those at the first widths it has.
 
     Returns:
-        ``layers`` (name, kind, in_shape, out_shape, macs, params, bits, latency_s, share, energy_j, energy_parts,
-        cycles, traffic_bytes, intensity in MACs a byte, bound, frozen), ``glue`` (what lies between them, together),
-        ``totals`` and ``settings`` of the target; ``warnings``, what keeps its outputs from being those of each image.
+        ``layers`` (name, kind, in_shape, out_shape, macs, params, bits, calls, latency_s, share, energy_j,
+        energy_parts, cycles, traffic_bytes, intensity in MACs a byte, bound, frozen; macs are null where the cost of an
+        operator is unknown), ``glue`` (what lies between them, together: latency_s, operators, and params of norms and
+        the like), ``unknown`` (operators whose cost nobody knows, which the totals lack), ``totals`` and ``settings``
+        of the target; ``warnings``, what keeps its outputs from being those of each image.
 
     Raises:
         InputError: the model, shape or target cannot be used.
@@ -51,33 +53,39 @@ def profile(
     report = find_groups(loaded.model, example)
     table = as_run(with_bits(graph, bits), device.capabilities)
     prepare_target(device, table, progress)
-    cost = device.cost(table, batch)
-    compute = table.is_compute
+    cost = price(device, table, batch)
+    compute, unknown = table.is_compute, table.kind == KIND["unknown"]
     total = float(cost.latency_s.sum() + cost.fixed_s)
     rows = []
-    for i in np.flatnonzero(compute):
+    for i in np.flatnonzero(compute | unknown):
         row = table.row(int(i))
         reasons = [r for r in (_pruning(report.frozen, row["name"]), graph.layers.frozen.get(row["name"])) if r]
+        macs = None if unknown[i] else int(table.macs[i]) * batch
         rows.append({
             "name": row["name"], "kind": kind_of(table, int(i)), "in_shape": _shape(row, "in"),
-            "out_shape": _shape(row, "out"),
-            "macs": int(table.macs[i]) * batch, "params": int(table.params[i]), "bits": row["w_bits"],
-            "latency_s": float(cost.latency_s[i]), "share": float(cost.latency_s[i]) / total if total else 0.0,
-            **_details(cost, int(i), int(table.macs[i]) * batch), "frozen": "; ".join(reasons) or None,
+            "out_shape": _shape(row, "out"), "macs": macs, "params": int(table.params[i]), "bits": row["w_bits"],
+            "calls": row["calls"], "latency_s": float(cost.latency_s[i]),
+            "share": float(cost.latency_s[i]) / total if total else 0.0, **_details(cost, int(i), macs),
+            "frozen": "; ".join(reasons) or None,
         })  # fmt: skip
+    params, between = count_parameters(loaded.model), ~(compute | unknown)
     energy = None if cost.energy_j is None else float(np.sum(cost.energy_j))
     return {
         "model": loaded.spec, "target": target, "input": list(shape), "batch": batch, "layers": rows,
-        "glue": {"latency_s": float(cost.latency_s[~compute].sum()), "operators": int((~compute).sum())},
+        "glue": {
+            "latency_s": float(cost.latency_s[between].sum()), "operators": int(between.sum()),
+            "params": max(0, params - sum(row["params"] for row in rows)),
+        },
+        "unknown": list(table.unknown),
         "totals": {
-            "macs": int(table.macs.sum()) * batch, "params": int(table.params.sum()), "latency_s": total,
+            "macs": int(table.macs.sum()) * batch, "params": params, "latency_s": total,
             "energy_j": energy, "simulated": not device.capabilities.measured,
         },
         "settings": dict(settings_of(device)), "warnings": [warning] if warning else [],
     }  # fmt: skip
 
 
-def _details(cost: Cost, i: int, macs: int) -> dict[str, Any]:
+def _details(cost: Cost, i: int, macs: int | None) -> dict[str, Any]:
     """What a target says of a row beside its latency; null where it has no model."""
 
     def at(values: Any) -> float | None:
@@ -86,7 +94,7 @@ def _details(cost: Cost, i: int, macs: int) -> dict[str, Any]:
     traffic = at(cost.traffic_bytes)
     return {
         "energy_j": at(cost.energy_j), "energy_parts": {k: float(v[i]) for k, v in cost.energy_parts.items()} or None,
-        "cycles": at(cost.cycles), "traffic_bytes": traffic, "intensity": macs / traffic if traffic else None,
+        "cycles": at(cost.cycles), "traffic_bytes": traffic, "intensity": macs / traffic if macs and traffic else None,
         "bound": None if cost.bound is None else str(cost.bound[i]),
     }  # fmt: skip
 
@@ -104,7 +112,7 @@ def with_bits(graph: Graph, bits: int) -> LayerTable:
 def kind_of(table: LayerTable, i: int) -> str:
     """Kind of a row in words; depthwise and grouped convolutions are told apart."""
     if table.kind[i] != KIND["conv"]:
-        return KINDS[int(table.kind[i])]
+        return KINDS[int(table.kind[i])].replace("_", " ")
     return "depthwise" if table.is_depthwise[i] else "grouped conv" if table.groups[i] > 1 else "conv"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.hardware.target import Target, as_run, roof_of
+from netsmith.hardware.target import Target, as_run, price, roof_of
 from netsmith.jobs.profile import kind_of
 from netsmith.network.layers import LayerTable
 
@@ -28,7 +28,7 @@ def roofline(target: Target, *, batch: int = 1, **networks: LayerTable) -> dict[
     layers, short, least = [], 0, 0.0
     for network, given in networks.items():
         table = as_run(given, target.capabilities)
-        cost = target.cost(table, batch)
+        cost = price(target, table, batch)
         if cost.traffic_bytes is None:
             return None
         shown = np.flatnonzero(table.is_compute & (cost.latency_s > 0) & (cost.traffic_bytes > 0))

@@ -22,7 +22,7 @@ from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, R
 from netsmith.jobs.timing import near_timed, quiet_latency
 from netsmith.jobs.together import RunTogether
 from netsmith.network.behaviour import check_network
-from netsmith.network.graph import Graph, trace
+from netsmith.network.graph import Graph, count_parameters, trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import LoadedModel, load_model
 from netsmith.network.weights import read_weights, save_weights
@@ -101,7 +101,7 @@ class Specialization:
             self.progress.note(sentence)
         self.progress.note(
             f"reference (every block k3e6): {format_count(float(reference.macs.sum()))} MACs, "
-            f"{format_count(float(reference.params.sum()))} parameters; {self.epochs['warmup']} + "
+            f"{format_count(float(count_parameters(block_network(self._described))))} parameters; {self.epochs['warmup']} + "
             f"{self.epochs['search']} epochs of search, {self.epochs['train']} of training"
         )
 
@@ -109,6 +109,10 @@ class Specialization:
     def reference(self) -> LayerTable:
         """The layers of the reference network of the space."""
         return self.prices.rows(self.space.reference)
+
+    @property
+    def _described(self) -> Description:
+        return self.space.describe(self.space.reference, self.prices.classes, self.prices.channels)
 
     def _traced(self, description: Description) -> Graph:
         network = load_model(lambda: block_network(description), seed=self.config["seed"]).model
@@ -120,13 +124,12 @@ class Specialization:
 
     def _baseline(self) -> dict[str, Any]:
         self.progress.stage("baseline")
-        described = self.space.describe(self.space.reference, self.prices.classes, self.prices.channels)
-        path = self.run.write_bytes("baseline.onnx", to_onnx(self._traced(described)).SerializeToString())
+        path = self.run.write_bytes("baseline.onnx", to_onnx(self._traced(self._described)).SerializeToString())
         measured = None if self.simulated else quiet_latency(path, self.config["threads"])
-        params = int(self.reference.params.sum())
         return {
-            "latency_measured_s": measured, "macs": int(self.reference.macs.sum()), "params": params,
-            "size_bytes": params * BYTES,
+            "latency_measured_s": measured, "macs": int(self.reference.macs.sum()),
+            "params": count_parameters(block_network(self._described)),
+            "size_bytes": int(self.reference.params.sum()) * BYTES,
         }  # fmt: skip
 
     def priced(self, baseline: dict[str, Any], budgets: Mapping[str, Budget]) -> None:

@@ -39,7 +39,7 @@ from netsmith.jobs.short_tune import ShortTuner, load_cut
 from netsmith.jobs.subject import Subject
 from netsmith.jobs.timing import near_timed, quiet_latency, timed
 from netsmith.jobs.trimming import Trimmer
-from netsmith.network.graph import trace
+from netsmith.network.graph import count_parameters, trace
 from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
 from netsmith.training.batchnorm import settle_batch_norm
@@ -71,7 +71,7 @@ class Stages:
             self.progress.note(note)
         self.progress.note(
             f"{s.loaded.spec}: {int(table.is_compute.sum())} layers, {format_count(float(table.macs.sum()))} MACs, "
-            f"{format_count(float(table.params.sum()))} parameters; {s.data.note}"
+            f"{format_count(float(count_parameters(s.model)))} parameters; {s.data.note}"
         )
         for sentence in s.data.sentences:
             self.progress.note(sentence)
@@ -114,7 +114,7 @@ class Stages:
             "latency_measured_s": measured,
             "parity": parity.relative_error,
             "macs": int(table.macs.sum()),
-            "params": int(table.params.sum()),
+            "params": count_parameters(self.subject.model),
         }
 
     def say_doubt(self, baseline: dict[str, Any]) -> None:
@@ -301,7 +301,7 @@ class Stages:
             "search_accuracy_untuned": before,
             "latency_measured_s": timing.get("ratio", 0.0) * baseline["latency_measured_s"] if timing else None,
             "macs": int(table.macs.sum()),
-            "params": int(table.params.sum()),
+            "params": count_parameters(model),
             "size_bytes": size,
             "parity": {
                 "relative_error": parity.relative_error,

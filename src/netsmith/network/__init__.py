@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netsmith.network.layers import ACTIVATIONS, COMPUTE_KINDS, KIND, KINDS, LayerTable
+from netsmith.network.layers import ACTIVATIONS, COMPUTE, KIND, KINDS, LayerTable
 
 if TYPE_CHECKING:
     from netsmith.network.graph import Graph, trace
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACTIVATIONS",
-    "COMPUTE_KINDS",
+    "COMPUTE",
     "KIND",
     "KINDS",
     "Graph",

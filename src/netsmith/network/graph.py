@@ -14,8 +14,8 @@ from torch import fx, nn
 
 from netsmith.errors import InputError
 from netsmith.network.copying import copy_network
-from netsmith.network.layers import KIND, LayerTable
-from netsmith.network.passes import clean, fold_batch_norm, make_functional
+from netsmith.network.layers import LayerTable
+from netsmith.network.passes import LAYERS, clean, fold_batch_norm, make_functional
 from netsmith.network.rows import read_rows, weight_reason
 
 
@@ -63,6 +63,11 @@ class Graph:
             self.example_batch,
             self.folded,
         )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Parameters of a network, those of shared layers once."""
+    return sum(p.numel() for p in model.parameters())
 
 
 def copy_module(module: nn.Module) -> fx.GraphModule:
@@ -134,13 +139,14 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) 
     clean(module)
     folded = module if fold else copy_module(module)
     fold_batch_norm(folded)
-    rows, node_of = read_rows(folded)
+    rows, node_of = read_rows(folded, input_shape, batch)
     if not fold:  # folding gives layers that share a weight one each
         nodes = {n.name: n for n in module.graph.nodes}
         for row in rows:
-            if row["kind"] in (KIND["conv"], KIND["linear"]):
+            node = nodes.get(node_of[row["name"]])
+            if node is not None and node.target in LAYERS:
                 row.pop("frozen", None)
-                row |= weight_reason(nodes[node_of[row["name"]]])
+                row |= weight_reason(node)
     if not rows:
         raise InputError("the network has no layer that could be priced: no operator was found in its trace")
     return Graph(module, tuple(input_shape), LayerTable.from_rows(rows), node_of, dynamic, batch, fold)

@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 
-#: Row kinds. The first three do multiply-accumulates; the rest are the glue between them, which costs time too.
+#: Row kinds. Those of ``COMPUTE`` do multiply-accumulates; the rest are the glue between them, which costs time too,
+#: and ``unknown``, whose cost nobody knows. Files hold their codes: new ones come last.
 KINDS = (
     "conv", "linear", "matmul",
     "add", "mul", "activation", "maxpool", "avgpool", "concat", "norm", "softmax", "reshape", "pad",
-    "quantize", "dequantize", "other",
+    "quantize", "dequantize", "other", "conv_transpose", "unknown",
 )  # fmt: skip
 KIND = {name: code for code, name in enumerate(KINDS)}
-COMPUTE_KINDS = 3
+COMPUTE = ("conv", "linear", "matmul", "conv_transpose")
+COMPUTE_CODES = frozenset(KIND[name] for name in COMPUTE)
+_COMPUTES = np.isin(KINDS, COMPUTE)  #: by code
 FLOAT = 32  #: the width of floating point
 
 #: Where a row's tensors live: PLAIN (tokens, vectors), MAPS (image maps between convolutions, which runtimes keep in a
@@ -32,7 +35,7 @@ ACTIVATION = {name: code for code, name in enumerate(ACTIVATIONS)}
 
 _COLUMNS = (
     "kind", "c_in", "c_out", "kernel_h", "kernel_w", "stride", "groups",
-    "h_in", "w_in", "h_out", "w_out", "bias", "activation", "w_bits", "a_bits", "layout",
+    "h_in", "w_in", "h_out", "w_out", "bias", "activation", "w_bits", "a_bits", "layout", "calls", "shared",
 )  # fmt: skip
 
 
@@ -40,17 +43,21 @@ _COLUMNS = (
 class LayerTable:
     """Layers as integer arrays of shape ``(..., L)``; leading axes are populations of designs.
 
-    Multiply-accumulates of a row are ``c_in * c_out / groups * kernel_h * kernel_w * h_out * w_out`` for every compute
-    kind: a linear layer over T tokens has ``h_out = T``; a matrix product of H heads, ``(M, K) x (K, N)``, has
-    ``groups = H``, ``c_in = K * H``, ``c_out = N * H``, ``h_out = M``. Glue rows (kind >= ``COMPUTE_KINDS``) move
-    ``c_in * h_in * w_in`` elements in and ``c_out * h_out * w_out`` out.
+    Multiply-accumulates of a run of a row are ``c_in * c_out / groups * kernel_h * kernel_w * h_out * w_out`` for every
+    compute kind but transposed convolutions, which have those of their input, ``h_in * w_in``: a linear layer over T
+    tokens has ``h_out = T``; a matrix product of H heads, ``(M, K) x (K, N)``, has ``groups = H``, ``c_in = K * H``,
+    ``c_out = N * H``, ``h_out = M``. Glue rows (kinds that are not in ``COMPUTE``) move ``c_in * h_in * w_in`` elements
+    in and ``c_out * h_out * w_out`` out.
 
     Attributes:
-        names: module paths, ``L`` strings; functional products are ``module/op``, a module's second call ``module#2``.
+        names: module paths, ``L`` strings; functional products are ``module/op``, or the parameter that they have as an
+            operand, and a module's second call is ``module#2``.
         kind: index into ``KINDS``.
         activation: index into ``ACTIVATIONS`` of what is fused behind the row.
         w_bits, a_bits: 32 means floating point.
         layout: PLAIN, MAPS or MIXED.
+        calls: how often the row runs for one sample: the steps of a recurrent layer, 0 for what a design leaves out.
+        shared: 1 where the parameters are those of an earlier row: a module's second call.
     """
 
     names: tuple[str, ...]
@@ -70,12 +77,15 @@ class LayerTable:
     w_bits: IntArray
     a_bits: IntArray
     layout: IntArray
+    calls: IntArray
+    shared: IntArray
     frozen: dict[str, str] = field(default_factory=dict)  #: layer name -> why it cannot be pruned or quantized
 
     @classmethod
     def from_rows(cls, rows: list[dict[str, Any]]) -> LayerTable:
         """Build a table of shape ``(L,)`` from one mapping a layer; absent columns are 1, bits 32, flags 0."""
         default = dict.fromkeys(_COLUMNS, 1) | {"bias": 0, "activation": 0, "w_bits": 32, "a_bits": 32, "layout": PLAIN}
+        default["shared"] = 0
         columns: dict[str, Any] = {
             c: np.array([row.get(c, default[c]) for row in rows], dtype=np.int64) for c in _COLUMNS
         }
@@ -84,8 +94,9 @@ class LayerTable:
 
     @classmethod
     def distinct(cls, tables: Sequence[LayerTable]) -> LayerTable:
-        """The rows of tables of any shape, each once, ``(U,)``; of equal rows the first gives the name."""
+        """The rows of tables of any shape, each once and run once, ``(U,)``; of equal rows the first gives the name."""
         columns = np.stack([np.concatenate([t.columns[c].ravel() for t in tables]) for c in _COLUMNS])
+        columns[[_COLUMNS.index("calls"), _COLUMNS.index("shared")]] = [[1], [0]]
         unique, first = np.unique(columns, axis=1, return_index=True)
         names = [name for t in tables for name in t.names * (t.kind.size // max(1, len(t)))]
         rows: dict[str, Any] = dict(zip(_COLUMNS, unique, strict=True))
@@ -100,23 +111,40 @@ class LayerTable:
 
     @property
     def is_compute(self) -> NDArray[np.bool_]:
-        return np.asarray(self.kind < COMPUTE_KINDS)
+        return np.asarray(_COMPUTES[self.kind])
+
+    @property
+    def is_conv(self) -> NDArray[np.bool_]:
+        """Convolutions, transposed ones among them."""
+        return np.asarray((self.kind == KIND["conv"]) | (self.kind == KIND["conv_transpose"]))
+
+    @property
+    def has_weights(self) -> NDArray[np.bool_]:
+        """Rows one of whose operands is stored with the network."""
+        return np.asarray(self.is_conv | (self.kind == KIND["linear"]))
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names of the rows whose cost nobody knows."""
+        return tuple(n for i, n in enumerate(self.names) if (self.kind[..., i] == KIND["unknown"]).any())
 
     @property
     def is_depthwise(self) -> NDArray[np.bool_]:
-        return np.asarray((self.kind == KIND["conv"]) & (self.groups > 1) & (self.groups == self.c_in))
+        return np.asarray(self.is_conv & (self.groups > 1) & (self.groups == self.c_in))
 
     @property
     def macs(self) -> IntArray:
-        """Multiply-accumulates of one sample, ``(..., L)``; 0 for glue."""
-        macs = self.c_in * self.c_out // self.groups * self.kernel_h * self.kernel_w * self.h_out * self.w_out
-        return np.where(self.is_compute, macs, 0)
+        """Multiply-accumulates of one sample, all runs of a row, ``(..., L)``; 0 for glue."""
+        transposed = self.kind == KIND["conv_transpose"]
+        positions = np.where(transposed, self.h_in * self.w_in, self.h_out * self.w_out)
+        macs = self.c_in * self.c_out // self.groups * self.kernel_h * self.kernel_w * positions
+        return np.where(self.is_compute, macs * self.calls, 0)
 
     @property
     def weights(self) -> IntArray:
-        """Weights without bias, ``(..., L)``; 0 for products of two activations and for glue."""
-        stored = (self.kind == KIND["conv"]) | (self.kind == KIND["linear"])
-        return np.where(stored, self.c_in * self.c_out // self.groups * self.kernel_h * self.kernel_w, 0)
+        """Weights without bias, ``(..., L)``; 0 for products of two activations, for glue, and for what never runs."""
+        weights = self.c_in * self.c_out // self.groups * self.kernel_h * self.kernel_w
+        return np.where(self.has_weights & (self.calls > 0), weights, 0)
 
     @property
     def moved(self) -> IntArray:
@@ -126,8 +154,8 @@ class LayerTable:
 
     @property
     def params(self) -> IntArray:
-        """Weights and biases, ``(..., L)``."""
-        return self.weights + np.where(self.weights > 0, self.bias * self.c_out, 0)
+        """Weights and biases, ``(..., L)``; those of a module that is called several times at its first row."""
+        return np.where(self.shared > 0, 0, self.weights + np.where(self.weights > 0, self.bias * self.c_out, 0))
 
     def replace(self, **columns: Any) -> LayerTable:
         """Return a table with some columns replaced; shapes broadcast, so ``(N, L)`` columns make a population."""
@@ -155,6 +183,8 @@ class LayerTable:
             KeyError: a column is missing.
             ValueError: columns differ in length, or hold no numbers.
         """
+        one = np.ones(len(record["names"]), dtype=np.int64)  # files from before there were these columns lack them
+        record = {"calls": one, "shared": 0 * one} | dict(record)
         columns: dict[str, Any] = {c: np.array(record[c], dtype=np.int64) for c in _COLUMNS}
         if any(v.shape != (len(record["names"]),) for v in columns.values()):
             raise ValueError("its columns differ in length")

@@ -10,7 +10,13 @@ from torch import fx, nn
 
 aten = torch.ops.aten
 
-CONVS = (aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding, aten.conv3d.default)
+CONVS = (
+    aten.conv1d.default, aten.conv1d.padding, aten.conv2d.default, aten.conv2d.padding, aten.conv3d.default,
+    aten.conv3d.padding,
+)  # fmt: skip
+TRANSPOSED_CONVS = (aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input)
+#: What has a weight as its second argument and is a module of a user's network, as a rule.
+LAYERS = (*CONVS, *TRANSPOSED_CONVS, aten.linear.default)
 BATCH_NORMS = (aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default)
 _IDENTITIES = (
     aten.clone.default, aten.alias.default, aten.detach.default, aten.dropout.default, aten.feature_dropout.default,

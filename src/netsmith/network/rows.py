@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import operator
-from math import prod
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import fx
 
 from netsmith.network.layers import ACTIVATION, KIND, MAPS, MIXED, PLAIN
-from netsmith.network.passes import CONVS
+from netsmith.network.operations import Operation, operations
+from netsmith.network.passes import CONVS, LAYERS, TRANSPOSED_CONVS
+from netsmith.network.recurrent import RECURRENT
+from netsmith.network.work_rows import Row, attention, sides, work_row
 
 aten = torch.ops.aten
-Row = dict[str, Any]
 
 ACTIVATION_OPS = {
     aten.relu.default: "relu", aten.hardswish.default: "hardswish", aten.hardsigmoid.default: "hardsigmoid",
@@ -39,8 +40,9 @@ _GLUE = {
     aten.unflatten.int: "reshape", aten.expand_as.default: "reshape", aten.movedim.int: "reshape",
     aten.channel_shuffle.default: "reshape", aten.pixel_shuffle.default: "reshape", aten.roll.default: "reshape",
 }  # fmt: skip
-_PRODUCTS = (aten.matmul.default, aten.bmm.default, aten.mm.default)
 _ATTENTION = (aten.scaled_dot_product_attention.default,)
+#: Operators that a runtime executes a rectifier in.
+_FUSING = (*CONVS, aten.linear.default, aten.add.Tensor, aten.sub.Tensor)
 
 
 def activation_of(node: fx.Node) -> str | None:
@@ -60,27 +62,41 @@ def fused_activation(node: fx.Node) -> fx.Node | None:
     return user if activation_of(user) in ("relu", "relu6") else None
 
 
-def read_rows(module: fx.GraphModule) -> tuple[list[Row], dict[str, str]]:
-    """Return the rows of every operator in execution order and the node behind each row name."""
+def read_rows(module: fx.GraphModule, input_shape: Iterable[int], batch: int = 2) -> tuple[list[Row], dict[str, str]]:
+    """Return the rows of every operator in execution order and the node behind each row name.
+
+    Args:
+        input_shape: of one sample.
+        batch: what the graph was traced at, for a network that runs on no other.
+
+    Raises:
+        InputError: the work of such a network is no multiple of its batch.
+    """
     rows: list[Row] = []
     node_of: dict[str, str] = {}
     fused: set[fx.Node] = set()
     layouts: dict[fx.Node, int] = {}
+    stored: set[str] = set()
+    every = operations(module, input_shape, batch)
     for node in module.graph.nodes:
         layouts[node] = _layout(node, layouts)
-        if node.op != "call_function" or node in fused or not isinstance(node.meta.get("val"), torch.Tensor):
+        if node.op != "call_function" or node in fused or every[node].constant:
             continue
-        row = _row(node)
-        if row is None:
-            continue
-        after = fused_activation(node) if row["kind"] in (KIND["conv"], KIND["linear"], KIND["add"]) else None
+        found = _rows(node, every)
+        after = fused_activation(node) if node.target in _FUSING and found else None
         if after is not None:
-            row["activation"] = ACTIVATION[activation_of(after) or "other"]
+            found[0]["activation"] = ACTIVATION[activation_of(after) or "other"]
             fused.add(after)
-        row["name"] = _unique(_name(node, row), node_of)
-        row["layout"] = layouts[node]
-        node_of[row["name"]] = node.name
-        rows.append(row)
+        for row in found:
+            parameter = row.pop("parameter", "")
+            name = _name(node, parameter)
+            row["name"] = _unique(name, node_of)
+            row["layout"] = layouts[node]
+            row["shared"] = int(bool(parameter) and name in stored)
+            if parameter:
+                stored.add(name)
+            node_of[row["name"]] = node.name
+            rows.append(row)
     return rows, node_of
 
 
@@ -100,43 +116,25 @@ def _layout(node: fx.Node, layouts: dict[fx.Node, int]) -> int:
     return PLAIN if PLAIN in inputs else max(inputs)
 
 
-def _row(node: fx.Node) -> Row | None:
-    if node.target in CONVS:
-        return _conv(node)
-    if node.target is aten.linear.default:
-        return _linear(node)
-    if node.target in _PRODUCTS:
-        return _product(node)
+def _rows(node: fx.Node, every: Mapping[fx.Node, Operation]) -> list[Row]:
+    """The rows of a node: its products and convolutions, or what it moves."""
+    operation = every[node]
+    if node.target in LAYERS and operation.work:
+        x = every[node.args[0]].value.shape  # type: ignore[index]
+        row = work_row(next(iter(operation.work)), operation.batch, tuple(x))
+        return [row | {"calls": sum(operation.work.values())} | weight_reason(node)]
+    work = operation.work
     if node.target in _ATTENTION:
-        return _attention(node)
-    if node.target is operator.getitem:
-        return None
+        work = attention(*(tuple(every[n].value.shape) for n in node.args[:3]))  # type: ignore[index]
+    reason = "a recurrent layer keeps its weights" if node.target in RECURRENT else "it is a product, not a layer"
+    rows = [work_row(item, operation.batch) | {"calls": calls, "frozen": reason} for item, calls in work.items()]
+    if operation.unknown:
+        return [*rows, _glue(node, "unknown", every) or {"kind": KIND["unknown"]}]
+    if rows or not isinstance(operation.value, torch.Tensor) or node.target is operator.getitem:
+        return rows
     kind = "activation" if activation_of(node) else _GLUE.get(node.target, "other")  # type: ignore[call-overload]
-    return _glue(node, kind)
-
-
-def _conv(node: fx.Node) -> Row:
-    x, w = node.args[0].meta["val"], node.args[1].meta["val"]  # type: ignore[union-attr]
-    y = node.meta["val"]
-    args: list[Any] = list(node.args) + [None] * (7 - len(node.args))
-    stride = args[3] or [1]
-    groups = int(args[6] or 1)
-    spatial = [1] * max(0, 2 - (w.dim() - 2)) + [int(s) for s in w.shape[2:]]
-    row = {
-        "kind": KIND["conv"], "c_in": int(x.shape[1]), "c_out": int(y.shape[1]), "kernel_h": prod(spatial[:-1]),
-        "kernel_w": spatial[-1], "stride": int(stride[-1]), "groups": groups, "bias": int(args[2] is not None),
-    }  # fmt: skip
-    return row | _sizes(x.shape[2:], y.shape[2:]) | weight_reason(node)
-
-
-def _linear(node: fx.Node) -> Row:
-    w, y = node.args[1].meta["val"], node.meta["val"]  # type: ignore[union-attr]
-    tokens = prod(int(s) for s in y.shape[1:-1])
-    row = {
-        "kind": KIND["linear"], "c_in": int(w.shape[1]), "c_out": int(w.shape[0]),
-        "bias": int(len(node.args) > 2 and node.args[2] is not None), "h_in": tokens, "h_out": tokens,
-    }  # fmt: skip
-    return row | weight_reason(node)
+    moved = _glue(node, kind, every)
+    return [moved] if moved else []
 
 
 def weight_reason(node: fx.Node) -> Row:
@@ -145,28 +143,17 @@ def weight_reason(node: fx.Node) -> Row:
     if isinstance(weight, fx.Node) and weight.op == "get_attr":
         if len(weight.users) > 1:
             return {"frozen": "its weight is shared with another layer"}
+        if node.target in TRANSPOSED_CONVS:
+            return {"frozen": "runtimes have no integer kernel for transposed convolutions"}
         return {}
     return {"frozen": "its weight is computed in the forward"}
 
 
-def _product(node: fx.Node) -> Row:
-    a, b = (n.meta["val"].shape for n in node.args[:2])  # type: ignore[union-attr]
-    heads = prod(int(s) for s in a[1:-2]) if len(a) > 2 else 1
-    m, k, n = (int(a[-2]) if len(a) > 2 else 1), int(a[-1]), int(b[-1])
-    return {"kind": KIND["matmul"], "groups": heads, "c_in": k * heads, "c_out": n * heads, "h_in": m, "h_out": m}
-
-
-def _attention(node: fx.Node) -> Row:
-    # two products, (T, d) x (d, S) and (T, S) x (S, d), in one row: 2 * H * T * S * d multiply-accumulates
-    q, k = (n.meta["val"].shape for n in node.args[:2])  # type: ignore[union-attr]
-    heads, t, d, s = int(q[1]) if len(q) > 3 else 1, int(q[-2]), int(q[-1]), int(k[-2])
-    return {"kind": KIND["matmul"], "groups": heads, "c_in": d * heads, "c_out": 2 * s * heads, "h_in": t, "h_out": t}
-
-
-def _glue(node: fx.Node, kind: str) -> Row | None:
-    inputs = [n.meta["val"] for n in node.all_input_nodes if isinstance(n.meta.get("val"), torch.Tensor)]
-    y = node.meta["val"]
-    if not inputs or y.dim() < 2:
+def _glue(node: fx.Node, kind: str, every: Mapping[fx.Node, Operation]) -> Row | None:
+    """What a node moves; None where no tensor of samples goes in, or what comes out is hardly one."""
+    inputs = [every[n].value for n in node.all_input_nodes if isinstance(every[n].value, torch.Tensor)]
+    y, batch = every[node].value, every[node].batch
+    if not inputs or not isinstance(y, torch.Tensor) or y.dim() < 2:
         return None
     x = inputs[0]
     c_in = sum(int(i.shape[1]) for i in inputs) if kind == "concat" and x.dim() > 1 else _channels(x)
@@ -179,30 +166,30 @@ def _glue(node: fx.Node, kind: str) -> Row | None:
             row |= {"kernel_h": int(kernel[0]), "kernel_w": int(kernel[-1]), "stride": int(stride[0])}  # type: ignore[index, arg-type]
         else:
             row |= {"kernel_h": int(x.shape[2]), "kernel_w": int(x.shape[3])}
-    return row | _sizes(x.shape[2:], y.shape[2:])
+    return row | sides(_without_channels(x), _without_channels(y), batch)
 
 
 def _channels(t: torch.Tensor) -> int:
     return int(t.shape[1]) if t.dim() > 1 else 1
 
 
-def _sizes(x: Any, y: Any) -> Row:
-    def two(s: Any) -> tuple[int, int]:
-        s = [int(v) for v in s]
-        return (prod(s[:-1]), s[-1]) if s else (1, 1)
-
-    (h_in, w_in), (h_out, w_out) = two(x), two(y)
-    return {"h_in": h_in, "w_in": w_in, "h_out": h_out, "w_out": w_out}
+def _without_channels(t: torch.Tensor) -> tuple[int, ...]:
+    """Samples, height, ..., width."""
+    return (*t.shape[:1], *t.shape[2:])
 
 
-def _name(node: fx.Node, row: Row) -> str:
+def _name(node: fx.Node, parameter: str) -> str:
+    """The module of a layer, the parameter of another product, or where an operator stands and what it is."""
     stack = node.meta.get("nn_module_stack") or {}
     path = str(next(reversed(list(stack.values())))[0]) if stack else ""
-    if row["kind"] in (KIND["conv"], KIND["linear"]):
+    if node.target in LAYERS:
         weight = node.args[1]
         if isinstance(weight, fx.Node) and weight.op == "get_attr":
             return str(weight.target).rpartition(".")[0] or str(weight.target)
-    op = str(node.target).split(".")[1] if str(node.target).startswith("aten.") else node.name
+    elif parameter:
+        return parameter
+    op = str(node.target)
+    op = op.split(".")[1] if op.startswith("aten.") else op.removesuffix(".default")
     return f"{path}/{op}" if path else op
 
 

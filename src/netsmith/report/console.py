@@ -67,9 +67,9 @@ def show_profile(result: Mapping[str, Any]) -> None:
         mark = " [yellow]*[/]" if row["name"] in frozen else ""
         lines.append([escape(row["name"]) + mark, *(_cell(row, key) for key in columns)])
     glue = result.get("glue")
-    if glue and glue["latency_s"]:
+    if glue and (glue["latency_s"] or glue["params"]):
         share = glue["latency_s"] / totals["latency_s"] if totals["latency_s"] else 0.0
-        between = {"latency_s": glue["latency_s"], "share": share}
+        between = {"latency_s": glue["latency_s"], "share": share, "params": glue["params"]}
         lines.append([f"[dim]{glue['operators']} operators between[/]", *(_cell(between, key) for key in columns)])
     lines.append(None)
     sums = {k: totals.get(k) for k in ("macs", "params", "latency_s", "energy_j")}
@@ -78,6 +78,9 @@ def show_profile(result: Mapping[str, Any]) -> None:
     print_wide(console, head, lines, title=f"{escape(result['model'])} on {escape(result['target'])}")
     if totals.get("simulated"):
         console.print(f"[dim]simulated: latencies come from a model of {escape(result['target'])}[/]")
+    if result["unknown"]:
+        names = ", ".join(result["unknown"])
+        console.print(f"[bold red]unknown[/]: nobody here knows what {escape(names)} costs; the totals lack it")
     for warning in warnings(result):
         console.print(f"[bold red]warning[/]: {escape(warning)}")
     for name, reason in frozen.items():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.errors import InputError
-from netsmith.hardware.target import Cost, CostTable, Target, as_run
+from netsmith.hardware.target import Cost, CostTable, Target, as_run, price
 from netsmith.network.layers import LayerTable
 from netsmith.network.zoo.block_rows import Row, block_rows, head_rows, network_rows, stem_rows
 from netsmith.supernets.space import SKIP, BlockSpace
@@ -97,7 +97,7 @@ class SpacePrices:
 
     def priced(self, rows: LayerTable) -> Cost:
         """Costs of rows as the target runs them."""
-        return self.target.cost(as_run(rows, self.target.capabilities), self.batch)
+        return price(self.target, as_run(rows, self.target.capabilities), self.batch)
 
     def _costs(self, rows: LayerTable, costs: Sequence[str]) -> Mapping[str, FloatArray]:
         """Each cost of each row, ``(L,)``."""

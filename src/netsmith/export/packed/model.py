@@ -47,10 +47,15 @@ def stored_tensors(graph: Graph) -> tuple[dict[str, Stored | None], dict[str, Ar
     A weight that several rows share is stored by the first; one that the network computes belongs to no row, and what
     it is computed from is among the others.
     """
+    from netsmith.network.passes import LAYERS
+
     others = _state(graph)
     stored: dict[str, Stored | None] = {}
     for name, weights in zip(graph.layers.names, graph.layers.weights):
         if weights == 0:
+            continue
+        if graph.node(name).target not in LAYERS:  # a parameter of a product or a recurrent layer, stored as it is
+            stored[name] = None
             continue
         args = graph.node(name).args
         weight, bias = _claim(args, 1, others), _claim(args, 2, others)

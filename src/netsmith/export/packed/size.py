@@ -148,11 +148,13 @@ class _Shapes:
         kernel = np.ones((*table.kind.shape, width), dtype=np.int64)
         kernel[..., 0], kernel[..., 1] = table.kernel_h, table.kernel_w
         present = np.zeros_like(kernel, dtype=bool)
-        present[..., :2] = (table.kind == KIND["conv"])[..., None]
+        present[..., :2] = table.is_conv[..., None]
         for i, axes in enumerate(given):
             if axes is not None:
                 kernel[..., i, : len(axes)], present[..., i, :] = axes, np.arange(width) < len(axes)
-        channels = np.stack([table.c_out, table.c_in // table.groups], axis=-1)
+        transposed = table.kind == KIND["conv_transpose"]
+        first, second = np.where(transposed, (table.c_in, table.c_out), (table.c_out, table.c_in))
+        channels = np.stack([first, second // table.groups], axis=-1)
         self.axes = np.concatenate([channels, kernel], axis=-1)
         self.present = np.concatenate([np.ones_like(channels, dtype=bool), present], axis=-1)
 

@@ -226,7 +226,7 @@ def _block(flags: tuple[str, ...]) -> int:
 
 def _grid(key: Key, multiple: int) -> list[Key]:
     """The keys to measure for ``key``: itself, or its neighbours at multiples of channels."""
-    if multiple <= 1 or key.kind >= 3 or key.context == ENTRY:
+    if multiple <= 1 or not key.computes or key.context == ENTRY:
         return [key]
 
     def around(c: int) -> list[int]:

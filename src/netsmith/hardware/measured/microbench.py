@@ -23,7 +23,7 @@ from netsmith.hardware.measured.fragments import OPSET, Fragments, bare_depthwis
 from netsmith.hardware.measured.timing import make_session, quiet
 from netsmith.hardware.table.entry import Entry
 from netsmith.hardware.table.keys import BARE, BLOCKED, ENTRY, MIXED, Key, describe
-from netsmith.network.layers import COMPUTE_KINDS, KIND, KINDS
+from netsmith.network.layers import KIND, KINDS
 
 _CONVS = ("Conv", "FusedConv", "QLinearConv")  # blocked or dense with anything fused, plain with an activation, integer
 _BORDERS = ("ReorderInput", "ReorderOutput", "Transpose")
@@ -183,7 +183,7 @@ def _chunk(
             seconds -= found[bare_depthwise(*shape)].seconds
             nodes -= 1
         # differences of noise may fall below nothing; a layer that computes takes time
-        least = 1e-8 if key.kind < COMPUTE_KINDS else 0.0
+        least = 1e-8 if key.computes else 0.0
         found[key] = Entry(max(least, seconds), float(high - low), len(without), nodes)
     return found
 
@@ -235,8 +235,8 @@ def _pair(model: Any, parts: Fragments, i: int, key: Key, threads: int, rng: np.
     if not region:
         return None
     copies = int(np.clip(_SPAN_S / _guess(key), 2, 16))
-    weight_bytes = key.c_in * key.c_out // key.groups * key.kernel_h * key.kernel_w * key.bits // 8
-    if key.kind < COMPUTE_KINDS and weight_bytes >= _LARGE_BYTES:
+    weight_bytes = key.weights * key.bits // 8
+    if weight_bytes >= _LARGE_BYTES:
         # a network with layers like this one streams its weights past the inner caches in every run
         copies = int(np.clip(_STREAM_BYTES / weight_bytes, copies, 16))
     inputs = {n.name for n in model.graph.input}
@@ -266,9 +266,8 @@ def _pair(model: Any, parts: Fragments, i: int, key: Key, threads: int, rng: np.
 
 def _guess(key: Key) -> float:
     """Rough seconds of a layer, to choose a number of copies."""
-    macs = key.c_in * key.c_out / key.groups * key.kernel_h * key.kernel_w * key.h_out * key.w_out
     moved = key.c_in * key.h_in * key.w_in + key.c_out * key.h_out * key.w_out
-    return 2e-6 + moved * 2e-10 + (macs / 4e10 if key.kind < COMPUTE_KINDS else 0.0)
+    return 2e-6 + moved * 2e-10 + key.macs / 4e10
 
 
 def replicate(model: Any, sink: str, region: set[str], copies: int) -> tuple[bytes, set[str]]:

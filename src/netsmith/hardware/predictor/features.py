@@ -6,7 +6,7 @@ import numpy as np
 
 from netsmith.hardware.predictor.metrics import FloatArray
 from netsmith.hardware.table.keys import BLOCKED, ENTRY, MIXED, IntArray, Key
-from netsmith.network.layers import ACTIVATION, COMPUTE_KINDS, KIND, KINDS
+from netsmith.network.layers import ACTIVATION, COMPUTE_CODES, KIND, KINDS
 
 _BLOCK = 16  #: channels that vector units work on together, or a small multiple of it
 _SIZES = ("c_in", "c_out", "groups", "kernel area", "stride", "input pixels", "output pixels")
@@ -20,13 +20,15 @@ NAMES = (*(f"log2 {n}" for n in (*_SIZES, *_WORK)), *_FLAGS, *(f"is {k}" for k i
 def layer_features(keys: IntArray) -> FloatArray:
     """Keys ``(..., 14)`` in the order of :class:`~netsmith.hardware.table.keys.Key` to features ``(..., F)``."""
     k = {name: keys[..., i].astype(np.float64) for i, name in enumerate(Key._fields)}
-    compute = k["kind"] < COMPUTE_KINDS
-    depthwise = (k["groups"] > 1) & (k["groups"] == k["c_in"]) & (k["kind"] == KIND["conv"])
+    compute = np.isin(k["kind"], list(COMPUTE_CODES))
+    transposed = k["kind"] == KIND["conv_transpose"]
+    depthwise = (k["groups"] > 1) & (k["groups"] == k["c_in"]) & (transposed | (k["kind"] == KIND["conv"]))
     area, pixels_in, pixels_out = k["kernel_h"] * k["kernel_w"], k["h_in"] * k["w_in"], k["h_out"] * k["w_out"]
-    macs = np.where(compute, k["c_in"] * k["c_out"] / k["groups"] * area * pixels_out, 0.0)
-    padded = np.where(depthwise, _up(k["c_in"]), _up(k["c_in"]) * _up(k["c_out"]) / k["groups"]) * area * pixels_out
+    positions = np.where(transposed, pixels_in, pixels_out)
+    macs = np.where(compute, k["c_in"] * k["c_out"] / k["groups"] * area * positions, 0.0)
+    padded = np.where(depthwise, _up(k["c_in"]), _up(k["c_in"]) * _up(k["c_out"]) / k["groups"]) * area * positions
     width = k["bits"] / 8
-    has_weights = (k["kind"] == KIND["conv"]) | (k["kind"] == KIND["linear"])
+    has_weights = compute & (k["kind"] != KIND["matmul"])
     weights = np.where(has_weights, k["c_in"] * k["c_out"] / k["groups"] * area, 0.0) * width
     bytes_in, bytes_out = k["c_in"] * pixels_in * width, k["c_out"] * pixels_out * width
     logs = [

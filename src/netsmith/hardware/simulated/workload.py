@@ -56,6 +56,8 @@ def workload(table: LayerTable, batch: int) -> Workload:
     """
     if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
         raise InputError(f"the batch must be a whole number above 0, not {batch!r}")
+    outputs = table.c_out * table.h_out * table.w_out  # what a transposed convolution scatters is summed on the chip
+    table = as_convolutions(table)
     compute = table.is_compute
     product = table.kind == KIND["matmul"]
     groups = np.maximum(table.groups, 1)
@@ -70,9 +72,32 @@ def workload(table: LayerTable, batch: int) -> Workload:
     return Workload(
         m=m, k=k, n=n, count=count, macs=table.macs * batch, weights=np.where(compute, m * k * count, zero),
         inputs=np.where(compute, table.c_in * side_h * side_w * batch, zero),
-        outputs=np.where(compute, table.c_out * table.h_out * table.w_out * batch, zero),
+        outputs=np.where(compute, outputs * batch, zero),
         w_bits=np.where(product, table.a_bits, table.w_bits), a_bits=table.a_bits, weight_like=compute & ~product,
         is_compute=compute, is_depthwise=table.is_depthwise,
+    )  # fmt: skip
+
+
+def as_convolutions(table: LayerTable) -> LayerTable:
+    """The table with transposed convolutions as the convolutions of their input that they are.
+
+    One of stride s writes s * s phases of its output, each a convolution with every s-th tap of the kernel; the phases
+    stand as output channels. Where s does not divide the kernel, the taps do, and a kernel of one pixel is left.
+    Weights and multiply-accumulates are the same.
+    """
+    transposed = table.kind == KIND["conv_transpose"]
+    if not transposed.any():
+        return table
+
+    def phases(kernel: IntArray) -> IntArray:
+        return np.where(transposed, np.where(kernel % table.stride == 0, np.minimum(table.stride, kernel), kernel), 1)
+
+    high, wide = phases(table.kernel_h), phases(table.kernel_w)
+    return table.replace(
+        kind=np.where(transposed, KIND["conv"], table.kind), c_out=table.c_out * high * wide,
+        kernel_h=table.kernel_h // high, kernel_w=table.kernel_w // wide,
+        stride=np.where(transposed, 1, table.stride), h_out=np.where(transposed, table.h_in, table.h_out),
+        w_out=np.where(transposed, table.w_in, table.w_out),
     )  # fmt: skip
 
 

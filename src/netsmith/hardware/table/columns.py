@@ -18,7 +18,7 @@ from netsmith.errors import InputError
 from netsmith.hardware.table.interpolation import Row
 from netsmith.hardware.table.keys import IntArray, layer_columns
 from netsmith.hardware.table.mbconv import MBCONV, add_blocks
-from netsmith.network.layers import ACTIVATIONS, COMPUTE_KINDS, KIND, KINDS, LayerTable
+from netsmith.network.layers import ACTIVATIONS, COMPUTE_CODES, KINDS, LayerTable
 
 ANY = -1  #: the table does not tell layers of this kind apart by this column
 FREE = -2  #: kind of a row that costs nothing here: glue that is not modelled, or a part of a block
@@ -65,7 +65,7 @@ class Schema:
     @property
     def all_widths(self) -> tuple[tuple[int, int], ...]:
         """Pairs of bit-widths of compute layers, the widest first; empty if the table does not tell them apart."""
-        pairs = {p for kind, found in self.widths.items() if kind < COMPUTE_KINDS or kind == MBCONV for p in found}
+        pairs = {p for kind, found in self.widths.items() if kind in {*COMPUTE_CODES, ANY, MBCONV} for p in found}
         return tuple(sorted(pairs, key=lambda p: (-sum(p), p)))
 
     def keys(self, table: LayerTable) -> IntArray:
@@ -76,8 +76,7 @@ class Schema:
         """
         columns = layer_columns(table)
         # a product of two activations and glue have no weights; their width is that of the activations
-        weighted = (table.kind == KIND["conv"]) | (table.kind == KIND["linear"])
-        columns["w_bits"] = np.where(weighted, columns["w_bits"], columns["a_bits"])
+        columns["w_bits"] = np.where(table.has_weights, columns["w_bits"], columns["a_bits"])
         if "name" in self.columns:
             index = {name: i for i, name in enumerate(self.names)}
             numbers = np.array([index.get(n, len(self.names)) for n in table.names], dtype=np.int64)

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 
-from netsmith.network.layers import COMPUTE_KINDS, KINDS
+from netsmith.network.layers import COMPUTE_CODES, KINDS
 
 Row = tuple[int, ...]
 _TIED = -3  #: in place of the groups of a depthwise convolution, which grow with its channels
@@ -46,7 +46,8 @@ class Interpolation:
         kind = self._position.get("kind")
         if kind is None:  # a table by layer names: the layer may be of any kind
             return square or diagonal
-        return diagonal or square if COMPUTE_KINDS <= key[kind] < len(KINDS) else square
+        glue = key[kind] < len(KINDS) and key[kind] not in COMPUTE_CODES
+        return diagonal or square if glue else square
 
     def _channels(self, key: Row) -> tuple[int, int]:
         return key[self._position["c_in"]], key[self._position["c_out"]]

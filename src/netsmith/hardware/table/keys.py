@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.network.layers import ACTIVATION, KIND, LayerTable
+from netsmith.network.layers import ACTIVATION, COMPUTE_CODES, KIND, LayerTable
 from netsmith.network.layers import MIXED as MIXED_LAYOUT
 from netsmith.network.layers import PLAIN as PLAIN_LAYOUT
 
@@ -43,8 +43,31 @@ class Key(NamedTuple):
     bits: int  #: 8 for integer kernels, 32 for floating point
     context: int
 
+    @property
+    def computes(self) -> bool:
+        """Whether it multiplies and accumulates."""
+        return self.kind in COMPUTE_CODES
 
-_ELEMENTWISE = [KIND[k] for k in ("add", "mul", "activation", "softmax", "norm", "quantize", "dequantize", "other")]
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates; 0 for glue."""
+        transposed = self.kind == KIND["conv_transpose"]
+        return self.weights * (self.h_in * self.w_in if transposed else self.h_out * self.w_out)
+
+    @property
+    def weights(self) -> int:
+        """Elements of the operand that is a weight, or stands for one; 0 for glue."""
+        return self.c_in * self.c_out // max(1, self.groups) * self.kernel_h * self.kernel_w * self.computes
+
+    @property
+    def stored(self) -> int:
+        """Weights that come with the network: none in a product of two activations."""
+        return 0 if self.kind == KIND["matmul"] else self.weights
+
+
+_ELEMENTWISE = [
+    KIND[k] for k in ("add", "mul", "activation", "softmax", "norm", "quantize", "dequantize", "other", "unknown")
+]
 _MAPS = [KIND[k] for k in ("add", "mul", "activation", "maxpool", "avgpool", "concat", "norm")]
 
 
@@ -54,8 +77,7 @@ def keys_of(table: LayerTable) -> IntArray:
     A row runs in an integer kernel if its activations, and its weights where it has any, have at most 8 bits; every
     other width runs in floating point. Widths below 8 are held in 8 bits.
     """
-    weighted = (table.kind == KIND["conv"]) | (table.kind == KIND["linear"])
-    bits = np.where((table.a_bits <= 8) & (~weighted | (table.w_bits <= 8)), 8, 32)
+    bits = np.where((table.a_bits <= 8) & (~table.has_weights | (table.w_bits <= 8)), 8, 32)
     columns = layer_columns(table)
     out = np.stack([*(columns[n] for n in Key._fields[:12]), bits, _context(table, bits)], axis=-1)
     return out.astype(np.int64)
@@ -65,7 +87,7 @@ def layer_columns(table: LayerTable) -> dict[str, IntArray]:
     """Columns of a layer table, with what does not matter for the time of a row's kind at its neutral value."""
     c = table.columns
     compute = table.is_compute
-    is_conv = table.kind == KIND["conv"]
+    is_conv = table.is_conv
     pool = (table.kind == KIND["maxpool"]) | (table.kind == KIND["avgpool"])
     plain = np.isin(table.kind, _ELEMENTWISE)
     one = np.ones_like(table.kind)

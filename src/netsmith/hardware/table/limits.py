@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.hardware.target import FloatArray, Roof
-from netsmith.network.layers import COMPUTE_KINDS, KINDS, LayerTable
+from netsmith.network.layers import KINDS, LayerTable
 
 if TYPE_CHECKING:
     from netsmith.hardware.table.keys import Key
@@ -46,7 +46,7 @@ def roof_seen(measured: LatencyTable, bits: int) -> Roof | None:
         if seconds >= SHORT_S:
             operands = 2 if KINDS[key.kind] in ("add", "mul") else 1
             moved = operands * key.c_in * key.h_in * key.w_in + key.c_out * key.h_out * key.w_out
-            rates.append((1.0 if key.bits == 8 else 4.0) * (moved + _weights(key)) / seconds)
+            rates.append((1.0 if key.bits == 8 else 4.0) * (moved + key.stored) / seconds)
     return Roof(peak, max(rates), SHORT_S) if peak and max(rates) else None
 
 
@@ -54,13 +54,7 @@ def _peaks(measured: LatencyTable) -> tuple[float, float]:
     """Fastest multiply-accumulates a second that the table has seen, floating point and integer."""
     peaks = [0.0, 0.0]
     for key in measured.entries:
-        if key.kind < COMPUTE_KINDS and (seconds := measured.seconds(key)) >= SHORT_S:
-            macs = key.c_in * key.c_out // key.groups * key.kernel_h * key.kernel_w * key.h_out * key.w_out
+        if key.computes and (seconds := measured.seconds(key)) >= SHORT_S:
             i = int(key.bits == 8)
-            peaks[i] = max(peaks[i], macs / seconds)
+            peaks[i] = max(peaks[i], key.macs / seconds)
     return peaks[0], peaks[1]
-
-
-def _weights(key: Key) -> int:
-    stored = KINDS[key.kind] in ("conv", "linear")
-    return key.c_in * key.c_out // key.groups * key.kernel_h * key.kernel_w if stored else 0

@@ -25,7 +25,7 @@ from netsmith.hardware.table.file import is_key
 from netsmith.hardware.table.keys import Key
 from netsmith.hardware.table.latency import LatencyTable
 from netsmith.hardware.table.numbers import whole
-from netsmith.network.layers import COMPUTE_KINDS, KINDS
+from netsmith.network.layers import KINDS
 
 _STATED = ("device", "runtime", "threads", "date")
 _SHOWN = 3
@@ -157,15 +157,15 @@ def _entries(manifest: dict[str, Any], found: dict[str, list[Time]]) -> tuple[di
         iqr = math.hypot(*spreads) / layer["copies"] if spreads else math.nan
         difference = (seconds - without) / layer["copies"]
         runs = min(t.runs for times in pair for t in times)
-        if difference <= 0 and key.kind < COMPUTE_KINDS:
+        if difference <= 0 and key.computes:
             unseen[key] = (layer, Entry(difference, iqr, runs, 1.0))
         else:
             entries[key] = Entry(max(0.0, difference), iqr, runs, float(difference > 0))
-    best = max((_macs(k) / e.seconds for k, e in entries.items() if e.seconds > 0), default=0.0)
+    best = max((k.macs / e.seconds for k, e in entries.items() if e.seconds > 0), default=0.0)
     for key, (layer, entry) in unseen.items():
-        if best > 0 and max(_macs(key) / best, -entry.seconds) < entry.iqr_s:
+        if best > 0 and max(key.macs / best, -entry.seconds) < entry.iqr_s:
             # so small that it is lost in the noise: at the best rate seen it takes less than that
-            entries[key] = replace(entry, seconds=_macs(key) / best)
+            entries[key] = replace(entry, seconds=key.macs / best)
         elif layer["wanted"]:  # of those for calibration only, a few may go
             lost.append(layer["file"])
     for key in [k for k in entries if KINDS[k.kind] == "dequantize"]:
@@ -176,12 +176,6 @@ def _entries(manifest: dict[str, Any], found: dict[str, list[Time]]) -> tuple[di
             old = entries[key]
             entries[key] = Entry(max(0.0, old.seconds - within.seconds), old.iqr_s, old.n, old.nodes)
     return entries, lost
-
-
-def _macs(key: Key) -> float:
-    if key.kind >= COMPUTE_KINDS:
-        return 0.0
-    return key.c_in * key.c_out / key.groups * key.kernel_h * key.kernel_w * key.h_out * key.w_out
 
 
 def _calibration(manifest: dict[str, Any], found: dict[str, list[Time]], table: LatencyTable) -> Calibration | None:

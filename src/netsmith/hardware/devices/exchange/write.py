@@ -15,7 +15,7 @@ from netsmith.hardware.devices.exchange.readme import README, TIMINGS
 from netsmith.hardware.devices.readers import EXCHANGE
 from netsmith.hardware.measured.microbench import CONTROL
 from netsmith.hardware.table.keys import Key, describe, keys_of, unique_keys
-from netsmith.network.layers import COMPUTE_KINDS, KIND, KINDS, LayerTable
+from netsmith.network.layers import KIND, KINDS, LayerTable
 
 _MOST_COPIES, _MODEL_BYTES = 16, 8e6
 _CONTROL_EVERY = 25  #: files between two rows of the control layer
@@ -56,7 +56,7 @@ def write_layers(
         if KINDS[key.kind] == "dequantize":
             wanted.setdefault(key._replace(kind=KIND["quantize"]))
     count = len(wanted)
-    networks = _networks({k.bits for k in wanted if k.kind < COMPUTE_KINDS}) if calibrate else {}
+    networks = _networks({k.bits for k in wanted if k.computes}) if calibrate else {}
     for keys in (keys for keys, _ in networks.values()):
         wanted |= dict.fromkeys(keys)
     files = _Files(folder / "layers", progress, len(wanted) + 1 + len(networks))
@@ -132,10 +132,7 @@ class _Files:
 
 def _copies(key: Key) -> int:
     """As many copies as fit into a file of moderate size."""
-    weights = (
-        key.c_in * key.c_out // max(1, key.groups) * key.kernel_h * key.kernel_w if key.kind < COMPUTE_KINDS else 0
-    )
-    return int(np.clip(_MODEL_BYTES / max(1, weights * key.bits // 8), 2, _MOST_COPIES))
+    return int(np.clip(_MODEL_BYTES / max(1, key.weights * key.bits // 8), 2, _MOST_COPIES))
 
 
 def _slug(key: Key) -> str:

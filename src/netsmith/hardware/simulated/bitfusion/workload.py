@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from netsmith.errors import InputError
 from netsmith.hardware.simulated.bitfusion.config import BitFusionConfig
+from netsmith.hardware.simulated.workload import as_convolutions
 from netsmith.network.layers import KIND, IntArray, LayerTable
 
 BoolArray = NDArray[np.bool_]
@@ -100,6 +101,7 @@ def workload(table: LayerTable, batch: int, config: BitFusionConfig, target: str
     """
     if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
         raise InputError(f"the batch must be a whole number above 0, not {batch!r}")
+    table = as_convolutions(table)
     # not by the product of the sizes, which may be too large for an integer
     work = table.is_compute & (np.minimum.reduce([getattr(table, name) for name in _SIZES]) > 0)
     convolution, product = table.kind == KIND["conv"], table.kind == KIND["matmul"]

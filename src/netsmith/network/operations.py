@@ -1,0 +1,285 @@
+"""What every node of an ATen graph does for one sample: products, convolutions, or what nobody knows.
+
+The graph is run once without values, on one sample. Each node is watched down to torch's primitive operators, so that
+composite ones (einsum, recurrent layers, batched products in any layout) are counted by what they are made of, and what
+folds tokens or heads into the batch is counted as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+from torch import fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from netsmith.network.recurrent import SEQUENCES, outputs, products
+
+aten = torch.ops.aten
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Product:
+    """``count`` matrix products ``(m, k) x (k, n)``.
+
+    Attributes:
+        parameter: name of the parameter that is one operand, "" if both are computed from the sample.
+        left: whether that is the first operand, ``(m, k)``.
+        bias: whether a parameter is added.
+    """
+
+    count: int
+    m: int
+    k: int
+    n: int
+    parameter: str = ""
+    left: bool = False
+    bias: bool = False
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of ``x`` to ``y``; its weight is ``(C_in, C_out / groups, ...)`` where it is transposed.
+
+    Attributes:
+        parameter: name of its weight, "" if that comes with the sample.
+    """
+
+    x: Shape
+    weight: Shape
+    y: Shape
+    stride: int
+    groups: int
+    bias: bool
+    transposed: bool
+    parameter: str
+
+
+@dataclass
+class Operation:
+    """What a node does.
+
+    Attributes:
+        value: its result for one sample, tensors without values.
+        work: products and convolutions in order, each with how often it is done.
+        unknown: primitive operators whose cost nobody here knows.
+        constant: it depends on nothing but parameters: runtimes compute it once, when they load the network.
+        batch: samples that the shapes are of; 1 unless the network insists on more.
+    """
+
+    value: Any
+    work: dict[Product | Convolution, int] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+    constant: bool = False
+    batch: int = 1
+
+
+def operations(module: fx.GraphModule, input_shape: Iterable[int], batch: int) -> dict[fx.Node, Operation]:
+    """What each node of ``module`` does with samples of ``input_shape``: one of them, or ``batch`` if it must."""
+    shape = tuple(input_shape)
+    try:
+        return _Watched(module, 1).watch(shape)
+    except Exception:  # a forward that has its batch written into it, which it was traced at
+        return _Watched(module, batch).watch(shape)
+
+
+class _Watched(fx.Interpreter):
+    """Runs a graph on tensors without values and notes what each node does."""
+
+    def __init__(self, module: fx.GraphModule, batch: int) -> None:
+        super().__init__(module)
+        self.batch = batch
+        self.fake = FakeTensorMode()
+        self.origins = _Origins()
+        self.found: dict[fx.Node, Operation] = {}
+
+    def watch(self, shape: Shape) -> dict[fx.Node, Operation]:
+        with torch.no_grad(), self.fake:
+            self.run(torch.zeros(self.batch, *shape))
+        return self.found
+
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        value = super().get_attr(target, args, kwargs)
+        if not isinstance(value, torch.Tensor):
+            return value
+        tensor = self.fake.from_tensor(value)
+        self.origins.add(tensor, str(target))
+        return tensor
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.op != "call_function":
+            value = super().run_node(n)
+            self.found[n] = Operation(value, constant=n.op == "get_attr", batch=self.batch)
+            return value
+        with _Watch(self.origins) as watch:
+            value = self._recurrent(n, watch) if n.target in SEQUENCES else super().run_node(n)
+        constant = all(self.found[i].constant for i in n.all_input_nodes)
+        if constant:  # what is made of no parameter, an identity matrix for one, is a constant all the same
+            self.origins.add_new(value, n.name)
+        unknown = (*watch.unknown, *([str(n.target)] if _is_control_flow(n) else []))
+        self.found[n] = Operation(value, watch.work, unknown, constant, self.batch)
+        return value
+
+    def _recurrent(self, n: fx.Node, watch: _Watch) -> Any:
+        """A recurrent layer by its formulas, as its steps may be thousands."""
+        args, _ = self.fetch_args_kwargs_from_env(n)
+        for weight, rows, calls in products(args):
+            name = self.origins.of(weight) or ""
+            item = Product(1, rows, weight.shape[1], weight.shape[0], name, bias=bool(args[3]))
+            watch.work[item] = watch.work.get(item, 0) + calls
+        return outputs(args)
+
+
+class _Origins:
+    """Which tensors are parameters, or computed from parameters alone, and from which: storage -> name and size."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[str, int]] = {}
+        self._alive: list[torch.Tensor] = []  # an address means a tensor only as long as that is alive
+
+    def add(self, tensor: torch.Tensor, name: str, numel: int | None = None) -> None:
+        self._known[tensor.untyped_storage()._cdata] = name, tensor.numel() if numel is None else numel
+        self._alive.append(tensor)
+
+    def add_new(self, values: Any, name: str, numel: int | None = None) -> None:
+        """Add what there is no origin of yet among the tensors of ``values``."""
+        for tensor in tree_leaves(values):
+            if isinstance(tensor, torch.Tensor) and self.of(tensor) is None:
+                self.add(tensor, name, numel)
+
+    def of(self, tensor: torch.Tensor) -> str | None:
+        return self._known.get(tensor.untyped_storage()._cdata, (None, 0))[0]
+
+    def numel(self, tensor: torch.Tensor) -> int:
+        """Elements of the parameter itself, however often a tensor repeats it."""
+        return self._known.get(tensor.untyped_storage()._cdata, ("", 0))[1]
+
+
+class _Watch(TorchDispatchMode):
+    """Notes the primitive operators that run within it."""
+
+    def __init__(self, origins: _Origins) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.origins = origins
+        self.work: dict[Product | Convolution, int] = {}
+        self.unknown: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        packet = func.overloadpacket
+        for item in self._work(packet, args, out):
+            self.work[item] = self.work.get(item, 0) + 1
+        if not (packet in _COMPUTES or is_cheap(func)):
+            self.unknown.append(str(packet))
+        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        origins = [self.origins.of(t) for t in tensors]
+        if tensors and None not in origins:  # what is made of parameters alone is one as well, named after the first
+            self.origins.add_new(out, origins[0] or "", self.origins.numel(tensors[0]))
+        return out
+
+    def _work(self, packet: Any, args: Any, out: Any) -> list[Product | Convolution]:
+        if packet in _PRODUCTS:
+            a, b = args[_PRODUCTS[packet]], args[_PRODUCTS[packet] + 1]
+            bias = _PRODUCTS[packet] == 1 and self.origins.of(args[0]) is not None
+            return [self._product(a, b, bias)]
+        if packet in _CONVOLUTIONS:
+            x, w, bias, stride = args[:4]
+            transposed, groups = (args[6], args[8]) if packet in _CONVOLUTIONS[:2] else (False, args[6])
+            shapes, name = (tuple(x.shape), tuple(w.shape), tuple(out.shape)), self.origins.of(w) or ""
+            return [Convolution(*shapes, int(list(stride)[-1]), int(groups), bias is not None, bool(transposed), name)]
+        if packet in _ATTENTIONS:
+            q, k, v = (tuple(t.shape) for t in args[:3])
+            count = prod(q[:-2])
+            return [Product(count, q[-2], q[-1], k[-2]), Product(count, q[-2], k[-2], v[-1])]
+        if packet is aten._trilinear:  # an outer product of two vectors times a weight
+            x, w = args[0], args[1]
+            name = self.origins.of(w) or ""
+            return [Product(1, x.numel() // x.shape[-1], w.shape[-1] * w.shape[-2], w.shape[-3], name)]
+        return []
+
+    def _product(self, a: torch.Tensor, b: torch.Tensor, bias: bool) -> Product:
+        first, second = self.origins.of(a), self.origins.of(b)
+        count = a.shape[0] if a.dim() == 3 else 1
+        m = a.shape[-2] if a.dim() > 1 else 1
+        n = b.shape[-1] if b.dim() > 1 else 1
+        left = second is None and first is not None
+        weight = a if left else b
+        name = first if left else second
+        if name is None:
+            return Product(count, m, a.shape[-1], n)
+        if count > 1 and self.origins.numel(weight) * count == weight.numel():  # one weight, repeated for each product
+            m, n, count = (m, n * count, 1) if left else (m * count, n, 1)
+        return Product(count, m, a.shape[-1], n, name, left, bias)
+
+
+def _packets(names: str) -> list[Any]:
+    """Operators of these names, as far as this torch has them."""
+    return [getattr(aten, name) for name in names.split() if hasattr(aten, name)]
+
+
+#: Matrix products -> where the first factor stands among their arguments (behind what is added to the product, if any).
+_PRODUCTS = dict.fromkeys(_packets("mm bmm mv dot vdot _int_mm"), 0) | dict.fromkeys(
+    _packets("addmm baddbmm addmv addbmm _addmm_activation"), 1
+)
+_CONVOLUTIONS = _packets("convolution _convolution cudnn_convolution mkldnn_convolution")
+_ATTENTIONS = _packets(
+    "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
+    "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention _scaled_dot_product_attention_math "
+    "_scaled_dot_product_fused_attention_overrideable _scaled_dot_product_attention_math_for_mps"
+)
+_COMPUTES = {*_PRODUCTS, *_CONVOLUTIONS, *_ATTENTIONS, aten._trilinear}
+
+#: Operators that touch each element a few times and multiply no matrices, beside views and what torch calls pointwise.
+_CHEAP = set(
+    _packets(
+        # creation, copies and layout
+        "empty empty_strided new_empty new_empty_strided empty_like zeros ones full eye arange linspace scalar_tensor "
+        "zeros_like ones_like full_like new_zeros new_ones new_full rand randn randint rand_like randn_like bernoulli "
+        "normal clone copy_ copy _to_copy _unsafe_view _reshape_alias contiguous detach alias lift lift_fresh_copy "
+        "set_ resize_ fill_ zero_ fill cat stack repeat repeat_interleave tile flip roll rot90 constant_pad_nd "
+        "reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d "
+        "pixel_shuffle pixel_unshuffle channel_shuffle im2col col2im unfold_copy tril triu tril_indices triu_indices "
+        "diag_embed block_diag slice_scatter select_scatter diagonal_scatter as_strided_scatter _pack_padded_sequence "
+        "_pad_packed_sequence _local_scalar_dense split_with_sizes_copy unsafe_split unsafe_split_with_sizes "
+        "unsafe_chunk "
+        # look-ups
+        "index _unsafe_index index_select index_put index_put_ _unsafe_index_put gather scatter scatter_ scatter_add "
+        "scatter_add_ scatter_reduce index_add index_copy index_fill masked_fill masked_scatter masked_select take "
+        "embedding _embedding_bag _embedding_bag_forward_only one_hot nonzero where searchsorted bucketize "
+        # reductions, orders and running sums
+        "sum mean amax amin max min argmax argmin any all prod var std var_mean std_mean norm linalg_vector_norm "
+        "logsumexp nansum median mode aminmax sort topk kthvalue cumsum cumprod cummax cummin logcumsumexp unique "
+        "_unique2 count_nonzero trace equal allclose "
+        # pools, norms, softmax, resampling
+        "max_pool2d_with_indices max_pool3d_with_indices max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d "
+        "avg_pool3d adaptive_avg_pool1d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d "
+        "adaptive_max_pool3d fractional_max_pool2d max_unpool2d native_batch_norm native_layer_norm native_group_norm "
+        "_native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_no_update _fused_rms_norm "
+        "native_dropout hardswish hardswish_ hardsigmoid hardtanh gelu silu mish elu celu selu leaky_relu softplus "
+        "threshold log_sigmoid_forward rrelu_with_noise _softmax _log_softmax _safe_softmax softmax log_softmax "
+        "_prelu_kernel glu renorm "
+        "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
+        "_upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d "
+        "_upsample_bilinear2d_aa _upsample_bicubic2d_aa grid_sampler_2d grid_sampler_3d affine_grid_generator "
+        "_assert_async _assert_scalar _assert_tensor_metadata sym_constrain_range sym_constrain_range_for_size"
+    )
+)
+
+
+def is_cheap(func: Any) -> bool:
+    """Whether an operator is known to cost about as much as the memory that it touches."""
+    if func.namespace == "prim" or func.overloadpacket in _CHEAP or func.is_view:
+        return True
+    return func.namespace in ("aten", "prims") and torch.Tag.pointwise in func.tags
+
+
+def _is_control_flow(node: fx.Node) -> bool:
+    """Branches and loops whose course nobody knows; what merely wraps a part of the graph was watched inside."""
+    is_operator = isinstance(node.target, torch._ops.HigherOrderOperator)
+    return is_operator and not str(node.target).startswith("wrap")
