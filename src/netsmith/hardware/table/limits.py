@@ -11,7 +11,6 @@ from netsmith.hardware.target import FloatArray, Roof
 from netsmith.network.layers import KINDS, LayerTable
 
 if TYPE_CHECKING:
-    from netsmith.hardware.table.keys import Key
     from netsmith.hardware.table.latency import LatencyTable
 
 SHORT_S = 1e-6  #: what takes less time is mostly the clock
