@@ -56,13 +56,14 @@ def test_profile_shows_layers_totals_and_reasons(capsys: pytest.CaptureFixture[s
         "frozen": "not pruned: it is the stem",
     }  # fmt: skip
     show_profile({
-        "model": "zoo:resnet20", "target": "cpu", "layers": [layer], "glue": {"latency_s": 1e-5, "operators": 9},
-        "totals": {"macs": 442368, "params": 432, "latency_s": 2e-5, "energy_j": None, "simulated": True},
+        "model": "zoo:resnet20", "target": "cpu", "layers": [layer],
+        "glue": {"latency_s": 1e-5, "operators": 9, "params": 32}, "unknown": ["fft"],
+        "totals": {"macs": 442368, "params": 464, "latency_s": 2e-5, "energy_j": None, "simulated": True},
     })  # fmt: skip
     out = capsys.readouterr().out
     for part in (
         "3×32×32", "442 K", "10.0 us", "50.0%", "memory", "9 operators between", "20.0 us",
-        "simulated: latencies come from a model", "* conv1: not pruned: it is the stem",
+        "simulated: latencies come from a model", "nobody here knows what fft costs", "* conv1: not pruned: it is the stem",
     ):  # fmt: skip
         assert part in out
     assert "energy" not in out
