@@ -63,7 +63,8 @@ def test_profile_shows_layers_totals_and_reasons(capsys: pytest.CaptureFixture[s
     out = capsys.readouterr().out
     for part in (
         "3×32×32", "442 K", "10.0 us", "50.0%", "memory", "9 operators between", "20.0 us",
-        "simulated: latencies come from a model", "nobody here knows what fft costs", "* conv1: not pruned: it is the stem",
+        "simulated: latencies come from a model", "nobody here knows what fft costs",
+        "* conv1: not pruned: it is the stem",
     ):  # fmt: skip
         assert part in out
     assert "energy" not in out

@@ -99,9 +99,10 @@ class Specialization:
         )
         for sentence in self.data.sentences:
             self.progress.note(sentence)
+        parameters = count_parameters(block_network(self._described))
         self.progress.note(
             f"reference (every block k3e6): {format_count(float(reference.macs.sum()))} MACs, "
-            f"{format_count(float(count_parameters(block_network(self._described))))} parameters; {self.epochs['warmup']} + "
+            f"{format_count(float(parameters))} parameters; {self.epochs['warmup']} + "
             f"{self.epochs['search']} epochs of search, {self.epochs['train']} of training"
         )
 
