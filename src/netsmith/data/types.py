@@ -263,9 +263,12 @@ def check_classes(data: Data, n_outputs: int, metadata: Mapping[str, str] | None
     """
     n = len(data.classes)
     if n != n_outputs and (data.classes_named or n > n_outputs):
+        more = (
+            ", or name all its classes with --classes FILE if the data has only some of them" if n < n_outputs else ""
+        )
         raise InputError(
             f"data set {data.name!r} has {n} classes but the network has {n_outputs} outputs; "
-            f"use weights for this data set or a network with {n} outputs"
+            f"use weights for this data set or a network with {n} outputs{more}"
         )
     theirs = names_from_metadata(metadata)
     if not data.classes_named or theirs is None or set(theirs) != set(data.classes):
