@@ -11,8 +11,9 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constr
 demo: $(VENV)/.installed
 	$(BIN)/netsmith demo --out runs/demo
 
+# A file's tests stay in one of the two processes, for they share what is trained or compressed once.
 test: $(VENV)/.tested
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 
 slow: $(VENV)/.tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
