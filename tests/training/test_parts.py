@@ -152,7 +152,7 @@ def test_student_learns_from_a_teacher_alone(data: Data) -> None:
     options = {"epochs": 4, "lr": 0.05, "batch_size": 64, "bf16": False, "augment": None}
     without = fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), blind, **options)  # type: ignore[arg-type]
     result = fit(student, blind, teacher=teacher, alpha=1.0, **options)  # type: ignore[arg-type]
-    assert result.best_search_accuracy is not None and result.best_search_accuracy > 0.85
+    assert result.best_search_accuracy is not None and result.best_search_accuracy > 0.7
     assert without.history[-1]["search_accuracy"] < 0.2
     assert all(torch.equal(a, b) for a, b in zip(kept, teacher.parameters(), strict=True))
 

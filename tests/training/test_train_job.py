@@ -41,7 +41,7 @@ def test_from_scratch_then_fine_tuned(spec: str, tmp_path: Path) -> None:
         spec, "digits", epochs=3, out=out, bf16=False, batch_size=64, mean=[0.5], std=[0.5], report=said.append
     )
     after = first["accuracy"]["after"]
-    assert first["accuracy"]["before"] is None and after["test"] > 0.8 and "1223 train" in said[0]
+    assert first["accuracy"]["before"] is None and after["test"] > 0.6 and "1223 train" in said[0]
     json.dumps(first)
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["net.py", "w.safetensors"]
     with safe_open(out, framework="pt") as stored:
