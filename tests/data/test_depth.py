@@ -89,7 +89,7 @@ def test_the_range_is_given_or_that_of_the_weights(tmp_path: Path) -> None:
             load_data(folder, pixel_range=wrong)
     with pytest.raises(InputError, match="metadata of the weights"):
         load_data(folder, metadata={"pixel_range": "wide"})
-    with pytest.raises(InputError, match="same pixels once 70000 to 80000 becomes 0 to 255"):
+    with pytest.raises(InputError, match=r"all 4 images, from .*a/0\.png on, hold the same pixels once 70000 to 80000"):
         load_data(folder, pixel_range=[70000, 80000])
 
 
@@ -189,7 +189,7 @@ def rgba(i: int) -> Image.Image:
 
 def test_shapes_in_the_alpha_channel_are_not_lost_silently(tmp_path: Path) -> None:
     folder = save_classes(tmp_path / "all", of=rgba)
-    with pytest.raises(InputError, match="all 4 images hold the same pixels but for their alpha"):
+    with pytest.raises(InputError, match=r"all 4 images, .* hold the same pixels but for their alpha"):
         load_data(str(folder))
     for i in (0, 1):
         save(eight_bits(i), folder / "b" / f"{i}.png")
@@ -211,7 +211,7 @@ def test_a_palette_with_transparency_is_said_and_an_opaque_alpha_is_not(tmp_path
 
 def test_images_that_hold_nothing(tmp_path: Path) -> None:
     constant = save_classes(tmp_path / "c", of=lambda i: np.full((4, 4), 7, dtype=np.uint16))
-    with pytest.raises(InputError, match="all 4 images hold the same pixels, so nothing can be learnt"):
+    with pytest.raises(InputError, match=r"all 4 images, .* hold the same pixels, so nothing can be learnt"):
         load_data(str(constant))
     flat = save_classes(tmp_path / "f", of=lambda i: np.full((4, 4), 20 * i, dtype=np.uint8))
     assert any("4 of 4 images of one flat colour" in s for s in load_data(str(flat)).sentences)

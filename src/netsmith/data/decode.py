@@ -98,7 +98,7 @@ def decode(splits: Mapping[str, RawSplit], image_size: int | None, pixel_range: 
     target = _target(every, image_size)
     grey = all(p.pixels.ndim == 2 for p in every)
     images = {key: _stack(found, grey, target, scale) for key, found in pictures.items()}
-    _need_contents(images, every, scale, given=pixel_range is not None)
+    _need_contents(images, every, names[:1], scale, given=pixel_range is not None)
     sizes = {p.pixels.shape[:2] for p in every}
     if len(sizes) > 1:
         notes.append(f"images of {len(sizes)} sizes: the centre of each is resized to {target[0]}x{target[1]}")
@@ -161,13 +161,18 @@ def _fit(array: np.ndarray, target: tuple[int, int]) -> np.ndarray:
 
 
 def _need_contents(
-    images: Mapping[str, torch.Tensor], every: Sequence[Picture], scale: Range | None, *, given: bool
+    images: Mapping[str, torch.Tensor],
+    every: Sequence[Picture],
+    names: Sequence[str],
+    scale: Range | None,
+    *,
+    given: bool,
 ) -> None:
     """Refuse a data set of two or more images that are all the same."""
     first = next(iter(images.values()))[:1]
     if len(every) < 2 or not all(bool((part == first).all()) for part in images.values()):
         return
-    what = f"all {len(every)} images hold the same pixels"
+    what = f"all {len(every)} images, from {names[0]} on, hold the same pixels"
     if scale is not None and given:
         raise InputError(f"{what} once {scale[0]:g} to {scale[1]:g} becomes 0 to 255; correct --pixel-range")
     if any(p.alpha for p in every):
