@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from netsmith.compression import GroupReport, dependencies, find_groups, masked, proposals
+from netsmith.compression import GroupReport, find_groups, masked
 from netsmith.compression.groups import _trial
 from netsmith.compression.prune import prune
 from netsmith.compression.trial import Limit, faulty, randomized
@@ -77,15 +77,16 @@ def _claims(report: GroupReport) -> list[tuple[str, bool, int]]:
     ]
 
 
-def test_the_inner_group_of_an_option_a_block_is_free_and_its_stages_are_frozen() -> None:
+def test_a_shortcut_that_pads_leaves_the_channels_free_that_it_carries() -> None:
     model = OptionA()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     report = find_groups(model, IMAGE)
-    (inner,) = report.groups
-    assert (inner.name, inner.channels, inner.unit) == ("conv1", 16, 1)
+    assert [(g.name, g.channels, g.unit) for g in report.groups] == [("stem", 8, 1), ("conv1", 16, 1)]
+    stream, inner = report.groups
     assert [m.layer for m in inner.outputs] == ["conv1", "bn1"] and [m.layer for m in inner.inputs] == ["conv2"]
-    assert set(report.frozen) == {"stem", "conv2", "fc"}
-    assert "padding" in report.frozen["stem"] and "output" in report.frozen["fc"]
+    carried = next(m for m in stream.outputs if m.layer == "conv2")
+    assert carried.size == 16 and carried.index.tolist() == list(range(4, 12))  # 4 zeros before and behind them
+    assert report.frozen == {"fc": "its channels are the network's output"}
     assert model.training and all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
@@ -121,7 +122,8 @@ def test_a_reshape_with_a_fixed_size_freezes_its_group_with_the_reason() -> None
 
     report = find_groups(Fixed(), IMAGE)
     assert [g.name for g in report.groups] == ["a"]
-    assert "breaks the forward" in report.frozen["b"]
+    # the line of the user's own code, no exception
+    assert "fails in test_groups.py, line" in report.frozen["b"] and "8 * 64" in report.frozen["b"]
 
 
 def test_a_shuffle_that_still_runs_but_mixes_up_channels_is_frozen() -> None:
@@ -133,7 +135,7 @@ def test_a_shuffle_that_still_runs_but_mixes_up_channels_is_frozen() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.b(self.a(x).flip(1))
 
-    assert find_groups(Flip(), IMAGE).frozen["a"].startswith("removing its channels changes")
+    assert find_groups(Flip(), IMAGE).frozen["a"] == "the forward puts its channels into another order"
 
 
 def test_grouped_convolutions_lose_whole_groups_on_both_sides() -> None:
@@ -212,29 +214,28 @@ class Sliced(nn.Module):
         return self.fc(self.mixed(x).mean((2, 3)))
 
 
-def test_what_is_open_after_the_limit_is_frozen_and_the_run_goes_on() -> None:
-    image = torch.randn(2, 3, 8, 8)
-    report = find_groups(Sliced(), image, seconds=0)
+def test_what_is_open_after_the_limit_is_frozen_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Two(nn.Module):
+        """One group can be pruned, the other cannot; together they fail, and there is no time to find which."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 5, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.c(self.b(self.a(x)).reshape(-1, 8, 8, 8))
+
+    report = find_groups(Two(), IMAGE, seconds=0)
     assert not report.groups and set(report.frozen) == set(report.counts)
-    assert all("too entangled" in r and "within 0 s" in r for r in report.frozen.values())
-    assert [g.name for g in find_groups(Sliced(), image).groups] == ["mixed"]
+    assert "within 0 s" in report.frozen["a"] and "within 0 s" in report.frozen["b"]
+    assert [g.name for g in find_groups(Two(), IMAGE).groups] == ["a"]
+    found = find_groups(Sliced(), IMAGE)
+    assert {"mixed"} <= {g.name for g in found.groups} and set(found.frozen) == {"fc"}
 
 
-def test_heads_are_found_without_following_channels_and_pass_together_after_the_limit() -> None:
-    report = find_groups(TinyViT(), torch.randn(2, 3, 8, 8), seconds=0)
-    assert [g.name for g in report.groups] == ["attn.qkv"]  # it is tried, although the time is over
-
-
-@pytest.mark.parametrize("network", [Sliced, OptionA, TinyViT])
-def test_looking_up_by_hash_finds_what_looking_through_finds(
-    network: type[nn.Module], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.manual_seed(0)
-    model, image = network(), torch.randn(2, 3, 8, 8)
-    probe, inputs = randomized(model, image)
-    found = proposals.traced(probe, inputs, set(), Limit(60))
-    monkeypatch.setattr(dependencies, "_quick", lambda group, limit: group)
-    assert repr(found) == repr(proposals.traced(probe, inputs, set(), Limit(60)))
+def test_what_passes_together_needs_no_time() -> None:
+    report = find_groups(TinyViT(), IMAGE, seconds=0)
+    assert [g.name for g in report.groups] == ["embed", "attn.qkv", "fc1"]
 
 
 def test_undecided_items_count_as_faulty() -> None:

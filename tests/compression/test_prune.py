@@ -56,7 +56,9 @@ def test_a_random_network_pruned_at_random_equals_its_masked_parent(seed: int) -
 
 def test_a_cifar_resnet_pruned_equals_its_masked_parent() -> None:
     report = check(cifar_resnet(20), 2)
-    assert [g.name for g in report.groups] == [f"layer{s}.{b}.conv1" for s in (1, 2, 3) for b in range(3)]
+    inner = [f"layer{s}.{b}.conv1" for s in (1, 2, 3) for b in range(3)]
+    assert [g.name for g in report.groups] == ["conv1", *inner]  # what the padding shortcuts carry goes through all
+    assert list(report.frozen) == ["linear"]
     assert len(check(cifar_resnet(20, shortcut="B"), 3).groups) == 12  # its stages are free too
 
 
@@ -116,6 +118,6 @@ def test_bad_requests_are_one_sentence() -> None:
         prune(model, report, {"linear": [0]})
     with pytest.raises(InputError, match="keep between 1 and 16"):
         prune(model, report, {"layer1.0.conv1": []})
-    grouped = nn.Sequential(nn.Conv2d(3, 12, 1), nn.Conv2d(12, 12, 3, groups=3), nn.Conv2d(12, 5, 1))
-    with pytest.raises(InputError, match="whole units of 4"):
-        prune(grouped, find_groups(grouped, IMAGE), {"0": [0, 1, 2]})
+    grouped = nn.Sequential(nn.Conv2d(3, 12, 1), nn.Conv2d(12, 12, 3, groups=4), nn.Conv2d(12, 5, 1))
+    with pytest.raises(InputError, match="whole units of 3"):
+        prune(grouped, find_groups(grouped, IMAGE), {"0": [0, 1]})

@@ -38,7 +38,7 @@ def test_the_example_keeps_the_schema() -> None:
         ("result.accuracy", 97.3, r"result\.accuracy is 97\.3, not a share"),
         ("baseline.latency_measured_s", KeyError, r"baseline\.latency_measured_s is 'absent'"),
         ("baseline.latency_predicted_s", float("nan"), r"baseline\.latency_predicted_s is nan"),
-        ("budgets.0.value", 0.97e-3, r"budgets\[0\] says met, but 970 us is above 960 us"),
+        ("budgets.0.value", 0.97e-3, r"budgets\[0\] says met, but 0\.00097 is above 0\.00096"),
         ("budgets.0.met", False, r"budgets\[0\] says not met"),
         ("budgets.0.cost", "speed", r"budgets\[0\]\.cost is 'speed'"),
         ("budgets.1.tolerance", 0.5, r"budgets\[1\]\.tolerance is 0\.5"),

@@ -17,6 +17,7 @@ from netsmith.compression.choices import A_BITS, BITS, DEPTH, WIDTH, Choices, De
 from netsmith.compression.kept import keep_indices
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import place
+from netsmith.compression.prune import without_inputs, without_outputs
 from netsmith.compression.quantize import Calibration, input_grid, layer_scale, quantize_weight
 from netsmith.compression.reconstruct import Repair
 from netsmith.network.layers import FLOAT
@@ -135,28 +136,29 @@ class Candidates:
     def _mask(
         self, group: ChannelGroup, keep: list[int], weights: dict[str, torch.Tensor], done: Container[str]
     ) -> None:
-        """Zero what the consumers of a group do with the channels that go, but for those that are ``done``."""
+        """Zero what the consumers of a group do with the channels that go, but for those that are ``done``.
+
+        Channels that meet each other elsewhere are zero where they are produced, too.
+        """
         gone = np.ones(group.channels, dtype=bool)
         gone[keep] = False
-        own = set[str]()
-        for m in group.inputs:
-            if m.dim is not None:
-                continue
-            name = f"{m.layer}.weight"
-            if name in done:
-                continue
-            try:
-                weight = weights[name] if name in weights else get_parameter(self.choices.graph.module, name).detach()
-            except AttributeError:
-                continue
-            columns = m.index[gone[m.root]]
-            side = 0 if name in self._transposed else 1
-            # a grouped convolution counts its inputs within a group; it loses whole groups, their readers are masked
-            if weight.dim() > 1 and weight.shape[side] == m.size:
-                if name not in own:
-                    weights[name] = weight = weight.clone()
-                    own.add(name)
-                weight.index_fill_(side, torch.from_numpy(columns), 0.0)
+        sides = [(m, False) for m in group.inputs] + [(m, True) for m in group.outputs if group.meeting]
+        for m, out in sides:
+            for leaf in ("weight", "bias") if out else ("weight",):
+                name = m.layer if m.dim is not None else f"{m.layer}.{leaf}"
+                if name in done or (m.dim is not None and not out):
+                    continue
+                try:
+                    weight = weights.get(name, get_parameter(self.choices.graph.module, name).detach())
+                except AttributeError:
+                    continue
+                which = m.index[gone[m.root]].tolist()
+                if m.dim is not None:
+                    weights[name] = weight.index_fill(m.dim, torch.tensor(which), 0.0)
+                elif out:
+                    weights[name] = without_outputs(weight, which, m.size, name in self._transposed)
+                elif weight.dim() > 1:
+                    weights[name] = without_inputs(weight, which, m.size, name in self._transposed)
 
     def _zeros(self, branches: list[Branch]) -> frozenset[str]:
         """The operands of additions that dropped branches leave zero."""

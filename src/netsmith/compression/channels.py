@@ -39,6 +39,8 @@ class ChannelGroup:
         outputs: layers whose outputs shrink; norms and depthwise convolutions, which have one side, are here.
         inputs: layers whose inputs shrink.
         attributes: ``(module path, attribute, value)`` of counts that shrink in proportion (``num_heads``).
+        meeting: whether its channels meet each other elsewhere than in a layer that reads them (an L2 norm, a product
+            of queries and keys): then they are masked where they are produced, too.
     """
 
     name: str
@@ -47,6 +49,7 @@ class ChannelGroup:
     outputs: tuple[Member, ...]
     inputs: tuple[Member, ...]
     attributes: tuple[tuple[str, str, int], ...] = ()
+    meeting: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from netsmith.compression.branches import Branch
 from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.kept import widths
 from netsmith.compression.placement import layer_inputs, quantizable
+from netsmith.compression.whole import takes_whole
 from netsmith.errors import InputError
 from netsmith.export.packed import Scheme
 from netsmith.network.graph import Graph
@@ -54,6 +55,7 @@ class Choices:
         groups, branches, layers: what the decisions are about, in the order of the space.
         scheme: how weights of few bits are stored: on a grid, or as indices into a codebook of their layer. Layers with
             codebooks compute in floating point, whatever their ``w_bits``.
+        weighty: paths of all convolutions and linear layers of the network, whether or not they are rows.
     """
 
     space: Space
@@ -62,6 +64,7 @@ class Choices:
     branches: tuple[Branch, ...]
     layers: tuple[str, ...]
     scheme: Scheme = "linear"
+    weighty: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -98,7 +101,8 @@ class Choices:
             for n in layers
             for kind, _ in sides
         ]
-        return cls(Space(tuple(decisions), _shared_inputs(graph, decisions)), graph, groups, drops, layers, scheme)
+        space = Space(tuple(decisions), _shared_inputs(graph, decisions))
+        return cls(space, graph, groups, drops, layers, scheme, frozenset(report.counts))
 
     @property
     def original(self) -> Designs:
@@ -140,14 +144,53 @@ class Choices:
             follow = sum((c_out[:, s] for s in sources), np.zeros(len(self.space)))
             c_in[:, r] = follow * self.table.c_in[r] / total
             c_out[:, r] = follow * self.table.c_out[r] / total
+        for r, operands in self._operands.items():
+            parts = ~self.whole[:, r]
+            c_in[parts, r], c_out[parts, r] = self._parts(r, operands, c_out)[:, parts]
         return c_in, c_out
+
+    def _parts(self, r: int, operands: Sequence[Sequence[int]], c_out: FloatArray) -> FloatArray:
+        """``(2, D)``: what a product of two activations loses with parts of heads: of the sum that is contracted where
+        both operands lose them, else of its result. Nothing where that is not plain, so that no cost is too low."""
+        lost = np.zeros((2, len(self.space)))
+        sizes = [sum(int(self.table.c_out[s]) for s in some) for some in operands]
+        if len(operands) == 2:
+            a, b = (sum((c_out[:, s] for s in some), np.zeros(len(self.space))) for some in operands)
+            if sizes[0] == sizes[1] == self.table.c_in[r]:
+                lost[0] = np.where((a > 0) & (b > 0), a, 0)
+            if sizes[1] == self.table.c_out[r]:
+                lost[1] = np.where(a == 0, b, 0)
+        return lost
+
+    @cached_property
+    def whole(self) -> NDArray[np.bool_]:
+        """``(D, R)``: whether what a decision removes of a row with groups (or heads) are whole ones."""
+        out = np.ones((len(self.space), len(self.table)), dtype=bool)
+        for r in np.flatnonzero(self.table.groups > 1):
+            per = int(self.table.c_in[r]) // int(self.table.groups[r])
+            weighty = self.table.names[r].split("#")[0]
+            sources = [s for some in self._operands.get(int(r), ()) for s in some]
+            layers = [self.table.names[s].split("#")[0] for s in sources] or [weighty]
+            for d, group in enumerate(self.groups):
+                own = [n for n in layers if any(m.layer == n for m in (*group.inputs, *group.outputs))]
+                out[d, r] = all(takes_whole(group, n, per) for n in own)
+        return out
 
     def _calls(self, layer: str) -> list[int]:
         return [i for n, i in self._rows.items() if n == layer or n.startswith(f"{layer}#")]
 
-    @cached_property
+    @property
     def _sources(self) -> dict[int, list[int]]:
         """Row without weights -> compute rows whose output channels it has (several behind a concatenation)."""
+        return self._followed[0]
+
+    @property
+    def _operands(self) -> dict[int, list[list[int]]]:
+        """Row of a product of activations -> for each operand the compute rows whose output channels it has."""
+        return self._followed[1]
+
+    @cached_property
+    def _followed(self) -> tuple[dict[int, list[int]], dict[int, list[list[int]]]]:
         nodes, row_of = self.graph.nodes, self.graph.node_names
         found: dict[str, list[int]] = {}
 
@@ -157,7 +200,8 @@ class Choices:
                 return [row]
             return found.get(node.name, [])
 
-        out = {}
+        out: dict[int, list[int]] = {}
+        operands: dict[int, list[list[int]]] = {}
         for node in nodes.values():
             if node.op != "call_function":
                 continue
@@ -167,10 +211,10 @@ class Choices:
             found[node.name] = [s for i in inputs for s in i] if concat else (inputs[0] if inputs else [])
             product = row >= 0 and self.table.kind[row] == KIND["matmul"]
             if product and inputs:
-                out[row] = inputs[0]
+                out[row], operands[row] = inputs[0], inputs
             elif row >= 0 and not self.table.is_compute[row] and found[node.name]:
                 out[row] = found[node.name]
-        return out
+        return out, operands
 
     @cached_property
     def presence(self) -> NDArray[np.int64]:
@@ -251,8 +295,8 @@ class Choices:
         into, out_of = (side[:, at] for side in self.coupling)
         c_in = np.maximum(1, given.c_in - np.rint(removed @ into)).astype(np.int64)
         c_out = np.maximum(1, given.c_out - np.rint(removed @ out_of)).astype(np.int64)
-        # grouped convolutions lose whole groups, products of activations whole heads
-        share = c_in / np.maximum(given.c_in, 1)
+        # grouped convolutions lose whole groups or channels of each, products whole heads or parts of each
+        share = 1 - removed @ (into * self.whole[:, at]) / np.maximum(given.c_in, 1)
         groups = np.where(given.groups > 1, np.maximum(1, np.rint(given.groups * share)), 1).astype(np.int64)
         one = np.ones((len(designs), 1))
         w_bits, a_bits = np.moveaxis(np.concatenate([value, one * FLOAT], axis=1)[:, self.precision[:, at]], 1, 0)
@@ -283,7 +327,8 @@ class Choices:
         out = np.array(design, dtype=np.int64)
         gone = {layer for b in self.dropped(out) for layer in b.layers}
         for d, group in enumerate(self.groups):
-            if all(m.layer in gone for m in group.outputs if m.layer in self.report_layers):
+            weighty = [m.layer for m in group.outputs if m.layer in self.weighty]
+            if weighty and all(layer in gone for layer in weighty):
                 out[d] = self.original[d]
         first = len(self.groups) + len(self.branches)
         absent = {d for d in range(first, len(out)) if self.layer_of(d).split("#")[0] in gone}
@@ -292,11 +337,6 @@ class Choices:
             present = [d for d in tied if d not in absent]
             out[list(tied)] = out[(present or list(tied))[0]]
         return out
-
-    @cached_property
-    def report_layers(self) -> frozenset[str]:
-        """Module paths of the layers with weights."""
-        return frozenset(n.split("#")[0] for n, c in zip(self.table.names, self.table.is_compute, strict=True) if c)
 
     def dropped(self, design: Designs) -> list[Branch]:
         """Branches that the design removes."""

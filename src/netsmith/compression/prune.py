@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from netsmith.compression.channels import ChannelGroup, GroupReport
+from netsmith.compression.layers import sides_of
 from netsmith.compression.recipe import LayerKeep, PruneStep, apply_prune, slice_layer
 from netsmith.compression.trial import shell
 from netsmith.errors import InputError, did_you_mean
@@ -76,19 +77,27 @@ def masked(model: nn.Module, report: GroupReport, keep: Keep) -> nn.Module:
     """Return the masked parent: a copy with all channels of ``model`` and the same outputs as the pruned network.
 
     Every layer that consumes a dropped channel has the weights of that input set to zero; a norm over all channels
-    (layer norm, group norm with one group) takes its statistics over the kept ones.
+    (layer norm, group norm with one group) takes its statistics over the kept ones. Channels that meet each other
+    otherwise are zero where they are produced, too.
     """
     parent = shell(model)
     step = plan(report, keep)
+    meeting = {m.layer for name in keep if (g := _group(report, name)).meeting for m in g.outputs}
     for name, layer in step.layers.items():
         if layer.dim is not None:
+            if name in meeting and layer.outputs is not None:
+                path, _, leaf = name.rpartition(".")
+                owner = parent.get_submodule(path)
+                _set(owner, leaf, _masked_along(getattr(owner, leaf), layer.outputs, layer.dim))
             continue
         module = parent.get_submodule(name)
         if layer.inputs is not None and isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
             _mask_inputs(module, layer.inputs)
-        elif layer.outputs is not None and _mixes_channels(module):
+        if layer.outputs is not None and mixes_channels(module):
             path, _, attribute = name.rpartition(".")
             setattr(parent.get_submodule(path), attribute, _MaskedNorm(module, layer))
+        elif layer.outputs is not None and name in meeting:
+            _mask_outputs(module, layer.outputs)
     return parent
 
 
@@ -141,20 +150,68 @@ def _checked(group: ChannelGroup, channels: Sequence[int]) -> np.ndarray[tuple[i
     return kept
 
 
+def without_inputs(weight: torch.Tensor, gone: Sequence[int], channels: int, transposed: bool) -> torch.Tensor:
+    """A copy of the weight of a layer of so many input channels, zero for those that are ``gone``."""
+    return _without(weight, gone, channels, first=transposed)
+
+
+def without_outputs(weight: torch.Tensor, gone: Sequence[int], channels: int, transposed: bool) -> torch.Tensor:
+    """A copy of the weight or bias of a layer of so many output channels, zero for those that are ``gone``."""
+    return _without(weight, gone, channels, first=weight.dim() == 1 or not transposed)
+
+
+def _without(weight: torch.Tensor, gone: Sequence[int], channels: int, first: bool) -> torch.Tensor:
+    """Zero on dimension 0, which runs over all groups of a convolution, or on 1, which counts within one."""
+    out = weight.detach().clone()
+    if first:
+        return out.index_fill_(0, torch.as_tensor(gone, device=out.device, dtype=torch.int64), 0.0)
+    size = weight.shape[1]
+    inside = out.view(channels // size, -1, *weight.shape[1:])
+    at = np.asarray(gone, dtype=np.int64)
+    inside[at // size, :, at % size] = 0.0
+    return out
+
+
 def _mask_inputs(module: nn.Module, kept: Sequence[int]) -> None:
-    if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1:
-        return  # the whole convolution group goes, with its outputs, which their consumers mask
-    weight = module.weight
-    assert isinstance(weight, torch.Tensor)
-    dim = 0 if getattr(module, "transposed", False) else 1
-    mask = torch.zeros(weight.shape[dim], dtype=torch.bool, device=weight.device)
-    mask[list(kept)] = True
-    zeroed = weight.detach().index_fill(dim, (~mask).nonzero().squeeze(1), 0.0)
-    module.weight = nn.Parameter(zeroed, requires_grad=weight.requires_grad)
+    channels, _ = sides_of(module)
+    gone = sorted(set(range(channels)) - set(kept))
+    transposed = bool(getattr(module, "transposed", False))
+    assert isinstance(module.weight, torch.Tensor)
+    _set(module, "weight", without_inputs(module.weight, gone, channels, transposed))
 
 
-def _mixes_channels(module: nn.Module) -> bool:
-    return isinstance(module, nn.LayerNorm) or (isinstance(module, nn.GroupNorm) and module.num_groups == 1)
+def _mask_outputs(module: nn.Module, kept: Sequence[int]) -> None:
+    """Make the outputs of a layer or norm zero for all channels but those kept."""
+    for leaf in ("weight", "bias"):
+        value = getattr(module, leaf, None)
+        if not isinstance(value, torch.Tensor):
+            continue
+        if isinstance(module, nn.Embedding):
+            zeroed = _masked_along(value, kept, 1)
+        else:
+            channels = sides_of(module)[1] if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)) else len(value)
+            gone = sorted(set(range(channels)) - set(kept))
+            zeroed = without_outputs(value, gone, channels, bool(getattr(module, "transposed", False)))
+        _set(module, leaf, zeroed)
+
+
+def _masked_along(value: torch.Tensor, kept: Sequence[int], dim: int) -> torch.Tensor:
+    mask = torch.ones(value.shape[dim], dtype=torch.bool, device=value.device)
+    mask[list(kept)] = False
+    return value.detach().index_fill(dim, mask.nonzero().squeeze(1), 0.0)
+
+
+def _set(module: nn.Module, leaf: str, value: torch.Tensor) -> None:
+    old = getattr(module, leaf)
+    setattr(
+        module, leaf, nn.Parameter(value, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else value
+    )
+
+
+def mixes_channels(module: nn.Module) -> bool:
+    """Whether a norm takes its statistics over all channels."""
+    one_group = isinstance(module, nn.GroupNorm) and module.num_groups == 1
+    return one_group or isinstance(module, (nn.LayerNorm, nn.RMSNorm))
 
 
 class _MaskedNorm(nn.Module):

@@ -150,7 +150,7 @@ def slice_layer(module: nn.Module, keep: LayerKeep, name: str = "layer") -> None
     elif isinstance(module, _NormBase):
         _slice(module, ("weight", "bias", "running_mean", "running_var"), keep.outputs, name)
         module.num_features = len(keep.outputs)
-    elif isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
+    elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and len(module.normalized_shape) == 1:
         _slice(module, ("weight", "bias"), keep.outputs, name)
         module.normalized_shape = (len(keep.outputs),)
     elif isinstance(module, nn.GroupNorm):
@@ -172,7 +172,7 @@ def slice_layer(module: nn.Module, keep: LayerKeep, name: str = "layer") -> None
 
 
 def _slice_conv(module: Any, keep: LayerKeep, name: str) -> None:
-    """Slice a convolution; a grouped one loses whole groups, on both of its sides."""
+    """Slice a convolution; a grouped one loses whole groups, on both of its sides, or equally many channels of each."""
     out_dim = 1 if module.transposed else 0
     if module.groups == 1:
         if keep.outputs is not None:
@@ -183,19 +183,35 @@ def _slice_conv(module: Any, keep: LayerKeep, name: str) -> None:
             _slice(module, ("weight",), keep.inputs, name, dim=1 - out_dim)
             module.in_channels = len(keep.inputs)
         return
-    per_in, per_out = module.in_channels // module.groups, module.out_channels // module.groups
-    sides = [(keep.inputs, per_in), (keep.outputs, per_out)]
-    kept = [_whole_groups(side, per, name) for side, per in sides if side is not None]
-    if not kept:
-        return
-    if any(k != kept[0] for k in kept):
+    n = module.groups
+    per = [module.in_channels // n, module.out_channels // n]
+    kept = [
+        None if side is None else _groups_and_places(side, p, name)
+        for side, p in zip((keep.inputs, keep.outputs), per, strict=True)
+    ]
+    groups = next((k[0] for k in kept if k is not None), list(range(n)))
+    if any(k is not None and k[0] != groups for k in kept):
         raise InputError(f"layer {name!r} keeps other convolution groups on its input than on its output")
-    groups = kept[0]
-    per_row = per_in if module.transposed else per_out  # dimension 0 of the weight runs over groups * per_row
-    _slice(module, ("weight",), [g * per_row + i for g in groups for i in range(per_row)], name)
-    _slice(module, ("bias",), [g * per_out + i for g in groups for i in range(per_out)], name)
-    module.groups, module.in_channels = len(groups), per_in * len(groups)
-    module.out_channels = per_out * len(groups)
+    inside, outside = (list(range(p)) if k is None else k[1] for k, p in zip(kept, per, strict=True))
+    # dimension 0 of the weight runs over all groups, dimension 1 within one
+    rows, columns, row = (inside, outside, per[0]) if module.transposed else (outside, inside, per[1])
+    _slice(module, ("weight",), [g * row + i for g in groups for i in rows], name)
+    if len(columns) < module.weight.shape[1]:
+        _slice(module, ("weight",), columns, name, dim=1)
+    _slice(module, ("bias",), [g * per[1] + i for g in groups for i in outside], name)
+    module.groups, module.in_channels = len(groups), len(inside) * len(groups)
+    module.out_channels = len(outside) * len(groups)
+
+
+def _groups_and_places(keep: Sequence[int], size: int, name: str) -> tuple[list[int], list[int]]:
+    """Which groups of a grouped convolution have channels left, and which places within each of them."""
+    groups, places = sorted({i // size for i in keep}), sorted({i % size for i in keep})
+    if len(groups) * len(places) != len(keep):
+        raise InputError(
+            f"layer {name!r} works on channel groups of {size}: keep or drop each of them whole, or the same places "
+            "in each"
+        )
+    return groups, places
 
 
 def _whole_groups(keep: Sequence[int], size: int, name: str) -> list[int]:

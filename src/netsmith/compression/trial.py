@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,9 +21,7 @@ class Limit:
 
     def __init__(self, seconds: float) -> None:
         self._end = time.thread_time() + seconds
-        self.reason = (
-            f"too entangled: what its channels are tied to was not decided within {seconds:g} s of processor time"
-        )
+        self.reason = f"whether it can lose channels was not decided within {seconds:g} s of processor time"
 
     @property
     def over(self) -> bool:
@@ -159,6 +159,11 @@ def faulty(
     return bad
 
 
-def first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:160]}" if text else type(error).__name__
+def where(error: Exception) -> str:
+    """The line of the network's own code that failed, as `` in FILE, line N: `CODE` ``; empty if it is not known."""
+    inside = str(Path(torch.__file__).parent), str(Path(__file__).parent)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((*inside, "<"))]
+    if not frames or not frames[-1].line:
+        return ""
+    frame = frames[-1]
+    return f" in {Path(frame.filename).name}, line {frame.lineno}: `{frame.line}`"

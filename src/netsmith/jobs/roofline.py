@@ -40,7 +40,7 @@ def roofline(target: Target, *, batch: int = 1, **networks: LayerTable) -> dict[
                     return None
                 roofs[bits] = {"bits": list(bits), "macs_per_s": roof.macs_per_s, "bytes_per_s": roof.bytes_per_s}
                 least = roof.least_s
-            if cost.latency_s[i] < least * table.calls[i]:
+            if cost.latency_s[i] < least:
                 short += 1
                 continue
             macs = float(table.macs[i]) * batch

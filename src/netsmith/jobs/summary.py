@@ -7,7 +7,6 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.jobs.search_record import COSTS, check_search, is_number
-from netsmith.units import format_apart
 
 #: Figures of a network; measured or predicted ones are null where nothing measured or predicted them.
 FIGURES = ("accuracy", "latency_measured_s", "latency_predicted_s", "macs", "params", "size_bytes")
@@ -136,9 +135,8 @@ def _check_budget(budget: Any, name: str, fail: Any) -> None:
     tolerance = budget.get("tolerance", 0.0)
     if not is_number(tolerance) or not 0 <= tolerance <= 0.05:
         raise fail(f"{name}.tolerance is {tolerance!r}, not a share of at most 0.05")
-    reached, most = format_apart(cost, value, limit)
     # a hair for rounding on the way, and what is said openly; none for wishful thinking
     if met and value > limit * (1 + max(tolerance, 1e-6)):
-        raise fail(f"{name} says met, but {reached} is above {most} and no tolerance is stated")
+        raise fail(f"{name} says met, but {value:g} is above {limit:g} and no tolerance is stated")
     if not met and value <= limit * (1 - 1e-6):
-        raise fail(f"{name} says not met, but {reached} is within {most}")
+        raise fail(f"{name} says not met, but {value:g} is within {limit:g}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from netsmith.hardware.target import Target
 
-_PACKAGES = ("netsmith", "torch", "onnx", "onnxruntime", "onnxscript", "torch-pruning", "numpy", "scipy")
+_PACKAGES = ("netsmith", "torch", "onnx", "onnxruntime", "onnxscript", "numpy", "scipy")
 
 
 def versions() -> dict[str, str]:

@@ -8,8 +8,7 @@ from typing import Any
 
 #: kind of layer -> a number of the page's palette
 KINDS = MappingProxyType({
-    "conv": 0, "pointwise": 2, "depthwise": 1, "grouped conv": 5, "linear": 3, "matmul": 6, "conv transpose": 4,
-    "other": 7,
+    "conv": 0, "pointwise": 2, "depthwise": 1, "grouped conv": 5, "linear": 3, "matmul": 6, "other": 7,
 })  # fmt: skip
 #: what was tried -> shape of its marks; whole designs are circles
 SHAPES = MappingProxyType({

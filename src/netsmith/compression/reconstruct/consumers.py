@@ -102,7 +102,7 @@ def _reason(graph: Graph, model: nn.Module, layer: str, calls: int) -> str | Non
     if node.target not in (*CONVS, torch.ops.aten.linear.default):
         return f"it is a {type(module).__name__}, which is not traced as a convolution or linear layer"
     if isinstance(module, _ConvNd) and module.groups > 1:
-        return "it loses whole convolution groups, which leaves the others nothing to make up for"
+        return "its convolution groups each read a part of the channels, and are masked only"
     weight = node.args[1]
     if "weight" not in module._parameters or not isinstance(weight, fx.Node) or weight.op != "get_attr":
         return "its weight is computed in the forward"

@@ -26,7 +26,6 @@ from netsmith.hardware.table.keys import Key
 from netsmith.hardware.table.latency import LatencyTable
 from netsmith.hardware.table.numbers import whole
 from netsmith.network.layers import KINDS
-from netsmith.units import format_seconds
 
 _STATED = ("device", "runtime", "threads", "date")
 _SHOWN = 3
@@ -135,11 +134,10 @@ def _drift(
         )
     drift = max(control) / min(control) - 1
     if drift > max_drift:
-        low, high = format_seconds(min(control)), format_seconds(max(control))
         raise InputError(
-            f"{raw.path}: the control layer took {low} to {high}, {100 * drift:.0f} % apart: the device was not steady "
-            "(temperature, power mode, other work); time everything again, or take it as it is, in Python, with a "
-            "larger max_drift of read_timings"
+            f"{raw.path}: the control layer took {min(control):.3g} to {max(control):.3g} s, {100 * drift:.0f} % "
+            "apart: the device was not steady (temperature, power mode, other work); time everything again, or take "
+            "it as it is, in Python, with a larger max_drift of read_timings"
         )
     return drift, control
 

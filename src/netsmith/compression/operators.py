@@ -1,0 +1,533 @@
+"""What each operator does to the labels of its tensors: one rule for each kind of operator, by its ATen name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from netsmith.compression.labels import CONSTANT, FIXED, PADDED, Cut, IntArray, Labels, Product
+
+Dims = list[IntArray]  #: labels of each dimension of one tensor
+
+
+class Run(Protocol):
+    """What a rule may ask of the run that is being followed."""
+
+    labels: Labels
+
+    @property
+    def owner(self) -> str: ...  # path of the module whose forward is running
+    def of(self, x: torch.Tensor) -> Dims: ...
+    def side(self, layer: type | tuple[type, ...], labels: IntArray) -> bool: ...
+    def convolution(self, weight: torch.Tensor, groups: int, transposed: bool) -> tuple[IntArray, IntArray]: ...
+
+
+Rule = Callable[[Run, Sequence[Any], torch.Tensor], Dims]
+RULES: dict[str, Rule] = {}
+_COMPOSITE = """
+linear batch_norm layer_norm group_norm instance_norm rms_norm prelu scaled_dot_product_attention pixel_shuffle
+pixel_unshuffle channel_shuffle lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell softmax
+log_softmax embedding chunk
+"""
+FOLLOWED = frozenset(_COMPOSITE.split())  #: composite operators that have a rule; the others are taken apart
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    def add(f: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, f))
+        return f
+
+    return add
+
+
+def _tensor(x: Any) -> bool:
+    return isinstance(x, torch.Tensor)
+
+
+def _fixed(run: Run, labels: IntArray, reason: str) -> IntArray:
+    run.labels.pin(labels, reason)
+    return np.full(len(labels), FIXED)
+
+
+def elementwise(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    """Dimensions of one size are tied, those of size one are spread."""
+    tensors = [run.of(a) for a in args if _tensor(a)]
+    dims: Dims = []
+    for d in range(-out.dim(), 0):
+        some = [t[d] for t in tensors if -d <= len(t)]
+        wide = [s for s in some if len(s) == out.shape[d]]
+        dims.append(run.labels.join(wide or [np.full(out.shape[d], FIXED)]))
+    return dims
+
+
+def unknown(run: Run, args: Sequence[Any], out: torch.Tensor, name: str = "") -> Dims:
+    """Nothing is known of an operator: what goes in stays."""
+    for a in args:
+        for x in a if isinstance(a, (list, tuple)) else (a,):
+            if _tensor(x):
+                for labels in run.of(x):
+                    run.labels.pin(labels, f"its channels go through the operator {name!r}, which is not followed")
+    return [np.full(s, FIXED) for s in out.shape]
+
+
+# --- layouts --------------------------------------------------------------------------------------------------------
+
+
+@rule("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "view_copy")
+def _view(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    if 0 in out.shape:
+        return [np.full(s, FIXED) for s in out.shape]
+    return run.labels.reshape(run.of(args[0]), list(out.shape), run.owner)
+
+
+@rule("permute")
+def _permute(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = run.of(args[0])
+    return [dims[d] for d in args[1]]
+
+
+@rule("transpose", "t", "numpy_T")
+def _transpose(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    if len(dims) < 2:
+        return dims
+    a, b = (args[1], args[2]) if len(args) > 2 else (0, 1)
+    dims[a], dims[b] = dims[b], dims[a]
+    return dims
+
+
+@rule("unsqueeze")
+def _unsqueeze(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    dims.insert(args[1] % out.dim(), np.full(1, FIXED))
+    return dims
+
+
+@rule("squeeze")
+def _squeeze(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = run.of(args[0])
+    which = range(len(dims)) if len(args) < 2 else args[1] if isinstance(args[1], (list, tuple)) else [args[1]]
+    gone = {d % len(dims) for d in which} if dims else set()
+    return [d for i, d in enumerate(dims) if not (i in gone and len(d) == 1)]
+
+
+@rule("expand", "broadcast_to")
+def _expand(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = run.of(args[0])
+    dims = [np.full(1, FIXED)] * (out.dim() - len(dims)) + dims
+    # copies of one value: as many as the forward asks for
+    return [d if len(d) == s else run.labels.fresh(s) for d, s in zip(dims, out.shape, strict=True)]
+
+
+@rule("repeat", "tile")
+def _repeat(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = run.of(args[0])
+    dims = [np.full(1, FIXED)] * (out.dim() - len(dims)) + dims
+    return [
+        run.labels.fresh(s) if len(d) == 1 < s else np.tile(d, s // max(len(d), 1))
+        for d, s in zip(dims, out.shape, strict=True)
+    ]
+
+
+@rule("slice")
+def _slice(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dim, start, end, step = list(args[1:]) + [0, None, None, 1][len(args) - 1 :]
+    dims = list(run.of(args[0]))
+    dim %= len(dims)
+    whole = dims[dim]
+    index = np.arange(len(whole))[start:end:step]
+    if len(index) == len(whole):
+        return dims
+    if not (whole >= 0).any():
+        dims[dim] = whole[index]
+    elif step != 1 or not len(index):
+        _fixed(run, whole, "the forward takes every so manyth of its channels")
+        dims[dim] = np.full(len(index), FIXED)
+    else:
+        dims[dim] = _piece(run, whole, int(index[0]), len(index))
+    return dims
+
+
+def _piece(run: Run, whole: IntArray, start: int, size: int) -> IntArray:
+    out = run.labels.fresh(size)
+    run.labels.open.append(Cut(whole, out, start))
+    return out
+
+
+def pieces(run: Run, x: torch.Tensor, outs: Sequence[torch.Tensor], dim: int) -> list[Dims]:
+    """A tensor that falls into several along a dimension."""
+    dims, start, result = run.of(x), 0, []
+    dim %= len(dims)
+    for out in outs:
+        size = int(out.shape[dim])
+        own = list(dims)
+        if len(outs) > 1:
+            own[dim] = (
+                _piece(run, dims[dim], start, size) if (dims[dim] >= 0).any() else dims[dim][start : start + size]
+            )
+        result.append(own)
+        start += size
+    return result
+
+
+@rule("select")
+def _select(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    _fixed(run, dims.pop(args[1] % len(dims)), "the forward takes some of its channels by their number")
+    return dims
+
+
+@rule("cat", "concat", "concatenate")
+def _cat(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    parts = [run.of(x) for x in args[0] if x.dim() == out.dim()]
+    at = (args[1] if len(args) > 1 else 0) % out.dim()
+    return [
+        np.concatenate([p[d] for p in parts]) if d == at else run.labels.join([p[d] for p in parts])
+        for d in range(out.dim())
+    ]
+
+
+@rule("stack")
+def _stack(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    parts = [run.of(x) for x in args[0]]
+    dims = [run.labels.join([p[d] for p in parts]) for d in range(out.dim() - 1)]
+    dims.insert((args[1] if len(args) > 1 else 0) % out.dim(), np.full(len(parts), FIXED))
+    return dims
+
+
+@rule("constant_pad_nd")
+def _pad(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    for k in range(len(args[1]) // 2):
+        low, high = args[1][2 * k : 2 * k + 2]
+        d = dims[-1 - k]
+        if (d >= 0).any() and min(low, high) < 0:
+            d = _fixed(run, d, "the forward cuts off some of its channels")
+        if low or high:
+            d = d[max(-low, 0) : len(d) - max(-high, 0)]
+            code = PADDED if (d >= 0).any() else FIXED
+            dims[-1 - k] = np.concatenate([np.full(max(low, 0), code), d, np.full(max(high, 0), code)])
+    return dims
+
+
+@rule("pixel_shuffle")
+def _pixel_shuffle(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = run.of(args[0])
+    c = int(out.shape[-3])
+    few = run.labels.split(dims[-3], [c, args[1] ** 2])[0]
+    return [*dims[:-3], few, *(np.full(s, FIXED) for s in out.shape[-2:])]
+
+
+@rule("pixel_unshuffle")
+def _pixel_unshuffle(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = run.of(args[0])
+    return [*dims[:-3], np.repeat(dims[-3], args[1] ** 2), *(np.full(s, FIXED) for s in out.shape[-2:])]
+
+
+@rule("channel_shuffle", "native_channel_shuffle")
+def _channel_shuffle(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    a, b = run.labels.split(dims[1], [args[1], len(dims[1]) // args[1]])
+    dims[1] = run.labels.product([b, a])
+    return dims
+
+
+@rule("im2col")
+def _im2col(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = run.of(args[0])
+    return [*dims[:-3], np.repeat(dims[-3], int(np.prod(args[1]))), np.full(out.shape[-1], FIXED)]
+
+
+@rule("glu")
+def _glu(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    d = args[1] if len(args) > 1 else -1
+    half = len(dims[d]) // 2
+    run.labels.tie(dims[d][:half], dims[d][half:])
+    dims[d] = dims[d][:half]
+    return dims
+
+
+@rule("flip", "roll")
+def _reorder(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    which = args[-1] if isinstance(args[-1], (list, tuple)) else [args[-1]]
+    for d in which or range(len(dims)):
+        dims[d] = _fixed(run, dims[d], "the forward puts its channels into another order")
+    return dims
+
+
+@rule("index")
+def _index(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims, given = run.of(args[0]), list(args[1])
+    at = [i for i, x in enumerate(given) if x is not None]
+    for i in at:
+        _fixed(run, dims[i], "the forward takes some of its channels by their number")
+    if any(given[i].dtype == torch.bool for i in at):
+        return [np.full(s, FIXED) for s in out.shape]
+    n = out.dim() - (len(dims) - len(at))
+    first = at[0] if at == list(range(at[0], at[0] + len(at))) else 0
+    rest = [d for i, d in enumerate(dims) if i not in at]
+    return [*rest[:first], *(np.full(s, FIXED) for s in out.shape[first : first + n]), *rest[first:]]
+
+
+@rule("index_select", "repeat_interleave")
+def _index_select(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    numbers = [a for a in args[1:] if isinstance(a, int)]
+    d = (args[1] if _tensor(args[-1]) else numbers[-1]) % len(dims)
+    _fixed(run, dims[d], "the forward takes some of its channels by their number")
+    dims[d] = np.full(out.shape[d], FIXED)
+    return dims
+
+
+# --- products -------------------------------------------------------------------------------------------------------
+
+
+def _contract(run: Run, a: IntArray, b: IntArray, x: torch.Tensor, y: torch.Tensor) -> None:
+    run.labels.tie(a, b)
+    if not (isinstance(x, torch.nn.Parameter) or isinstance(y, torch.nn.Parameter)):
+        run.labels.meet += [a[a >= 0], b[b >= 0]]
+
+
+@rule("linear")
+def _linear(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    x, w = run.of(args[0]), run.of(args[1])
+    _contract(run, x[-1], w[-1], args[0], args[1])
+    outs = w[:-1]
+    if len(args) > 2 and args[2] is not None and outs:
+        run.labels.tie(outs[0], run.of(args[2])[0])
+    return [*x[:-1], *outs]
+
+
+@rule("mm", "bmm", "mv", "dot", "vdot")
+def _product(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    a, b = run.of(args[0]), run.of(args[1])
+    k = max(len(b) - 2, 0)
+    _contract(run, a[-1], b[k], args[0], args[1])
+    batch = [run.labels.join([p, q]) for p, q in zip(a[:-2], b[:-2], strict=True)] if len(a) > 2 else []
+    return [*batch, *a[max(len(a) - 2, 0) : -1], *b[k + 1 :]]
+
+
+@rule("addmm", "baddbmm", "addbmm", "addmv")
+def _added_product(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = _product(run, args[1:3], out)[-out.dim() :]
+    bias = run.of(args[0])
+    for d in range(1, min(len(bias), len(dims)) + 1):
+        if len(bias[-d]) == len(dims[-d]):
+            dims[-d] = run.labels.join([dims[-d], bias[-d]])
+    return dims
+
+
+@rule("convolution", "_convolution", "convolution_overrideable")
+def _convolution(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    x = run.of(args[0])
+    transposed, groups = bool(args[6]), int(args[8])
+    c_in, c_out = run.convolution(args[1], groups, transposed)
+    at = out.dim() - (args[1].dim() - 1)
+    _contract(run, x[at], c_in, args[0], args[1])
+    if args[2] is not None:
+        run.labels.tie(c_out, run.of(args[2])[0])
+    for d in (*x[at + 1 :], *run.of(args[1])[2:]):
+        _fixed(run, d, "a convolution slides along its channels")
+    return [*x[:at], c_out, *(np.full(s, FIXED) for s in out.shape[at + 1 :])]
+
+
+@rule("scaled_dot_product_attention")
+def _attention(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    q, k, v = (run.of(a) for a in args[:3])
+    run.labels.tie(q[-1], k[-1])
+    run.labels.tie(k[-2], v[-2])
+    _fixed(run, k[-2], "a softmax is taken over its channels")
+    run.labels.meet += [q[-1], k[-1]]
+    batch = [
+        run.labels.join([d for d in some if len(d) == out.shape[i]])
+        for i, some in enumerate(zip(q[:-2], k[:-2], v[:-2], strict=True))
+    ]
+    if len(args) > 3 and args[3] is not None:
+        mask = run.of(args[3])
+        for d in range(3, min(len(mask), out.dim()) + 1):
+            if len(mask[-d]) == out.shape[-d]:
+                run.labels.tie(mask[-d], batch[-d + 2])
+    return [*batch, q[-2], v[-1]]
+
+
+@rule("embedding")
+def _embedding(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    return [*run.of(args[1]), run.of(args[0])[1]]
+
+
+_RECURRENT = "a recurrent layer reads its channels, and the sizes of recurrent layers are left as they are"
+
+
+@rule("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell",
+      "mkldnn_rnn_layer")  # fmt: skip
+def _recurrent(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    for a in args:
+        for x in a if isinstance(a, (list, tuple)) else (a,):
+            if _tensor(x):
+                for d in run.of(x):
+                    _fixed(run, d, _RECURRENT)
+    return [np.full(s, FIXED) for s in out.shape]
+
+
+# --- norms and reductions -------------------------------------------------------------------------------------------
+
+
+def _per_channel(run: Run, dims: Dims, tensors: Sequence[Any], layer: type | tuple[type, ...], at: int) -> Dims:
+    for t in tensors:
+        if t is not None:
+            run.labels.tie(dims[at], run.of(t)[0])
+    run.side(layer, dims[at])
+    return dims
+
+
+@rule("batch_norm", "instance_norm", "native_batch_norm", "_native_batch_norm_legit_no_training")
+def _batch_norm(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    return _per_channel(run, dims, args[1:5], torch.nn.modules.batchnorm._NormBase, 1)
+
+
+@rule("layer_norm", "rms_norm", "native_layer_norm", "_fused_rms_norm")
+def _layer_norm(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    shape = args[1]
+    if len(shape) > 1:
+        for d in dims[-len(shape) :]:
+            _fixed(run, d, "they are normed together with positions, over a fixed number of values")
+        return [*dims[: -len(shape)], *(np.full(s, FIXED) for s in shape)]
+    layers = (torch.nn.LayerNorm, torch.nn.RMSNorm)
+    if not run.side(layers, dims[-1]):
+        run.labels.pin(dims[-1], "a layer norm that is no module of its own is taken over its channels")
+    return _per_channel(run, dims, [a for a in args[2:4] if _tensor(a)], layers, -1)
+
+
+@rule("group_norm", "native_group_norm")
+def _group_norm(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    native = len(args) > 6
+    groups = int(args[6] if native else args[1])
+    if groups > 1:  # whole groups go, so that the statistics of the others stay what they were
+        number = run.labels.fresh(groups)
+        per = np.full(len(dims[1]) // groups, FIXED)
+        run.labels.tie(dims[1], run.labels.product([number, per]))
+    return _per_channel(run, dims, args[1:3] if native else args[2:4], torch.nn.GroupNorm, 1)
+
+
+@rule("prelu", "_prelu_kernel")
+def _prelu(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    weight = run.of(args[1])
+    if weight and len(weight[0]) > 1:
+        run.labels.tie(dims[1 if len(dims) > 1 else 0], weight[0])
+    return dims
+
+
+@rule(
+    "softmax", "_softmax", "log_softmax", "_log_softmax", "_safe_softmax", "cumsum", "cumprod", "sort", "logcumsumexp"
+)
+def _over(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    d = next((a for a in args[1:] if isinstance(a, int) and not isinstance(a, bool)), -1)
+    run.labels.pin(dims[d], "a softmax, a running sum or a sorting is taken over its channels")
+    return dims
+
+
+_SUMS = ("sum", "linalg_vector_norm", "norm", "amax", "amin", "max", "min", "logsumexp", "any", "all")
+_MEANS = (
+    "mean",
+    "var",
+    "std",
+    "var_mean",
+    "std_mean",
+    "median",
+    "prod",
+    "argmax",
+    "argmin",
+    "topk",
+    "kthvalue",
+    "mode",
+)
+
+
+@rule(*_SUMS, *_MEANS)
+def _reduce(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    which = _reduced(args, out, len(dims))
+    for d in which:
+        run.labels.meet.append(dims[d][dims[d] >= 0])
+    keep = out.dim() == len(dims)
+    return [np.full(out.shape[i] if keep else 1, FIXED) if i in which else d for i, d in enumerate(dims)
+            if keep or i not in which]  # fmt: skip
+
+
+def _reduced(args: Sequence[Any], out: torch.Tensor, n: int) -> set[int]:
+    lists = [a for a in args[1:] if isinstance(a, (list, tuple))]
+    if lists:
+        return {d % n for d in lists[0]} or set(range(n))
+    numbers = [a for a in args[1:] if isinstance(a, int) and not isinstance(a, bool)]
+    return {numbers[-1] % n} if numbers and out.dim() else set(range(n))
+
+
+def means(run: Run, args: Sequence[Any], out: torch.Tensor) -> None:
+    """A mean over channels changes with their number."""
+    dims = run.of(args[0])
+    for d in _reduced(args, out, len(dims)):
+        run.labels.pin(dims[d], "a mean (or another figure that depends on their number) is taken over its channels")
+
+
+@rule("max_pool1d", "max_pool2d", "max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d",
+      "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "adaptive_max_pool2d",
+      "adaptive_max_pool3d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_bilinear2d",
+      "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "upsample_linear1d",
+      "upsample_trilinear3d", "_upsample_nearest_exact2d", "reflection_pad1d", "reflection_pad2d", "replication_pad2d",
+      "replication_pad1d", "replication_pad3d", "reflection_pad3d", "grid_sampler_2d")  # fmt: skip
+def _maps(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    dims = list(run.of(args[0]))
+    for d in range(min(2, len(dims) - 1), len(dims)):
+        _fixed(run, dims[d], "a window slides along its channels")
+        dims[d] = np.full(out.shape[d], FIXED)
+    return dims
+
+
+@rule("zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full", "zeros",
+      "ones", "empty", "full")  # fmt: skip
+def _filled(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    x = args[0] if args and _tensor(args[0]) else None
+    if x is not None and x.shape == out.shape:
+        return list(run.of(x))
+    return [run.labels.fresh(s) if s > 1 else np.full(1, FIXED) for s in out.shape]
+
+
+@rule("rand_like", "randn_like", "bernoulli")
+def _alike(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    return list(run.of(args[0]))
+
+
+def constant(out: torch.Tensor) -> Dims:
+    """A tensor that comes from nowhere."""
+    return [np.full(s, CONSTANT if s > 1 else FIXED) for s in out.shape]
+
+
+def grouped(labels: Labels, weight: Dims, groups: int, transposed: bool) -> tuple[IntArray, IntArray]:
+    """Labels of the input and output channels of a convolution with ``weight``."""
+    if groups == 1:
+        return (weight[0], weight[1]) if transposed else (weight[1], weight[0])
+    number = labels.fresh(groups)
+    first, second = weight[0], weight[1]  # dimension 0 runs over all groups, dimension 1 within one
+    inner = labels.fresh(len(first) // groups) if len(first) > groups else np.full(1, FIXED)
+    if transposed:
+        c_in, c_out = first, labels.fresh(groups * len(second))
+        sides = (c_in, inner), (c_out, second)
+    else:
+        c_in, c_out = labels.fresh(groups * len(second)), first
+        sides = (c_in, second), (c_out, inner)
+    for whole, per in sides:
+        if (per >= 0).any() and len(per) > 1:
+            labels.open.append(Product(whole, (number, per)))
+        else:
+            labels.tie(whole, np.repeat(number, len(per)))
+    return c_in, c_out
