@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -14,8 +16,10 @@ from torch import nn
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
+from netsmith.export.fusion import Fusion, check_fusion
 from netsmith.hardware import target as targets
 from netsmith.hardware.target import Capabilities, Cost
+from netsmith.jobs import integers
 from netsmith.jobs.compare import compare
 from netsmith.jobs.compress import compress
 from netsmith.jobs.export import export
@@ -198,3 +202,26 @@ def test_wrong_classes_and_used_folder(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "c" / "stages" / "sensitivity.json").write_text("{broken")
     with pytest.raises(InputError, match=r"sensitivity\.json"):
         run(weights, tmp_path / "c", epochs=0, resume=True)
+
+
+def test_a_layer_that_the_runtime_computes_in_floats_is_not_called_int8(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[str]] = []
+
+    def misses_one(model: Any, layers: Any) -> Fusion:
+        asked.append(set(layers))
+        missed = tuple({"layer1.0.conv1"}.intersection(layers))
+        return replace(check_fusion(model, layers), floats=missed)
+
+    monkeypatch.setattr(integers, "check_fusion", misses_one)
+    summary = run(weights, tmp_path / "out", methods="quantize", latency=None, size="0.3x", epochs=0)
+    assert asked[1:] == [asked[0] - {"layer1.0.conv1"}]
+    row = next(r for r in summary["layers"] if r["name"] == "layer1.0.conv1")
+    others = [r["choice"]["bits"] for r in summary["layers"] if r["name"] in asked[1]]
+    assert row["choice"]["bits"] == row["choice"]["a_bits"] == 32 and others and set(others) == {8}
+    assert "ONNX Runtime" in summary["frozen"]["layer1.0.conv1"] and summary["fusion"]["fused"] == len(asked[1])
+    recipe = json.loads((tmp_path / "out" / "recipe.json").read_text())
+    assert set(recipe["quantize"]["int8"]) == asked[1]
+    stored = {i.name for i in onnx.load(tmp_path / "out" / "model.onnx").graph.initializer}
+    assert {f"{n}.weight_q" for n in asked[1]} == {n for n in stored if n.endswith("weight_q")}

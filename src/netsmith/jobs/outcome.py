@@ -11,6 +11,7 @@ from netsmith.compression.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
 from netsmith.export.onnx import stored_bits
 from netsmith.jobs.doubt import GUESS, of_splits, sentence
 from netsmith.jobs.export import FORMATS
+from netsmith.jobs.integers import REASON, as_it_runs
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
 from netsmith.jobs.stages import Stages
@@ -24,7 +25,7 @@ def summarise(
     limits: dict[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     """The summary of a finished compression, in the schema of ``netsmith.jobs.summary``."""
-    design = np.array(found["best"]["design"])
+    design = as_it_runs(job.choices, np.array(found["best"]["design"]), tuple(result["floats"]))
     doubt = _doubt(job, baseline, result["baseline_accuracy"])
     rows = job.pricing.rows(design)
     timed = "latency" in limits and not job.simulated
@@ -40,8 +41,11 @@ def summarise(
         baseline | {"accuracy": result["baseline_accuracy"]}, job.given("latency"), job.given("size"),
         job.given("energy") if energy else None,
     )  # fmt: skip
+    predicted = float(found["best"]["predicted_s"])
+    if result["floats"]:  # another network than the one that was chosen
+        predicted = float(job.pricing.predict(design)[0])
     after = side(
-        result, float(found["best"]["predicted_s"]), result["size_bytes"],
+        result, predicted, result["size_bytes"],
         float(job.pricing.predict(design, "energy")[0]) if energy else None,
     )  # fmt: skip
     before |= {"mean_bits": _mean_bits(job.graph.layers), "priced_bits": _priced_bits(job)}
@@ -53,7 +57,8 @@ def summarise(
     return {
         "schema": 1, "doubt": doubt[0], "warnings": doubt[1],
         "baseline": before, "result": after, "budgets": kept_budgets(limits, values),
-        "design": job.choices.space.describe(design), "frozen": job.subject.frozen, "seed": job.config["seed"],
+        "design": job.choices.space.describe(design), "seed": job.config["seed"],
+        "frozen": job.subject.frozen | dict.fromkeys(result["floats"], REASON),
         "versions": versions(), "run": str(job.run.folder), "target": job.config["target"],
         "simulated": job.simulated, "bound": found["best"]["bound"], "loss": found["best"]["loss"],
         "additivity": found["additivity"], **{k: found[k] for k in ("family", "rule") if k in found},

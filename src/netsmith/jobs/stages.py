@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,7 @@ from netsmith.accuracy.designs import DesignEvaluator, Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy, onnx_answers
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
-from netsmith.compression.build import Slimmed, histograms_of, integerise, is_int8, quantizer_for
+from netsmith.compression.build import Slimmed, histograms_of, is_int8, quantizer_for
 from netsmith.compression.demand import rows_asked
 from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs, place
@@ -22,7 +23,7 @@ from netsmith.compression.pricing import Pricing
 from netsmith.compression.quantize import Calibration, QuantizedGraph, packed_tensors
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.errors import InputError
-from netsmith.export.fusion import check_fusion
+from netsmith.export.fusion import Fusion
 from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import write_packed
 from netsmith.export.parity import check_parity, need_parity
@@ -31,6 +32,7 @@ from netsmith.hardware.target import prepare_target
 from netsmith.jobs import doubt
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.episodes import TunedEvaluator
+from netsmith.jobs.integers import REASON, as_it_runs, export_integers
 from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, TRIMMING, Estimated, Evaluated, strategy_options
 from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
@@ -237,8 +239,7 @@ class Stages:
         """Latency of a design over that of the network as given; measured longer where ``share`` is near."""
         slimmed = self._slim(design)
         images = self._calibration_images()[:32]
-        graph, quantized = integerise(slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax")
-        exported = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(graph)
+        exported = export_integers(slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax").model
         baseline = self.run.path("baseline.onnx")
         return near_timed(baseline, exported.SerializeToString(), self.config["threads"], share)
 
@@ -258,11 +259,18 @@ class Stages:
         history: list[Any] = []
         before: float | None = None
         quantized: QuantizedGraph | None
+        fusion, floats, recipe = Fusion(0, (), {}), tuple[str, ...](), slimmed.recipe
         if is_int8(slimmed.bits):
             if slimmed.is_smaller:
                 history = fine_tune(model, **training)
             self.progress.stage("export")
-            graph, quantized = integerise(model, self.graph.input_shape, slimmed.bits, images, method)
+            shape, has_floats = self.graph.input_shape, self.choices.has_floats
+            built = export_integers(model, shape, slimmed.bits, images, method, has_floats)
+            graph, quantized, exported = built.graph, built.quantized, built.model
+            fusion, floats = built.fusion, built.floats if has_floats else ()
+            recipe = replace(recipe, quantize={"int8": [n for n in slimmed.bits if n not in floats]})
+            for layer in floats:
+                self.progress.note(f"  {layer}: {REASON}")
         else:
             if slimmed.is_smaller:  # before norms are folded: what they read has changed
                 settle_batch_norm(model, self.subject.data.search, normalisation=self.norm)
@@ -276,23 +284,17 @@ class Stages:
                 if self._search_accuracy(tuned) >= before:
                     graph, quantized, model, history = after, tuned, new, log
             self.progress.stage("export")
-        exported = (
-            to_onnx(quantized.graph, quantized.weight_scales, integer_bias=is_int8(slimmed.bits))
-            if quantized
-            else to_onnx(graph)
-        )
+            exported = to_onnx(quantized.graph, quantized.weight_scales, integer_bias=False)
         path = self.run.write_bytes("model.onnx", exported.SerializeToString())
         final = quantized.graph if quantized else graph
         images = self._calibration_images()[:64]
         parity = check_parity(final.module, path, images, tolerance=0.1 if quantized else 1e-2, batch=self._batch())
-        integers = [n for n in slimmed.bits if n in graph.node_of] if is_int8(slimmed.bits) else []
-        fusion = check_fusion(path, integers)
         save_pt2(final, self.run.place("model.pt2"))
         save_weights(self.run.place("model.safetensors"), model.state_dict(), self.subject.data.metadata)
         tensors = packed_tensors(final, quantized)
         size = write_packed(self.run.place("model.nsw"), tensors, huffman=self.config["huffman"])
-        self.run.write_text("recipe.json", slimmed.recipe.to_json())
-        tables = {"baseline": self.graph.layers, "result": self.pricing.rows(design)}
+        self.run.write_text("recipe.json", recipe.to_json())
+        tables = {"baseline": self.graph.layers, "result": self.pricing.rows(as_it_runs(self.choices, design, floats))}
         self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
         timing = self._final_timing(path)
         table = graph.layers
@@ -309,7 +311,8 @@ class Stages:
                 "ok": parity.ok,
                 "jitter": parity.jitter,
             },
-            "fusion": {"expected": fusion.expected, "fused": fusion.fused},
+            "fusion": {"expected": fusion.expected, "fused": fusion.fused, "floats": list(fusion.floats)},
+            "floats": list(floats),
             "timing": timing,
             "history": history,
         }
