@@ -62,3 +62,5 @@ def test_killed_and_resumed_is_the_same(tmp_path: Path) -> None:
     assert got["design"] == want["design"] and got["loss"] == want["loss"]
     assert got["result"] == want["result"]  # accuracy after fine-tuning among it
     assert [h["loss"] for h in got["recovery"]] == [h["loss"] for h in want["recovery"]]
+    for name in want["files"]:
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

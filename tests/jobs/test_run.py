@@ -117,6 +117,7 @@ def test_an_edited_stage_is_named(tmp_path: Path) -> None:
         ({"budgets": {"latency": "0.7x", "size": None}}, "--latency 0.5x, not 0.7x"),
         ({"budgets": {"latency": "0.5x", "size": "0.5x"}}, "--size unset, not 0.5x"),
         ({"search_size": 10}, "--search-size unset, not 10"),
+        ({"job": "demo"}, "the command compress, not demo"),
     ],
 )
 def test_resuming_with_another_option_names_it(tmp_path: Path, change: dict[str, Any], words: str) -> None:

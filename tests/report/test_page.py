@@ -11,6 +11,7 @@ from example_summary import HOSTILE, example_config, example_mixed_summary, exam
 from netsmith.errors import InputError
 from netsmith.jobs.run import Run
 from netsmith.report import write_report
+from netsmith.report.figures import command
 from netsmith.report.page import render
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -69,6 +70,8 @@ def test_command_can_be_pasted_into_a_shell() -> None:
         "--methods prune,quantize --strategy exact --weights digits.safetensors --lr 0.03 --seed 3 --mean 0.5,0.4 "
         "--threads 1"
     ) in text
+    demo = command({"run": "runs/my demo"}, {"job": "demo", "model": "zoo:digits", "data": "digits", "seed": 3})
+    assert demo == "netsmith demo --out 'runs/my demo' --seed 3"
 
 
 def test_one_mark_a_trial_and_one_ring_around_the_chosen_one() -> None:

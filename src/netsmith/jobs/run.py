@@ -26,6 +26,7 @@ from netsmith import locks
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.files import read_json, to_json, write_atomic, written_for
 from netsmith.jobs.artefacts import Artefacts
+from netsmith.jobs.run_config import FORMAT, check_same, read_config
 from netsmith.jobs.run_files import (
     ARTEFACTS,
     BEFORE,
@@ -42,8 +43,6 @@ from netsmith.jobs.run_files import (
 )
 from netsmith.jobs.summary import check_summary
 from netsmith.jobs.trials import TrialLog
-
-FORMAT = 1
 
 
 class Run:
@@ -98,11 +97,11 @@ class Run:
             InputError: an option differs from those the run was started with, a file is damaged, or it is in use.
         """
         folder = Path(path)
-        known = _read_config(folder)
+        known = read_config(folder)
         lock = _acquire(folder)
         run = cls(folder, known, lock)
         try:
-            _same(folder, known, _plain(config))
+            check_same(folder, known, _plain(config))
             refuse_links(folder)
             for name in ("stages", "checkpoints"):
                 if (folder / name).exists() and not (folder / name).is_dir():
@@ -131,7 +130,7 @@ class Run:
             InputError: it is no run folder, or has links.
         """
         folder = Path(path)
-        config = _read_config(folder)
+        config = read_config(folder)
         refuse_links(folder)
         return cls(folder, config, None)
 
@@ -344,7 +343,7 @@ def emptied(path: str | Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
     lock = _acquire(folder)
     try:
         refuse_links(folder)
-        yield (_read_config(folder) if (folder / CONFIG).exists() else {}), foreign(folder)
+        yield (read_config(folder) if (folder / CONFIG).exists() else {}), foreign(folder)
         remove(folder)
     finally:
         locks.release(lock)
@@ -365,49 +364,6 @@ def _folder(path: str | Path) -> Path:
             f"the run folder {folder} cannot be made ({error.strerror or error}); choose another --out"
         ) from error
     return folder
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    refuse_link(folder, CONFIG)
-    if not (folder / CONFIG).exists():
-        raise InputError(f"{folder} is no run folder, it has no config.json; give the --out of a run")
-    record = read_json(folder / CONFIG, "start again in another folder")
-    options = record.get("options") if isinstance(record, dict) else None
-    if not isinstance(options, dict):
-        raise InputError(f"{folder / CONFIG} is damaged, it holds no options; start again in another folder")
-    if record.get("artefacts") and not (folder / ARTEFACTS).exists():
-        raise InputError(
-            f"{folder / ARTEFACTS} is missing, so the run's files cannot be checked; start again in another folder"
-        )
-    if record.get("format") != FORMAT:
-        raise InputError(
-            f"{folder / CONFIG} has format {record.get('format')}, this netsmith reads {FORMAT}; "
-            "use the netsmith that wrote it"
-        )
-    return options
-
-
-def _same(folder: Path, known: dict[str, Any], given: dict[str, Any]) -> None:
-    known, given = _flat(known), _flat(given)
-    for name in sorted({*known, *given}):
-        if known.get(name) != given.get(name):
-            option = "--" + name.replace("_", "-") if name not in ("model", "run") else name.upper()
-            raise InputError(
-                f"{folder} was started with {option} {_show(known.get(name))}, not {_show(given.get(name))}; "
-                "resume with the same options or choose another --out"
-            )
-
-
-def _flat(options: dict[str, Any]) -> dict[str, Any]:
-    """Options that lie in groups (``{"budgets": {"latency": ..}}``) by their own names."""
-    flat: dict[str, Any] = {}
-    for name, value in options.items():
-        flat |= _flat(value) if isinstance(value, dict) else {name: value}
-    return flat
-
-
-def _show(value: Any) -> str:
-    return "unset" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,8 @@ BEFORE = (
 _BUILT = (
     "model.onnx", "model.pt2", "model.safetensors", "model.nsw", "recipe.json", "layers.json", "network.json",
     "search.json", "report.html", "supernet-*.safetensors", "family/*.safetensors", "family/*.recipe.json",
-    "compared/*/model.*", "compared/*/network.json", SUMMARY,
+    "compared/*/model.onnx", "compared/*/model.pt2", "compared/*/model.safetensors", "compared/*/model.nsw",
+    "compared/*/network.json", SUMMARY,
 )  # fmt: skip
 
 

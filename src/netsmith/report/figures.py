@@ -201,6 +201,8 @@ def command(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str | None
     job, model = config.get("job"), config.get("model")
     if not isinstance(job, str) or not isinstance(model or config.get("space"), str):
         return None
+    if job == "demo":
+        return shlex.join(["netsmith", "demo", "--out", str(summary["run"]), "--seed", str(config.get("seed", 0))])
     words = ["netsmith", job, *([model] if model else [])]  # a specialization has a space, by name of its option
     for key, value in config.items():
         inner = value.items() if isinstance(value, Mapping) else [(key, value)]
