@@ -38,7 +38,7 @@ from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.run import Run
 from netsmith.jobs.short_tune import ShortTuner, load_cut
-from netsmith.jobs.subject import Subject
+from netsmith.jobs.subject import Subject, idle_kernels
 from netsmith.jobs.timing import near_timed, quiet_latency, timed
 from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import count_parameters, trace
@@ -88,6 +88,10 @@ class Stages:
                 f"{self.config['target']} has no floating point: every layer becomes an integer layer, and the network "
                 f"as given is priced at {w}-bit weights and {a}-bit activations"
             )
+        if "quantize" in self.config["methods"]:
+            idle = idle_kernels(self.target.capabilities, self.config["least_bits"])
+            if idle:
+                self.progress.note(f"{self.config['target']}: {idle}")
         for layer, reason in list(s.frozen.items())[:6]:
             self.progress.note(f"  {layer}: {reason}")
 

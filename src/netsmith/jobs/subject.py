@@ -86,7 +86,7 @@ def load_subject(
     pairs = shared_pairs(least_bits) if share else bit_pairs(target.capabilities, least_bits)
     layers = list(quantizable(graph))
     choices = Choices.of(
-        graph, report, branches, prune=prune, quantize=share or "quantize" in methods,
+        graph, report, branches, prune=prune, quantize=share or ("quantize" in methods and pairs != ((FLOAT, FLOAT),)),
         multiple=target.capabilities.channel_multiple, bits=pairs, widths=widths,
         scheme="kmeans" if share else "linear",
         # too few weights to save anything, and every published method leaves them alone
@@ -105,20 +105,36 @@ def named(classes: str | Path | Sequence[str] | None) -> str | list[str] | None:
 def bit_pairs(capabilities: Capabilities, least: int = 2) -> tuple[tuple[int, int], ...]:
     """(Weight, activation) widths that a search on a target chooses from.
 
-    With floating point: 8-bit integers or not. Without: every combination of the target's widths from ``least`` to
-    those that a network as given runs at, if it has kernels for all of them; otherwise only the latter.
+    With floating point: 8-bit integers or not, if it has kernels for them. Without: every combination of the target's
+    widths from ``least`` to those that a network as given runs at, if it has kernels for all of them; otherwise only
+    the latter.
 
     Raises:
         InputError: ``least`` is more than the network as given runs at.
     """
     if (32, 32) in capabilities.bits:
-        return ((8, 8), (32, 32))
+        return tuple(pair for pair in ((8, 8), (FLOAT, FLOAT)) if pair in capabilities.bits)
     given = capabilities.bits[0]
     if not 1 <= least <= min(given):
         raise InputError(f"--least-bits is {least}; this target runs a network as given at {given[0]}, so 1 to that")
     pairs = {(w, a) for w, a in capabilities.bits if least <= min(w, a) and w <= given[0] and a <= given[1]}
     sides = [{pair[i] for pair in pairs} for i in (0, 1)]
     return tuple(sorted(pairs)) if len(pairs) == len(sides[0]) * len(sides[1]) else (given,)
+
+
+def idle_kernels(capabilities: Capabilities, least: int = 2) -> str | None:
+    """What a search leaves unused of the kernels for widths from ``least``, in one sentence; None if nothing."""
+    offered = bit_pairs(capabilities, least)
+    top = [max(pair[i] for pair in offered) for i in (0, 1)]
+    idle = [p for p in capabilities.bits if p not in offered and least <= min(p) and p[0] <= top[0] and p[1] <= top[1]]
+    if not idle:
+        return None
+    which = ", ".join(f"{w}x{a}" for w, a in sorted(idle, reverse=True))
+    if (FLOAT, FLOAT) not in capabilities.bits:
+        return f"kernels of {which} bits (weights x inputs) are not used, as some combination of these widths has none"
+    if len(offered) > 1:
+        return f"kernels of {which} bits (weights x inputs) are not used: beside floats, layers have 8-bit integers"
+    return f"kernels of {which} bits (weights x inputs) are not used, and no layer has 8-bit integers, as it has no 8x8"
 
 
 def shared_pairs(least: int = 1) -> tuple[tuple[int, int], ...]:

@@ -1,0 +1,36 @@
+"""What a target offers a search, and what is said of the rest."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from netsmith.hardware.target import Capabilities, get_target
+from netsmith.jobs.subject import bit_pairs, idle_kernels
+
+FLOATS, EIGHT = (32, 32), (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("bits", "offered", "said"),
+    [
+        ((FLOATS, EIGHT), (EIGHT, FLOATS), None),
+        ((FLOATS, EIGHT, (4, 8), (16, 16)), (EIGHT, FLOATS), r"16x16, 4x8 bits .* 8-bit integers"),
+        ((FLOATS, (4, 4)), (FLOATS,), r"4x4 bits .* no 8x8"),
+        ((EIGHT, (4, 8), (4, 4), (16, 16)), (EIGHT,), r"kernels of 4x8, 4x4 bits .* some combination"),
+        ((EIGHT, (4, 8), (8, 4), (4, 4), (1, 1)), ((4, 4), (4, 8), (8, 4), EIGHT), None),
+    ],
+)
+def test_kernels_that_a_search_leaves_unused_are_named(
+    bits: tuple[tuple[int, int], ...], offered: tuple[tuple[int, int], ...], said: str | None
+) -> None:
+    found = idle_kernels(Capabilities(bits=bits))
+    assert bit_pairs(Capabilities(bits=bits)) == offered
+    assert found is None if said is None else re.search(said, str(found))
+
+
+def test_targets_of_our_own() -> None:
+    assert "16x16, 4x4" in str(idle_kernels(get_target("roofline-gpu").capabilities))
+    assert idle_kernels(get_target("roofline-bitfusion").capabilities) is None
+    assert idle_kernels(get_target("bitfusion").capabilities) is None
