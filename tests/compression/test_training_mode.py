@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from netsmith.compression.branches import find_branches
 from netsmith.compression.groups import find_groups
 from netsmith.compression.prune import prune
 
@@ -63,3 +64,22 @@ def test_what_breaks_training_is_kept_with_the_reason() -> None:
     frozen, model = halved(Written())
     assert model.c1.out_channels == 4 and model.c2.out_channels == 12  # type: ignore[union-attr]
     assert "fails in training" in frozen["c2"]
+
+
+def test_a_branch_that_training_reads_stays() -> None:
+    class Residual(nn.Module):
+        def __init__(self, reads: bool) -> None:
+            super().__init__()
+            self.stem, self.a, self.b = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
+            self.fc, self.aux, self.reads = nn.Linear(8, 10), nn.Linear(8, 10), reads
+
+        def forward(self, x: torch.Tensor) -> Any:
+            x = F.relu(self.stem(x))
+            inner = F.relu(self.a(x))
+            x = x + self.b(inner)
+            if self.training and self.reads:
+                assert self.b.weight is not None
+            return self.fc(x.mean((2, 3)))
+
+    found = {reads: find_branches(Residual(reads).eval(), torch.randn(2, 1, 8, 8)) for reads in (False, True)}
+    assert len(found[False]) == 1 and not found[True]

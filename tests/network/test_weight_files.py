@@ -178,3 +178,9 @@ def test_a_single_layer_does_not_take_another_networks_layer(tmp_path: Path) -> 
     )
     with pytest.raises(InputError, match="another network"):
         load_weights(model, tmp_path / "w.safetensors")
+
+
+def test_programs_and_other_files_are_told_apart(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.trace(net().eval(), torch.zeros(1, 1, 8, 8)), tmp_path / "w.pt")
+    with pytest.raises(InputError, match="is a TorchScript program, not weights"):
+        load_weights(net(), tmp_path / "w.pt")

@@ -262,7 +262,7 @@ def test_wrong_use_is_an_input_error(data: Data) -> None:
         fit(frozen, data, **SETTINGS)
     with pytest.raises(InputError, match="4 outputs but the data has a label 9"):
         fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), data, **SETTINGS)
-    with pytest.raises(InputError, match=r"returns a tensor of shape \(64, 10, 6, 6\)"):
+    with pytest.raises(InputError, match=r"returns a tensor of shape \(8, 10, 6, 6\)"):
         fit(nn.Conv2d(1, 10, 3), data, **SETTINGS)
 
 

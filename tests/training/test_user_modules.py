@@ -170,3 +170,29 @@ def test_float32_is_tried_before_the_data_are_blamed(
     assert not result.bf16 and result.history[-1]["loss"] < 2.5
     assert bool(result.messages) is (bf16 is True or after > 0)
     assert all("in float32 instead of bfloat16" in m for m in result.messages)
+
+
+class Fails(Auxiliary):
+    """Works in evaluation; what training does is given."""
+
+    def __init__(self, how: Any) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: torch.Tensor) -> Any:
+        x = super().forward(x)
+        return self.how(x[0]) if self.training else x
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        (lambda y: y @ torch.ones(3, 3), "does not run in training mode: the forward of Fails fails"),
+        (lambda y: y.detach(), "cannot be trained, as its loss has no gradients"),
+        (lambda y: y.exp().add_(1).mul_(y.exp().sigmoid_().exp_()).relu_(), "cannot be trained"),
+        (lambda y: None, "returns nothing for 8 images"),
+    ],
+)
+def test_what_only_training_does_fails_in_words(how: Any, says: str, data: Data) -> None:
+    with pytest.raises(InputError, match=says):
+        fit(Fails(how), data, epochs=1, bf16=False)

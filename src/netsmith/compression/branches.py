@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from netsmith.compression.training_mode import breaks_in_training
 from netsmith.compression.trial import Inputs, faulty, randomized, same, shell
 from netsmith.errors import InputError
 
@@ -140,15 +141,19 @@ def find_branches(model: nn.Module, example_input: torch.Tensor | Inputs) -> lis
     assert isinstance(graph, torch.fx.GraphModule)
     found = [f for f in _candidates(graph, probe) if f[0].layers]
     found = _with_shapes(probe, inputs, found)
+    trains = bool(found) and breaks_in_training(probe, inputs) is None
 
     def trial(some: list[tuple[Branch, torch.fx.Node]]) -> str | None:
         with torch.no_grad():
             want = _ZeroAt(graph, {node for _, node in some}).run(*inputs)
             try:
-                got = drop_branches(shell(probe), [b for b, _ in some])(*inputs)
+                small = drop_branches(shell(probe), [b for b, _ in some])
+                got = small(*inputs)
             except Exception as e:
                 return str(e)
-        return None if same(want, got) else "the output differs"
+        if not same(want, got):
+            return "the output differs"
+        return breaks_in_training(small, inputs) if trains else None
 
     bad = faulty(found, trial)
     return _named([b for i, (b, _) in enumerate(found) if i not in bad])

@@ -14,7 +14,7 @@ from netsmith.compression.channels import ChannelGroup, GroupReport, Member
 from netsmith.compression.filters import batch_norm_scales, filter_distances, per_channel, weighted_layers
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.layout import run_images
-from netsmith.training.strided import Subsampled
+from netsmith.network.strided import Subsampled
 
 if TYPE_CHECKING:
     from netsmith.compression.reconstruct import Moments

@@ -44,7 +44,7 @@ def check_network(model: nn.Module, images: torch.Tensor, remedy: str) -> int:
     try:
         output = _run(probe, images[:1])
     except Exception as error:
-        shape, why = tuple(images.shape[1:]), _failure(probe, images[:1], error)
+        shape, why = tuple(images.shape[1:]), failure_of(probe, images[:1], error)
         try:
             _run(probe, images)
         except Exception:
@@ -237,8 +237,8 @@ def _random_operators(found: list[str]) -> Iterator[None]:
         yield
 
 
-def _failure(probe: nn.Module, x: torch.Tensor, error: BaseException) -> str:
-    """In which module a forward fails, and how."""
+def failure_of(probe: nn.Module, x: torch.Tensor, error: BaseException) -> str:
+    """In which module the forward of a network fails in the mode that it is in, and how; ``error`` if it does not."""
     inside: list[str] = []
     hooks = []
     for path, module in probe.named_modules():

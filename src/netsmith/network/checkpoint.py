@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -91,7 +92,9 @@ def _read_torch(path: Path) -> Content:
         with torch.serialization.safe_globals([*_plain_types()]):
             with suppress(Exception):  # of damaged files, and of those from before torch 1.6: loading them says more
                 foreign = _foreign(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-            with torch.serialization.safe_globals([(_Inert, name) for name in foreign]):
+            inert = torch.serialization.safe_globals([(_Inert, name) for name in foreign])
+            with inert, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of programs, which are refused below
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if any(
@@ -101,6 +104,8 @@ def _read_torch(path: Path) -> Content:
             raise _has_objects(path) from error
         raise InputError(f"{path} is damaged or is no PyTorch file: {_first_line(error)}") from error
     except Exception as error:  # zip, end of file, unicode, ...: torch raises many kinds for damaged files
+        if "TorchScript" in str(error):
+            raise InputError(f"{path} is a TorchScript program, not weights: save model.state_dict()") from error
         raise InputError(f"{path} is damaged or is no PyTorch file: {_first_line(error)}") from error
     tensors: dict[str, torch.Tensor] = {}
     others: list[str] = []

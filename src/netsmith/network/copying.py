@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any, TypeVar
 
 import torch
@@ -30,7 +31,9 @@ def copy_network(model: Network, shared: dict[int, Any] | None = None) -> Networ
         for value in _computed(vars(module)):
             memo.setdefault(id(value), value.detach().clone())
     try:
-        return copy.deepcopy(model, dict(memo))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of traced networks, on torch's own tree specifications
+            return copy.deepcopy(model, dict(memo))
     except Exception as error:
         raise InputError(f"the network cannot be copied{_culprit(model, memo)}") from error
 

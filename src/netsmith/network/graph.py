@@ -71,10 +71,8 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def copy_module(module: nn.Module) -> fx.GraphModule:
-    """A deep copy of a graph module, without the warning about torch's own tree specifications that copying causes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        out = copy_network(module)
+    """A deep copy of a graph module."""
+    out = copy_network(module)
     assert isinstance(out, fx.GraphModule)
     return out
 

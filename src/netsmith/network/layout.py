@@ -17,6 +17,7 @@ from torch import nn
 
 from netsmith.network.copying import copy_network
 from netsmith.network.outputs import tensors_of
+from netsmith.network.strided import Subsampled
 
 _CONTIGUOUS: WeakSet[nn.Module] = WeakSet()  #: networks of this process that were found to need it
 _CLOSE = 1e-2  #: share of its range by which an output may differ between layouts
@@ -107,7 +108,7 @@ def _outputs(probe: nn.Module, x: torch.Tensor) -> list[torch.Tensor] | None:
     """
     found: list[torch.Tensor] = []
     devices = [x.device] if x.device.type == "cuda" else []
-    with torch.enable_grad(), torch.random.fork_rng(devices), warnings.catch_warnings():
+    with torch.enable_grad(), torch.random.fork_rng(devices), warnings.catch_warnings(), Subsampled():
         warnings.simplefilter("ignore")  # what a forward says, it says again where it is used
         torch.manual_seed(0)
         for parameter in probe.parameters():

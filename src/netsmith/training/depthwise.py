@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from netsmith.network.strided import CONVOLUTIONS, Subsampled
 from netsmith.training.device import autocast
-from netsmith.training.strided import CONVOLUTIONS, Subsampled
 
 
 class Float32Depthwise(TorchFunctionMode):

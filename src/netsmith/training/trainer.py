@@ -24,6 +24,7 @@ from netsmith.training.depthwise import mixed_precision
 from netsmith.training.device import device_of, on_device, random_state, seed_generators, set_random_state
 from netsmith.training.loss import Distillation, training_loss
 from netsmith.training.modes import choose_bf16, set_mode
+from netsmith.training.rehearsal import rehearse
 from netsmith.training.result import Event, FitResult, Progress
 from netsmith.training.schedule import learning_rate
 from netsmith.training.score import check_logits, evaluate
@@ -106,10 +107,12 @@ class Trainer:
         )  # fmt: skip
 
     def _lay_out(self) -> None:
-        """Lay the weights out as the network is trained fastest, or as it runs at all."""
-        few, _ = next(on_device(self.train.batches(2, normalise=self.data.normalisation), self.device))
-        if settle_layout(self.model, few):
+        """Lay the weights out as the network is trained fastest, or as it runs at all; and find out that it trains."""
+        few = self.train.batches(min(self.batch, 8), normalise=self.data.normalisation)
+        images, labels = next(on_device(few, self.device))
+        if settle_layout(self.model, images):
             channels_last(self.model)
+        rehearse(self.model, images, labels)
 
     def _stale(self) -> bool:
         patience = self.settings["patience"]

@@ -13,7 +13,7 @@ from netsmith.accuracy.incremental import fast_layout, first_output
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.graph import Graph
 from netsmith.network.passes import get_parameter
-from netsmith.training.strided import Subsampled
+from netsmith.network.strided import Subsampled
 
 _UNDIFFERENTIABLE = ("derivative", "differentiat", "not implemented", "does not require grad")
 
