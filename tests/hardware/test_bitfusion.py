@@ -242,7 +242,7 @@ def test_glue_costs_nothing():
 # ---- parameters -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     c_in=st.integers(1, 300), c_out=st.integers(1, 300), kernel=st.sampled_from([1, 3, 5]), out=st.integers(1, 30),
     bits=st.tuples(st.integers(1, 16), st.integers(1, 16)), batch=st.integers(1, 20), depthwise=st.booleans(),

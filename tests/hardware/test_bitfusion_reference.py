@@ -195,19 +195,19 @@ CONFIGS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LAYERS, CONFIGS)
 def test_the_vectorised_search_agrees_with_the_exhaustive_one(layer, config):
     assert_a_best_mapping(layer, config)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(LAYERS, CONFIGS, number(1, 11))
 def test_it_agrees_on_square_maps(layer, config, side):
     assert_a_best_mapping(replace(layer, h_out=side, w_out=side, kernel_w=layer.kernel_h), config)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(LAYERS, LAYERS), min_size=1, max_size=4), CONFIGS)
 def test_layers_are_mapped_independently_of_each_other(pairs, config):
     layers = [layer for pair in pairs for layer in pair]

@@ -23,7 +23,7 @@ def spaces(draw):
 
 
 @given(spaces(), st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_conformance(space, seed):
     check_space(space, seed)
 

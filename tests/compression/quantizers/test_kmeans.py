@@ -50,7 +50,7 @@ def test_more_steps_do_not_hurt_and_values_become_means() -> None:
 
 
 @given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=60), st.integers(1, 8), st.integers(0, 9))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_weight_has_its_nearest_value(numbers, bits, seed) -> None:
     weight = torch.tensor(numbers)
     book = fit_codebook(weight, bits, seed=seed)

@@ -86,7 +86,7 @@ def test_error_shrinks_with_bits(clip: str) -> None:
     st.integers(1, 8), st.sampled_from(CLIPS), st.booleans(), st.integers(0, 10**6),
     st.sampled_from([1e-20, 1e-3, 1.0, 1e6]), st.sampled_from([(1, 1), (3, 1, 3, 3), (4, 7), (5,)]),
 )  # fmt: skip
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_grids_are_symmetric_idempotent_and_in_range(bits, clip, per_channel, seed, size, shape) -> None:
     weight = normal(seed, *shape) * size
     weight[0] = 0.0

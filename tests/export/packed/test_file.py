@@ -33,7 +33,7 @@ def _same(a: Tensor, b: Tensor) -> None:
         assert a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(NAMES, tensors(), max_size=6), st.booleans())
 def test_round_trip(tmp_path: Path, content: dict[str, Tensor], huffman: bool) -> None:
     path = tmp_path / "w.nsw"

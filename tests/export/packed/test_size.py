@@ -70,7 +70,7 @@ def _tensors(table: LayerTable, bits: list[int], scheme: str) -> dict[str, Tenso
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ROW, max_size=5), st.sampled_from(["linear", "linear-tensor", "kmeans"]), st.booleans())
 def test_fixed_and_layers_add_up_to_the_file(rows: list[dict[str, Any]], scheme: Any, extras: bool) -> None:
     table = _table(rows)
