@@ -172,6 +172,9 @@ class Unlabelled(nn.Module):
         ({"methods": ""}, "methods"),
         ({"calibration": "entropie"}, "did you mean 'entropy'"),
         ({"importance": "l3"}, "known: l1, l2, taylor"),
+        ({"sensitivity": "losss"}, "did you mean 'loss'"),
+        ({"seed": -1}, "--seed is -1; it must be a whole number"),
+        ({"seed": 10**30}, "--seed is 10000"),
         ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
         ({"latency": None, "energy": "0.5x", "target": "cpu"}, "energy"),
     ],
@@ -180,6 +183,7 @@ def test_bad_input_is_one_sentence(weights: Path, tmp_path: Path, options: dict[
     with pytest.raises(InputError, match=words) as caught:
         run(weights, tmp_path / "bad", **options)
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "bad").exists() or options.keys() & {"weights", "energy"}  # found before there is a run
 
 
 def test_wrong_classes_and_used_folder(weights: Path, tmp_path: Path) -> None:

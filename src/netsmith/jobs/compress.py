@@ -6,7 +6,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from netsmith.accuracy.sensitivity import MEASURES
+from netsmith.compression.calibrate import METHODS as CALIBRATIONS
 from netsmith.compression.choices import WIDTHS
+from netsmith.compression.importance import CRITERIA
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.target import get_target, need_known
 from netsmith.jobs.contents import contents_of, data_contents, target_contents
@@ -19,6 +22,7 @@ from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import load_subject, named
 from netsmith.jobs.trimming import check_trimming
 from netsmith.progress import Progress, Silent
+from netsmith.search.registry import strategy_names
 from netsmith.training.schedule import check_training
 from netsmith.units import Budget, read_budgets
 
@@ -79,7 +83,14 @@ def compress(
     budgets = read_budgets(latency=latency, energy=energy, size=size, macs=macs)
     wanted = _methods(methods)
     _check_share(wanted, budgets)
-    check_training(lr=lr)
+    check_training(lr=lr, seed=seed)
+    for option, value, known in (
+        ("strategy", strategy, strategy_names()), ("importance", importance, CRITERIA),
+        ("sensitivity", sensitivity, MEASURES), ("calibration", calibration, CALIBRATIONS),
+    ):  # fmt: skip
+        if value not in known:  # before there is a run folder, which the corrected command could not use
+            hint = did_you_mean(value, list(known))
+            raise InputError(f"--{option}: unknown {option} {value!r}{hint}; known: {', '.join(known)}")
     check_trimming(strategy, wanted, evaluations, episode_images, importance)
     least = (1 if "share" in wanted else 2) if least_bits is None else least_bits
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)

@@ -87,7 +87,7 @@ def specialize(
     systems = _systems(system, compare)
     if evaluations < 1 and "oneshot" in systems:
         raise InputError("oneshot chooses by running networks; give --evaluations 1 or more")
-    check_training(lr=lr)
+    check_training(lr=lr, seed=seed)
     _among("--mode", mode, MODES)
     _among("--loss", loss, FORMS)
     device = get_target(target, threads=threads) if target == "cpu" else get_target(target)

@@ -99,7 +99,7 @@ def train(
     out = Path(out)
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out} must end in .safetensors")
-    check_training(lr=lr, epochs=epochs, patience=patience)
+    check_training(lr=lr, epochs=epochs, patience=patience, seed=seed)
     files = {"--weights": weights, "--teacher-weights": teacher_weights}
     read = {option: split_key(file)[0] for option, file in files.items() if file is not None}
     with reserved(out, job, read) as checkpoint:

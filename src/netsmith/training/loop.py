@@ -108,7 +108,7 @@ def fit(
         raise InputError(f"keep {keep!r} is unknown; choose best or last")
     if schedule not in SCHEDULES:
         raise InputError(f"schedule {schedule!r} is unknown; choose one of {', '.join(SCHEDULES)}")
-    check_training(lr=lr, epochs=epochs, patience=patience)
+    check_training(lr=lr, epochs=epochs, patience=patience, seed=seed)
     if epochs < 1 or batch_size < 1 or eval_every < 1 or checkpoint_steps < 1:
         raise InputError("epochs, batch size, eval-every and checkpoint-steps must be at least 1")
     numbers = {

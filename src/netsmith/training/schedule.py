@@ -10,8 +10,13 @@ SCHEDULES = {"one-cycle": 0.25, "cosine": 0.02, "constant": 0.0}  #: schedule ->
 _START = 0.1  # the warm-up begins at a tenth of the peak
 
 
-def check_training(*, lr: float | None = None, epochs: int | None = None, patience: int | None = None) -> None:
-    """Refuse settings with which nothing would be trained; None is a default and always good.
+MOST_SEED = 2**63 - 1
+
+
+def check_training(
+    *, lr: float | None = None, epochs: int | None = None, patience: int | None = None, seed: int = 0
+) -> None:
+    """Refuse settings with which nothing would be trained, or no number be drawn; None is a default and always good.
 
     Raises:
         InputError: names the option.
@@ -22,6 +27,8 @@ def check_training(*, lr: float | None = None, epochs: int | None = None, patien
         raise InputError(f"--epochs is {epochs}; it must be at least 1")
     if patience is not None and patience < 1:
         raise InputError(f"--patience is {patience}; it must be at least 1, or nothing would be trained")
+    if not 0 <= seed <= MOST_SEED:
+        raise InputError(f"--seed is {seed}; it must be a whole number of 0 to 2^63 - 1")
 
 
 def learning_rate(step: int, total: int, peak: float, schedule: str = "one-cycle") -> float:
