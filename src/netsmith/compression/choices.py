@@ -144,9 +144,9 @@ class Choices:
             follow = sum((c_out[:, s] for s in sources), np.zeros(len(self.space)))
             c_in[:, r] = follow * self.table.c_in[r] / total
             c_out[:, r] = follow * self.table.c_out[r] / total
-        for r, operands in self._operands.items():
-            parts = ~self.whole[:, r]
-            c_in[parts, r], c_out[parts, r] = self._parts(r, operands, c_out)[:, parts]
+            if r in self._operands:
+                parts = ~self.whole[:, r]
+                c_in[parts, r], c_out[parts, r] = self._parts(r, self._operands[r], c_out)[:, parts]
         return c_in, c_out
 
     def _parts(self, r: int, operands: Sequence[Sequence[int]], c_out: FloatArray) -> FloatArray:
@@ -166,14 +166,16 @@ class Choices:
     def whole(self) -> NDArray[np.bool_]:
         """``(D, R)``: whether what a decision removes of a row with groups (or heads) are whole ones."""
         out = np.ones((len(self.space), len(self.table)), dtype=bool)
-        for r in np.flatnonzero(self.table.groups > 1):
-            per = int(self.table.c_in[r]) // int(self.table.groups[r])
-            weighty = self.table.names[r].split("#")[0]
-            sources = [s for some in self._operands.get(int(r), ()) for s in some]
-            layers = [self.table.names[s].split("#")[0] for s in sources] or [weighty]
+        groups, names = self.table.groups, self.table.names
+        for r in np.flatnonzero((groups > 1) | (self.table.kind == KIND["matmul"])):
+            sizes = [int(self.table.c_in[r] // groups[r])] * 3
+            operands = self._operands.get(int(r), [[int(r)]])
+            if len(operands) == 2 and not any(names[s].split("#")[0] in self.weighty for s in operands[0]):
+                sizes[1] = int(self.table.c_out[r] // groups[r])  # values, of which the second product keeps the width
+            layers = [(names[s].split("#")[0], per) for some, per in zip(operands, sizes, strict=False) for s in some]
             for d, group in enumerate(self.groups):
-                own = [n for n in layers if any(m.layer == n for m in (*group.inputs, *group.outputs))]
-                out[d, r] = all(takes_whole(group, n, per) for n in own)
+                own = [at for at in layers if any(m.layer == at[0] for m in (*group.inputs, *group.outputs))]
+                out[d, r] = all(takes_whole(group, *at) for at in own) and not (own and groups[r] == 1)
         return out
 
     def _calls(self, layer: str) -> list[int]:
