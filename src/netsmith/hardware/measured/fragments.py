@@ -163,6 +163,8 @@ class Fragments:
         return xs, produced
 
     def _input_shape(self, key: Key) -> tuple[int, ...]:
+        if KINDS[key.kind] == "linear" and key.groups > 1:  # a weight of its own for each head
+            return (key.groups, key.h_out, key.c_in // key.groups)
         if KINDS[key.kind] == "linear":
             return (1, key.c_in) if key.h_out == 1 else (1, key.h_out, key.c_in)
         return (1, key.c_in, key.h_in, key.w_in)
@@ -195,6 +197,10 @@ class Fragments:
                 pads=_pads(key),
             )  # fmt: skip
             return y, 4
+        if kind == "conv_transpose":
+            return self._transposed(key, x), 4
+        if kind == "linear" and key.groups > 1:
+            return self.op("MatMul", x, self.weight(key.groups, key.c_in // key.groups, key.c_out // key.groups)), 3
         if kind == "linear" and key.h_out == 1:
             w = self.integer_weight(0, key.c_out, key.c_in) if integer else self.weight(key.c_out, key.c_in)
             b = self.integer_bias(key.c_out) if integer else self.weight(key.c_out)
@@ -219,6 +225,22 @@ class Fragments:
         if kind in ("maxpool", "avgpool"):
             return self._pool(kind, key, x), 4
         return self._move(kind, key, x)
+
+    def _transposed(self, key: Key, x: str) -> str:
+        """A transposed convolution; one over other than two dimensions as the convolution of its input that it is."""
+        strides, sides = _strides(key), ((key.h_in, key.h_out, key.kernel_h), (key.w_in, key.w_out, key.kernel_w))
+        cut = [(size - 1) * s + kernel - out for (size, out, kernel), s in zip(sides, strides, strict=True)]
+        if any(c <= -s for c, s in zip(cut, strides, strict=True)) or any(c >= 2 * k for c, (*_, k) in zip(cut, sides)):
+            phases = key.c_out * key.kernel_h * key.kernel_w
+            weight = self.weight(phases, key.c_in // key.groups, 1, 1)
+            return self.op("Conv", x, weight, self.weight(phases), kernel_shape=[1, 1], group=key.groups)
+        weight = self.weight(key.c_in, key.c_out // key.groups, key.kernel_h, key.kernel_w)
+        half = [max(0, c) // 2 for c in cut]
+        return self.op(
+            "ConvTranspose", x, weight, self.weight(key.c_out), kernel_shape=[key.kernel_h, key.kernel_w],
+            strides=strides, group=key.groups, pads=[*half, *(max(0, c) - h for c, h in zip(cut, half, strict=True))],
+            output_padding=[max(0, -c) for c in cut],
+        )  # fmt: skip
 
     def _activation(self, name: str, x: str) -> str:
         if name == "none":

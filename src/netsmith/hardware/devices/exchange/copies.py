@@ -19,7 +19,19 @@ from netsmith.network.layers import KINDS
 #: Oldest opset in which an operator has the form that is used here; 13 for all others.
 _SINCE = {"HardSwish": 14, "BatchNormalization": 15, "LayerNormalization": 17, "ReduceMean": 18, "Gelu": 20}
 _IR_VERSION = 8
-_ON_MAPS = ("conv", "add", "mul", "activation", "maxpool", "avgpool", "concat", "norm", "pad", "reshape")
+_ON_MAPS = (
+    "conv",
+    "conv_transpose",
+    "add",
+    "mul",
+    "activation",
+    "maxpool",
+    "avgpool",
+    "concat",
+    "norm",
+    "pad",
+    "reshape",
+)
 
 
 class Copies(Fragments):
