@@ -65,7 +65,7 @@ def test_import_is_light_and_registers() -> None:
         "assert {'cpu', 'table'} <= set(h.target_names()); "
         "assert not {'onnxruntime', 'onnx', 'torch', 'scipy'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code, *sys.path], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, *sys.path], check=True, timeout=1200)
     assert "cpu" in target_names()
 
 

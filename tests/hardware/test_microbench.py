@@ -120,7 +120,7 @@ def test_disturbed_chunks_are_repeated_and_the_least_disturbed_time_counts(monke
     assert len(chunks) == 6
 
 
-def test_more_work_takes_longer() -> None:
+def test_more_work_takes_longer(processor_time: None) -> None:
     sizes = [
         key("conv", c, c, 16, 16, 3, bits=b, context=BLOCKED if b == 32 else PLAIN) for b in (32, 8) for c in (32, 128)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from functools import partial
 from pathlib import Path
-from time import sleep, thread_time
+from time import sleep
 
 import numpy as np
 import pytest
@@ -100,9 +100,7 @@ def test_quiet_is_the_statistic_of_layers_and_networks(clock: Clock) -> None:
     assert noisy.quiet_s == quiet(np.asarray(noisy.samples)) < noisy.median_s
 
 
-def test_deeper_network_takes_longer_and_integer_kernels_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    # seconds of this thread on a processor, where the session runs: waiting for a busy machine is not among them
-    monkeypatch.setattr("netsmith.hardware.measured.timing.perf_counter", thread_time)
+def test_deeper_network_takes_longer_and_integer_kernels_are_seen(processor_time: None) -> None:
     timings = time_models({"one": chain(32, 1), "six": chain(32, 6)}, seconds=0.3, min_rounds=24)
     assert timings["one"].ratio == 1
     assert timings["six"].quiet_s > 2 * timings["one"].quiet_s  # about five times

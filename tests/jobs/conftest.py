@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from time import thread_time
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine is measured for as short as will do, in seconds of this thread on a processor.
-
-    ONNX Runtime runs in the same thread; what it waits for a busy machine is not among them, so that what takes longer
-    is measured to take longer however busy the machine is.
-    """
+def _quick(monkeypatch: pytest.MonkeyPatch, processor_time: None) -> None:
+    """This machine is measured for as short as will do."""
     import torch
 
-    from netsmith.hardware.measured import calibrate, microbench, timing
-    from netsmith.jobs import timing as sessions
+    from netsmith.hardware.measured import calibrate
+    from netsmith.jobs import timing
 
     torch.set_num_threads(1)
     for name, value in {"SESSION_S": 0.1, "SEARCH_SESSIONS": 1, "FINAL_SESSIONS": 3}.items():
-        monkeypatch.setattr(sessions, name, value)
+        monkeypatch.setattr(timing, name, value)
     monkeypatch.setattr(calibrate, "calibrate", partial(calibrate.calibrate, seconds=0.1, repeats=1))
-    for module in (microbench, timing):
-        monkeypatch.setattr(module, "perf_counter", thread_time)
 
 
 @pytest.fixture(scope="session")

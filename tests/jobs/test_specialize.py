@@ -226,7 +226,11 @@ def test_two_processes_make_one_run(space: str, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(netsmith.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
-        [*command, "-m", "netsmith", "specialize", *words], capture_output=True, text=True, env=environment, timeout=240
+        [*command, "-m", "netsmith", "specialize", *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

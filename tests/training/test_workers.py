@@ -119,7 +119,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[files.Checkpoint]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         [sys.executable, *command, str(Path(__file__).parent), str(out)],
-        env=environment, capture_output=True, text=True, timeout=120,
+        env=environment, capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return [files.load(out / f"{rank}.safetensors") for rank in range(2)]
