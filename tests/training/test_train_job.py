@@ -154,10 +154,13 @@ def test_two_trainings_do_not_share_an_output(spec: str, tmp_path: Path) -> None
 
     def second(*_: object) -> None:
         with pytest.raises(InputError, match=r"w\.safetensors is in use by another netsmith"):
-            train(spec, "digits", epochs=1, out=tmp_path / "w.safetensors")
+            train(spec, "digits", epochs=1, out=out)
 
-    train(spec, "digits", epochs=1, out=tmp_path / "w.safetensors", bf16=False, train_limit=64, progress=second)
-    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["net.py", "w.safetensors"]
+    out = tmp_path / "new" / "folder" / "w.safetensors"
+    out.parent.mkdir(parents=True)
+    (out.parent / ".w.safetensors.7.tmp").write_bytes(b"of a training that was killed")
+    train(spec, "digits", epochs=1, out=out, bf16=False, train_limit=64, progress=second)
+    assert [p.name for p in out.parent.iterdir()] == ["w.safetensors"]
 
 
 def test_a_training_of_something_else_is_not_resumed(spec: str, tmp_path: Path) -> None:
@@ -170,7 +173,7 @@ def test_a_training_of_something_else_is_not_resumed(spec: str, tmp_path: Path) 
         if event.epoch == 2:
             raise Killed
 
-    out = tmp_path / "w.safetensors"
+    out = tmp_path / "new" / "folder" / "w.safetensors"
     options: dict[str, Any] = {"epochs": 3, "out": out, "bf16": False, "train_limit": 300, "seed": 3}
     whole = tmp_path / "whole.safetensors"
     train(spec, "digits", **(options | {"out": whole}))

@@ -200,6 +200,7 @@ def reserved(out: Path, job: str, read: Mapping[str, Path]) -> Iterator[Path]:
     place = f"the checkpoint of --out {out},"
     check_place(checkpoint, place, own=_is_checkpoint, what="the checkpoint of a training", inputs=read)
     lock = out.with_name(f".{out.name}.lock")
+    out.parent.mkdir(parents=True, exist_ok=True)
     handle = locks.acquire(lock, out)
     try:
         for path in out.parent.glob(".*.tmp"):  # of an earlier training that was killed while it wrote
