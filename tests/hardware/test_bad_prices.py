@@ -89,7 +89,10 @@ def test_other_files_and_what_is_there_twice(tmp_path: Path) -> None:
     )
     refused(write(tmp_path, "u.json", '{"unit":"cycles@1.2.3MHz","layers":{"a":1}}'), "no unit of time")
     refused(write(tmp_path, "z.json", '{"Conv-input:0x8x3-output:8x8x16":1}'), "'0' is no whole number above 0")
+    refused(write(tmp_path, "deep.json", "[" * 100_000), "nested too deeply")
+    refused(write(tmp_path, "l.csv", f"{HEAD}conv,8,8,3,9,8,1e300,1,5\n"), "'1e300' is more than 1e+18")
     if pytest.importorskip("yaml"):
+        refused(write(tmp_path, "k.yaml", "? [1, 2]\n: 3\n"), "keys that are no texts or numbers")
         refused(write(tmp_path, "d.yaml", "unit: ms\nlayers:\n  a: 1\n  a: 2\n"), "two entries 'a'")
         refused(write(tmp_path, "n.yaml", "unit: ms\nlayers:\n  a: 1\n  b: .nan\n"), "b: nan")
 

@@ -8,6 +8,7 @@ from typing import Any
 from netsmith.errors import InputError
 
 MOST_BITS = 32
+MOST_AMOUNT = 1e18  #: of times in the smallest unit, energies or cycles
 MOST = 10**9  #: whole numbers of layers, runs and bits are no larger
 
 
@@ -18,7 +19,7 @@ def number(value: Any, where: str, *, above: bool = False) -> float:
         where: file, line or entry and column, for the message.
 
     Raises:
-        InputError: NaN, infinite, negative or no number.
+        InputError: NaN, infinite, negative, no number, or so large that sums of it mean nothing.
     """
     try:
         found = math.nan if isinstance(value, bool) else float(value)
@@ -26,6 +27,8 @@ def number(value: Any, where: str, *, above: bool = False) -> float:
         found = math.nan
     if not math.isfinite(found) or found < 0 or (above and found == 0):
         raise InputError(f"{where}: {value!r} is no number {'above 0' if above else 'of at least 0'}")
+    if found > MOST_AMOUNT:
+        raise InputError(f"{where}: {value!r} is more than {MOST_AMOUNT:g}, which nothing takes")
     return found
 
 

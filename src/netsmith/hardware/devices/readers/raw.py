@@ -59,14 +59,20 @@ def read_raw(path: Path) -> Raw:
     if suffix in (".yaml", ".yml"):
         yaml = require("yaml", "yaml")
         try:
-            return _nested(path, yaml.load(_text(path), _loader(path)))
+            value = yaml.load(_text(path), _loader(path))
+        except (RecursionError, TypeError) as error:
+            raise InputError(f"{path} is nested too deeply, or has keys that are no texts or numbers") from error
         except yaml.YAMLError as error:
             raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        return _nested(path, value)
     if suffix == ".json":
         try:
-            return _nested(path, json.loads(_text(path), object_pairs_hook=lambda pairs: _once(path, pairs)))
+            value = json.loads(_text(path), object_pairs_hook=lambda pairs: _once(path, pairs))
+        except RecursionError as error:
+            raise InputError(f"{path} is nested too deeply for a latency table") from error
         except ValueError as error:
             raise InputError(f"{path} cannot be read as a latency table, it is no JSON: {error}") from error
+        return _nested(path, value)
     raise InputError(f"{path} is not a table that can be read: its name must end in {', '.join(SUFFIXES)}")
 
 
