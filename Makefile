@@ -11,9 +11,10 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constr
 demo: $(VENV)/.installed
 	$(BIN)/netsmith demo --out runs/demo
 
-# A file's tests stay in one of the two processes, for they share what is trained or compressed once.
+# A file's tests stay in one of the two processes, for they share what is trained or compressed once; in order of name,
+# for the longest would otherwise come last.
 test: $(VENV)/.tested
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 slow: $(VENV)/.tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow

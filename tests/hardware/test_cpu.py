@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, slow_device: l
     (tmp_path / "file").write_text("")
     target = CpuTarget(path=tmp_path / "file" / "t.json")
     target.table.calibration = CALIBRATION
-    with pytest.raises(InputError, match=r"file/t.json could not be written .*choose another place"):
+    with pytest.raises(InputError, match=r"file/t.json cannot be written .*choose another place"):
         target.prepare(small_table())
 
 
