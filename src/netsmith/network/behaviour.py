@@ -18,10 +18,11 @@ from netsmith.errors import InputError
 from netsmith.network.copying import copy_network
 from netsmith.network.outputs import describe_output, tensors_of
 
-_LOUD = (1.0, 4.0, -2.0, 1.0)  #: factors of the images of a batch: company is louder, so that a maximum over it shows
+_LOUD = (1.0, 4.0, 1.0)  #: factors of the images of a batch: company is louder, so that a maximum over it shows
 #: share of its range by which an output may differ: kernels for another batch never do by as much, in float64 (where a
 #: forward may go through float32 in places) and in float32
 _ROUNDING = {torch.float64: 1e-4, torch.float32: 2e-3}
+_ZERO = 1e-4  #: largest weight of a tensor that is as good as zero, such as a layer scale at its start
 _SHOWN = 4
 Rows = Callable[[torch.Tensor], torch.Tensor]
 
@@ -66,14 +67,19 @@ def check_network(model: nn.Module, images: torch.Tensor, remedy: str) -> int:
 def fault_of(model: nn.Module, images: torch.Tensor) -> str | None:
     """Why outputs are not those of each image alone, in one sentence, or None.
 
-    It is tried on a copy, in float64 where the forward allows that: as given, and with weights moved at random, as
-    weights that are zero hide what stands before them. A network that does not run says nothing here.
+    It is tried on a copy, in float64 where the forward allows that: as given and, where some weights are zero and so
+    hide what stands before them, with weights moved at random. A network that does not run says nothing here.
     """
     probe, x = _wide(model, images)
     try:
-        return _not_finite(probe, x) or _by_chance(probe, x) or _by_company(probe, x) or _by_company(_moved(probe), x)
+        alone = [tensors_of(_run(probe, x[:1])) for _ in range(2)]
+        found = _not_finite(probe, x, alone[0]) or _by_chance(probe, x, *alone) or _by_company(probe, x, alone[0])
+        if not found and _hides(probe):
+            moved = _moved(probe)
+            found = _by_company(moved, x, tensors_of(_run(moved, x[:1])))
     except Exception:
         return None
+    return found
 
 
 def _wide(model: nn.Module, images: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
@@ -89,6 +95,12 @@ def _wide(model: nn.Module, images: torch.Tensor) -> tuple[nn.Module, torch.Tens
         return probe, x
 
 
+def _hides(probe: nn.Module) -> bool:
+    """Whether weights of zero, or nearly so, may hide what stands before them; biases do not."""
+    weights = (p for n, p in probe.named_parameters() if not n.endswith("bias") and p.is_floating_point() and p.numel())
+    return any(float(p.detach().abs().max()) <= _ZERO for p in weights)
+
+
 def _moved(probe: nn.Module) -> nn.Module:
     """A copy whose weights are moved at random, by a tenth of what is usual."""
     moved, rng = copy_network(probe), torch.Generator().manual_seed(0)
@@ -100,8 +112,7 @@ def _moved(probe: nn.Module) -> nn.Module:
     return moved
 
 
-def _not_finite(probe: nn.Module, x: torch.Tensor) -> str | None:
-    output = tensors_of(_run(probe, x[:1]))
+def _not_finite(probe: nn.Module, x: torch.Tensor, output: list[torch.Tensor]) -> str | None:
     if all(bool(torch.isfinite(t).all()) for t in output):
         return None
     seen = _record(probe, x[:1])
@@ -112,11 +123,10 @@ def _not_finite(probe: nn.Module, x: torch.Tensor) -> str | None:
     return f"the network's output is not finite: {_names(probe, wrong)} makes NaN or infinite values of finite ones"
 
 
-def _by_chance(probe: nn.Module, x: torch.Tensor) -> str | None:
-    one = x[:1]
-    calls = [tensors_of(_run(probe, one)) for _ in range(3)]
-    if _alike(calls[0], calls[1], calls[1]) and _alike(calls[1], calls[2], calls[1]):
+def _by_chance(probe: nn.Module, x: torch.Tensor, first: list[torch.Tensor], again: list[torch.Tensor]) -> str | None:
+    if _alike(first, again, again):
         return None
+    one = x[:1]
     drawn: list[str] = []
     with _random_operators(drawn):
         a, b = _record(probe, one), _record(probe, one)
@@ -131,14 +141,15 @@ def _by_chance(probe: nn.Module, x: torch.Tensor) -> str | None:
     )
 
 
-def _by_company(probe: nn.Module, x: torch.Tensor) -> str | None:
+def _by_company(probe: nn.Module, x: torch.Tensor, first: list[torch.Tensor]) -> str | None:
+    """The first image and the last are compared with themselves alone: what goes along a batch sees only one side."""
     try:
         together = tensors_of(_run(probe, x))
     except Exception:  # a batch that is written into the forward
         return None
     for place in (0, len(x) - 1):
         own = slice(place, place + 1)
-        alone = tensors_of(_run(probe, x[own]))
+        alone = first if place == 0 else tensors_of(_run(probe, x[own]))
         if any(len(t) != len(x) for t in together) or _alike(alone, [t[own] for t in together], together):
             continue
 
