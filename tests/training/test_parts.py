@@ -14,7 +14,9 @@ from netsmith.data import Data, load_data
 from netsmith.data.types import Split
 from netsmith.errors import InputError
 from netsmith.training import centre_batch_norm, evaluate, fit, learning_rate, reestimate_batch_norm, settle_batch_norm
+from netsmith.training.checkpoint import Checkpoint
 from netsmith.training.loss import Distillation, training_loss
+from netsmith.training.state import check_settings
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +166,18 @@ def test_schedule_warms_up_peaks_and_ends(schedule: str) -> None:
     assert max(rates) == pytest.approx(0.4) and min(rates) > 0
     assert rates[: peak + 1] == sorted(rates[: peak + 1]) and rates[peak:] == sorted(rates[peak:], reverse=True)
     assert (rates[-1] == 0.4) if schedule == "constant" else (rates[-1] < 0.001)
+
+
+def test_a_checkpoint_of_other_contents_is_named() -> None:
+    now = {"contents": {"the network n": "1", "the data set d": "2"}}
+    for stored, words in (
+        (
+            {"contents": {"the network n": "1", "the data set d": "3"}},
+            r"^the data set d changed since the checkpoint c",
+        ),
+        ({}, "does not say what network and data"),
+    ):
+        with pytest.raises(InputError, match=words):
+            check_settings(Checkpoint({}, {"settings": stored}), now, "c")
+    check_settings(Checkpoint({}, {"settings": now}), now, "c")
+    check_settings(Checkpoint({}, {"settings": {}}), {"contents": None}, "c")

@@ -101,7 +101,12 @@ def check_settings(checkpoint: Checkpoint, settings: dict[str, Any], where: str)
     for key, value in settings.items():
         theirs = stored.get(key, _SINCE.get(key))
         if key == "contents":
-            changed = [what for what in value or {} if (theirs or {}).get(what) != value[what]]
+            if value and not theirs:
+                raise InputError(
+                    f"the checkpoint {where} does not say what network and data it was made with; delete it, or train "
+                    "without resuming"
+                )
+            changed = [what for what in value or {} if theirs.get(what) != value[what]]
             if changed:
                 raise InputError(
                     f"{' and '.join(changed)} changed since the checkpoint {where} was written; put back what was "
