@@ -66,9 +66,10 @@ def test_no_success_is_claimed_for_a_guess() -> None:
 
 
 def test_a_compression_without_weights_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from netsmith.jobs.compare import compare
     from netsmith.jobs.compress import compress
     from netsmith.progress import Lines
-    from netsmith.report import show_summary
+    from netsmith.report import show_comparison, show_summary
 
     summary = compress(
         "zoo:digits?channels=4&blocks=1", "digits", target="roofline-edge", macs="0.9x", methods="prune", epochs=0,
@@ -81,3 +82,5 @@ def test_a_compression_without_weights_says_so(tmp_path: Path, capsys: pytest.Ca
     show_summary(summary)
     shown = capsys.readouterr().out
     assert "no better than a guess" in shown and "no accuracy lost" not in shown and "warning: " in shown
+    show_comparison(compare([tmp_path / "run"]))
+    assert "warning: " in capsys.readouterr().out

@@ -26,8 +26,8 @@ def compare(
     Returns:
         ``rows``, one a run: accuracy before and after, latency before and after and their ratio, ``latency`` whether
         these are ``measured`` or ``predicted``, predicted energy and its ratio, MACs, parameters, bytes, mean bits,
-        whether every budget is met, and of a specialization the ``blocks`` of its network (else null). With targets
-        also ``costs``: run -> target -> predicted
+        whether every budget is met, ``warnings`` of what makes its figures worth less, and of a specialization the
+        ``blocks`` of its network (else null). With targets also ``costs``: run -> target -> predicted
         ``latency_s``, ``energy_j`` (null where the target has none) and the same of the run's ``baseline``.
 
     Raises:
@@ -55,6 +55,7 @@ def compare(
             "mean_bits": after.get("mean_bits"), "macs": after["macs"],
             "params": after["params"], "size_bytes": after["size_bytes"],
             "met": all(b["met"] for b in summary["budgets"]),
+            "warnings": list(summary.get("warnings") or []),
             "budgets": summary["budgets"], "blocks": built_blocks(found) if found else None,
         })  # fmt: skip
     if not devices:

@@ -163,6 +163,8 @@ def show_comparison(result: Mapping[str, Any]) -> None:
         lines.append([escape(row["run"]), escape(str(row.get("target") or "–")), *cells, budgets])
     console = make_console()
     print_wide(console, head, lines, keys=2)
+    for run, warning in ((row["run"], w) for row in rows for w in warnings(row)):
+        console.print(f"[bold red]warning[/]: {escape(run)}: {escape(warning)}")
     for row in (row for row in rows if row.get("blocks")):
         console.print(f"\nnetwork of {escape(row['run'])}", soft_wrap=True)
         for line in network_lines(row["blocks"]):
