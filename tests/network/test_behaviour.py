@@ -121,6 +121,7 @@ def test_weights_of_zero_hide_nothing() -> None:
     [
         (Of(lambda x: F.dropout(x)), "4 (Of) draws random numbers"),
         (Of(lambda x: x + 0.1 * torch.randn_like(x)), "4 (Of) draws random numbers (randn_like)"),
+        (Of(lambda x: x * (1 + 1e-5 * torch.rand(1))), "4 (Of) draws random numbers"),
         (Of(lambda x: x * random.random()), "4 (Of) keeps a counter or draws"),
         (Counts(), "4 (Counts) keeps a counter"),
     ],

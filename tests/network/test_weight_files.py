@@ -184,3 +184,17 @@ def test_programs_and_other_files_are_told_apart(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.trace(net().eval(), torch.zeros(1, 1, 8, 8)), tmp_path / "w.pt")
     with pytest.raises(InputError, match="is a TorchScript program, not weights"):
         load_weights(net(), tmp_path / "w.pt")
+
+
+def test_a_wrapped_network_takes_what_was_saved_without_its_wrapper(tmp_path: Path) -> None:
+    class Module(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = net()
+
+    want = dict(net().state_dict())
+    torch.save({"state_dict": want}, tmp_path / "w.pth")
+    wrapped = Module()
+    nn.init.zeros_(wrapped.model[3].weight)  # type: ignore[arg-type]
+    load_weights(wrapped, tmp_path / "w.pth")
+    assert torch.equal(wrapped.model[3].weight, want["3.weight"])  # type: ignore[arg-type]

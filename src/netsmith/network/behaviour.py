@@ -22,6 +22,7 @@ _LOUD = (1.0, 4.0, 1.0)  #: factors of the images of a batch: company is louder,
 #: share of its range by which an output may differ: kernels for another batch never do by as much, in float64 (where a
 #: forward may go through float32 in places) and in float32
 _ROUNDING = {torch.float64: 1e-4, torch.float32: 2e-3}
+_SAME = 1e-3  #: share of that by which two runs of the same kernels on the same batch may differ
 _ZERO = 1e-4  #: largest weight of a tensor that is as good as zero, such as a layer scale at its start
 _SHOWN = 4
 Rows = Callable[[torch.Tensor], torch.Tensor]
@@ -124,13 +125,13 @@ def _not_finite(probe: nn.Module, x: torch.Tensor, output: list[torch.Tensor]) -
 
 
 def _by_chance(probe: nn.Module, x: torch.Tensor, first: list[torch.Tensor], again: list[torch.Tensor]) -> str | None:
-    if _alike(first, again, again):
+    if _alike(first, again, again, _SAME):
         return None
     one = x[:1]
     drawn: list[str] = []
     with _random_operators(drawn):
         a, b = _record(probe, one), _record(probe, one)
-    wrong = _at_fault(probe, a, b)
+    wrong = _at_fault(probe, a, b, _SAME)
     cause = (
         f"draws random numbers ({', '.join(dict.fromkeys(drawn))}); is it a dropout that nobody told of self.training?"
         if drawn else "keeps a counter or draws random numbers of its own"
@@ -197,10 +198,13 @@ def _record(probe: nn.Module, x: torch.Tensor, rows: Rows = lambda t: t) -> Seen
     return seen
 
 
-def _at_fault(probe: nn.Module, a: Seen, b: Seen) -> str:
+def _at_fault(probe: nn.Module, a: Seen, b: Seen, share: float = 1.0) -> str:
     """Modules that made something else of the same, in words."""
-    wrong = [k[0] for k in a if k in b and _alike(a[k][0], b[k][0], a[k][0]) and not _alike(a[k][1], b[k][1], a[k][1])]
-    return _names(probe, wrong)
+
+    def alike(key: tuple[str, int], side: int) -> bool:
+        return _alike(a[key][side], b[key][side], a[key][side], share)
+
+    return _names(probe, [key[0] for key in a if key in b and alike(key, 0) and not alike(key, 1)])
 
 
 def _names(probe: nn.Module, paths: list[str]) -> str:
@@ -217,8 +221,8 @@ def _names(probe: nn.Module, paths: list[str]) -> str:
     return (", ".join(words[:_SHOWN]) + (", ..." if len(words) > _SHOWN else "")) or "its forward"
 
 
-def _alike(a: list[torch.Tensor], b: list[torch.Tensor], of: list[torch.Tensor]) -> bool:
-    """Whether tensors agree to rounding, by the range of others."""
+def _alike(a: list[torch.Tensor], b: list[torch.Tensor], of: list[torch.Tensor], share: float = 1.0) -> bool:
+    """Whether tensors agree to rounding, or a share of what that may be, by the range of others."""
     if [t.shape for t in a] != [t.shape for t in b]:
         return False
     for p, q, r in zip(a, b, of, strict=True):
@@ -229,7 +233,7 @@ def _alike(a: list[torch.Tensor], b: list[torch.Tensor], of: list[torch.Tensor])
                 return False
             continue
         spread = (r.max() - r.min() if r.numel() > 1 else r.abs().max()).clamp(min=1e-30)
-        if not bool((p - q).abs().max() <= _ROUNDING.get(p.dtype, 2e-2) * spread):
+        if not bool((p - q).abs().max() <= share * _ROUNDING.get(p.dtype, 2e-2) * spread):
             return False
     return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from netsmith.network.copying import copy_network
@@ -67,16 +67,29 @@ def find_fits(model: nn.Module, tensors: Mapping[str, torch.Tensor], key: str = 
         Those that fit; or, if none does, the one that comes nearest. Empty if no name begins with the key.
     """
     own = {k: v for k, v in model.state_dict().items() if hasattr(v, "shape")}
-    wanted = f"{key}." if key else ""
-    hits = {p: n for p, n in _hits(own, tensors).items() if p.startswith(wanted)}
-    if not hits:
-        return []
-    order = sorted(hits, key=lambda p: (-hits[p], *_rank(p)))
-    found = [_compare(own, tensors, p) for p in order if hits[p] == hits[order[0]] or hits[p] >= len(own) // 2]
+    found = _nearest(own, tensors, key)
     good = [fit for fit in found if fit.good]
+    wrapper = _shared_word(own)
+    if not good and wrapper:  # the network is wrapped and the file is not
+        inner = _nearest({k.removeprefix(wrapper): v for k, v in own.items()}, tensors, key)
+        good = [replace(f, state={f"{wrapper}{k}": v for k, v in f.state.items()}) for f in inner if f.good]
     if not good:
         good = [fit for fit in (_tried(model, f) for f in found[:_TRIED]) if fit is not None]
     return sorted(good, key=lambda fit: _rank(fit.prefix)) or found[:1]
+
+
+def _nearest(own: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], key: str) -> list[Fit]:
+    """Prefixes below which many names are those of the network, the most first."""
+    wanted = f"{key}." if key else ""
+    hits = {p: n for p, n in _hits(own, tensors).items() if p.startswith(wanted)}
+    order = sorted(hits, key=lambda p: (-hits[p], *_rank(p)))
+    return [_compare(own, tensors, p) for p in order if hits[p] == hits[order[0]] or hits[p] >= max(len(own) // 2, 1)]
+
+
+def _shared_word(own: Mapping[str, object]) -> str:
+    """The first word of all names with its dot, if it is the same."""
+    words = {name.partition(".")[0] for name in own if "." in name} if all("." in name for name in own) else set()
+    return f"{words.pop()}." if len(words) == 1 else ""
 
 
 def _hits(own: Mapping[str, object], tensors: Iterable[str]) -> dict[str, int]:
