@@ -131,7 +131,10 @@ class _Mode(TorchDispatchMode):
         elif base in RULES:
             if base in _MEANS:
                 means(self, args, outs[0])
-            found = [RULES[base](self, args, o) for o in outs[:1]]
+            try:
+                found = [RULES[base](self, args, o) for o in outs[:1]]
+            except (IndexError, KeyError, TypeError, ValueError):  # an overload with other arguments
+                found = [unknown(self, args, o, base) for o in outs[:1]]
         elif not tensors and not any(
             isinstance(a, (list, tuple)) and a and isinstance(a[0], torch.Tensor) for a in args
         ):
@@ -314,11 +317,17 @@ def _computed(name: str, module: nn.Module) -> Reason | None:
     layer = repr(name)
     if torch.nn.utils.parametrize.is_parametrized(module):
         which = ", ".join(str(k) for k in module.parametrizations)  # type: ignore[union-attr]
-        how = f"torch.nn.utils.parametrize.remove_parametrizations(module, {which!r}) makes it an ordinary one"
+        how = (
+            f"torch.nn.utils.parametrize.remove_parametrizations(model.get_submodule({layer}), {which!r}) makes it one"
+        )
     elif isinstance(module, (_ConvNd, nn.Linear)) and "weight" not in module._parameters:
         old = "remove_weight_norm" if hasattr(module, "weight_g") else "remove_spectral_norm"
-        how = f"torch.nn.utils.{old}(module) makes it an ordinary one"
+        how = f"torch.nn.utils.{old}(model.get_submodule({layer})) makes it one"
     else:
         return None
-    own = f"its weight is computed from others in every forward; {how}"
-    return Reason(f"its channels are also those of {layer}, whose weight is computed from others; {how}", name, own)
+    own = f"its weight is computed from others in every forward and is no parameter; {how}"
+    return Reason(
+        f"its channels are also those of {layer}, whose weight is computed from others and is no parameter; {how}",
+        name,
+        own,
+    )

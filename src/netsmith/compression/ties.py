@@ -62,6 +62,10 @@ class _Classes:
         some = labels[labels >= 0]
         return bool(len(some)) and bool((self.pinned[self.of[some]] < 0).any())
 
+    def stays(self, labels: IntArray) -> list[bool]:
+        """For each of these whether it is known to stay."""
+        return [bool(x < 0 or self.pinned[self.of[x]] >= 0) for x in labels]
+
     def pin(self, labels: IntArray, reason: Reason) -> None:
         some = labels[labels >= 0]
         if len(some):
@@ -141,7 +145,8 @@ def _decide(classes: _Classes, model: nn.Module, options: Mapping[int, int]) -> 
             for i in left:
                 item = items[i]
                 if isinstance(item, Cut):
-                    _cut(classes, item, options.get(i, 0))
+                    pieces = [c for c in items if isinstance(c, Cut) and c.whole is item.whole]
+                    _cut(classes, item, pieces, options.get(i, 0))
                     forced.append(i)
                     continue
                 free = [f for f in item.factors if classes.free(f)]
@@ -197,11 +202,12 @@ def _counts(item: Product, axis: IntArray, model: nn.Module) -> list[tuple[str, 
     return found if any(a in _HEADS for _, a, _ in found) else []
 
 
-def _cut(classes: _Classes, item: Cut, option: int) -> None:
+def _cut(classes: _Classes, item: Cut, pieces: Sequence[Cut], option: int) -> None:
     """Resolve a cut: into equal parts that shrink alike, at a place that moves with the channels before it, at a fixed
     place (what lies behind the last one can shrink), or not at all."""
     n, size, start = len(item.whole), len(item.out), item.start
-    if n % size or start % size:
+    stay = {tuple(classes.stays(c.out)) for c in pieces}
+    if n % size or start % size or len(stay) > 1:  # what stays in one part would keep its like in the others
         option = max(option, 1)
     if option == 0:
         for k in range(n // size):
