@@ -13,6 +13,7 @@ from netsmith.compression.pricing import Pricing
 from netsmith.errors import InfeasibleError
 from netsmith.jobs.device_loop import AIMS, DeviceLoop, Tried
 from netsmith.jobs.proposals import Proposal
+from netsmith.search.dominated import without_dominated
 from netsmith.search.solver.exact import minimise_cost
 from netsmith.search.strategy import Problem
 
@@ -126,7 +127,7 @@ class Loop:
     def _problem(self, correction: float, around: Designs) -> Problem:
         costs = {name: self.pricing.table(name, around) for name in self.budgets}
         limits = {n: v / correction if n == self._expanded else v for n, v in self.budgets.items()}
-        return Problem(self.loss, costs, limits, self.pricing.choices.space.tied)
+        return without_dominated(Problem(self.loss, costs, limits, self.pricing.choices.space.tied))
 
     def _solve(self, correction: float, around: Designs) -> Proposal:
         """Solve, renew the expansion at the solution, and solve again until the prediction of the design is right.
