@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from netsmith.errors import InputError
+from netsmith.network.batch import written_batch
 from netsmith.network.copying import copy_network
 from netsmith.network.outputs import describe_output, tensors_of
 
@@ -39,10 +40,13 @@ def check_network(model: nn.Module, images: torch.Tensor, remedy: str) -> int:
         The number of logits.
 
     Raises:
-        InputError: it does not run, does not return one tensor ``(batch, classes)``, or what it returns is not finite,
-            differs between two calls or depends on the batch; says so with the modules at fault.
+        InputError: it does not run, or on one size of batches alone, does not return one tensor ``(batch, classes)``,
+            or what it returns is not finite, differs between two calls or depends on the batch; says so with the
+            modules at fault.
     """
     probe = copy_network(model).eval()
+    if written := written_batch(probe, images):
+        raise InputError(written)
     try:
         output = _run(probe, images[:1])
     except Exception as error:

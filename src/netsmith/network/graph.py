@@ -13,6 +13,7 @@ import torch
 from torch import fx, nn
 
 from netsmith.errors import InputError
+from netsmith.network.batch import written_batch
 from netsmith.network.copying import copy_network
 from netsmith.network.layers import LayerTable
 from netsmith.network.passes import LAYERS, clean, fold_batch_norm, make_functional
@@ -96,6 +97,8 @@ def export_program(
         with torch.no_grad():
             model(x)
     except Exception as error:
+        if written := written_batch(model, x):
+            raise InputError(written) from error
         raise InputError(
             f"the network does not run on an input of shape {tuple(input_shape)}: {_first_line(error)}; "
             "give the shape it expects with --input C,H,W"
