@@ -134,6 +134,19 @@ class Functional(nn.Module):
         return F.linear(F.relu(self.b(x)).mean((2, 3)), self.fc.weight, self.fc.bias)
 
 
+class BareProduct(nn.Module):
+    """A layer read by a product with a parameter that belongs to no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(192, 16), nn.Linear(20, 12)
+        self.w, self.fc = nn.Parameter(torch.randn(16, 20)), nn.Linear(12, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.einsum("bc,cd->bd", F.relu(self.a(x.flatten(1))), self.w)
+        return self.fc(F.relu(self.b(F.relu(x))))
+
+
 class ConstantProduct(nn.Module):
     """A layer read by a product with a constant."""
 

@@ -16,6 +16,7 @@ from netsmith.compression.prune import channel_counts, prune
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.compression.trial import randomized
 from situations import (
+    BareProduct,
     ConstantProduct,
     Decoder,
     Functional,
@@ -82,6 +83,7 @@ def widths(report: GroupReport) -> dict[str, tuple[int, int]]:
         (Decoder(), {"lin": (64, 4), "up": (24, 1)}),
         (SliceAdd(), {"a": (8, 1), "b": (8, 1)}),
         (Functional(), {"a": (16, 1), "b": (12, 1)}),
+        (BareProduct(), {"a": (16, 1), "b": (12, 1)}),
         (Res2(fixed=False), {"stem": (16, 4), "convs.2": (4, 1)}),
     ],
     ids=lambda v: type(v).__name__ if isinstance(v, nn.Module) else "",

@@ -62,6 +62,8 @@ class _Mode(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.labels = Labels()
         self.known: Any = WeakIdKeyDictionary()
+        layers = [m for m in model.modules() if isinstance(m, (_ConvNd, nn.Linear))]
+        self.weights = {id(m._parameters.get("weight")) for m in layers}
         self.read: set[int] = set()  # ids of the parameters that an operator took
         self.stack: list[tuple[str, nn.Module]] = [("", model)]
         self.computed: dict[str, Reason] = {n: r for n, m in model.named_modules() if (r := _computed(n, m))}

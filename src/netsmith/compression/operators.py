@@ -17,6 +17,7 @@ class Run(Protocol):
     """What a rule may ask of the run that is being followed."""
 
     labels: Labels
+    weights: set[int]  #: ids of the weights of convolutions and linear layers
 
     @property
     def owner(self) -> str: ...  # path of the module whose forward is running
@@ -289,7 +290,7 @@ def _index_select(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
 
 def _contract(run: Run, a: IntArray, b: IntArray, x: torch.Tensor, y: torch.Tensor) -> None:
     run.labels.tie(a, b)
-    if not (isinstance(x, torch.nn.Parameter) or isinstance(y, torch.nn.Parameter)):
+    if id(x) not in run.weights and id(y) not in run.weights:  # no layer whose inputs could be masked
         run.labels.meet += [a[a >= 0], b[b >= 0]]
 
 
