@@ -82,6 +82,26 @@ def test_what_nobody_knows_the_cost_of_is_named_and_a_budget_on_it_refused() -> 
     need_known(["size"], edge, table)
 
 
+def test_both_ways_of_a_branch_are_unknown_and_what_vmap_hides_is_counted() -> None:
+    class Either(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c, self.fc = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(8, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.cond(x.sum() > 0, lambda a: self.c(a), lambda a: self.c(-a), (x,))
+            return self.fc(y.mean((1, 2)))
+
+    class Mapped(Either):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.vmap(lambda a: F.conv2d(a[None], self.c.weight, padding=1)[0])(x)
+            return self.fc(y.mean((1, 2)))
+
+    assert trace(Either(), IMAGE).layers.unknown == ("cond",)
+    table = trace(Mapped(), IMAGE).layers
+    assert int(table.macs.sum()) == 64 * 36 + 80 and not table.unknown
+
+
 def test_a_network_with_its_batch_written_into_it_is_counted_a_sample() -> None:
     class Fixed(nn.Module):
         def __init__(self) -> None:

@@ -22,6 +22,7 @@ KINDS = (
 KIND = {name: code for code, name in enumerate(KINDS)}
 COMPUTE = ("conv", "linear", "matmul", "conv_transpose")
 COMPUTE_CODES = frozenset(KIND[name] for name in COMPUTE)
+WEIGHTED = ("conv", "linear", "conv_transpose")  #: one of whose operands is stored with the network
 _COMPUTES = np.isin(KINDS, COMPUTE)  #: by code
 FLOAT = 32  #: the width of floating point
 
@@ -57,7 +58,8 @@ class LayerTable:
         w_bits, a_bits: 32 means floating point.
         layout: PLAIN, MAPS or MIXED.
         calls: how often the row runs for one sample: the steps of a recurrent layer, 0 for what a design leaves out.
-        shared: 1 where the parameters are those of an earlier row: a module's second call.
+        shared: 1 where the weights are no parameters of the row's own: a module's second call, weights that come with
+            the sample.
     """
 
     names: tuple[str, ...]

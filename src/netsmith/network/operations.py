@@ -7,6 +7,7 @@ folds tokens or heads into the batch is counted as it is.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
@@ -18,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from netsmith.errors import InputError
 from netsmith.network.recurrent import SEQUENCES, outputs, products
 
 aten = torch.ops.aten
@@ -81,12 +83,22 @@ class Operation:
 
 
 def operations(module: fx.GraphModule, input_shape: Iterable[int], batch: int) -> dict[fx.Node, Operation]:
-    """What each node of ``module`` does with samples of ``input_shape``: one of them, or ``batch`` if it must."""
+    """What each node of ``module`` does with samples of ``input_shape``: one of them, or ``batch`` if it must.
+
+    Raises:
+        InputError: it runs on neither.
+    """
     shape = tuple(input_shape)
     try:
         return _Watched(module, 1).watch(shape)
     except Exception:  # a forward that has its batch written into it, which it was traced at
-        return _Watched(module, batch).watch(shape)
+        try:
+            return _Watched(module, batch).watch(shape)
+        except Exception as error:
+            raise InputError(
+                f"the operators of the network cannot be followed on {batch} samples, although it was traced; its "
+                "forward must not depend on the values of tensors"
+            ) from error
 
 
 class _Watched(fx.Interpreter):
@@ -117,7 +129,8 @@ class _Watched(fx.Interpreter):
             value = super().run_node(n)
             self.found[n] = Operation(value, constant=n.op == "get_attr", batch=self.batch)
             return value
-        with _Watch(self.origins) as watch:
+        watch = _Watch(self.origins)
+        with contextlib.nullcontext() if _is_control_flow(n) else watch:
             value = self._recurrent(n, watch) if n.target in SEQUENCES else super().run_node(n)
         constant = all(self.found[i].constant for i in n.all_input_nodes)
         if constant:  # what is made of no parameter, an identity matrix for one, is a constant all the same
@@ -267,7 +280,8 @@ _CHEAP = set(
         "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
         "_upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d "
         "_upsample_bilinear2d_aa _upsample_bicubic2d_aa grid_sampler_2d grid_sampler_3d affine_grid_generator "
-        "_assert_async _assert_scalar _assert_tensor_metadata sym_constrain_range sym_constrain_range_for_size"
+        "complex polar _assert_async _assert_scalar _assert_tensor_metadata sym_constrain_range "
+        "sym_constrain_range_for_size"
     )
 )
 

@@ -72,12 +72,15 @@ def make_functional(module: fx.GraphModule) -> bool:
     """Replace in-place operators by their functional forms; later readers of the tensor then read the new one.
 
     Returns:
-        False, with the graph half done, where that is not plainly right: a tensor that is or may have a view, an input.
+        False, with the graph half done, where that is not plainly right: a tensor that is or may have a view, an
+        input, or what torch.vmap works on.
     """
     graph = module.graph
     order = {n: i for i, n in enumerate(graph.nodes)}
     for node in list(graph.nodes):
         schema = getattr(node.target, "_schema", None)
+        if "batch_dim" in str(node.target):  # what torch.vmap leaves in a graph
+            return False
         if node.op != "call_function" or schema is None or not schema.is_mutable:
             continue
         written = [i for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import fx
 
-from netsmith.network.layers import ACTIVATION, KIND, MAPS, MIXED, PLAIN
+from netsmith.network.layers import ACTIVATION, KIND, KINDS, MAPS, MIXED, PLAIN, WEIGHTED
 from netsmith.network.operations import Operation, operations
 from netsmith.network.passes import CONVS, LAYERS, TRANSPOSED_CONVS
 from netsmith.network.recurrent import RECURRENT
@@ -77,6 +77,7 @@ def read_rows(module: fx.GraphModule, input_shape: Iterable[int], batch: int = 2
     fused: set[fx.Node] = set()
     layouts: dict[fx.Node, int] = {}
     stored: set[str] = set()
+    own = {str(n.target) for n in module.graph.nodes if n.op == "get_attr"}
     every = operations(module, input_shape, batch)
     for node in module.graph.nodes:
         layouts[node] = _layout(node, layouts)
@@ -92,8 +93,8 @@ def read_rows(module: fx.GraphModule, input_shape: Iterable[int], batch: int = 2
             name = _name(node, parameter)
             row["name"] = _unique(name, node_of)
             row["layout"] = layouts[node]
-            row["shared"] = int(bool(parameter) and name in stored)
-            if parameter:
+            if KINDS[row["kind"]] in WEIGHTED:  # a weight that comes with the sample is nobody's parameter
+                row["shared"] = int(parameter not in own or name in stored)
                 stored.add(name)
             node_of[row["name"]] = node.name
             rows.append(row)
