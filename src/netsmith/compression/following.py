@@ -16,26 +16,12 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from netsmith.compression.branches import ZeroBranch
 from netsmith.compression.labels import FIXED, GIVEN, IntArray, Labels, Reason
-from netsmith.compression.operators import FOLLOWED, RULES, constant, elementwise, grouped, means, pieces, unknown
+from netsmith.compression.operators import FOLLOWED, RULES, constant, elementwise, grouped, pieces, unknown
 from netsmith.compression.trial import Inputs
 
 SLICED = (_ConvNd, nn.Linear, _NormBase, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.PReLU, nn.Embedding)
 _SPLITS = ("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk",
            "unsafe_split_with_sizes")  # fmt: skip
-_MEANS = (
-    "mean",
-    "var",
-    "std",
-    "var_mean",
-    "std_mean",
-    "median",
-    "prod",
-    "argmax",
-    "argmin",
-    "topk",
-    "kthvalue",
-    "mode",
-)
 
 
 class Followed:
@@ -131,8 +117,6 @@ class _Mode(TorchDispatchMode):
             else:
                 found = pieces(self, args[0], outs, args[-1])
         elif base in RULES:
-            if base in _MEANS:
-                means(self, args, outs[0])
             try:
                 found = [RULES[base](self, args, o) for o in outs[:1]]
             except (IndexError, KeyError, TypeError, ValueError):  # an overload with other arguments

@@ -437,24 +437,7 @@ def _over(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     return dims
 
 
-_SUMS = ("sum", "linalg_vector_norm", "norm", "amax", "amin", "max", "min", "logsumexp", "any", "all")
-_MEANS = (
-    "mean",
-    "var",
-    "std",
-    "var_mean",
-    "std_mean",
-    "median",
-    "prod",
-    "argmax",
-    "argmin",
-    "topk",
-    "kthvalue",
-    "mode",
-)
-
-
-@rule(*_SUMS, *_MEANS)
+@rule("sum", "linalg_vector_norm", "norm", "amax", "amin", "max", "min", "logsumexp", "any", "all")
 def _reduce(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     dims = list(run.of(args[0]))
     which = _reduced(args, out, len(dims))
@@ -473,11 +456,12 @@ def _reduced(args: Sequence[Any], out: torch.Tensor, n: int) -> set[int]:
     return {numbers[-1] % n} if numbers and out.dim() else set(range(n))
 
 
-def means(run: Run, args: Sequence[Any], out: torch.Tensor) -> None:
-    """A mean over channels changes with their number."""
+@rule("mean", "var", "std", "var_mean", "std_mean", "median", "prod", "argmax", "argmin", "topk", "kthvalue", "mode")
+def _mean(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     dims = run.of(args[0])
     for d in _reduced(args, out, len(dims)):
         run.labels.pin(dims[d], "a mean (or another figure that depends on their number) is taken over its channels")
+    return _reduce(run, args, out)
 
 
 @rule("max_pool1d", "max_pool2d", "max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d",
