@@ -58,6 +58,7 @@ def test_profile_shows_layers_totals_and_reasons(capsys: pytest.CaptureFixture[s
     show_profile({
         "model": "zoo:resnet20", "target": "cpu", "layers": [layer],
         "glue": {"latency_s": 1e-5, "operators": 9, "params": 32}, "unknown": ["fft"],
+        "warnings": ["nobody here knows what fft costs"],
         "totals": {"macs": 442368, "params": 464, "latency_s": 2e-5, "energy_j": None, "simulated": True},
     })  # fmt: skip
     out = capsys.readouterr().out

@@ -119,6 +119,17 @@ def price(target: Target, table: LayerTable, batch: int = 1) -> Cost:
     return target.cost(table.replace(calls=1), batch).times(table.calls)
 
 
+def unknown_costs(table: LayerTable) -> list[str]:
+    """A sentence on the operators whose cost nobody knows, if there are any; figures of a network lack them."""
+    if not table.unknown:
+        return []
+    return [f"nobody here knows what {_shown(table)} costs: MACs and predicted figures lack it"]
+
+
+def _shown(table: LayerTable) -> str:
+    return ", ".join(table.unknown[:3]) + (", ..." if len(table.unknown) > 3 else "")
+
+
 def need_known(costs: Iterable[str], target: Target, table: LayerTable) -> None:
     """Refuse budgets on costs that would leave out what nobody knows the cost of.
 
@@ -133,10 +144,9 @@ def need_known(costs: Iterable[str], target: Target, table: LayerTable) -> None:
     measured = {"size", "latency"} if target.capabilities.runs_here else {"size"}
     lacking = [cost for cost in costs if cost not in measured]
     if table.unknown and lacking:
-        shown = ", ".join(table.unknown[:3]) + (", ..." if len(table.unknown) > 3 else "")
         raise InputError(
-            f"netsmith does not know what {shown} costs, so a budget on {' or '.join(lacking)} would be kept without "
-            f"it: drop --{lacking[0]}; --size, and --latency as measured with --target cpu, hold for the whole network"
+            f"nobody here knows what {_shown(table)} costs, so a budget on {' or '.join(lacking)} would be kept "
+            f"without it: drop --{lacking[0]}; --size, and --latency as measured with --target cpu, hold for all of it"
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.compression.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
 from netsmith.export.onnx import stored_bits
+from netsmith.hardware.target import unknown_costs
 from netsmith.jobs.doubt import GUESS, of_splits, sentence
 from netsmith.jobs.export import FORMATS
 from netsmith.jobs.integers import REASON, as_it_runs
@@ -55,7 +56,7 @@ def summarise(
         "macs": after["macs"], "size": after["size_bytes"], "energy": after["energy_j"],
     }  # fmt: skip
     return {
-        "schema": 1, "doubt": doubt[0], "warnings": doubt[1],
+        "schema": 1, "doubt": doubt[0], "warnings": [*doubt[1], *unknown_costs(job.graph.layers)],
         "baseline": before, "result": after, "budgets": kept_budgets(limits, values),
         "design": job.choices.space.describe(design), "seed": job.config["seed"],
         "frozen": job.subject.frozen | dict.fromkeys(result["floats"], REASON),

@@ -8,7 +8,7 @@ import numpy as np
 
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import place, quantizable
-from netsmith.hardware.target import Cost, as_run, get_target, prepare_target, price, settings_of
+from netsmith.hardware.target import Cost, as_run, get_target, prepare_target, price, settings_of, unknown_costs
 from netsmith.network.behaviour import fault_of
 from netsmith.network.graph import Graph, count_parameters, trace
 from netsmith.network.layers import KIND, KINDS, LayerTable
@@ -81,7 +81,7 @@ def profile(
             "macs": int(table.macs.sum()) * batch, "params": params, "latency_s": total,
             "energy_j": energy, "simulated": not device.capabilities.measured,
         },
-        "settings": dict(settings_of(device)), "warnings": [warning] if warning else [],
+        "settings": dict(settings_of(device)), "warnings": [*([warning] if warning else []), *unknown_costs(table)],
     }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import write_packed
 from netsmith.export.parity import check_parity, need_parity
 from netsmith.export.pt2 import save_pt2
-from netsmith.hardware.target import prepare_target
+from netsmith.hardware.target import prepare_target, unknown_costs
 from netsmith.jobs import doubt
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.episodes import TunedEvaluator
@@ -92,6 +92,8 @@ class Stages:
             idle = idle_kernels(self.target.capabilities, self.config["least_bits"])
             if idle:
                 self.progress.note(f"{self.config['target']}: {idle}")
+        for sentence in unknown_costs(table):
+            self.progress.note(sentence)
         for layer, reason in list(s.frozen.items())[:6]:
             self.progress.note(f"  {layer}: {reason}")
 

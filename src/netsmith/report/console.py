@@ -78,9 +78,6 @@ def show_profile(result: Mapping[str, Any]) -> None:
     print_wide(console, head, lines, title=f"{escape(result['model'])} on {escape(result['target'])}")
     if totals.get("simulated"):
         console.print(f"[dim]simulated: latencies come from a model of {escape(result['target'])}[/]")
-    if result["unknown"]:
-        names = ", ".join(result["unknown"])
-        console.print(f"[bold red]unknown[/]: nobody here knows what {escape(names)} costs; the totals lack it")
     for warning in warnings(result):
         console.print(f"[bold red]warning[/]: {escape(warning)}")
     for name, reason in frozen.items():
