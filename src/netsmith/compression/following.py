@@ -16,7 +16,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from netsmith.compression.branches import ZeroBranch
 from netsmith.compression.labels import FIXED, GIVEN, IntArray, Labels, Reason
-from netsmith.compression.operators import FOLLOWED, RULES, constant, elementwise, grouped, pieces, unknown
+from netsmith.compression.layouts import pieces
+from netsmith.compression.operators import grouped
+from netsmith.compression.rules import FOLLOWED, RULES, constant, elementwise, unknown
 from netsmith.compression.trial import Inputs
 
 SLICED = (_ConvNd, nn.Linear, _NormBase, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.PReLU, nn.Embedding)

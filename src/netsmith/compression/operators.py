@@ -1,289 +1,15 @@
-"""What each operator does to the labels of its tensors: one rule for each kind of operator, by its ATen name."""
+"""What operators that compute do to labels: products, norms, reductions, windows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from netsmith.compression.labels import CONSTANT, FIXED, PADDED, Cut, IntArray, Labels, Product
-
-Dims = list[IntArray]  #: labels of each dimension of one tensor
-
-
-class Run(Protocol):
-    """What a rule may ask of the run that is being followed."""
-
-    labels: Labels
-    weights: set[int]  #: ids of the weights of convolutions and linear layers
-
-    @property
-    def owner(self) -> str: ...  # path of the module whose forward is running
-    def of(self, x: torch.Tensor) -> Dims: ...
-    def side(self, layer: type | tuple[type, ...], labels: IntArray) -> bool: ...
-    def convolution(self, weight: torch.Tensor, groups: int, transposed: bool) -> tuple[IntArray, IntArray]: ...
-
-
-Rule = Callable[[Run, Sequence[Any], torch.Tensor], Dims]
-RULES: dict[str, Rule] = {}
-_COMPOSITE = """
-linear batch_norm layer_norm group_norm instance_norm rms_norm prelu scaled_dot_product_attention pixel_shuffle
-pixel_unshuffle channel_shuffle lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell softmax
-log_softmax embedding chunk
-"""
-FOLLOWED = frozenset(_COMPOSITE.split())  #: composite operators that have a rule; the others are taken apart
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    def add(f: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, f))
-        return f
-
-    return add
-
-
-def _tensor(x: Any) -> bool:
-    return isinstance(x, torch.Tensor)
-
-
-def _fixed(run: Run, labels: IntArray, reason: str) -> IntArray:
-    run.labels.pin(labels, reason)
-    return np.full(len(labels), FIXED)
-
-
-def elementwise(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    """Dimensions of one size are tied, those of size one are spread."""
-    tensors = [run.of(a) for a in args if _tensor(a)]
-    dims: Dims = []
-    for d in range(-out.dim(), 0):
-        some = [t[d] for t in tensors if -d <= len(t)]
-        wide = [s for s in some if len(s) == out.shape[d]]
-        dims.append(run.labels.join(wide or [np.full(out.shape[d], FIXED)]))
-    return dims
-
-
-def unknown(run: Run, args: Sequence[Any], out: torch.Tensor, name: str = "") -> Dims:
-    """Nothing is known of an operator: what goes in stays."""
-    for a in args:
-        for x in a if isinstance(a, (list, tuple)) else (a,):
-            if _tensor(x):
-                for labels in run.of(x):
-                    run.labels.pin(labels, f"its channels go through the operator {name!r}, which is not followed")
-    return [np.full(s, FIXED) for s in out.shape]
-
-
-# --- layouts --------------------------------------------------------------------------------------------------------
-
-
-@rule("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "view_copy")
-def _view(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    if 0 in out.shape:
-        return [np.full(s, FIXED) for s in out.shape]
-    return run.labels.reshape(run.of(args[0]), list(out.shape), run.owner)
-
-
-@rule("permute")
-def _permute(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = run.of(args[0])
-    return [dims[d] for d in args[1]]
-
-
-@rule("transpose", "t", "numpy_T")
-def _transpose(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = list(run.of(args[0]))
-    if len(dims) < 2:
-        return dims
-    a, b = (args[1], args[2]) if len(args) > 2 else (0, 1)
-    dims[a], dims[b] = dims[b], dims[a]
-    return dims
-
-
-@rule("unsqueeze")
-def _unsqueeze(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = list(run.of(args[0]))
-    dims.insert(args[1] % out.dim(), np.full(1, FIXED))
-    return dims
-
-
-@rule("squeeze")
-def _squeeze(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = run.of(args[0])
-    which = range(len(dims)) if len(args) < 2 else args[1] if isinstance(args[1], (list, tuple)) else [args[1]]
-    gone = {d % len(dims) for d in which} if dims else set()
-    return [d for i, d in enumerate(dims) if not (i in gone and len(d) == 1)]
-
-
-@rule("expand", "broadcast_to")
-def _expand(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = run.of(args[0])
-    dims = [np.full(1, FIXED)] * (out.dim() - len(dims)) + dims
-    # copies of one value: as many as the forward asks for
-    return [d if len(d) == s else run.labels.fresh(s) for d, s in zip(dims, out.shape, strict=True)]
-
-
-@rule("repeat", "tile")
-def _repeat(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = run.of(args[0])
-    dims = [np.full(1, FIXED)] * (out.dim() - len(dims)) + dims
-    return [
-        run.labels.fresh(s) if len(d) == 1 < s else np.tile(d, s // max(len(d), 1))
-        for d, s in zip(dims, out.shape, strict=True)
-    ]
-
-
-@rule("slice")
-def _slice(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dim, start, end, step = list(args[1:]) + [0, None, None, 1][len(args) - 1 :]
-    dims = list(run.of(args[0]))
-    dim %= len(dims)
-    whole = dims[dim]
-    index = np.arange(len(whole))[start:end:step]
-    if len(index) == len(whole):
-        return dims
-    if not (whole >= 0).any():
-        dims[dim] = whole[index]
-    elif step != 1 or not len(index):
-        _fixed(run, whole, "the forward takes every so manyth of its channels")
-        dims[dim] = np.full(len(index), FIXED)
-    else:
-        dims[dim] = _piece(run, whole, int(index[0]), len(index))
-    return dims
-
-
-def _piece(run: Run, whole: IntArray, start: int, size: int) -> IntArray:
-    out = run.labels.fresh(size)
-    run.labels.open.append(Cut(whole, out, start))
-    return out
-
-
-def pieces(run: Run, x: torch.Tensor, outs: Sequence[torch.Tensor], dim: int) -> list[Dims]:
-    """A tensor that falls into several along a dimension."""
-    dims, start, result = run.of(x), 0, []
-    dim %= len(dims)
-    for out in outs:
-        size = int(out.shape[dim])
-        own = list(dims)
-        if len(outs) > 1:
-            own[dim] = (
-                _piece(run, dims[dim], start, size) if (dims[dim] >= 0).any() else dims[dim][start : start + size]
-            )
-        result.append(own)
-        start += size
-    return result
-
-
-@rule("select")
-def _select(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = list(run.of(args[0]))
-    _fixed(run, dims.pop(args[1] % len(dims)), "the forward takes some of its channels by their number")
-    return dims
-
-
-@rule("cat", "concat", "concatenate")
-def _cat(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    parts = [run.of(x) for x in args[0] if x.dim() == out.dim()]
-    at = (args[1] if len(args) > 1 else 0) % out.dim()
-    return [
-        np.concatenate([p[d] for p in parts]) if d == at else run.labels.join([p[d] for p in parts])
-        for d in range(out.dim())
-    ]
-
-
-@rule("stack")
-def _stack(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    parts = [run.of(x) for x in args[0]]
-    dims = [run.labels.join([p[d] for p in parts]) for d in range(out.dim() - 1)]
-    dims.insert((args[1] if len(args) > 1 else 0) % out.dim(), np.full(len(parts), FIXED))
-    return dims
-
-
-@rule("constant_pad_nd")
-def _pad(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = list(run.of(args[0]))
-    for k in range(len(args[1]) // 2):
-        low, high = args[1][2 * k : 2 * k + 2]
-        d = dims[-1 - k]
-        if (d >= 0).any() and min(low, high) < 0:
-            d = _fixed(run, d, "the forward cuts off some of its channels")
-        if low or high:
-            d = d[max(-low, 0) : len(d) - max(-high, 0)]
-            code = PADDED if (d >= 0).any() else FIXED
-            dims[-1 - k] = np.concatenate([np.full(max(low, 0), code), d, np.full(max(high, 0), code)])
-    return dims
-
-
-@rule("pixel_shuffle")
-def _pixel_shuffle(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = run.of(args[0])
-    c = int(out.shape[-3])
-    few = run.labels.split(dims[-3], [c, args[1] ** 2])[0]
-    return [*dims[:-3], few, *(np.full(s, FIXED) for s in out.shape[-2:])]
-
-
-@rule("pixel_unshuffle")
-def _pixel_unshuffle(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = run.of(args[0])
-    return [*dims[:-3], np.repeat(dims[-3], args[1] ** 2), *(np.full(s, FIXED) for s in out.shape[-2:])]
-
-
-@rule("channel_shuffle", "native_channel_shuffle")
-def _channel_shuffle(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = list(run.of(args[0]))
-    a, b = run.labels.split(dims[1], [args[1], len(dims[1]) // args[1]])
-    dims[1] = run.labels.product([b, a])
-    return dims
-
-
-@rule("im2col")
-def _im2col(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = run.of(args[0])
-    return [*dims[:-3], np.repeat(dims[-3], int(np.prod(args[1]))), np.full(out.shape[-1], FIXED)]
-
-
-@rule("glu")
-def _glu(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = list(run.of(args[0]))
-    d = args[1] if len(args) > 1 else -1
-    half = len(dims[d]) // 2
-    run.labels.tie(dims[d][:half], dims[d][half:])
-    dims[d] = dims[d][:half]
-    return dims
-
-
-@rule("flip", "roll")
-def _reorder(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = list(run.of(args[0]))
-    which = args[-1] if isinstance(args[-1], (list, tuple)) else [args[-1]]
-    for d in which or range(len(dims)):
-        dims[d] = _fixed(run, dims[d], "the forward puts its channels into another order")
-    return dims
-
-
-@rule("index")
-def _index(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims, given = run.of(args[0]), list(args[1])
-    at = [i for i, x in enumerate(given) if x is not None]
-    for i in at:
-        _fixed(run, dims[i], "the forward takes some of its channels by their number")
-    if any(given[i].dtype == torch.bool for i in at):
-        return [np.full(s, FIXED) for s in out.shape]
-    n = out.dim() - (len(dims) - len(at))
-    first = at[0] if at == list(range(at[0], at[0] + len(at))) else 0
-    rest = [d for i, d in enumerate(dims) if i not in at]
-    return [*rest[:first], *(np.full(s, FIXED) for s in out.shape[first : first + n]), *rest[first:]]
-
-
-@rule("index_select", "repeat_interleave")
-def _index_select(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    dims = list(run.of(args[0]))
-    numbers = [a for a in args[1:] if isinstance(a, int)]
-    d = (args[1] if _tensor(args[-1]) else numbers[-1]) % len(dims)
-    _fixed(run, dims[d], "the forward takes some of its channels by their number")
-    dims[d] = np.full(out.shape[d], FIXED)
-    return dims
-
+from netsmith.compression.labels import FIXED, IntArray, Labels, Product
+from netsmith.compression.rules import Dims, Run, fixed, is_tensor, rule
 
 # --- products -------------------------------------------------------------------------------------------------------
 
@@ -333,7 +59,7 @@ def _convolution(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     if args[2] is not None:
         run.labels.tie(c_out, run.of(args[2])[0])
     for d in (*x[at + 1 :], *run.of(args[1])[2:]):
-        _fixed(run, d, "a convolution slides along its channels")
+        fixed(run, d, "a convolution slides along its channels")
     return [*x[:at], c_out, *(np.full(s, FIXED) for s in out.shape[at + 1 :])]
 
 
@@ -342,7 +68,7 @@ def _attention(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     q, k, v = (run.of(a) for a in args[:3])
     run.labels.tie(q[-1], k[-1])
     run.labels.tie(k[-2], v[-2])
-    _fixed(run, k[-2], "a softmax is taken over its channels")
+    fixed(run, k[-2], "a softmax is taken over its channels")
     run.labels.meet += [q[-1], k[-1]]
     batch = [
         run.labels.join([d for d in some if len(d) == out.shape[i]])
@@ -369,9 +95,9 @@ _RECURRENT = "a recurrent layer reads its channels, and the sizes of recurrent l
 def _recurrent(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     for a in args:
         for x in a if isinstance(a, (list, tuple)) else (a,):
-            if _tensor(x):
+            if is_tensor(x):
                 for d in run.of(x):
-                    _fixed(run, d, _RECURRENT)
+                    fixed(run, d, _RECURRENT)
     return [np.full(s, FIXED) for s in out.shape]
 
 
@@ -398,12 +124,12 @@ def _layer_norm(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     shape = args[1]
     if len(shape) > 1:
         for d in dims[-len(shape) :]:
-            _fixed(run, d, "they are normed together with positions, over a fixed number of values")
+            fixed(run, d, "they are normed together with positions, over a fixed number of values")
         return [*dims[: -len(shape)], *(np.full(s, FIXED) for s in shape)]
     layers = (torch.nn.LayerNorm, torch.nn.RMSNorm)
     if not run.side(layers, dims[-1]):
         run.labels.pin(dims[-1], "a layer norm that is no module of its own is taken over its channels")
-    return _per_channel(run, dims, [a for a in args[2:4] if _tensor(a)], layers, -1)
+    return _per_channel(run, dims, [a for a in args[2:4] if is_tensor(a)], layers, -1)
 
 
 @rule("group_norm", "native_group_norm")
@@ -473,7 +199,7 @@ def _mean(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
 def _maps(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     dims = list(run.of(args[0]))
     for d in range(min(2, len(dims) - 1), len(dims)):
-        _fixed(run, dims[d], "a window slides along its channels")
+        fixed(run, dims[d], "a window slides along its channels")
         dims[d] = np.full(out.shape[d], FIXED)
     return dims
 
@@ -481,7 +207,7 @@ def _maps(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
 @rule("zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full", "zeros",
       "ones", "empty", "full")  # fmt: skip
 def _filled(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
-    x = args[0] if args and _tensor(args[0]) else None
+    x = args[0] if args and is_tensor(args[0]) else None
     if x is not None and x.shape == out.shape:
         return list(run.of(x))
     return [run.labels.fresh(s) if s > 1 else np.full(1, FIXED) for s in out.shape]
@@ -490,11 +216,6 @@ def _filled(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
 @rule("rand_like", "randn_like", "bernoulli")
 def _alike(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     return list(run.of(args[0]))
-
-
-def constant(out: torch.Tensor) -> Dims:
-    """A tensor that comes from nowhere."""
-    return [np.full(s, CONSTANT if s > 1 else FIXED) for s in out.shape]
 
 
 def grouped(labels: Labels, weight: Dims, groups: int, transposed: bool) -> tuple[IntArray, IntArray]:
