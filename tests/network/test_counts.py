@@ -150,3 +150,15 @@ def test_functional_use_of_a_weight_and_a_constant_operand_are_told_apart() -> N
 
     table = trace(Both(), IMAGE).layers
     assert int(table.macs.sum()) == 2 * 640
+
+
+def test_operators_that_work_in_place_inside_others_are_known() -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.pool(x.permute(0, 3, 1, 2)).flatten(1))  # channels last: restrided in place
+
+    assert trace(Last(), IMAGE).layers.unknown == ()

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from netsmith.errors import InputError
+from netsmith.network.cheap import is_cheap
 from netsmith.network.recurrent import SEQUENCES, outputs, products
 
 aten = torch.ops.aten
@@ -184,11 +185,16 @@ class _Watch(TorchDispatchMode):
         self.unknown: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not torch.ops.prim.device.default:
+            with self:  # a composite that comes whole is taken apart
+                parts = func.decompose(*args, **(kwargs or {}))
+            if parts is not NotImplemented:
+                return parts
         out = func(*args, **(kwargs or {}))
         packet = func.overloadpacket
         for item in self._work(packet, args, out):
             self.work[item] = self.work.get(item, 0) + 1
-        if not (packet in _COMPUTES or is_cheap(func)):
+        if packet not in _COMPUTES and not is_cheap(func):
             self.unknown.append(str(packet))
         tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         origins = [self.origins.of(t) for t in tensors]
@@ -247,50 +253,6 @@ _ATTENTIONS = _packets(
     "_scaled_dot_product_fused_attention_overrideable _scaled_dot_product_attention_math_for_mps"
 )
 _COMPUTES = {*_PRODUCTS, *_CONVOLUTIONS, *_ATTENTIONS, aten._trilinear}
-
-#: Operators that touch each element a few times and multiply no matrices, beside views and what torch calls pointwise.
-_CHEAP = set(
-    _packets(
-        # creation, copies and layout
-        "empty empty_strided new_empty new_empty_strided empty_like zeros ones full eye arange linspace scalar_tensor "
-        "zeros_like ones_like full_like new_zeros new_ones new_full rand randn randint rand_like randn_like bernoulli "
-        "normal clone copy_ copy _to_copy _unsafe_view _reshape_alias contiguous detach alias lift lift_fresh_copy "
-        "set_ resize_ fill_ zero_ fill cat stack repeat repeat_interleave tile flip roll rot90 constant_pad_nd "
-        "reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d "
-        "pixel_shuffle pixel_unshuffle channel_shuffle im2col col2im unfold_copy tril triu tril_indices triu_indices "
-        "diag_embed block_diag slice_scatter select_scatter diagonal_scatter as_strided_scatter _pack_padded_sequence "
-        "_pad_packed_sequence _local_scalar_dense split_with_sizes_copy unsafe_split unsafe_split_with_sizes "
-        "unsafe_chunk "
-        # look-ups
-        "index _unsafe_index index_select index_put index_put_ _unsafe_index_put gather scatter scatter_ scatter_add "
-        "scatter_add_ scatter_reduce index_add index_copy index_fill masked_fill masked_scatter masked_select take "
-        "embedding _embedding_bag _embedding_bag_forward_only one_hot nonzero where searchsorted bucketize "
-        # reductions, orders and running sums
-        "sum mean amax amin max min argmax argmin any all prod var std var_mean std_mean norm linalg_vector_norm "
-        "logsumexp nansum median mode aminmax sort topk kthvalue cumsum cumprod cummax cummin logcumsumexp unique "
-        "_unique2 count_nonzero trace equal allclose "
-        # pools, norms, softmax, resampling
-        "max_pool2d_with_indices max_pool3d_with_indices max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d "
-        "avg_pool3d adaptive_avg_pool1d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d "
-        "adaptive_max_pool3d fractional_max_pool2d max_unpool2d native_batch_norm native_layer_norm native_group_norm "
-        "_native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_no_update _fused_rms_norm "
-        "native_dropout hardswish hardswish_ hardsigmoid hardtanh gelu silu mish elu celu selu leaky_relu softplus "
-        "threshold log_sigmoid_forward rrelu_with_noise _softmax _log_softmax _safe_softmax softmax log_softmax "
-        "_prelu_kernel glu renorm "
-        "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
-        "_upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d "
-        "_upsample_bilinear2d_aa _upsample_bicubic2d_aa grid_sampler_2d grid_sampler_3d affine_grid_generator "
-        "complex polar _assert_async _assert_scalar _assert_tensor_metadata sym_constrain_range "
-        "sym_constrain_range_for_size"
-    )
-)
-
-
-def is_cheap(func: Any) -> bool:
-    """Whether an operator is known to cost about as much as the memory that it touches."""
-    if func.namespace == "prim" or func.overloadpacket in _CHEAP or func.is_view:
-        return True
-    return func.namespace in ("aten", "prims") and torch.Tag.pointwise in func.tags
 
 
 def _is_control_flow(node: fx.Node) -> bool:
