@@ -6,6 +6,7 @@ calls pointwise; whatever else is neither counted nor listed is of unknown cost.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -68,6 +69,7 @@ _OTHERS = (
 _CHEAP = frozenset("".join((_LAYOUT, _LOOK_UPS, _REDUCTIONS, _MAPS, _OTHERS)).split())
 
 
+@cache
 def is_cheap(func: Any) -> bool:
     """Whether an operator is known to cost about as much as the memory that it touches."""
     if func.namespace == "prim" or func.is_view or torch.Tag.inplace_view in func.tags:
