@@ -119,6 +119,8 @@ def test_messages(tmp_path: Path, predictor) -> None:
     ]:  # fmt: skip
         with pytest.raises(InputError, match=message):
             get_target(spec)
+    with pytest.raises(InputError, match="with other kinds of layers"):
+        PredictorTarget(replace(predictor, names=predictor.names[:-1]))
     with pytest.raises(InputError, match="held-out rows"):
         PredictorTarget(predictor, quantile=0.999)
     (tmp_path / "t.csv").write_text("kind,c_in,c_out,kernel,size,latency_ms\nconv,3,8,3,8,1\n")

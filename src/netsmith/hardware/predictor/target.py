@@ -43,10 +43,14 @@ class PredictorTarget:
         self.quantile = quantile
         extra = self.predictor.extra
         called = str(source) if isinstance(source, Path) else "the predictor"
-        if "layers" not in extra or self.predictor.names != NAMES:
+        if "layers" not in extra:
             raise InputError(
                 f"{called} predicts from "
                 f"{', '.join(self.predictor.names[:4])}..., not from layers; fit one with fit_layers"
+            )
+        if self.predictor.names != NAMES:
+            raise InputError(
+                f"{called} was fitted by a netsmith with other kinds of layers; fit it again with fit_layers"
             )
         self.predictor.margin(quantile)  # refuse now rather than at the first network
         # other widths may run differently, as narrow convolutions do, and none of them was seen
