@@ -300,7 +300,7 @@ def test_unusable_files(tmp_path: Path) -> None:
         "noise.pth": b"\xff" * 100,
     }.items():
         (tmp_path / name).write_bytes(data)
-        assert "damaged" in refused(tmp_path / name), name
+        assert ("empty" if name.startswith("empty") else "damaged") in refused(tmp_path / name), name
     torch.save(nn.Linear(3, 2), tmp_path / "whole.pth")
     assert "save model.state_dict()" in refused(tmp_path / "whole.pth")
     torch.save([1, 2], tmp_path / "list.pth")

@@ -198,3 +198,69 @@ def test_a_wrapped_network_takes_what_was_saved_without_its_wrapper(tmp_path: Pa
     nn.init.zeros_(wrapped.model[3].weight)  # type: ignore[arg-type]
     load_weights(wrapped, tmp_path / "w.pth")
     assert torch.equal(wrapped.model[3].weight, want["3.weight"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrap", "said"),
+    [
+        (lambda s: {k.replace("1.", "1._orig_mod."): v for k, v in s.items()}, ""),
+        (lambda s: {k.replace("0.", "0._checkpoint_wrapped_module."): v for k, v in s.items()}, ""),
+        (lambda s: below("encoder_q", s) | below("encoder_k", moved(s)), "'encoder_k' fit as well"),
+        (lambda s: {k: v.to_sparse() if v.ndim == 2 else v for k, v in s.items()}, ""),
+    ],
+)
+def test_tools_that_wrap_or_store_in_another_way(wrap: Callable[[State], Any], said: str, tmp_path: Path) -> None:
+    want = dict(net().state_dict())
+    got, notes = load(wrap(want), tmp_path)
+    assert all(torch.equal(got[k], v) for k, v in want.items())
+    assert said in notes
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("0.weight", lambda v: v.to(torch.int8), "values of type int8"),
+        ("0.weight", lambda v: v > 0, "values of type bool"),
+        ("0.weight", lambda v: v.to(torch.complex64), "values of type complex64"),
+        ("0.weight", lambda v: v.to("meta"), "a shape but no values"),
+        ("1.running_var", lambda v: -v, "negative variances"),
+        ("\x1b[31m", lambda v: v, "unexpected (?[31m)"),
+    ],
+)
+def test_values_that_are_no_weights_are_named(
+    name: str, change: Callable[[torch.Tensor], torch.Tensor], words: str, tmp_path: Path
+) -> None:
+    state = dict(net().state_dict())
+    with pytest.raises(InputError) as found:
+        load(state | {name: change(state.get(name, torch.ones(2)))}, tmp_path)
+    assert words in str(found.value)
+    assert "\x1b" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("w.pth", b"", "is empty"),
+        ("w.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("w.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("w.pth", b"<!DOCTYPE html>", "web page"),
+        ("w.pth", b"\x10\0\0\0\0\0\0\0{}", "rename it to .safetensors"),
+        ("w.safetensors", b"PK\x03\x04 and more", "rename it to .pth"),
+        ("w.pth", b"PK\x03\x04 and more", "damaged"),
+        ("w.safetensors", b"\x10\0\0\0\0\0\0\0[[[[[[", "damaged"),
+    ],
+)
+def test_what_a_file_is_instead_is_said_without_the_libraries_words(
+    name: str, content: bytes, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as found:
+        load_weights(net(), tmp_path / name)
+    assert words in str(found.value)
+    assert not any(w in str(found.value) for w in ("Error", "weights_only", "deserializ", "miniz"))
+
+
+def test_suffixes_in_capitals(tmp_path: Path) -> None:
+    want = net().state_dict()
+    torch.save(want, tmp_path / "W.PTH")
+    load_weights(net(), tmp_path / "W.PTH")

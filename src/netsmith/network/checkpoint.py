@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _TORCH_SUFFIXES = (".pth", ".th", ".pt", ".tar", ".bin", ".ckpt")
 _REFUSALS = ("Unsupported global", "Unsupported class", "unsupported GLOBAL", "Can only ")  #: how torch says so
+_LFS, _ZIP, _PICKLE = b"version https://git-lfs", b"PK\x03\x04", b"\x80"  #: how such files begin
 _DEPTH = 6  #: of mappings within mappings that are looked through
 #: plain dictionaries by other names, of which hyper-parameters are kept
 _DICTIONARIES = (
@@ -60,10 +61,11 @@ def read_content(path: Path) -> Content:
         raise InputError(f"there is no weights file {path}")
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a weights file: give a .safetensors or .pth file")
-    if path.suffix == ".safetensors":
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
         tensors, metadata = _read_safetensors(path)
         content = Content(tensors, (), metadata)
-    elif path.suffix in _TORCH_SUFFIXES:
+    elif suffix in _TORCH_SUFFIXES:
         content = _read_torch(path)
     else:
         raise InputError(f"{path} is no weights file that can be read: give a .safetensors or .pth file")
@@ -79,7 +81,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
         with safe_open(str(path), framework="pt") as file:
             return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except SafetensorError as error:
-        raise InputError(f"{path} is damaged or is no safetensors file: {_first_line(error)}") from error
+        raise _damaged(path, "safetensors") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -97,16 +99,13 @@ def _read_torch(path: Path) -> Content:
                 warnings.simplefilter("ignore")  # of programs, which are refused below
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if any(
-            word in str(error)
-            for word in ("Unsupported global", "Unsupported class", "unsupported GLOBAL", "Can only ")
-        ):
+        if any(word in str(error) for word in _REFUSALS):
             raise _has_objects(path) from error
-        raise InputError(f"{path} is damaged or is no PyTorch file: {_first_line(error)}") from error
+        raise _damaged(path, "PyTorch") from error
     except Exception as error:  # zip, end of file, unicode, ...: torch raises many kinds for damaged files
         if "TorchScript" in str(error):
             raise InputError(f"{path} is a TorchScript program, not weights: save model.state_dict()") from error
-        raise InputError(f"{path} is damaged or is no PyTorch file: {_first_line(error)}") from error
+        raise _damaged(path, "PyTorch") from error
     tensors: dict[str, torch.Tensor] = {}
     others: list[str] = []
     if isinstance(content, Mapping):
@@ -184,5 +183,21 @@ def _flat(content: Any, prefix: str = "", depth: int = _DEPTH) -> Iterator[tuple
             yield name, value
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+def _damaged(path: Path, kind: str) -> InputError:
+    """What a file that is not of its kind is instead, by its first bytes; the libraries have words of their own."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(len(_LFS))
+    except OSError as error:
+        return InputError(f"cannot read {path}: {error.strerror or error}")
+    if not start:
+        return InputError(f"{path} is empty; write or download it again")
+    if start == _LFS:
+        return InputError(f"{path} is only Git LFS's note of a file; fetch the file itself with `git lfs pull`")
+    if start.lstrip()[:1] == b"<":
+        return InputError(f"{path} is a web page, not weights; download the file itself")
+    if kind == "PyTorch" and start[8:9] == b"{":
+        return InputError(f"{path} is no PyTorch file but seems to be a safetensors file; rename it to .safetensors")
+    if kind == "safetensors" and (start.startswith(_ZIP) or start[:1] == _PICKLE):
+        return InputError(f"{path} is no safetensors file but seems to be a PyTorch file; rename it to .pth")
+    return InputError(f"{path} is damaged or is no {kind} file; write or download it again")

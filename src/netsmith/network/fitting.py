@@ -24,7 +24,9 @@ _FIRST = (
     "", "state_dict", "model", "model_state", "model_state_dict", "net", "network", "params", "module", "_orig_mod",
     "student", "generator", "online_model",
 )  # fmt: skip
-_AVERAGES = ("ema", "swa", "avg", "averag", "teacher", "target", "shadow")
+_AVERAGES = ("ema", "swa", "avg", "averag", "teacher", "target", "shadow", "momentum", "encoder_k")
+#: words that tools put between the names of modules that they wrap
+_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 _TRIED = 4  #: prefixes that are tried on a copy of the network
 
 
@@ -69,6 +71,8 @@ def find_fits(model: nn.Module, tensors: Mapping[str, torch.Tensor], key: str = 
     own = {k: v for k, v in model.state_dict().items() if hasattr(v, "shape")}
     found = _nearest(own, tensors, key)
     good = [fit for fit in found if fit.good]
+    if not good and (bare := _unwrapped(tensors)).keys() != tensors.keys():
+        good = [fit for fit in _nearest(own, bare, key) if fit.good]
     wrapper = _shared_word(own)
     if not good and wrapper:  # the network is wrapped and the file is not
         inner = _nearest({k.removeprefix(wrapper): v for k, v in own.items()}, tensors, key)
@@ -84,6 +88,11 @@ def _nearest(own: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor
     hits = {p: n for p, n in _hits(own, tensors).items() if p.startswith(wanted)}
     order = sorted(hits, key=lambda p: (-hits[p], *_rank(p)))
     return [_compare(own, tensors, p) for p in order if hits[p] == hits[order[0]] or hits[p] >= max(len(own) // 2, 1)]
+
+
+def _unwrapped(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same tensors by the names that they have where no module is wrapped."""
+    return {".".join(word for word in k.split(".") if word not in _WRAPPERS): v for k, v in tensors.items()}
 
 
 def _shared_word(own: Mapping[str, object]) -> str:

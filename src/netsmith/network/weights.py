@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MADE_HERE = {"writer": "netsmith"}  #: metadata of all files that :func:`save_weights` writes
 _PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
-_SHOWN = 6
+_SHOWN, _LONGEST_NAME = 6, 100
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def load_weights(model: nn.Module, path: str | Path) -> Loaded:
     if not fit.good:
         raise InputError(_differences(path, fit, model))
     state = {name: _widen(tensor) for name, tensor in fit.state.items()}
-    _check_finite(file, state, model.state_dict())
+    _check_values(file, state, model)
     model.load_state_dict(state, strict=False)  # all but counters was checked above
     return Loaded(content.metadata, tuple(_notes(file, fit, others, content.others)))
 
@@ -122,13 +122,26 @@ def check_finite_parameters(model: nn.Module, spec: str) -> None:
             raise InputError(f"{spec} has weights that cannot be used: {name} has {problem}")
 
 
-def _check_finite(path: Path, state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:
+def _check_values(path: Path, state: Mapping[str, torch.Tensor], model: nn.Module) -> None:
+    """Check that a file has values for what it names, of a kind that the network can take over as they are."""
+    own, parameters = model.state_dict(), {name for name, _ in model.named_parameters()}
     for name, tensor in state.items():
+        if tensor.is_meta:
+            raise InputError(f"{path} is unusable: {name} has a shape but no values; save the weights themselves")
+        whole = name in parameters and own[name].is_floating_point() and not tensor.is_floating_point()
+        if tensor.is_quantized or whole:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(
+                f"{path} is unusable: {name} has values of type {kind}, not floating-point numbers; save the weights "
+                "as they were before they were quantized or converted"
+            )
         if name in own and _not_finite(own[name]):  # a mask is made with infinite values
             continue
         like = own[name].dtype if name in own and own[name].is_floating_point() else tensor.dtype
         if problem := _not_finite(tensor.to(like)):
             raise InputError(f"{path} is unusable: {name} has {problem}")
+        if name.rpartition(".")[2] == "running_var" and bool((tensor < 0).any()):
+            raise InputError(f"{path} is unusable: {name} has negative variances")
 
 
 def _not_finite(tensor: torch.Tensor) -> str:
@@ -146,7 +159,7 @@ def _not_finite(tensor: torch.Tensor) -> str:
 
 def _differences(path: str | Path, fit: Fit, model: nn.Module) -> str:
     parts = [
-        f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
+        f"{len(found)} {what} ({', '.join(map(_printed, found[:3]))}{', ...' if len(found) > 3 else ''})"
         for what, found in (("missing", fit.missing), ("unexpected", fit.extra), ("of another shape", fit.shapes))
         if found
     ]
@@ -178,8 +191,18 @@ def _head(name: str, prefix: str = "") -> str:
 
 
 def _few(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > _SHOWN else "")
+    return ", ".join(map(_printed, names[:_SHOWN])) + (f", ... ({len(names)} in all)" if len(names) > _SHOWN else "")
+
+
+def _printed(name: str) -> str:
+    """A name of a file, which may be anything, as it can be printed."""
+    name = "".join(c if c.isprintable() else "?" for c in name)
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 def _widen(tensor: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
     return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
