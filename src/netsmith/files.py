@@ -102,6 +102,17 @@ def check_place(
         raise InputError(f"{option} {path} exists{kind}; choose another name, or remove it if it is not needed")
 
 
+def check_name(path: Path, option: str = "") -> None:
+    """Refuse a name that no record of a run could hold.
+
+    Raises:
+        InputError: it is not UTF-8, as file systems allow.
+    """
+    shown = os.fsencode(path).decode(errors="replace")
+    if shown != str(path):
+        raise InputError(f"{option} {shown} is a name that is not in UTF-8; choose another".lstrip())
+
+
 def same_file(one: Path, other: Path) -> bool:
     """Whether two names are of one file, which need not exist."""
     try:
@@ -147,7 +158,7 @@ def read_json(path: Path, remedy: str) -> Any:
         raise InputError(f"{path} is missing; {remedy}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); {remedy}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged, it holds no JSON; {remedy}") from error
 
 
@@ -168,8 +179,12 @@ def read_toml(path: Path, what: str, remedy: str) -> dict[str, Any]:
     except FileNotFoundError:
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else [])
         raise InputError(f"there is no {what} {path}{near}; {remedy}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{what} {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read ({error.strerror or error}); {remedy}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{what} {path} is not in UTF-8; write it so") from error
+    except RecursionError as error:
+        raise InputError(f"{what} {path} is no valid TOML: it is nested too deeply; {remedy}") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{what} {path} is no valid TOML: {error}") from error
 
@@ -184,6 +199,7 @@ def _default(value: Any) -> Any:
 
 def _check_plain(path: Path) -> None:
     """Refuse to replace anything but a file: a link, what it points to and a device were made by somebody else."""
+    check_name(path)
     if path.is_symlink():
         raise InputError(f"{path} is a symbolic link, which is not written through or replaced; name the file itself")
     if path.is_dir():

@@ -211,3 +211,22 @@ def test_very_many_classes(tmp_path: Path) -> None:
     data = load_data(str(save_classes(tmp_path, [f"c{i:04d}" for i in range(60)], n=1)))
     assert len(data.classes) == 60
     assert "60 classes, sorted as text: c0000, c0001, c0002, c0003, ..., c0056" in data.sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("training_set", "test_set"), ("seg_train/seg_train", "seg_test/seg_test"), ("train/train", "test/test")],
+)
+def test_parts_are_known_by_a_word_of_their_name(train: str, test: str, tmp_path: Path) -> None:
+    save_classes(tmp_path / train, NAMES, n=12)
+    save_classes(tmp_path / test, NAMES, n=3)
+    save_classes(tmp_path / "seg_pred", ["seg_pred"], n=3)
+    data = load_data(str(tmp_path))
+    assert data.classes == tuple(NAMES) and sum(rows(data)) == 60 and len(data.test) == 12
+    assert any("seg_pred" in note for note in data.notes)
+
+
+def test_classes_with_a_word_of_a_part_in_their_names(tmp_path: Path) -> None:
+    save_classes(tmp_path / "train station", ["steam", "diesel"], n=12)
+    save_classes(tmp_path / "test tube", ["glass", "plastic"], n=12)
+    assert load_data(str(tmp_path)).classes == ("test tube", "train station")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from netsmith.data import load_data
+from netsmith.data import load_data, normalisation_from_metadata
 from netsmith.errors import InputError
 
 pa = pytest.importorskip("pyarrow")
@@ -203,3 +204,44 @@ def test_imagenet_sample(shared_data: Path) -> None:
     assert data.train is None and (len(data.search), len(data.test)) == (250, 250)
     assert data.input_shape == (3, 64, 64) and not data.classes_named
     assert not set(data.search.labels.tolist()) & set(data.test.labels.tolist())
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "words"),
+    [
+        ("", {}, "--data is empty"),
+        (":", {}, "no file or folder"),
+        ("~nobody-of-that-name/x", {}, "no file or folder"),
+        ("a\0b", {}, "no file or folder"),
+        ("digits", {"image_size": 10**9}, "--image-size 1000000000"),
+        ("digits", {"seed": -1}, "--seed -1"),
+        ("digits", {"mean": [127.0], "std": [60.0]}, "by 255"),
+    ],
+)
+def test_odd_words_and_numbers_are_one_sentence(spec: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError) as found:
+        load_data(spec, **options)
+    assert words in str(found.value)
+    assert "list index" not in str(found.value)
+
+
+@pytest.mark.parametrize("metadata", [{"mean": "[" * 9999, "std": "1"}, {"input": "0..255 minus (1,2,)"}])
+def test_metadata_that_cannot_be_read_is_named(metadata: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="--mean and --std"):
+        normalisation_from_metadata(metadata)
+
+
+def test_bytes_that_are_no_bytes_and_damaged_saved_data(tmp_path: Path) -> None:
+    nested = {"image": [{"bytes": {"x": png(1)}}] * 4, "label": [0, 1, 0, 1]}
+    pq.write_table(pa.table(nested), tmp_path / "nested.parquet")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "dataset_info.json").write_text("{")
+    for path, words in ((tmp_path / "nested.parquet", "no image column"), (tmp_path / "saved", "save it again")):
+        with pytest.raises(InputError) as found:
+            load_data(str(path))
+        assert words in str(found.value) and "Expecting" not in str(found.value)
+
+
+def test_parquet_suffixes_in_capitals(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "X.PARQUET", [png(i) for i in range(40)], [i % 2 for i in range(40)])
+    assert len(load_data(str(tmp_path)).classes) == len(load_data(str(tmp_path / "X.PARQUET")).classes) == 2

@@ -91,7 +91,7 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
         assert run.stage("s", lambda: 1) == 1
 
 
-@pytest.mark.parametrize("content", ["", '{"digest": "x"', "[1]", '{"digest": "x", "value": 1}'])
+@pytest.mark.parametrize("content", ["", '{"digest": "x"', "[1]", "[" * 99999, '{"digest": "x", "value": 1}'])
 def test_a_damaged_stage_is_named(tmp_path: Path, content: str) -> None:
     with Run.create(tmp_path, CONFIG) as run:
         run.stage("baseline", lambda: 1)
@@ -176,6 +176,22 @@ def test_a_damaged_config_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(InputError, match=r"config\.json"):
         Run.resume(tmp_path, CONFIG)
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not in UTF-8") as found:
+        Run.create(tmp_path / os.fsdecode(b"run-\xff"), CONFIG)
+    str(found.value).encode()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"x = " + b"[" * 99999, b"\xff", b"x ="])
+def test_a_toml_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.toml").write_bytes(content)
+    for path in (tmp_path / "a.toml", tmp_path):
+        with pytest.raises(InputError, match=str(path)) as found:
+            files.read_toml(path, "space", "write one")
+        assert "Errno" not in str(found.value) and "codec" not in str(found.value)
 
 
 def test_what_is_no_run_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,8 @@ def _unwrap(folder: _Folder, notes: list[str]) -> _Folder:
     """Step into a folder of folders that has none beside it and is no split; what lies beside the result is said."""
     while len(folder.full) == 1:
         inner = folder.full[0]
-        if inner.images or inner.name.lower() in SPLIT_WORDS:
+        again = inner.name == folder.name and not inner.images  # train/train/CLASS, as archives unpack
+        if not again and (inner.images or inner.name.lower() in SPLIT_WORDS):
             break
         notes += _on_stray(folder)
         folder = inner
@@ -116,11 +118,15 @@ def _unwrap(folder: _Folder, notes: list[str]) -> _Folder:
 def _parts(root: _Folder, notes: list[str]) -> tuple[Parts, list[_Folder]]:
     """Class folders by split, and the folders that hold them.
 
-    A folder named like a split is one if it has class folders, and a class if it has images.
+    A folder named like a split is one if it has class folders, and a class if it has images. Longer names that have the
+    word of a split in them count only if such folders have classes in common.
     """
-    splits = [f for f in root.full if f.name.lower() in SPLIT_WORDS and not f.images]
-    bare = [f for f in root.full if f.name.lower() in SPLIT_WORDS and f.images]
-    rest = [f for f in root.full if f.name.lower() not in SPLIT_WORDS]
+    words = {f.path: _split_word(f) for f in root.full}
+    if not _share_classes([_unwrap(f, []) for f in root.full if words[f.path] and f.name.lower() not in SPLIT_WORDS]):
+        words = {path: word if path.name.lower() in SPLIT_WORDS else "" for path, word in words.items()}
+    splits = [f for f in root.full if words[f.path] and not f.images]
+    bare = [f for f in root.full if words[f.path] and f.images]
+    rest = [f for f in root.full if not words[f.path]]
     if not splits and bare and not rest:
         names = " and ".join(f.name for f in bare)
         raise InputError(f"the images of {names} in {root.path} lie in no class subfolders; {_ARRANGE}")
@@ -141,8 +147,17 @@ def _parts(root: _Folder, notes: list[str]) -> tuple[Parts, list[_Folder]]:
         notes.append(f"{printable(folder.path)} has {what} and is left out")
     parts: Parts = {}
     for folder, holder in zip(splits, inner, strict=True):
-        parts.setdefault(SPLIT_WORDS[folder.name.lower()], []).extend(holder.full)
+        parts.setdefault(words[folder.path], []).extend(holder.full)
     return _labelled(parts, notes), inner
+
+
+def _split_word(folder: _Folder) -> str:
+    """The part that a name stands for: ``train``, or ``training_set`` and ``seg_train`` where no images lie in it."""
+    name = folder.name.lower()
+    if name in SPLIT_WORDS:
+        return SPLIT_WORDS[name]
+    found = {SPLIT_WORDS[word] for word in re.split(r"[^a-z]+", name) if word in SPLIT_WORDS}
+    return found.pop() if len(found) == 1 and not folder.images else ""
 
 
 def _splits_of_classes(root: _Folder) -> Parts:

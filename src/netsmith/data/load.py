@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from netsmith.data.types import GIVEN, OF_DATA, Data, Split
 from netsmith.errors import InputError
 
 _WORTH_CACHING_S = 1.0
+_LARGEST_SIDE = 16384  #: of images; larger ones would not fit into memory
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?(:.+)?")
 
 
 def load_data(
@@ -68,6 +71,10 @@ def load_data(
     for option, value in (("--search-size", search_size), ("--image-size", image_size), ("--train-limit", train_limit)):
         if value is not None and value < 1:
             raise InputError(f"{option} {value} must be at least 1")
+    if image_size is not None and image_size > _LARGEST_SIDE:
+        raise InputError(f"--image-size {image_size} must be at most {_LARGEST_SIDE}, a side in pixels")
+    if seed < 0:
+        raise InputError(f"--seed {seed} must be at least 0")
     given = check_range(pixel_range, "--pixel-range")
     names = None if classes is None else read_classes(classes)
     rng = np.random.default_rng(seed)
@@ -124,12 +131,18 @@ def data_for(data: Any, metadata: Mapping[str, str], **options: Any) -> Data:
 
 
 def _read(spec: str, label_column: str | None) -> Raw:
-    path = Path(spec).expanduser()
-    if not path.exists() and (spec.startswith((".", "/", "~")) or path.suffix == ".parquet" or spec.count("/") > 1):
+    if not spec.strip():
+        raise InputError("--data is empty; give 'digits', an existing path or a Hugging Face name")
+    try:
+        path = Path(spec).expanduser()
+        there = path.exists()
+    except (RuntimeError, ValueError, OSError):  # nobody's home folder, a null byte, a name that is too long
+        path, there = Path(spec), False
+    if not there and (path.suffix == ".parquet" or not _HUB_NAME.fullmatch(spec)):
         raise InputError(f"there is no file or folder {spec!r}; give 'digits', an existing path or a Hugging Face name")
-    if not path.exists():
+    if not there:
         return read_hub(spec, label_column)
-    if path.is_file() and path.suffix != ".parquet":
+    if path.is_file() and path.suffix.lower() != ".parquet":
         raise InputError(f"{path} is not a parquet file; give a .parquet file, or a folder of parquet files or images")
     if path.is_file():
         return read_parquet(path, label_column)

@@ -12,6 +12,8 @@ import torch
 
 from netsmith.errors import InputError
 
+_MOST = 2.0  #: a mean beyond it is one of 0 to 255; networks that want a shift of their own stay below
+
 
 class Normalisation(NamedTuple):
     """``(x / 255 - mean) / std`` for uint8 pixels ``x``; one value a channel."""
@@ -46,6 +48,11 @@ class Normalisation(NamedTuple):
                 f"--mean and --std have {len(self.mean)} and {len(self.std)} values but the images have "
                 f"{channels} channel(s); give one value a channel, on the scale of x/255"
             )
+        if max(self.mean) > _MOST:
+            raise InputError(
+                f"the mean {list(self.mean)} of the normalisation is no mean of x/255, which is at most 1; divide "
+                "--mean and --std by 255 if they are on the scale of 0 to 255"
+            )
         wide = [v if len(v) == channels else v * channels for v in self]
         return Normalisation(*wide)
 
@@ -74,13 +81,13 @@ def normalisation_from_metadata(metadata: Mapping[str, str] | None) -> Normalisa
         ``(mean, std)`` on x/255, or None if the metadata does not say.
 
     Raises:
-        InputError: ``mean`` and ``std`` are there but cannot be read.
+        InputError: ``mean`` and ``std``, or numbers of ``input``, are there but cannot be read.
     """
     metadata = metadata or {}
     if "mean" in metadata and "std" in metadata:
         try:
             values = [tuple(float(v) for v in _as_list(metadata[k])) for k in ("mean", "std")]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise InputError(
                 f"the weights' metadata gives mean {metadata['mean']!r} and std {metadata['std']!r}, which are not "
                 "lists of numbers; give --mean and --std"
@@ -91,7 +98,13 @@ def normalisation_from_metadata(metadata: Mapping[str, str] | None) -> Normalisa
         return Normalisation((0.5,) * 3, (0.5,) * 3)
     minus = re.search(r"0\.\.255minus\(([-\d.,]+)\)", text)
     if minus:
-        mean = tuple(float(v) / 255.0 for v in minus.group(1).split(","))
+        try:
+            mean = tuple(float(v) / 255.0 for v in minus.group(1).split(","))
+        except ValueError as error:
+            raise InputError(
+                f"the weights' metadata gives the input {metadata['input']!r}, which cannot be read; give --mean and "
+                "--std"
+            ) from error
         return Normalisation(mean, (1.0 / 255.0,) * len(mean))
     return None
 

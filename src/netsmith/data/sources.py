@@ -66,7 +66,7 @@ def parquet_files(path: Path) -> list[Path]:
     """The parquet files at a file or below a folder, sorted; hidden ones are left out."""
     if path.is_file():
         return [path]
-    found = sorted(p for p in path.rglob("*.parquet") if p.is_file())
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".parquet" and p.is_file())
     return [p for p in found if not any(part.startswith((".", "__")) for part in p.relative_to(path).parts)]
 
 
@@ -139,16 +139,15 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
     if twice is not None:
         raise InputError(f"{where} has two columns named {twice!r}; rename one")
 
-    def is_text(part: Any) -> bool:
-        return bool(pa.types.is_string(part.type) or pa.types.is_large_string(part.type))
+    def is_bytes(kind: Any) -> bool:
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
     def is_image(name: str) -> bool:
         kind = schema.field(name).type
-        return bool(
-            pa.types.is_binary(kind)
-            or pa.types.is_large_binary(kind)
-            or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and not is_text(kind.field("bytes")))
-        )
+        if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+            return is_bytes(kind)
+        inner = kind.field("bytes").type
+        return is_bytes(inner) or bool(pa.types.is_null(inner))  # no bytes, but perhaps paths
 
     images = [n for n in names if is_image(n)] or [n for n in names if is_array(schema.field(n).type)]
     images.sort(key=lambda n: _IMAGE_NAMES.index(n) if n in _IMAGE_NAMES else len(_IMAGE_NAMES))
@@ -193,6 +192,10 @@ def read_hub(spec: str, label_column: str | None) -> Raw:
     try:
         loaded = datasets.load_from_disk(spec) if local else datasets.load_dataset(name, config or None)
     except Exception as error:  # the hub raises its own kinds, network errors and many more
+        if local:
+            raise InputError(
+                f"the data set in {spec}, as datasets saves one, is damaged or lacks files; save it again"
+            ) from error
         raise InputError(
             f"data set {spec!r} is no local file or folder and could not be loaded from the Hugging Face hub "
             f"({_line(error)}); give 'digits', a folder, or check the name and the connection"

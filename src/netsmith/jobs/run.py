@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from netsmith import locks
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.files import read_json, to_json, write_atomic, written_for
+from netsmith.files import check_name, read_json, to_json, write_atomic, written_for
 from netsmith.jobs.artefacts import Artefacts
 from netsmith.jobs.run_config import FORMAT, check_same, read_config
 from netsmith.jobs.run_files import (
@@ -357,6 +357,7 @@ def default_folder(model: str) -> Path:
 
 def _folder(path: str | Path) -> Path:
     folder = Path(path)
+    check_name(folder, "--out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

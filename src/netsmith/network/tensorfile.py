@@ -37,7 +37,7 @@ def metadata_of(path: Path) -> dict[str, str]:
         with path.open("rb") as stream:
             size = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(size)) if 0 < size <= _LONGEST else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     found = header.get(_METADATA) if isinstance(header, dict) else None
     return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}

@@ -38,7 +38,7 @@ def is_checkpoint(path: Path) -> bool:
     """Whether a file is the checkpoint of a training."""
     try:
         return {"settings", "position"} <= set(json.loads(metadata_of(path).get(_KEY, "{}")))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return False
 
 
@@ -55,7 +55,7 @@ def load(path: Path) -> Checkpoint:
             meta = json.loads((stored.metadata() or {})[_KEY])
             # clones: the mapped file may be replaced while training goes on
             return Checkpoint({name: stored.get_tensor(name).clone() for name in stored.keys()}, meta)  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not a training checkpoint of netsmith; delete it or train without resuming"
         ) from error

@@ -129,7 +129,7 @@ def _read_metadata(cursor: Cursor) -> dict[str, Any]:
     text = bytes(cursor.take(cursor.varint()))
     try:
         metadata = json.loads(text) if text else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError("its metadata is no JSON") from error
     if not isinstance(metadata, dict):
         raise InputError("its metadata is no mapping")

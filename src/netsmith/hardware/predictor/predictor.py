@@ -149,7 +149,7 @@ class Predictor:
             with safe_open(str(path), framework="numpy") as file:
                 record = json.loads((file.metadata() or {}).get("netsmith", "null"))
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, ValueError, TypeError, OSError) as error:
+        except (SafetensorError, ValueError, TypeError, OSError, RecursionError) as error:
             raise InputError(f"{path} cannot be read as a predictor, it is damaged; fit it again") from error
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise InputError(f"{path} is not a predictor of format {FORMAT}; fit it again")

@@ -164,7 +164,7 @@ def _assignments(text: str, source: str) -> dict[str, Any]:
             raise InputError(f"{source}: {item!r} is no assignment; write KEY=VALUE,KEY=VALUE")
         try:
             found[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             found[key] = value
     return found
 

@@ -108,7 +108,7 @@ def is_table(path: Path) -> bool:
     """Whether a file is a table in netsmith's own format."""
     try:
         return is_own(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 
