@@ -249,3 +249,16 @@ def test_float_arrays_of_a_saved_data_set(tmp_path: Path, expected: torch.Tensor
         datasets.Dataset.from_dict({"image": floats, "label": [0, 0, 1, 1]}, features=features).save_to_disk(folder)
         data = load_data(folder)
         assert data.pixel_range == (0, 1) and int((pixels(data).int() - expected.int()).abs().max()) <= 1
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif"])
+def test_files_of_several_images_are_named(suffix: str, tmp_path: Path) -> None:
+    def film(i: int, path: Path) -> None:
+        first, second = (Image.fromarray(eight_bits(k)) for k in (i, i + 1))
+        first.save(path.with_suffix(f".{suffix}"), save_all=True, append_images=[second])
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            film(i + 10 * (name == "b"), tmp_path / name / f"{i}.{suffix}")
+    assert any("6 of 6 files with more than one image" in note for note in load_data(str(tmp_path)).notes)

@@ -347,6 +347,12 @@ def test_messages_of_other_files_and_options(tmp_path: Path) -> None:
             get_target(f"table:{path},{option}")
 
 
+def test_a_table_that_is_no_text_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_bytes(b"\xff\0")
+    with pytest.raises(InputError, match="not text in UTF-8"):
+        read_table(tmp_path / "t.json")
+
+
 def test_own_format_is_checked_as_before(tmp_path: Path) -> None:
     path = write(tmp_path, json.dumps({"format": "netsmith-latency-table/9"}), "t.json")
     with pytest.raises(InputError, match="not a latency table of format"):

@@ -57,3 +57,10 @@ def test_anything_else_stays(tmp_path: Path, quick: list[str]) -> None:
     assert not quick  # found before anything is trained
     assert (tmp_path / "mine" / "config.json").exists() and (tmp_path / "noted" / "model.onnx").exists()
     assert (tmp_path / "other-baseline.safetensors").read_bytes() == b"mine"
+
+
+def test_a_bad_seed_removes_nothing(tmp_path: Path) -> None:
+    job.demo(tmp_path / "demo")
+    with pytest.raises(InputError, match="--seed is -1"):
+        job.demo(tmp_path / "demo", seed=-1)
+    assert (tmp_path / "demo" / "model.onnx").exists()

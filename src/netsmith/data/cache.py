@@ -12,7 +12,7 @@ from netsmith.data.decode import Decoded
 from netsmith.data.sources import Raw
 from netsmith.files import open_temporary
 
-_VERSION = "2"
+_VERSION = "3"
 
 
 def cache_folder(cache_dir: str | Path | None) -> Path:

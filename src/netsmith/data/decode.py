@@ -104,7 +104,7 @@ def decode(splits: Mapping[str, RawSplit], image_size: int | None, pixel_range: 
         notes.append(f"images of {len(sizes)} sizes: the centre of each is resized to {target[0]}x{target[1]}")
     if scale is not None and (crowd := _crowding(images, every)):
         notes.append(crowd)
-    return Decoded(images, scale, (*notes, *_on_alpha(every, names), *_on_flat(every, names)))
+    return Decoded(images, scale, (*notes, *_on_alpha(every, names), *_on_more(every, names), *_on_flat(every, names)))
 
 
 def _is_deep(every: Sequence[Picture], names: Sequence[str]) -> bool:
@@ -202,6 +202,16 @@ def _on_alpha(every: Sequence[Picture], names: Sequence[str]) -> list[str]:
     return [
         f"{len(with_alpha)} of {plural(len(every), 'image')} with an alpha channel, which is not read{more} "
         f"(the first is {with_alpha[0][1]}); draw them on a background if it matters"
+    ]
+
+
+def _on_more(every: Sequence[Picture], names: Sequence[str]) -> list[str]:
+    films = [n for p, n in zip(every, names, strict=True) if p.more]
+    if not films:
+        return []
+    return [
+        f"{len(films)} of {plural(len(every), 'file')} with more than one image, of which the first is read "
+        f"(the first such is {films[0]}); save the others as files if they matter"
     ]
 
 

@@ -26,10 +26,12 @@ class Picture:
 
     Attributes:
         alpha: whether the file has an alpha channel that differs from pixel to pixel; it is not in ``pixels``.
+        more: whether the file has more images, as films and stacks have, than the first, which is read.
     """
 
     pixels: np.ndarray
     alpha: bool = False
+    more: bool = False
 
     @property
     def depth(self) -> str:
@@ -85,8 +87,9 @@ def _unreadable(name: str, why: str) -> InputError:
 
 
 def _picture(image: Image.Image, name: str) -> Picture:
+    more = getattr(image, "n_frames", 1) > 1
     if image.mode[:1] in ("I", "F"):  # integers of 16 or 32 bits of either byte order, and floats
-        return Picture(_native(image))
+        return Picture(_native(image), more=more)
     if _is_deep(image):
         raise InputError(
             f"{name} has 16 bits a channel in colour, which cannot be read without loss; convert it to 8 bits a channel"
@@ -96,7 +99,7 @@ def _picture(image: Image.Image, name: str) -> Picture:
         low, high = image.convert("RGBA").getchannel("A").getextrema()
         alpha = low != high
     grey = image.mode in _GREY
-    return Picture(np.asarray(image.convert("L" if grey else "RGB")), alpha)
+    return Picture(np.asarray(image.convert("L" if grey else "RGB")), alpha, more)
 
 
 def _saved_array(content: bytes) -> np.ndarray:

@@ -25,8 +25,11 @@ def demo(
         The summary of the compression.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder holds something else, or the seed is no seed.
     """
+    from netsmith.training.schedule import check_training
+
+    check_training(seed=seed)  # before an earlier demonstration is removed
     progress = progress or Silent()
     folder = Path(out)
     weights = folder.with_name(f"{folder.name}-baseline.safetensors")

@@ -103,8 +103,10 @@ def _loader(path: Path) -> Any:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a latency table: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as a latency table ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no latency table: it is not text in UTF-8; write it so") from error
 
 
 def _delimited(path: Path, delimiter: str) -> Raw:
