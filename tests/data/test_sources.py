@@ -215,6 +215,8 @@ def test_imagenet_sample(shared_data: Path) -> None:
         ("a\0b", {}, "no file or folder"),
         ("digits", {"image_size": 10**9}, "--image-size 1000000000"),
         ("digits", {"seed": -1}, "--seed -1"),
+        ("digits", {"mean": ["a"], "std": [1.0]}, "--mean"),
+        ("digits", {"mean": [0.5], "std": [float("nan")]}, "--std"),
         ("digits", {"mean": [127.0], "std": [60.0]}, "by 255"),
     ],
 )

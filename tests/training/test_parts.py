@@ -181,3 +181,12 @@ def test_a_checkpoint_of_other_contents_is_named() -> None:
             check_settings(Checkpoint({}, {"settings": stored}), now, "c")
     check_settings(Checkpoint({}, {"settings": now}), now, "c")
     check_settings(Checkpoint({}, {"settings": {}}), {"contents": None}, "c")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"alpha": 3.0}, "at most 1"), ({"label_smoothing": 2.0}, "at most 1"), ({"temperature": 0.0}, "above 0")],
+)
+def test_shares_and_temperatures_are_checked_before_training(data: Data, options: dict[str, float], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        fit(nn.Flatten(), data, epochs=1, lr=0.1, **options)  # type: ignore[arg-type]

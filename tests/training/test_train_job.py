@@ -87,6 +87,8 @@ def test_wrong_input_is_one_sentence(spec: str, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"must end in \.safetensors"):
         train(spec, "digits", epochs=1, out=tmp_path / "w.bin")
+    with pytest.raises(InputError, match="--teacher-weights are of no network"):
+        train(spec, "digits", epochs=1, out=tmp_path / "w.safetensors", teacher_weights=tmp_path / "t.pth")
     with pytest.raises(InputError, match="does not run on images of shape"):
         train(spec, "digits", epochs=1, out=tmp_path / "w.safetensors", image_size=9)
     wide = tmp_path / "wide.py"

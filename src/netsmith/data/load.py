@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -76,6 +77,8 @@ def load_data(
     if seed < 0:
         raise InputError(f"--seed {seed} must be at least 0")
     given = check_range(pixel_range, "--pixel-range")
+    _check_numbers(mean, "--mean")
+    _check_numbers(std, "--std")
     names = None if classes is None else read_classes(classes)
     rng = np.random.default_rng(seed)
     raw = _read_digits() if spec == "digits" else _read(spec, label_column)
@@ -114,6 +117,16 @@ def load_data(
     if len(data.classes) < 2:
         raise InputError(f"data set {spec!r} has one class, {data.classes[0]!r}; give images of two or more classes")
     return data
+
+
+def _check_numbers(values: Sequence[float] | None, option: str) -> None:
+    """Before anything is read: numbers that normalise, one a channel; more is checked once the images are known."""
+    try:
+        good = all(math.isfinite(float(v)) for v in (values if values is not None else ()))
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise InputError(f"{option} is {values!r}; give finite numbers, one a channel, on the scale of x/255")
 
 
 def data_for(data: Any, metadata: Mapping[str, str], **options: Any) -> Data:

@@ -100,6 +100,8 @@ def train(
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out} must end in .safetensors")
     check_training(lr=lr, epochs=epochs, patience=patience, seed=seed)
+    if teacher_weights is not None and teacher is None:
+        raise InputError("--teacher-weights are of no network; name it with --teacher")
     files = {"--weights": weights, "--teacher-weights": teacher_weights}
     read = {option: split_key(file)[0] for option, file in files.items() if file is not None}
     with reserved(out, job, read) as checkpoint:

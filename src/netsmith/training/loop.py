@@ -118,6 +118,11 @@ def fit(
     for name, value in numbers.items():
         if not math.isfinite(value) or value < 0:
             raise InputError(f"{name} is {value:g}; it must be a finite number of 0 or more")
+    for name, value in (("alpha", alpha), ("label smoothing", label_smoothing)):
+        if value > 1:
+            raise InputError(f"{name} is {value:g}; it is a share, at most 1")
+    if temperature == 0:
+        raise InputError("temperature is 0; logits are divided by it, so it must be above 0")
     data.need_train()
     extra: Augment | None = default_augment(data.input_shape[-1]) if augment == "auto" else augment
     settings: dict[str, Any] = {
