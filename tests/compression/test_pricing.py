@@ -104,6 +104,34 @@ def test_grouped_convolutions_lose_whole_groups() -> None:
         assert int(table.macs.sum()) == int(pricing.predict(design, "macs")[0])
 
 
+class Attending(torch.nn.Module):
+    """Branches of attention, of tokens to each other and to an image, each of which is many rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.fc = torch.nn.Linear(8, 16), torch.nn.Linear(16, 5)
+        self.tokens = torch.nn.Parameter(torch.randn(1, 3, 16))
+        self.layer = torch.nn.TransformerDecoderLayer(16, 4, 24, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.layer(self.tokens.expand(x.shape[0], -1, -1), self.image(x.squeeze(1))).mean(1))
+
+
+def test_all_rows_of_an_attention_go_with_it() -> None:
+    model, x = Attending().eval(), torch.randn(2, 1, 8, 8)
+    report, branches = find_groups(model, x), find_branches(model, x)
+    choices = Choices.of(trace(model, (1, 8, 8)), report, branches)
+    pricing, scores = Pricing(choices, Toy()), channel_importance(model, report)
+    assert "layer.multihead_attn" in {layer for b in branches for layer in b.layers}
+    for i in range(len(branches)):
+        design = choices.original.copy()
+        design[len(choices.groups) + i] = 0
+        slimmed = slim(model, choices, report, choices.canonical(design), scores)
+        graph = trace(slimmed.model, (1, 8, 8))
+        assert int(pricing.predict(design, "macs")[0]) == int(graph.layers.macs.sum())
+        assert set(slimmed.bits) <= set(graph.node_of)
+
+
 def test_equal_networks_are_equal_designs(subject) -> None:  # type: ignore[no-untyped-def]
     _, _, choices, _ = subject
     if not choices.branches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -232,7 +232,7 @@ class Choices:
     def _vanishing(self, branch: Branch) -> set[str]:
         """Nodes that a dropped branch leaves without use: its own, and the addition that joined it."""
         nodes = list(self.graph.module.graph.nodes)
-        own = {self.graph.node_of[n] for layer in branch.layers for n in self._rows if n.split("#")[0] == layer}
+        own = {self.graph.node_of[n] for n in self._rows if _is_part(n, branch.layers)}
         node = next((n for n in reversed(nodes) if n.name in own), None)
         if node is None:
             return set()
@@ -333,7 +333,7 @@ class Choices:
             if weighty and all(layer in gone for layer in weighty):
                 out[d] = self.original[d]
         first = len(self.groups) + len(self.branches)
-        absent = {d for d in range(first, len(out)) if self.layer_of(d).split("#")[0] in gone}
+        absent = {d for d in range(first, len(out)) if _is_part(self.layer_of(d), gone)}
         out[list(absent)] = self.original[list(absent)]
         for tied in self.space.tied:
             present = [d for d in tied if d not in absent]
@@ -344,6 +344,12 @@ class Choices:
         """Branches that the design removes."""
         first = len(self.groups)
         return [b for i, b in enumerate(self.branches) if self.values[first + i, design[first + i]] == 0]
+
+
+def _is_part(row: str, layers: Collection[str]) -> bool:
+    """Whether a row is a call of one of these modules, or of what one holds: attention is many rows."""
+    name = row.split("#")[0]
+    return any(name == layer or name.startswith((f"{layer}.", f"{layer}/")) for layer in layers)
 
 
 def _shared_inputs(graph: Graph, decisions: Sequence[Decision]) -> tuple[tuple[int, ...], ...]:
