@@ -13,6 +13,7 @@ from netsmith.compression.calibrate import collect
 from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs, place, quantizable
 from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
+from netsmith.errors import InputError
 from netsmith.export.fusion import check_fusion
 from netsmith.export.onnx import stored_bits, to_onnx
 from netsmith.export.parity import check_parity
@@ -119,3 +120,17 @@ def test_norms_that_stay_are_norms_in_the_file(affine: bool) -> None:
     written = to_onnx(graph)
     assert [n.op_type for n in written.graph.node].count("BatchNormalization") == 2
     assert check_parity(model, written.SerializeToString(), x, tolerance=1e-5).ok
+
+
+def test_an_export_that_does_not_run_names_its_operator() -> None:
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.LSTM(8, 6, proj_size=3, batch_first=True)  # ONNX has no projections
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.rnn(x.squeeze(1))[0][:, -1]
+
+    graph = trace(Reader().eval(), (1, 8, 8))
+    with pytest.raises(InputError, match="operator LSTM"):
+        check_parity(graph.module, to_onnx(graph).SerializeToString(), torch.randn(2, 1, 8, 8), tolerance=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,9 @@ def check_parity(
         tolerance: largest ``relative_error``. Float networks agree to 1e-3 and better; fake-quantized and integer
             networks differ where a value lies on the edge of two levels, so 0.1 is what rounding alone can explain.
         batch: fixed batch size of a network that has one.
+
+    Raises:
+        InputError: ONNX Runtime does not run the model; the operator is named where it says so.
     """
     from netsmith.hardware.measured.timing import make_session
 
@@ -69,7 +73,15 @@ def check_parity(
             return np.asarray(torch.cat(parts).float().numpy())
 
     want = run({})
-    got = np.concatenate([session.run(None, {name: x.contiguous().numpy()})[0] for x in torch.split(images, size)])
+    try:
+        got = np.concatenate([session.run(None, {name: x.contiguous().numpy()})[0] for x in torch.split(images, size)])
+    except Exception as failure:
+        found = re.search(r"while running (\w+) node", str(failure))
+        operator = f"operator {found[1]}" if found else "an operator"
+        raise InputError(
+            f"ONNX Runtime does not run the ONNX export of the network: {operator} has no form there for the way in "
+            "which it is used here; compute it in another way"
+        ) from failure
 
     def distance(other: FloatArray) -> float:
         return float(np.sqrt(np.mean((other - want) ** 2)) / max(float(want.std()), 1e-9))
