@@ -10,6 +10,7 @@ from netsmith.errors import InputError
 from netsmith.network.graph import trace
 from netsmith.network.layers import KIND, MAPS, MIXED
 from netsmith.network.load import load_model
+from netsmith.network.passes import BATCH_NORMS
 
 
 class Control(nn.Module):
@@ -109,6 +110,65 @@ def test_shared_weight_is_frozen() -> None:
     model = Twice().eval()
     assert_traced_alike(model, (4, 5, 5))
     assert trace(nn.Sequential(model), (4, 5, 5), fold=False).layers.frozen
+
+
+class Looped(nn.Module):
+    """A convolution called twice, with one norm behind both calls or one behind each, and a bias of two layers."""
+
+    def __init__(self, norms: int) -> None:
+        super().__init__()
+        self.conv, self.other = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(norms))
+        for norm in self.norms:
+            nn.init.uniform_(norm.weight)
+        self.other.bias = self.conv.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for i in range(2):
+            x = self.norms[i % len(self.norms)](self.conv(x)).relu()
+        return self.other(x).mean((2, 3))
+
+
+@pytest.mark.parametrize("norms", [1, 2])
+def test_folding_copies_no_weight(norms: int) -> None:
+    model = Looped(norms).eval()
+    assert_traced_alike(model, (4, 5, 5))
+    graph = trace(model, (4, 5, 5))
+    weights = [p.shape for p in graph.module.parameters() if p.dim() == 4]
+    assert len(weights) == 2  # one each for the convolutions, however often they are called
+    left = sum(n.target in BATCH_NORMS for n in graph.module.graph.nodes)
+    assert left == (0 if norms == 1 else 2)
+    assert graph.layers.frozen == dict.fromkeys(["conv", "conv#2"], "its weight is used more than once")
+
+
+def test_biases_that_are_computed_are_left_alone() -> None:
+    class Parts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(16, 4, kdim=8, vdim=8, batch_first=True)  # three weights, one bias
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            tokens, x = x.reshape(-1, 4, 16), x.squeeze(1)
+            return self.attention(tokens, x, x, need_weights=False)[0].mean(1)
+
+    frozen = trace(Parts().eval(), (1, 8, 8)).layers.frozen
+    assert list(frozen.values()).count("its bias is computed in the forward") == 3
+
+
+def test_complex_numbers_are_read_in_any_layout() -> None:
+    class Filter(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(2, 8, 5, 2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.fft.irfft2(torch.fft.rfft2(x) * torch.view_as_complex(self.weight), s=(8, 8)).mean((2, 3))
+
+    model = Filter().eval()
+    module, x = trace(model, (2, 8, 8)).module, torch.randn(3, 2, 8, 8)
+    want = model(x)
+    module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(module(x), want)
 
 
 def test_layout_follows_convolutions() -> None:

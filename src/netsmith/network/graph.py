@@ -16,8 +16,8 @@ from netsmith.errors import InputError
 from netsmith.network.batch import written_batch
 from netsmith.network.copying import copy_network
 from netsmith.network.layers import LayerTable
-from netsmith.network.passes import LAYERS, clean, fold_batch_norm, make_functional
-from netsmith.network.rows import read_rows, weight_reason
+from netsmith.network.passes import clean, fold_batch_norm, make_functional
+from netsmith.network.rows import read_rows
 
 
 @dataclass
@@ -141,13 +141,6 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) 
     folded = module if fold else copy_module(module)
     fold_batch_norm(folded)
     rows, node_of = read_rows(folded, input_shape, batch)
-    if not fold:  # folding gives layers that share a weight one each
-        nodes = {n.name: n for n in module.graph.nodes}
-        for row in rows:
-            node = nodes.get(node_of[row["name"]])
-            if node is not None and node.target in LAYERS:
-                row.pop("frozen", None)
-                row |= weight_reason(node)
     if not rows:
         raise InputError("the network has no layer that could be priced: no operator was found in its trace")
     return Graph(module, tuple(input_shape), LayerTable.from_rows(rows), node_of, dynamic, batch, fold)

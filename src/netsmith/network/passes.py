@@ -130,13 +130,23 @@ def clean(module: fx.GraphModule) -> None:
     for node in list(graph.nodes):
         if node.target in _RELUS and isinstance(node.args[0], fx.Node) and node.args[0].target in _RELUS:
             _replace(node, node.args[0])
+        if node.target is aten.view_as_complex.default:  # pairs must lie together, in whatever layout tensors arrive
+            with graph.inserting_before(node):
+                pairs = graph.call_function(aten.contiguous.default, node.args)
+            pairs.meta = dict(node.args[0].meta)
+            node.args = (pairs,)
     _finish(module)
 
 
 def fold_batch_norm(module: fx.GraphModule) -> None:
-    """Merge every batch norm that follows a convolution or linear layer (alone) into that layer's weight and bias."""
-    graph = module.graph
-    for node in list(graph.nodes):
+    """Merge every batch norm that follows a convolution or linear layer (alone) into that layer's weight and bias.
+
+    A weight that several calls read is folded once, where the same norm follows all of them; otherwise the norms stay,
+    because each would need a copy of the weight of its own, and the network would have more parameters than its owner
+    gave it.
+    """
+    folds: dict[fx.Node, list[tuple[fx.Node, fx.Node]]] = {}  # weight -> layers that read it, each with its norm
+    for node in module.graph.nodes:
         if node.op != "call_function" or node.target not in BATCH_NORMS:
             continue
         layer = node.args[0]
@@ -149,19 +159,27 @@ def fold_batch_norm(module: fx.GraphModule) -> None:
             and (layer.target is not aten.linear.default or layer.meta["val"].dim() == 2)
         )
         if foldable:
-            _fold(module, layer, node)
+            folds.setdefault(layer.args[1], []).append((layer, node))
+    for weight, calls in folds.items():
+        folded = {(*layer.args[2:3], *norm.args[1:]) for layer, norm in calls}
+        if len(folded) == 1 and set(weight.users) == {layer for layer, _ in calls}:
+            _fold(module, calls)
     _finish(module)
 
 
-def _fold(module: fx.GraphModule, layer: fx.Node, norm: fx.Node) -> None:
+def _fold(module: fx.GraphModule, calls: list[tuple[fx.Node, fx.Node]]) -> None:
+    """Fold the norm behind all calls of a layer, which nothing else reads the weight of."""
+
     def value(arg: Any) -> torch.Tensor | None:
         return get_parameter(module, str(arg.target)).detach() if isinstance(arg, fx.Node) else None
 
+    layer, norm = calls[0]
     native = norm.target is aten._native_batch_norm_legit_no_training.default
     gamma, beta, mean, var = (value(a) for a in norm.args[1:5])
     eps = float(norm.args[6] if native else norm.args[7])  # type: ignore[arg-type]
     weight = value(layer.args[1])
-    bias = value(layer.args[2]) if len(layer.args) > 2 else None
+    bias_node = layer.args[2] if len(layer.args) > 2 else None
+    bias = value(bias_node)
     assert weight is not None and mean is not None and var is not None
     scale = (gamma if gamma is not None else torch.ones_like(mean)).double() / torch.sqrt(var.double() + eps)
     shift = (beta.double() if beta is not None else 0) - mean.double() * scale
@@ -170,27 +188,26 @@ def _fold(module: fx.GraphModule, layer: fx.Node, norm: fx.Node) -> None:
     weight_node = layer.args[1]
     assert isinstance(weight_node, fx.Node)
     name = str(weight_node.target)
-    if len(weight_node.users) > 1:  # a shared weight keeps its value for the other users
-        name = name.removesuffix("weight") + f"weight_{layer.name}"
     stem = name.rpartition(".")[0]
     bias_name = f"{stem}.bias" if stem else "bias"
-    if hasattr(module.get_submodule(stem), "bias") and (bias is None or len(weight_node.users) > 1):
+    read_by_others = isinstance(bias_node, fx.Node) and len(bias_node.users) > len(calls)
+    if hasattr(module.get_submodule(stem), "bias") and (bias is None or read_by_others):
         bias_name = f"{stem}.bias_{layer.name}" if stem else f"bias_{layer.name}"
     set_parameter(module, name, (weight.double() * scale.reshape(-1, *[1] * (weight.dim() - 1))).to(weight.dtype))
     set_parameter(module, bias_name, shift.to(weight.dtype))
-    with module.graph.inserting_before(layer):
+    with module.graph.inserting_after(weight_node):
         new_weight = module.graph.get_attr(name)
         new_bias = module.graph.get_attr(bias_name)
     new_weight.meta, new_bias.meta = dict(weight_node.meta), {"val": norm.args[3].meta.get("val")}  # type: ignore[union-attr]
-    rest = tuple(layer.args[3:])
-    layer.args = (layer.args[0], new_weight, new_bias, *rest)
-    layer.meta["norm"] = str(norm.args[3].target)  # type: ignore[union-attr]  # its running mean, for who undoes the folding
-    if native:
-        for user in list(norm.users):
-            if user.target is operator.getitem and user.args[1] == 0:
-                _replace(user, layer)
-    else:
-        _replace(norm, layer)
+    for layer, norm in calls:
+        layer.args = (layer.args[0], new_weight, new_bias, *layer.args[3:])
+        layer.meta["norm"] = str(norm.args[3].target)  # type: ignore[union-attr]  # its running mean, for who undoes the folding
+        if native:
+            for user in list(norm.users):
+                if user.target is operator.getitem and user.args[1] == 0:
+                    _replace(user, layer)
+        else:
+            _replace(norm, layer)
 
 
 def _replace(node: fx.Node, by: Any) -> None:

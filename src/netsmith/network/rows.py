@@ -143,7 +143,10 @@ def weight_reason(node: fx.Node) -> Row:
     weight = node.args[1]
     if isinstance(weight, fx.Node) and weight.op == "get_attr":
         if len(weight.users) > 1:
-            return {"frozen": "its weight is shared with another layer"}
+            return {"frozen": "its weight is used more than once"}
+        bias = node.args[2] if len(node.args) > 2 else None
+        if isinstance(bias, fx.Node) and bias.op != "get_attr":
+            return {"frozen": "its bias is computed in the forward"}
         if node.target in TRANSPOSED_CONVS:
             return {"frozen": "runtimes have no integer kernel for transposed convolutions"}
         return {}

@@ -107,5 +107,5 @@ def _reason(graph: Graph, model: nn.Module, layer: str, calls: int) -> str | Non
     if "weight" not in module._parameters or not isinstance(weight, fx.Node) or weight.op != "get_attr":
         return "its weight is computed in the forward"
     if len(weight.users) > 1 or get_parameter(graph.module, str(weight.target)).shape != module.weight.shape:
-        return "its weight is shared with another layer"
+        return "its weight is used more than once"
     return None
