@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -169,6 +171,16 @@ def test_complex_numbers_are_read_in_any_layout() -> None:
     want = model(x)
     module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(module(x), want)
+
+
+@pytest.mark.parametrize("size", [len, lambda x: x.shape[0]])
+def test_a_batch_that_is_fixed_by_its_number_is_said(size: Callable[[torch.Tensor], int]) -> None:
+    class Flat(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.reshape(size(x), -1))
+
+    graph = trace(Flat(64, 4).eval(), (1, 8, 8))
+    assert bool(graph.warnings) == (not graph.dynamic_batch) == (size is len)
 
 
 def test_layout_follows_convolutions() -> None:

@@ -56,7 +56,7 @@ def summarise(
         "macs": after["macs"], "size": after["size_bytes"], "energy": after["energy_j"],
     }  # fmt: skip
     return {
-        "schema": 1, "doubt": doubt[0], "warnings": [*doubt[1], *unknown_costs(job.graph.layers)],
+        "schema": 1, "doubt": doubt[0], "warnings": [*doubt[1], *unknown_costs(job.graph.layers), *job.graph.warnings],
         "baseline": before, "result": after, "budgets": kept_budgets(limits, values),
         "design": job.choices.space.describe(design), "seed": job.config["seed"],
         "frozen": job.subject.frozen | dict.fromkeys(result["floats"], REASON),

@@ -81,7 +81,8 @@ def profile(
             "macs": int(table.macs.sum()) * batch, "params": params, "latency_s": total,
             "energy_j": energy, "simulated": not device.capabilities.measured,
         },
-        "settings": dict(settings_of(device)), "warnings": [*([warning] if warning else []), *unknown_costs(table)],
+        "settings": dict(settings_of(device)),
+        "warnings": [*([warning] if warning else []), *unknown_costs(table), *graph.warnings],
     }  # fmt: skip
 
 

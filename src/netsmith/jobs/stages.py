@@ -92,7 +92,7 @@ class Stages:
             idle = idle_kernels(self.target.capabilities, self.config["least_bits"])
             if idle:
                 self.progress.note(f"{self.config['target']}: {idle}")
-        for sentence in unknown_costs(table):
+        for sentence in [*unknown_costs(table), *self.graph.warnings]:
             self.progress.note(sentence)
         for layer, reason in list(s.frozen.items())[:6]:
             self.progress.note(f"  {layer}: {reason}")

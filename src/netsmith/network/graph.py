@@ -53,6 +53,16 @@ class Graph:
     def nodes(self) -> dict[str, fx.Node]:
         return {n.name: n for n in self.module.graph.nodes}
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the network does and its graph, and with it every exported file, does not; one sentence each."""
+        if self.dynamic_batch:
+            return []
+        return [
+            f"exported files take batches of exactly {self.example_batch} images: the forward makes a plain number of "
+            "the size of the batch, as len(x) does; take it as x.shape[0]"
+        ]
+
     def copy(self) -> Graph:
         """A graph that shares nothing with this one."""
         return Graph(
