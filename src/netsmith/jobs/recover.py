@@ -26,21 +26,28 @@ def fine_tune(
     model: nn.Module, teacher: nn.Module, data: Data, config: Mapping[str, Any], checkpoint: Path, progress: Progress,
     lr: float = FINE_TUNE_LR, bf16: bool | Literal["auto"] = "auto",
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Train ``model`` in place, distilling from the network as given; or only settle batch norm.
+    """Train ``model`` in place, distilling from the network as given, if it gains by that; and settle batch norm.
+
+    Few steps leave running statistics of batch norm behind the weights, the more so the smaller the momentum that the
+    user's norms have, so they are estimated again after training too. A network that knows less of the search split
+    afterwards gets back what it had.
 
     Args:
         lr: peak learning rate where the user gave none.
         bf16: as for ``fit``.
 
     Returns:
-        What was logged of each epoch, as JSON values.
+        What was logged of each epoch, as JSON values; nothing where the network stays untrained.
     """
-    from netsmith.training import fit, settle_batch_norm
+    from netsmith.training import evaluate, fit, settle_batch_norm
 
+    norm = data.normalisation
+    settle_batch_norm(model, data.search, normalisation=norm)
     epochs = epochs_of(config, data)
     if epochs == 0:
-        settle_batch_norm(model, data.search, normalisation=data.normalisation)
         return []
+    untrained = {k: v.clone() for k, v in model.state_dict().items()}
+    before = evaluate(model, data.search, normalisation=norm)[0]
     progress.stage("fine-tune")
     start = time.time()
     result = fit(
@@ -48,6 +55,15 @@ def fine_tune(
         checkpoint=checkpoint, progress=training_events(progress), bf16=bf16,
     )  # fmt: skip
     progress.note(f"  fine-tuned {result.epochs_run} epochs in {time.time() - start:.0f} s")
+    settle_batch_norm(model, data.search, normalisation=norm)
+    after = evaluate(model, data.search, normalisation=norm)[0]
+    if after < before:
+        model.load_state_dict(untrained)
+        progress.note(
+            f"  training lost accuracy, {before:.2%} -> {after:.2%} of the search split: the network stays untrained; "
+            "try a smaller --lr, or more --epochs"
+        )
+        return []
     return [json.loads(json.dumps(h, default=vars)) for h in result.history]
 
 
