@@ -316,3 +316,8 @@ def test_order_of_classes_and_pixel_range_reach_the_job(
     assert seen["classes"] == "c.txt" and seen["pixel_range"] == (-1000.0, 3071.0)
     code, _, err = call(capsys, *words, "--pixel-range", "wide")
     assert code == 2 and "--pixel-range 'wide' cannot be read: write two numbers, the lower first" in err
+
+
+def test_names_of_files_that_are_no_text_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "report", os.fsdecode(b"/nowhere/\xff"))
+    assert code == 2 and err.startswith("error: /nowhere/") and err.encode()

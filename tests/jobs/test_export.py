@@ -67,6 +67,14 @@ def test_an_export_may_be_renewed_and_nothing_else_replaced(folder: Path, tmp_pa
     assert out.read_bytes() == b"all of my thesis"
 
 
+def test_the_files_of_another_run_stay(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "other")
+    for out in (other / "model.onnx", other / "model.pt2"):
+        with pytest.raises(InputError, match="file of another run"):
+            export(folder, format=out.suffix[1:], out=out)
+    export(other)
+
+
 def test_files_have_the_same_bytes_every_time(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     metadata = {f"key {i}": i for i in range(20)}

@@ -59,6 +59,7 @@ def _how_to_go_on(arguments: list[str]) -> str:
 def _fail(
     message: str, code: int, as_json: bool, more: dict[str, Any] | None = None, prefix: str = "error: "
 ) -> NoReturn:
+    message = message.encode(errors="replace").decode()  # names of files need not be text
     if as_json:
         print(json.dumps({"error": message, "exit_code": code} | (more or {})))
     print(f"{prefix}{message}", file=sys.stderr)

@@ -12,6 +12,7 @@ from netsmith.export.packed.file import MAGIC
 from netsmith.export.pt2 import MARK
 from netsmith.files import check_place, same_file, write_atomic
 from netsmith.jobs.run import Run
+from netsmith.jobs.run_files import CONFIG
 from netsmith.network.tensorfile import metadata_of
 from netsmith.network.weights import MADE_HERE
 
@@ -38,6 +39,8 @@ def export(run: str | Path, *, format: str = "onnx", out: str | Path | None = No
     target = Path(out) if out else source
     elsewhere = not same_file(target, source)
     if elsewhere:
+        if (target.parent / CONFIG).exists() and target.name in FORMATS.values():
+            raise InputError(f"--out {target} is the file of another run, which stays; choose another place")
         check_place(target, own=lambda path: is_export(path, format), what=f"a {format} file that netsmith exported")
     opened.summary()  # checks the files of the run as well
     if not source.exists():
