@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
+from torch import nn
 
 from netsmith.hardware.target import Capabilities, get_target
-from netsmith.jobs.subject import bit_pairs, idle_kernels
+from netsmith.jobs.subject import bit_pairs, idle_kernels, load_subject
 
 FLOATS, EIGHT = (32, 32), (8, 8)
 
@@ -34,3 +36,21 @@ def test_targets_of_our_own() -> None:
     assert "16x16, 4x4" in str(idle_kernels(get_target("roofline-gpu").capabilities))
     assert idle_kernels(get_target("roofline-bitfusion").capabilities) is None
     assert idle_kernels(get_target("bitfusion").capabilities) is None
+
+
+class Twice(nn.Module):
+    """The last layer is the network's output, which keeps its channels, and is called twice, which keeps its floats."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(32, 16), nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = x.flatten(1).chunk(2, 1)
+        return self.b(self.a(first).relu()) + self.b(self.a(second).tanh())
+
+
+@pytest.mark.parametrize("methods", [("prune",), ("quantize",), ("prune", "quantize")])
+def test_every_reason_is_said_of_the_methods_in_use(methods: tuple[str, ...]) -> None:
+    frozen = load_subject(Twice().eval(), "digits", get_target("roofline-edge"), methods=methods, seed=0).frozen
+    assert [f"not {m}d" in frozen["b"] for m in ("prune", "quantize")] == [m in methods for m in ("prune", "quantize")]

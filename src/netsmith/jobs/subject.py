@@ -93,7 +93,9 @@ def load_subject(
         pinned=(layers[0], layers[-1]) if layers and (32, 32) not in pairs and not share else (),
     )  # fmt: skip
     frozen = {n: f"not pruned: {r}" for n, r in report.frozen.items()} if prune else {}
-    frozen |= {n: f"not quantized: {r}" for n, r in graph.layers.frozen.items()}
+    if share or "quantize" in methods:
+        for layer, reason in graph.layers.frozen.items():  # beside what keeps it from being pruned, not instead
+            frozen[layer] = "; ".join(filter(None, (frozen.get(layer), f"not quantized: {reason}")))
     return Subject(loaded, images, graph, report, choices, frozen)
 
 
