@@ -123,7 +123,7 @@ def compress(
             need_known(budgets, device, subject.graph.layers)
             if not len(subject.choices.space):
                 reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.frozen.items())[:3])
-                reasons = reasons or "it has no module of a convolution or linear layer"
+                reasons = reasons or f"no convolution or linear module of it has a choice on {target}"
                 raise InputError(f"--methods {','.join(wanted)} can change nothing of this network ({reasons})")
             run.pin(
                 contents_of(subject.loaded, model, weights, subject.graph.module.graph)
