@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -162,6 +163,34 @@ def test_halves_that_a_concatenation_ties_to_one_tensor_form_units() -> None:
     stem = next(m for m in group.outputs if m.layer == "stem")
     first_unit = set(stem.index[np.isin(stem.root, [0, 1])].tolist())
     assert first_unit == {0, 4}
+
+
+class Streamed(nn.Module):
+    """Attention over channels whose result is laid out as wide as the stream: both shrink alike, or neither."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.fc, self.num_heads = nn.Linear(8, 16), nn.Linear(16, 3), 4
+        self.qkv, self.proj, self.temperature = nn.Linear(16, 48), nn.Linear(16, 16), nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        n, t, c = x.shape
+        q, k, v = self.qkv(x).reshape(n, t, 3, self.num_heads, -1).permute(2, 0, 3, 4, 1)
+        y = ((q @ k.transpose(2, 3) * self.temperature).softmax(-1) @ v).permute(0, 3, 1, 2).reshape(n, t, c)
+        return self.fc((x + self.proj(y)).mean(1))
+
+
+def test_groups_that_fit_only_as_long_as_they_shrink_alike_are_frozen() -> None:
+    torch.manual_seed(0)
+    model, x = Streamed(), torch.randn(2, 5, 8)
+    report = find_groups(model, x)
+    for group in report.groups:
+        for units in range(1, group.channels // group.unit):
+            small = copy.deepcopy(model)
+            prune(small, report, {group.name: list(range(units * group.unit))})
+            assert small(x).shape == (2, 3)
+    assert all("the forward fails" in report.frozen[name] for name in ("stem", "qkv") if name in report.frozen)
 
 
 def test_no_channel_is_in_two_groups() -> None:

@@ -2,13 +2,14 @@
 
 The network runs once, operator by operator, to see which channels depend on which (``following``); what is alike forms
 groups (``ties``), and every group is tried: half of its channels are removed from a copy with random weights, whose
-output must be that of the masked parent. Where a forward can be read in several ways (an axis that is laid out as
-several), what fails is tried in the next; what fails in all is frozen with the reason.
+output must be that of the masked parent, and numbers that differ from group to group must fit. Where a forward can be
+read in several ways (an axis that is laid out as several), what fails is tried in the next; what fails in all is frozen
+with the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from netsmith.network.copying import copy_network
 
 PATIENCE_S = 60.0  #: networks in use take a few seconds for the trials
 _ROUNDS = 6  # how often what failed is tried otherwise
+_DRAWS = 3  # numbers of channels that each group is tried with, beside half of them
 
 
 def find_groups(model: nn.Module, example_input: torch.Tensor | Inputs, *, seconds: float = PATIENCE_S) -> GroupReport:
@@ -68,8 +70,9 @@ def _accepted(
     for _ in range(_ROUNDS):
         resolved = resolve(found, probe, options)
         rng = np.random.default_rng(0)
+        bad = _misfits(meta or (probe, inputs), resolved.groups, limit)
         tried = [(g, _half(g, rng)) for g in resolved.groups]
-        bad = _rejected(probe, inputs, meta, tried, limit)
+        bad |= _rejected(probe, inputs, meta, {i: t for i, t in enumerate(tried) if i not in bad}, limit)
         bad |= _rejected_in_training(probe, inputs, {i: t for i, t in enumerate(tried) if i not in bad}, limit)
         for i, reason in bad.items():
             for m in resolved.groups[i].outputs:
@@ -93,11 +96,28 @@ def _half(group: ChannelGroup, rng: np.random.Generator) -> list[int]:
     return [int(u) * group.unit + i for u in units for i in range(group.unit)]
 
 
+def _uneven(group: ChannelGroup, rng: np.random.Generator) -> list[int]:
+    """The first of a group's units, in a number of its own: what fits only as long as groups shrink alike does not."""
+    n = group.channels // group.unit
+    return list(range(int(rng.integers(min(2, n - 1), n)) * group.unit))
+
+
 Tried = tuple[ChannelGroup, list[int]]
 
 
+def _misfits(network: tuple[nn.Module, Inputs], groups: Sequence[ChannelGroup], limit: Limit) -> dict[int, str]:
+    """Index of each group without some of whose channels the others do not fit, whatever those keep -> the reason."""
+    rng, bad = np.random.default_rng(1), dict[int, str]()
+    for _ in range(_DRAWS):
+        left = [i for i in range(len(groups)) if i not in bad]
+        tried = [(groups[i], _uneven(groups[i], rng)) for i in left]
+        found = faulty(tried, lambda some: _fits(*network, some), limit)
+        bad |= {left[k]: reason for k, reason in found.items()}
+    return bad
+
+
 def _rejected(
-    probe: nn.Module, inputs: Inputs, meta: tuple[nn.Module, Inputs] | None, tried: list[Tried], limit: Limit
+    probe: nn.Module, inputs: Inputs, meta: tuple[nn.Module, Inputs] | None, every: dict[int, Tried], limit: Limit
 ) -> dict[int, str]:
     """Index of each group that fails its trial -> the reason; the others pass together.
 
@@ -105,6 +125,7 @@ def _rejected(
     not pass, the search goes on with one sample where the network allows it, and what it accepts is tried on all.
     Nothing passes that was not tried with all that passes, whatever the limit.
     """
+    indices, tried = list(every), list(every.values())
     bad: dict[int, str] = {}
 
     def search(trial: Callable[[list[Tried]], str | None]) -> None:
@@ -116,7 +137,7 @@ def _rejected(
         search(lambda some: _fits(*meta, some))
     left = [t for i, t in enumerate(tried) if i not in bad]
     if not left or _trial(probe, inputs, left) is None:
-        return bad
+        return {indices[i]: reason for i, reason in bad.items()}
     one = tuple(x[:1] if isinstance(x, torch.Tensor) and x.dim() > 1 and len(inputs) == 1 else x for x in inputs)
     try:
         with torch.no_grad():
@@ -126,7 +147,7 @@ def _rejected(
     search(lambda some: _trial(probe, one, some))
     if one is not inputs:
         search(lambda some: _trial(probe, inputs, some))
-    return bad
+    return {indices[i]: reason for i, reason in bad.items()}
 
 
 def _rejected_in_training(probe: nn.Module, inputs: Inputs, tried: dict[int, Tried], limit: Limit) -> dict[int, str]:
