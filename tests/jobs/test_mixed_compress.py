@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
@@ -101,3 +102,21 @@ def test_what_cannot_be_done_is_said(weights: str, tmp_path: Path) -> None:
     assert caught.value.reachable["energy"] > 0
     with pytest.raises(InputError, match="least-bits"):
         run(weights, tmp_path / "b", energy="0.5x", least_bits=9)
+
+
+class Counted(torch.nn.Module):
+    """A forward that makes a number of its batch, which then stands in what is traced of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.fc = (torch.nn.Conv2d(1, 8, 3), torch.nn.Conv2d(8, 8, 3, 2), torch.nn.Linear(32, 10))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(torch.relu(self.b(torch.relu(self.a(x)))).reshape(len(x), -1))
+
+
+def test_a_network_that_counts_its_batch_is_compressed_and_what_it_exports_is_said(tmp_path: Path) -> None:
+    options = {"target": "bismo-edge", "methods": "quantize", "energy": "0.9x", "epochs": 0, "evaluations": 4}
+    summary = compress(Counted(), "digits", out=tmp_path / "run", **options)
+    assert summary["budgets"][0]["met"] and summary["search_accuracy_untuned"] is not None
+    assert any("batches of exactly 2" in warning for warning in summary["warnings"])

@@ -324,7 +324,10 @@ class Stages:
         }
 
     def _search_accuracy(self, quantized: QuantizedGraph) -> float:
-        return evaluate(quantized.graph.module, self.subject.data.search, normalisation=self.norm)[0]
+        split, batch = self.subject.data.search, self._batch()
+        if batch is not None:  # it takes no other number of images, as its file does not
+            split = split.take(slice(0, len(split) // batch * batch))
+        return evaluate(quantized.graph.module, split, batch_size=batch or 256, normalisation=self.norm)[0]
 
     def test(self) -> dict[str, Any]:
         """Accuracy on the test split, looked at once, when every choice is made: before and after."""

@@ -150,7 +150,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) 
     clean(module)
     folded = module if fold else copy_module(module)
     fold_batch_norm(folded)
-    rows, node_of = read_rows(folded, input_shape, batch)
+    rows, node_of = read_rows(folded, input_shape, 1 if dynamic else batch)
     if not rows:
         raise InputError("the network has no layer that could be priced: no operator was found in its trace")
     return Graph(module, tuple(input_shape), LayerTable.from_rows(rows), node_of, dynamic, batch, fold)

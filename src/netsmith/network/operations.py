@@ -8,6 +8,7 @@ folds tokens or heads into the batch is counted as it is.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
@@ -73,7 +74,7 @@ class Operation:
         work: products and convolutions in order, each with how often it is done.
         unknown: primitive operators whose cost nobody here knows.
         constant: it depends on nothing but parameters: runtimes compute it once, when they load the network.
-        batch: samples that the shapes are of; 1 unless the network insists on more.
+        batch: samples that the shapes are of; 1 unless the network takes no other number.
     """
 
     value: Any
@@ -83,23 +84,23 @@ class Operation:
     batch: int = 1
 
 
-def operations(module: fx.GraphModule, input_shape: Iterable[int], batch: int) -> dict[fx.Node, Operation]:
-    """What each node of ``module`` does with samples of ``input_shape``: one of them, or ``batch`` if it must.
+def operations(module: fx.GraphModule, input_shape: Iterable[int], batch: int = 1) -> dict[fx.Node, Operation]:
+    """What each node of ``module`` does with samples of ``input_shape``: one, or ``batch`` if it takes no other number.
 
     Raises:
-        InputError: it runs on neither.
+        InputError: it does not run on that many.
     """
-    shape = tuple(input_shape)
+    log = logging.getLogger("torch._subclasses.fake_tensor")  # says on the terminal what is said in words below
+    said, log.disabled = log.disabled, True
     try:
-        return _Watched(module, 1).watch(shape)
-    except Exception:  # a forward that has its batch written into it, which it was traced at
-        try:
-            return _Watched(module, batch).watch(shape)
-        except Exception as error:
-            raise InputError(
-                f"the operators of the network cannot be followed on {batch} samples, although it was traced; its "
-                "forward must not depend on the values of tensors"
-            ) from error
+        return _Watched(module, batch).watch(tuple(input_shape))
+    except Exception as error:
+        raise InputError(
+            f"the network was traced, but its operators do not run on a batch of {batch}, as deployed; let "
+            "its forward take every size from its input, as x.shape[0]"
+        ) from error
+    finally:
+        log.disabled = said
 
 
 class _Watched(fx.Interpreter):

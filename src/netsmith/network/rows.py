@@ -62,12 +62,12 @@ def fused_activation(node: fx.Node) -> fx.Node | None:
     return user if activation_of(user) in ("relu", "relu6") else None
 
 
-def read_rows(module: fx.GraphModule, input_shape: Iterable[int], batch: int = 2) -> tuple[list[Row], dict[str, str]]:
+def read_rows(module: fx.GraphModule, input_shape: Iterable[int], batch: int = 1) -> tuple[list[Row], dict[str, str]]:
     """Return the rows of every operator in execution order and the node behind each row name.
 
     Args:
         input_shape: of one sample.
-        batch: what the graph was traced at, for a network that runs on no other.
+        batch: samples that the graph runs on: 1, or what it was traced at if it takes no other number.
 
     Raises:
         InputError: the work of such a network is no multiple of its batch.
