@@ -163,7 +163,7 @@ def test_a_file_that_is_not_there_or_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"folder\.toml cannot be read"):
         get_target(str(tmp_path / "folder.toml"))
     (tmp_path / "latin.toml").write_bytes(b"# caf\xe9\n")
-    with pytest.raises(InputError, match=r"latin\.toml cannot be read"):
+    with pytest.raises(InputError, match=r"latin\.toml is not in UTF-8; write it so"):
         get_target(str(tmp_path / "latin.toml"))
 
 
