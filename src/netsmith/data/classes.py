@@ -103,7 +103,7 @@ def order_sentence(classes: Sequence[str], order: str) -> str:
     That is also an order that a library declares, if it found the names in a folder.
     """
     shown = [shorten(name) for name in classes]
-    if len(shown) > 2 * _SHOWN:
+    if len(shown) > 2 * _SHOWN + 2:  # to leave out one or two would save nothing
         shown = [*shown[:_SHOWN], "...", *shown[-_SHOWN:]]
     said = f"{len(classes)} classes, {order}: {', '.join(shown)}"
     if order in (SORTED, DECLARED) and sorted(classes, key=_natural) != list(classes) == sorted(classes):
