@@ -10,7 +10,7 @@ import pytest
 from example_summary import example_config, example_summary
 
 from netsmith.data import load_data
-from netsmith.jobs.doubt import guessed, misread, sentence
+from netsmith.jobs.doubt import compressed_guess, guessed, misread, sentence
 from netsmith.jobs.summary import check_summary
 from netsmith.report.figures import before_after, headline
 from netsmith.report.page import render
@@ -63,6 +63,13 @@ def test_no_success_is_claimed_for_a_guess() -> None:
     assert "no better than a guess" in row.name and row.good is False
     page = render(summary, example_config())
     assert "Warning:" in page and "no more than a guess" in page and "no accuracy lost" not in page
+
+
+def test_a_network_of_which_nothing_is_left_is_said_to_guess() -> None:
+    data = load_data("digits")
+    (said,) = compressed_guess({"test": 0.11}, data)
+    assert "came out is right about" in said and "no more than a guess" in said and "loosen the budget" in said
+    assert compressed_guess({"test": 0.5}, data) == []
 
 
 def test_a_compression_without_weights_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

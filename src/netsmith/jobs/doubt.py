@@ -96,13 +96,25 @@ def trained_guess(accuracy: Mapping[str, float], data: Data) -> list[str]:
     Args:
         accuracy: split (``search``, ``test``) -> share of right answers.
     """
+    return _guess(
+        "after training the network", accuracy, data, "train for more epochs, with another --lr, or check the data"
+    )
+
+
+def compressed_guess(accuracy: Mapping[str, float], data: Data) -> list[str]:
+    """A warning, if nothing is left of what a network knew when it was compressed; ``accuracy`` as above."""
+    return _guess(
+        "the network that came out", accuracy, data, "loosen the budget, or train it for longer with --epochs"
+    )
+
+
+def _guess(who: str, accuracy: Mapping[str, float], data: Data, remedy: str) -> list[str]:
     found = of_splits(accuracy, data)
     if not found:
         return []
     return [
-        f"after training the network is right about {found['accuracy']:.2%} of {found['images']} "
-        f"{' and '.join(accuracy)} images, no more than a guess (the most frequent class has {found['majority']:.2%}): "
-        "train for more epochs, with another --lr, or check the data"
+        f"{who} is right about {found['accuracy']:.2%} of {found['images']} {' and '.join(accuracy)} images, no more "
+        f"than a guess (the most frequent class has {found['majority']:.2%}): {remedy}"
     ]
 
 

@@ -10,7 +10,7 @@ from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.compression.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
 from netsmith.export.onnx import stored_bits
 from netsmith.hardware.target import unknown_costs
-from netsmith.jobs.doubt import GUESS, of_splits, sentence
+from netsmith.jobs.doubt import GUESS, compressed_guess, of_splits, sentence
 from netsmith.jobs.export import FORMATS
 from netsmith.jobs.integers import REASON, as_it_runs
 from netsmith.jobs.profile import kind_of
@@ -28,6 +28,7 @@ def summarise(
     """The summary of a finished compression, in the schema of ``netsmith.jobs.summary``."""
     design = as_it_runs(job.choices, np.array(found["best"]["design"]), tuple(result["floats"]))
     doubt = _doubt(job, baseline, result["baseline_accuracy"])
+    ruined = [] if doubt[0] else compressed_guess({"test": result["accuracy"]}, job.subject.data)
     rows = job.pricing.rows(design)
     timed = "latency" in limits and not job.simulated
 
@@ -56,7 +57,8 @@ def summarise(
         "macs": after["macs"], "size": after["size_bytes"], "energy": after["energy_j"],
     }  # fmt: skip
     return {
-        "schema": 1, "doubt": doubt[0], "warnings": [*doubt[1], *unknown_costs(job.graph.layers), *job.graph.warnings],
+        "schema": 1, "doubt": doubt[0],
+        "warnings": [*doubt[1], *ruined, *unknown_costs(job.graph.layers), *job.graph.warnings],
         "baseline": before, "result": after, "budgets": kept_budgets(limits, values),
         "design": job.choices.space.describe(design), "seed": job.config["seed"],
         "frozen": job.subject.frozen | dict.fromkeys(result["floats"], REASON),
