@@ -18,7 +18,7 @@ from example_summary import example_config, example_summary
 
 from netsmith import cli
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.jobs.run import Run
+from netsmith.runs.folder import Run
 
 COMMANDS = ("train", "profile", "compress", "specialize", "targets", "compare", "report", "export", "demo")
 

@@ -95,7 +95,7 @@ def test_killed_anywhere_and_resumed_is_the_same(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     want = run(weights, tmp_path / "whole", latency="0.2x")
-    from netsmith.jobs.run import Run
+    from netsmith.runs.folder import Run
 
     real, stopped = Run.stage, []
 

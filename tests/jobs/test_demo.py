@@ -9,9 +9,9 @@ import pytest
 
 from netsmith.errors import InputError
 from netsmith.jobs import demo as job
-from netsmith.jobs.run import Run
 from netsmith.network.load import load_model
 from netsmith.network.weights import save_weights
+from netsmith.runs.folder import Run
 
 
 @pytest.fixture(autouse=True)

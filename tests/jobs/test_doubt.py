@@ -11,9 +11,9 @@ from example_summary import example_config, example_summary
 
 from netsmith.data import load_data
 from netsmith.jobs.doubt import compressed_guess, guessed, misread, sentence
-from netsmith.jobs.summary import check_summary
 from netsmith.report.figures import before_after, headline
 from netsmith.report.page import render
+from netsmith.runs.summary import check_summary
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 10, 500)

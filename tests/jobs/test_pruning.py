@@ -93,7 +93,7 @@ def test_nothing_is_gathered_where_nothing_is_pruned(subject: Subject) -> None:
 
 def test_resumed_with_another_setting_is_refused(tmp_path: Path, subject: Subject) -> None:
     from netsmith.errors import InputError
-    from netsmith.jobs.run import Run
+    from netsmith.runs.folder import Run
 
     config = {"job": "compress", "reconstruct": True}
     with Run.start(tmp_path / "run", config, resume=False):

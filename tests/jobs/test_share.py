@@ -80,7 +80,7 @@ def test_the_exact_choice_loses_less_than_uniform_bits_of_the_same_bytes(weights
 def test_a_killed_run_goes_on_to_the_same_result(
     finished: tuple[dict[str, Any], Path], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from netsmith.jobs.run import Run
+    from netsmith.runs.folder import Run
 
     real, stopped = Run.stage, []
 

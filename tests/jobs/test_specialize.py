@@ -19,9 +19,9 @@ from netsmith.errors import InfeasibleError, InputError
 from netsmith.jobs.compress import compress
 from netsmith.jobs.course import Course
 from netsmith.jobs.specialize import specialize
-from netsmith.jobs.summary import all_met
 from netsmith.network.load import load_model
 from netsmith.report import write_report
+from netsmith.runs.summary import all_met
 from netsmith.training.score import evaluate
 
 SPACE = """

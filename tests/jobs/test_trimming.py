@@ -18,12 +18,12 @@ from netsmith.hardware import target as targets
 from netsmith.hardware.target import Capabilities, Cost
 from netsmith.jobs import short_tune, stages
 from netsmith.jobs.compress import compress
-from netsmith.jobs.run import Run
 from netsmith.jobs.short_tune import ShortTuner
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights, save_weights
+from netsmith.runs.folder import Run
 from netsmith.training import fit
 
 MODEL = "zoo:digits?channels=8&blocks=1"

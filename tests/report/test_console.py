@@ -7,8 +7,8 @@ import pytest
 from example_summary import example_mixed_summary, example_summary
 
 from netsmith.jobs.compare import compare
-from netsmith.jobs.run import Run
 from netsmith.report import show_comparison, show_mapping, show_profile, show_summary, show_targets
+from netsmith.runs.folder import Run
 
 
 def test_summary_ends_with_the_verdict_and_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,10 @@ import pytest
 from example_summary import HOSTILE, example_config, example_mixed_summary, example_summary
 
 from netsmith.errors import InputError
-from netsmith.jobs.run import Run
 from netsmith.report import write_report
 from netsmith.report.figures import command
 from netsmith.report.page import render
+from netsmith.runs.folder import Run
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 

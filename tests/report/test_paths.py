@@ -12,11 +12,11 @@ from example_search import OPERATORS, example_search, example_specialization
 from example_summary import HOSTILE, example_summary
 
 from netsmith.errors import InputError
-from netsmith.jobs.run import Run
 from netsmith.report import write_report
 from netsmith.report.networks import network_lines, networks_plot, paints
 from netsmith.report.page import render, render_live
 from netsmith.report.paths import paths_sections, search_state
+from netsmith.runs.folder import Run
 
 CONFIG = {"job": "specialize", "space": "mobile-small", "data": "digits", "budgets": {"latency": "1ms"}, "seed": 0}
 

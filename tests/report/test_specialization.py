@@ -9,9 +9,9 @@ from example_search import example_specialization
 from example_summary import example_summary
 
 from netsmith.jobs.compare import compare
-from netsmith.jobs.run import Run
 from netsmith.report import show_comparison, show_specialization
 from netsmith.report.networks import network_lines
+from netsmith.runs.folder import Run
 
 
 def test_shows_the_network_the_comparison_and_the_outcome(capsys: pytest.CaptureFixture[str]) -> None:

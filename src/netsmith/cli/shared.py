@@ -54,8 +54,8 @@ def finish(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]
 
 def finish_run(summary: dict[str, Any], as_json: bool) -> None:
     """Write the report, show before and after, and say by the exit code whether the budgets are met."""
-    from netsmith.jobs.summary import all_met
     from netsmith.report import show_specialization, show_summary, write_report
+    from netsmith.runs.summary import all_met
 
     write_report(summary["run"])
     finish(summary, as_json, show_specialization if summary.get("specialization") else show_summary)

@@ -109,7 +109,7 @@ def specialize(
         texts = {"latency": latency, "energy": energy, "size": size, "macs": macs}
         read_budgets(**texts)  # before anything slow is imported
         averages, deviations, scale = floats(mean, "--mean"), floats(std, "--std"), pixels(pixel_range)
-        from netsmith.jobs.run import default_folder
+        from netsmith.runs.folder import default_folder
 
         folder = out if out is not None else default_folder(space.removesuffix(".toml"))
         progress.stage("starting")

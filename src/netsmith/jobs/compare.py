@@ -9,10 +9,10 @@ from typing import Any
 from netsmith.errors import InputError
 from netsmith.files import read_json
 from netsmith.hardware.target import Target, as_run, get_target, prepare_target, price
-from netsmith.jobs.run import Run
-from netsmith.jobs.search_record import built_blocks
 from netsmith.network.layers import LayerTable
 from netsmith.progress import Progress, Silent
+from netsmith.runs.folder import Run
+from netsmith.runs.search_record import built_blocks
 
 
 def compare(

@@ -17,11 +17,11 @@ from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.episodes import check_episodes
 from netsmith.jobs.outcome import summarise
 from netsmith.jobs.proposals import TRIMMING
-from netsmith.jobs.run import Run
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import load_subject, named
 from netsmith.jobs.trimming import check_trimming
 from netsmith.progress import Progress, Silent
+from netsmith.runs.folder import Run
 from netsmith.search.registry import strategy_names
 from netsmith.training.schedule import check_training
 from netsmith.units import Budget, read_budgets

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.jobs.run import Run
-from netsmith.jobs.search_record import SEARCH_FILE
+from netsmith.runs.folder import Run
+from netsmith.runs.search_record import SEARCH_FILE
 from netsmith.search.strategy import FloatArray
 from netsmith.supernets.space import BlockSpace
 
@@ -67,7 +67,7 @@ class Course:
             self.watch(self.run.folder)
 
     def summary(self, stage: str, chosen: tuple[str, ...]) -> dict[str, Any]:
-        """All of it, in the schema of ``netsmith.jobs.search_record``; ``chosen`` is the choice of every slot."""
+        """All of it, in the schema of ``netsmith.runs.search_record``; ``chosen`` is the choice of every slot."""
         blocks = []
         for i, slot in enumerate(self.space.slots):
             known = i in self.space.searched

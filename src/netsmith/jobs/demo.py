@@ -8,9 +8,9 @@ from typing import Any
 from netsmith.errors import InputError
 from netsmith.files import check_place
 from netsmith.jobs.compress import compress
-from netsmith.jobs.run import emptied
 from netsmith.jobs.train import is_trained, train
 from netsmith.progress import Progress, Silent, training_events
+from netsmith.runs.folder import emptied
 
 MODEL = "zoo:digits?channels=64"
 EPOCHS = 12

@@ -11,10 +11,10 @@ from netsmith.export.onnx import PRODUCER
 from netsmith.export.packed.file import MAGIC
 from netsmith.export.pt2 import MARK
 from netsmith.files import check_place, same_file, write_atomic
-from netsmith.jobs.run import Run
-from netsmith.jobs.run_files import CONFIG
 from netsmith.network.tensorfile import metadata_of
 from netsmith.network.weights import MADE_HERE
+from netsmith.runs.folder import Run
+from netsmith.runs.names import CONFIG
 
 FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors", "nsw": "model.nsw"}
 

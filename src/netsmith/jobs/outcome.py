@@ -16,16 +16,16 @@ from netsmith.jobs.integers import REASON, as_it_runs
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
 from netsmith.jobs.stages import Stages
-from netsmith.jobs.summary import kept_budgets
 from netsmith.jobs.versions import device, versions
 from netsmith.network.layers import LayerTable
+from netsmith.runs.summary import kept_budgets
 
 
 def summarise(
     job: Stages, baseline: dict[str, Any], sensitivity: Sensitivity, found: dict[str, Any], result: dict[str, Any],
     limits: dict[str, float],
 ) -> dict[str, Any]:  # fmt: skip
-    """The summary of a finished compression, in the schema of ``netsmith.jobs.summary``."""
+    """The summary of a finished compression, in the schema of ``netsmith.runs.summary``."""
     design = as_it_runs(job.choices, np.array(found["best"]["design"]), tuple(result["floats"]))
     doubt = _doubt(job, baseline, result["baseline_accuracy"])
     ruined = [] if doubt[0] else compressed_guess({"test": result["accuracy"]}, job.subject.data)

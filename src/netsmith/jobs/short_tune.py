@@ -19,10 +19,10 @@ from netsmith.compression.widen import widened
 from netsmith.jobs.episodes import Scorer
 from netsmith.jobs.proposals import loss_of
 from netsmith.jobs.pruning import scores_of
-from netsmith.jobs.run import Run
 from netsmith.jobs.subject import Subject
 from netsmith.network.copying import copy_network
 from netsmith.network.weights import load_weights, save_weights
+from netsmith.runs.folder import Run
 
 TUNE_LR = 0.01  #: peak learning rate where the user gave none
 FOLDER = "family"

@@ -15,11 +15,11 @@ from netsmith.jobs.doubt import trained_guess
 from netsmith.jobs.finishing import built, tested, trained
 from netsmith.jobs.specialization import SEARCHED, SYSTEMS, Specialization
 from netsmith.jobs.subject import named
-from netsmith.jobs.summary import kept_budgets
 from netsmith.jobs.together import RunTogether
 from netsmith.jobs.versions import device, versions
 from netsmith.network.weights import read_metadata
 from netsmith.progress import Progress, Silent
+from netsmith.runs.summary import kept_budgets
 from netsmith.supernets.gates import MODES
 from netsmith.supernets.objective import FORMS
 from netsmith.supernets.space import BlockSpace, load_space
@@ -166,7 +166,7 @@ def _summary(
     job: Specialization, baseline: dict[str, Any], done: dict[str, tuple[dict[str, Any], dict[str, Any]]],
     accuracy: dict[str, float],
 ) -> dict[str, Any]:  # fmt: skip
-    """The summary of a finished specialization, in the schema of ``netsmith.jobs.summary``."""
+    """The summary of a finished specialization, in the schema of ``netsmith.runs.summary``."""
     own = job.config["system"]
     found, result = done[own]
     before = baseline | {

@@ -36,7 +36,6 @@ from netsmith.jobs.integers import REASON, as_it_runs, export_integers
 from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, TRIMMING, Estimated, Evaluated, strategy_options
 from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
-from netsmith.jobs.run import Run
 from netsmith.jobs.short_tune import ShortTuner, load_cut
 from netsmith.jobs.subject import Subject, idle_kernels
 from netsmith.jobs.timing import near_timed, quiet_latency, timed
@@ -44,6 +43,7 @@ from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import count_parameters, trace
 from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
+from netsmith.runs.folder import Run
 from netsmith.training.batchnorm import settle_batch_norm
 from netsmith.training.score import evaluate
 from netsmith.units import Budget, format_count, format_seconds

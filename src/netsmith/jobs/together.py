@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from netsmith.errors import InfeasibleError, InputError, NetsmithError
-from netsmith.jobs.run import Run
+from netsmith.runs.folder import Run
 from netsmith.training.workers import Workers
 
 

@@ -13,9 +13,9 @@ from netsmith.compression.choices import Designs
 from netsmith.compression.pricing import Pricing
 from netsmith.errors import InputError
 from netsmith.jobs.proposals import TRIMMING, Proposal, loss_of
-from netsmith.jobs.run import Run
 from netsmith.jobs.short_tune import FOLDER, Cut, ShortTuner
 from netsmith.progress import Progress
+from netsmith.runs.folder import Run
 from netsmith.search.strategy import Problem
 from netsmith.search.trim.compactnet import CompactNet
 from netsmith.search.trim.family import Member

@@ -10,8 +10,6 @@ from statistics import median
 from typing import Any
 
 from netsmith.files import check_place, write_atomic
-from netsmith.jobs.run import Run
-from netsmith.jobs.search_record import SEARCH_FILE, read_search
 from netsmith.report.bits import bits_plot
 from netsmith.report.charts import JOULES, MAX_POINTS, SECONDS, Point, Series, linear, scatter, unit_of, wide
 from netsmith.report.facts import facts_of, plain, spaced
@@ -21,6 +19,8 @@ from netsmith.report.marks import SHAPES, SIGNS
 from netsmith.report.paths import is_searched, paths_sections, search_state
 from netsmith.report.roofline import roofline_plot
 from netsmith.report.widths import in_words, simulated, widths
+from netsmith.runs.folder import Run
+from netsmith.runs.search_record import SEARCH_FILE, read_search
 from netsmith.units import format_count, format_joules, format_seconds
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.markup import escape
 
-from netsmith.jobs.search_record import built_blocks
 from netsmith.report.console import make_console, show_summary
 from netsmith.report.figures import compared_table
 from netsmith.report.networks import network_lines
 from netsmith.report.wide import Column, print_wide
+from netsmith.runs.search_record import built_blocks
 
 
 def show_specialization(summary: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netsmith.errors import InputError
-from netsmith.jobs.search_record import COSTS, check_search, is_number
+from netsmith.runs.search_record import COSTS, check_search, is_number
 
 #: Figures of a network; measured or predicted ones are null where nothing measured or predicted them.
 FIGURES = ("accuracy", "latency_measured_s", "latency_predicted_s", "macs", "params", "size_bytes")
@@ -45,7 +45,7 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen.
     ``doubt`` is what speaks against the accuracy of the network as given, see :mod:`netsmith.jobs.doubt`, and
     ``warnings`` are sentences that every reader of the figures must see. ``specialization`` is what a search over a
-    supernet found, see :func:`netsmith.jobs.search_record.check_search`.
+    supernet found, see :func:`netsmith.runs.search_record.check_search`.
 
     Raises:
         InputError: names the field at fault.

@@ -8,7 +8,7 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.files import read_json
-from netsmith.jobs.run_files import ARTEFACTS, CONFIG, refuse_link
+from netsmith.runs.names import ARTEFACTS, CONFIG, refuse_link
 
 FORMAT = 1
 _NAMES = {"model": "MODEL", "run": "RUN", "job": "the command"}  #: what is no option

@@ -8,7 +8,7 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.files import digest_file, read_json, to_json, write_atomic
-from netsmith.jobs.run_files import ARTEFACTS
+from netsmith.runs.names import ARTEFACTS
 
 _AGAIN = "repeat the run's command with --resume, which makes it again"
 

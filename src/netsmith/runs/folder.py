@@ -25,9 +25,8 @@ from typing import Any, Self
 from netsmith import locks
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.files import check_name, read_json, to_json, write_atomic, written_for
-from netsmith.jobs.artefacts import Artefacts
-from netsmith.jobs.run_config import FORMAT, check_same, read_config
-from netsmith.jobs.run_files import (
+from netsmith.runs.artefacts import Artefacts
+from netsmith.runs.names import (
     ARTEFACTS,
     BEFORE,
     CONFIG,
@@ -41,8 +40,9 @@ from netsmith.jobs.run_files import (
     refuse_links,
     remove,
 )
-from netsmith.jobs.summary import check_summary
-from netsmith.jobs.trials import TrialLog
+from netsmith.runs.options import FORMAT, check_same, read_config
+from netsmith.runs.summary import check_summary
+from netsmith.runs.trials import TrialLog
 
 
 class Run:

@@ -8,8 +8,8 @@ import pytest
 from example_search import example_search, example_specialization
 
 from netsmith.errors import InputError
-from netsmith.jobs.search_record import read_search
-from netsmith.jobs.summary import check_summary
+from netsmith.runs.search_record import read_search
+from netsmith.runs.summary import check_summary
 
 
 def test_a_search_on_its_way_and_a_finished_one_pass() -> None:

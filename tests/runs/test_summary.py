@@ -6,7 +6,7 @@ import pytest
 from example_summary import example_mixed_summary, example_summary
 
 from netsmith.errors import InputError
-from netsmith.jobs import all_met, check_summary
+from netsmith.runs.summary import all_met, check_summary
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:

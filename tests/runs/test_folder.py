@@ -13,14 +13,14 @@ import pytest
 
 from netsmith import files
 from netsmith.errors import InputError
-from netsmith.jobs.run import Run, default_folder
+from netsmith.runs.folder import Run, default_folder
 
 CONFIG = {"job": "compress", "model": "zoo:digits", "budgets": {"latency": "0.5x", "size": None}, "seed": 0}
 
 # a job of three stages with trials between them; kills itself in the middle of the second if told to
 JOB = """
 import os, signal, sys
-from netsmith.jobs.run import Run
+from netsmith.runs.folder import Run
 folder, kill, resume = sys.argv[1], sys.argv[2] == "kill", sys.argv[3] == "resume"
 with Run.start(folder, {"seed": 5}, resume=resume) as run:
     first = run.stage("first", lambda: {"x": [0.1 + 0.2, 1e-17], "b": 1, "a": 2})
