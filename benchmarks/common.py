@@ -248,7 +248,7 @@ def run_compress(folder: Path, **options: Any) -> dict[str, Any]:
     before = float(clock.read_text()) if clock.is_file() else 0.0
     outcome = {"options": wanted}
     try:
-        outcome["summary"] = compress(out=folder, resume=True, progress=Lines(), **options)
+        outcome["summary"] = compress(out=folder, resume=True, progress=Lines(), **options).summary
     except InfeasibleError as error:
         outcome |= {"infeasible": str(error), "reachable": error.reachable}
     finally:  # an interrupted run goes on, and its time counts

@@ -186,7 +186,7 @@ def measured(args: Any, network: str, budget: float, split: float | None, folder
     where = folder / name.replace(" ", "-")
     if split is None:
         result = compress(net.spec, net.data, weights=weights, latency=f"{budget}x", out=where, **common_options)
-        return _measured(result, result)
+        return _measured(result.summary, result.summary)
     first = compress(
         net.spec, net.data, weights=weights, latency=f"{split}x", methods="prune", out=f"{where}-first",
         **common_options,
@@ -198,11 +198,11 @@ def measured(args: Any, network: str, budget: float, split: float | None, folder
     pruned = load_model(net.spec).model
     pruned = apply_recipe(pruned, Recipe.from_json(Path(f"{where}-first/recipe.json").read_text()))
     load_weights(pruned, Path(f"{where}-first/model.safetensors"))
-    limit = budget * first["baseline"]["latency_measured_s"]
+    limit = budget * first.summary["baseline"]["latency_measured_s"]
     result = compress(
         pruned, net.data, latency=f"{limit * 1e3}ms", methods="quantize", out=f"{where}-then", **common_options
     )
-    return _measured(first, result)
+    return _measured(first.summary, result.summary)
 
 
 def _measured(first: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:

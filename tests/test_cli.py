@@ -18,6 +18,7 @@ from example_summary import example_config, example_summary
 
 from netsmith import cli
 from netsmith.errors import InfeasibleError, InputError
+from netsmith.jobs.result import Result
 from netsmith.runs.folder import Run
 
 COMMANDS = ("train", "profile", "compress", "specialize", "targets", "compare", "report", "export", "demo")
@@ -186,10 +187,10 @@ def test_compress_hands_on_what_was_said(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def compress(*words: Any, **options: Any) -> dict[str, Any]:
+    def compress(*words: Any, **options: Any) -> Result:
         seen.update(options, words=words)
         options["progress"].note("frozen: fc")
-        return finished
+        return Result.of_run(finished["run"], finished)
 
     job("compress", compress)
     words = "compress zoo:r20 --data digits --latency 0.5x --macs 30M --weights w.pth --mean 0.5,0.25 --seed 7"
@@ -207,7 +208,7 @@ def test_compress_hands_on_what_was_said(
 def test_json_is_the_summary_and_nothing_else(
     job: Any, finished: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job("compress", lambda *_, **__: finished)
+    job("compress", lambda *_, **__: Result.of_run(finished["run"], finished))
     code, out, err = call(capsys, "compress", "zoo:x", "--data", "digits", "--latency", "0.5x", "--json")
     assert code == 0
     assert json.loads(out) == json.loads((Path(finished["run"]) / "summary.json").read_text())
@@ -216,7 +217,7 @@ def test_json_is_the_summary_and_nothing_else(
 
 def test_a_missed_budget_exits_3(job: Any, finished: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     finished["budgets"][0] |= {"value": 1e-3, "met": False}
-    job("compress", lambda *_, **__: finished)
+    job("compress", lambda *_, **__: Result.of_run(finished["run"], finished))
     code, out, _ = call(capsys, "compress", "zoo:x", "--data", "digits", "--latency", "0.5x")
     assert code == 3
     assert "Not met: the budget of latency" in out

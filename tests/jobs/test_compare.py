@@ -54,7 +54,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(targets._REGISTRY, "integers", Integers)
         options: dict[str, Any] = {"target": "integers", "latency": "0.6x", "energy": "0.7x", "size": "0.2x"}
-        return compress(MODEL, "digits", out=out, epochs=1, **options), out
+        return compress(MODEL, "digits", out=out, epochs=1, **options).summary, out
 
 
 def test_every_layer_is_an_integer_layer_where_there_are_no_floats(finished: tuple[dict[str, Any], Path]) -> None:

@@ -56,7 +56,7 @@ def weights(digits_weights: Path) -> Path:
 
 def run(weights: Path, out: Path, /, **options: Any) -> dict[str, Any]:
     settings: dict[str, Any] = {"target": "simulated", "latency": "0.5x", "epochs": 1, "weights": str(weights)}
-    return compress(MODEL, "digits", out=out, **(settings | options))
+    return compress(MODEL, "digits", out=out, **(settings | options)).summary
 
 
 @pytest.fixture(scope="module")

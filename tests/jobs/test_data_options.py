@@ -41,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, dict[s
     result = train(
         f"{root / 'net.py'}:net", str(root / "data"), epochs=6, batch_size=16, out=root / "w.safetensors", bf16=False,
         augment=False, classes=str(root / "order.json"), pixel_range=[0, 8190],
-    )  # fmt: skip
+    ).summary  # fmt: skip
     return f"{root / 'net.py'}:net", root, result
 
 
@@ -63,7 +63,7 @@ def test_training_goes_on_in_the_order_of_the_weights(trained: tuple[str, Path, 
     spec, root, result = trained
     again = train(
         spec, str(root / "data"), weights=root / "w.safetensors", epochs=1, out=root / "w2.safetensors", bf16=False,
-    )  # fmt: skip
+    ).summary  # fmt: skip
     assert again["accuracy"]["before"] == result["accuracy"]["after"]
     assert any(
         "as the metadata of the weights has them: 0, 1, 2, 3, ..., 7, 8, 9, 10" in s for s in again["data_notes"]

@@ -19,11 +19,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Both of its jobs as far as files go."""
     called: list[str] = []
 
-    def compress(model: str, data: str, *, out: Path, job: str, **_: Any) -> dict[str, Any]:
+    def compress(model: str, data: str, *, out: Path, job: str, **_: Any) -> None:
         called.append("compress")
         with Run.create(out, {"job": job, "model": model}) as run:
             run.stage("build", lambda: run.write_text("model.onnx", "x").name)
-        return {}
 
     def train(model: str, data: str, *, out: Path, job: str, **_: Any) -> None:
         called.append("train")

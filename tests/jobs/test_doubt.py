@@ -81,7 +81,7 @@ def test_a_compression_without_weights_says_so(tmp_path: Path, capsys: pytest.Ca
     summary = compress(
         "zoo:digits?channels=4&blocks=1", "digits", target="roofline-edge", macs="0.9x", methods="prune", epochs=0,
         out=tmp_path / "run", progress=Lines(),
-    )  # fmt: skip
+    ).summary  # fmt: skip
     before = capsys.readouterr().err
     assert "warning: the network as given" in before and before.index("warning") < before.index("sensitivity")
     assert "images are normalised with mean 0.3" in before and "statistics of this data set" in before

@@ -28,7 +28,7 @@ def weights(tmp_path_factory) -> str:  # type: ignore[no-untyped-def]
 
 def run(weights: str, out: Path, **options):  # type: ignore[no-untyped-def]
     given = {"target": "bismo-edge", "methods": "quantize", "weights": weights, "epochs": 1, "out": out}
-    return compress("zoo:digits?channels=8", "digits", **(given | options))
+    return compress("zoo:digits?channels=8", "digits", **(given | options)).summary
 
 
 def test_energy_budget_is_kept_by_bits_alone_and_training_recovers(weights: str, tmp_path: Path) -> None:
@@ -117,6 +117,6 @@ class Counted(torch.nn.Module):
 
 def test_a_network_that_counts_its_batch_is_compressed_and_what_it_exports_is_said(tmp_path: Path) -> None:
     options = {"target": "bismo-edge", "methods": "quantize", "energy": "0.9x", "epochs": 0, "evaluations": 4}
-    summary = compress(Counted(), "digits", out=tmp_path / "run", **options)
+    summary = compress(Counted(), "digits", out=tmp_path / "run", **options).summary
     assert summary["budgets"][0]["met"] and summary["search_accuracy_untuned"] is not None
     assert any("batches of exactly 2" in warning for warning in summary["warnings"])

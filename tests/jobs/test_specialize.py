@@ -56,7 +56,7 @@ def run(space: str, out: Path, **options: Any) -> dict[str, Any]:
         "evaluations": 40,
         "train_limit": 600, "search_size": 256, "out": out,
     }  # fmt: skip
-    return specialize(space, "digits", **(usual | options))
+    return specialize(space, "digits", **(usual | options)).summary
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def test_what_was_found_can_be_compressed_further(finished: dict[str, Any], tmp_
     smaller = compress(
         f"design:{folder / 'network.json'}", "digits", weights=str(folder / "model.safetensors"),
         target="roofline-gpu", methods="prune", macs="0.8x", epochs=0, out=tmp_path / "smaller",
-    )  # fmt: skip
+    ).summary  # fmt: skip
     assert all_met(smaller) and smaller["baseline"]["macs"] == finished["result"]["macs"]
 
 

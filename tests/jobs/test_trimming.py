@@ -59,7 +59,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def run(weights: str, out: Path, **options: Any) -> dict[str, Any]:
     given = {"target": "arithmetic", "methods": "prune", "weights": weights, "epochs": 0, "out": out}
-    return compress(MODEL, "digits", **(given | STEPS | options))
+    return compress(MODEL, "digits", **(given | STEPS | options)).summary
 
 
 def built(member: dict[str, Any], folder: Path, weights: str) -> torch.nn.Module:

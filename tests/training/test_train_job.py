@@ -39,7 +39,7 @@ def test_from_scratch_then_fine_tuned(spec: str, tmp_path: Path) -> None:
     said: list[str] = []
     first = train(
         spec, "digits", epochs=3, out=out, bf16=False, batch_size=64, mean=[0.5], std=[0.5], report=said.append
-    )
+    ).summary
     after = first["accuracy"]["after"]
     assert first["accuracy"]["before"] is None and after["test"] > 0.6 and "1223 train" in said[0]
     json.dumps(first)
@@ -54,7 +54,7 @@ def test_from_scratch_then_fine_tuned(spec: str, tmp_path: Path) -> None:
     assert evaluate(model, data.test, normalisation=data.normalisation)[0] == after["test"]
 
     # fine-tuning takes the normalisation from the weights, so it starts where the first training ended
-    second = train(spec, "digits", weights=out, epochs=1, out=tmp_path / "w2.safetensors", bf16=False)
+    second = train(spec, "digits", weights=out, epochs=1, out=tmp_path / "w2.safetensors", bf16=False).summary
     assert second["accuracy"]["before"] == after and second["recipe"]["lr"] < first["recipe"]["lr"]
 
 
@@ -78,7 +78,7 @@ def test_unwritable_place_keeps_the_checkpoint_and_resumes(
     kept = tmp_path / "w.checkpoint.safetensors"
     assert kept.is_file() and not out.exists()
     stamp = kept.stat().st_mtime_ns
-    result = train(spec, "digits", epochs=2, out=out, bf16=False)
+    result = train(spec, "digits", epochs=2, out=out, bf16=False).summary
     assert stamp > 0 and out.is_file() and not kept.exists() and result["epochs"] == 2
 
 
@@ -200,7 +200,8 @@ def test_a_module_from_python_and_data_in_memory(tmp_path: Path) -> None:
     net, teacher = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2))
     before, data = net[1].weight.clone(), load_data("digits", train_limit=100)
     result = netsmith.train(net, data, teacher=teacher, epochs=1, out=tmp_path / "w.safetensors", bf16=False)
-    assert result["model"] == "Sequential" == result["recipe"]["teacher"] and result["data"] == "digits"
+    summary = result.summary
+    assert summary["model"] == "Sequential" == summary["recipe"]["teacher"] and summary["data"] == "digits"
     assert torch.equal(net[1].weight, before)
     with safe_open(tmp_path / "w.safetensors", framework="pt") as stored:
         assert json.loads(stored.metadata()["made_by"])["model"] == "Sequential"
@@ -217,7 +218,7 @@ def test_weights_that_guess_and_training_that_learns_nothing_are_said(spec: str,
     result = train(
         spec, "digits", epochs=1, lr=1e-9, weights=tmp_path / "raw.safetensors", out=tmp_path / "w.safetensors",
         bf16=False, report=said.append,
-    )  # fmt: skip
+    ).summary  # fmt: skip
     assert any("warning: the network as given" in s and "no more than a guess" in s for s in said)
     assert any("normalised with mean 0.5 and std 0.25" in s and "file of the weights" in s for s in said)
     assert "after training" in result["warnings"][0] and "no more than a guess" in result["warnings"][0]

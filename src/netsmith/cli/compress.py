@@ -87,7 +87,7 @@ def train(
         )  # fmt: skip
     from netsmith.report import show_training
 
-    finish(result, as_json, show_training)
+    finish(result.summary, as_json, show_training)
 
 
 @app.command(epilog="Example:  netsmith profile zoo:cifar_resnet20 --target cpu --input 3,32,32")
@@ -180,4 +180,4 @@ def compress(
             sensitivity=sensitivity, huffman=huffman, episode_images=episode_images, reconstruct=reconstruct,
             widths=widths, progress=progress, job="compress",
         )  # fmt: skip
-    finish_run(result, as_json)
+    finish_run(result.summary, as_json)

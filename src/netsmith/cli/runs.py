@@ -50,4 +50,4 @@ def demo(
         from netsmith.jobs.demo import demo as job
 
         result = job(out, seed=seed, progress=progress)
-    finish_run(result, as_json)
+    finish_run(result.summary, as_json)

@@ -129,4 +129,4 @@ def specialize(
     from netsmith.training.workers import Workers
 
     if Workers.from_environment().is_first:  # of the processes that torchrun started
-        finish_run(result, as_json)
+        finish_run(result.summary, as_json)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,18 @@ class Recipe:
         """Return the recipe as JSON text; index lists are written as ranges (``0-15,18``)."""
         steps = [_drop_to_dict(s) if isinstance(s, DropStep) else _prune_to_dict(s) for s in self.steps]
         return json.dumps({"version": self.version, "steps": steps, "quantize": dict(self.quantize)}, indent=1)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """Read a ``recipe.json``.
+
+        Raises:
+            InputError: it cannot be read, or holds no recipe.
+        """
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read ({error}); give the recipe.json of a run") from error
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import Self
 
 import torch
-from torch import fx
+from torch import fx, nn
 
+from netsmith.errors import InputError
 from netsmith.files import write_atomic
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph
@@ -35,6 +37,36 @@ def save_pt2(graph: Graph, path: str | Path) -> None:
         content = io.BytesIO()
         torch.export.save(program, content, extra_files={MARK: "1"})
     write_atomic(Path(path), content.getvalue())
+
+
+class Program(nn.Module):
+    """A program as a module for inference: it computes the same in train mode, which programs refuse."""
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self.program = program
+        self.training = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits ``(N, classes)`` of normalised images ``(N, C, H, W)``."""
+        logits: torch.Tensor = self.program(x)
+        return logits
+
+    def train(self, mode: bool = True) -> Self:
+        """Do nothing."""
+        return self
+
+
+def load_pt2(path: str | Path) -> Program:
+    """The network in a file of :func:`save_pt2`.
+
+    Raises:
+        InputError: it is no such file.
+    """
+    try:
+        return Program(torch.export.load(path).module())
+    except Exception as error:  # a damaged archive ends in errors of many kinds
+        raise InputError(f"{path} is no program of torch.export; repeat the run that wrote it") from error
 
 
 def _spell_out(module: fx.GraphModule, node: fx.Node) -> None:

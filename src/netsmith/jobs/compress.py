@@ -17,6 +17,7 @@ from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.episodes import check_episodes
 from netsmith.jobs.outcome import summarise
 from netsmith.jobs.proposals import TRIMMING
+from netsmith.jobs.result import Result
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import load_subject, named
 from netsmith.jobs.trimming import check_trimming
@@ -40,7 +41,7 @@ def compress(
     least_bits: int | None = None, evaluations: int | None = None, sensitivity: str = "loss", huffman: bool = False,
     episode_images: int = 0, reconstruct: bool = True, widths: int = WIDTHS,
     progress: Progress | None = None, job: str = "compress",
-) -> dict[str, Any]:  # fmt: skip
+) -> Result:  # fmt: skip
     """Make a trained network keep budgets on a target.
 
     Args:
@@ -73,7 +74,7 @@ def compress(
         huffman: code the weights of ``model.nsw``; the search goes by the size without, which it never exceeds.
 
     Returns:
-        The summary, as in ``summary.json``.
+        The network and its figures; see :class:`netsmith.jobs.result.Result`.
 
     Raises:
         InputError: input that cannot be used.
@@ -136,10 +137,9 @@ def compress(
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
-        summary = _stages(Stages(run, subject, device, config, progress), budgets)
-        run.finish(summary)
+        summary = run.finish(_stages(Stages(run, subject, device, config, progress), budgets))
         progress.close()
-        return summary
+        return Result.of_run(run.folder, summary, subject.loaded.factory)
 
 
 def _stages(job: Stages, budgets: dict[str, Budget]) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.files import check_place
 from netsmith.jobs.compress import compress
+from netsmith.jobs.result import Result
 from netsmith.jobs.train import is_trained, train
 from netsmith.progress import Progress, Silent, training_events
 from netsmith.runs.folder import emptied
@@ -18,11 +18,11 @@ EPOCHS = 12
 
 def demo(
     out: str | Path = "runs/demo", *, seed: int = 0, latency: str = "0.4x", progress: Progress | None = None
-) -> dict[str, Any]:
+) -> Result:
     """Run the demonstration; a folder left by an earlier demonstration is replaced.
 
     Returns:
-        The summary of the compression.
+        What the compression came to.
 
     Raises:
         InputError: the folder holds something else, or the seed is no seed.

@@ -13,6 +13,7 @@ from netsmith.jobs.contents import target_contents
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.doubt import trained_guess
 from netsmith.jobs.finishing import built, tested, trained
+from netsmith.jobs.result import Result
 from netsmith.jobs.specialization import SEARCHED, SYSTEMS, Specialization
 from netsmith.jobs.subject import named
 from netsmith.jobs.together import RunTogether
@@ -40,7 +41,7 @@ def specialize(
     label_column: str | None = None, classes: str | Path | Sequence[str] | None = None,
     pixel_range: Sequence[float] | None = None, search_size: int | None = None, train_limit: int | None = None,
     progress: Progress | None = None, watch: Callable[[Path], Any] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> Result:  # fmt: skip
     """Find a network of a space that keeps budgets on a target, train it, and measure it.
 
     Args:
@@ -75,7 +76,7 @@ def specialize(
         watch: called with the run folder whenever ``search.json`` there was renewed, every few seconds of a search.
 
     Returns:
-        The summary, as in ``summary.json``.
+        The network and its figures; see :class:`netsmith.jobs.result.Result`.
 
     Raises:
         InputError: input that cannot be used.
@@ -132,10 +133,9 @@ def specialize(
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
-        summary = _stages(job, budgets, systems)
-        run.finish(summary)
+        summary = run.finish(_stages(job, budgets, systems))
         progress.close()
-        return summary
+        return Result.of_run(shared.folder, summary)
 
 
 def _stages(job: Specialization, budgets: dict[str, Any], systems: tuple[str, ...]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from netsmith import locks
 from netsmith.errors import InputError
-from netsmith.files import check_place, written_for
+from netsmith.files import check_place, to_json, written_for
+from netsmith.jobs.result import Result
 from netsmith.network.tensorfile import metadata_of, serialised
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def train(
     progress: Progress | None = None,
     report: Callable[[str], None] | None = None,
     job: str = "train",
-) -> dict[str, Any]:
+) -> Result:
     """Train or fine-tune a network and write ``out`` (safetensors, with metadata).
 
     A checkpoint lies beside ``out`` while training runs; a killed training goes on from it and ends with the same
@@ -80,7 +81,8 @@ def train(
         job: which command it is, for the file's metadata; only what the same one wrote is replaced.
 
     Returns:
-        ``accuracy`` on search and test, ``before`` and ``after``; what was trained, on what, and where it is.
+        The network; its ``summary`` has ``accuracy`` on search and test, ``before`` and ``after``, what was trained, on
+        what, and where it is.
 
     Raises:
         InputError: see ``load_model``, ``load_data`` and ``fit``; or ``out`` cannot be written, would replace what is
@@ -178,7 +180,7 @@ def train(
         }  # fmt: skip
         _write(model.state_dict(), _metadata(loaded.metadata, data, summary, job), out)
         checkpoint.unlink(missing_ok=True)  # only after the weights are safe
-        return summary
+        return Result(json.loads(to_json(summary)), out.parent, {"safetensors": out}, loaded.factory)
 
 
 def _checked(model: Any, data: Data) -> int:

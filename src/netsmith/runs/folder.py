@@ -272,17 +272,17 @@ class Run:
         """All trials in order, each ``{"id", "kind", "design", "losses", "costs"}``."""
         return self._trials.rows()
 
-    def finish(self, summary: Mapping[str, Any]) -> Path:
-        """Check and write ``summary.json``: the run is over.
+    def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Check and write ``summary.json``: the run is over. Returns what the file holds.
 
         Raises:
             InputError: the summary does not keep its schema, see ``check_summary``; or it cannot be written.
         """
         plain = _plain(summary)
         check_summary(plain)
-        target = self.write_json(SUMMARY, plain)
+        self.write_json(SUMMARY, plain)
         self._artefacts.note("summary", [SUMMARY])
-        return target
+        return dict(plain)
 
     def summary(self) -> dict[str, Any]:
         """The checked ``summary.json`` of a run whose files are all as it built them.

@@ -1,0 +1,136 @@
+"""What a job hands back: its figures, its files and its network, which is loaded when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netsmith.errors import InputError
+from netsmith.runs.names import SUMMARY
+from netsmith.units import COST_NAMES, format_apart
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: what a product's file is for -> the file; a network is written as recipe or as description, whichever says it
+FILES = {
+    "onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors", "nsw": "model.nsw",
+    "recipe": "recipe.json", "network": "network.json",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """What a job came to.
+
+    Attributes:
+        summary: figures, as in ``summary.json``.
+        folder: where the job's files are.
+        product: what a file of the finished network is for -> the file. Of a run: ``onnx``, ``pt2``, ``safetensors``,
+            ``nsw``, and ``recipe`` or ``network``; of a training: ``safetensors``.
+        given: builds the network that the job was given, with any weights; None where nobody knows how.
+    """
+
+    summary: dict[str, Any]
+    folder: Path
+    product: Mapping[str, Path]
+    given: Callable[[], nn.Module] | None = field(default=None)
+
+    @classmethod
+    def of_run(
+        cls, folder: str | Path, summary: dict[str, Any], given: Callable[[], nn.Module] | None = None
+    ) -> Result:
+        """The result of a run that is finished."""
+        folder, files = Path(folder), summary.get("files") or {}
+        return cls(summary, folder, {what: folder / name for what, name in FILES.items() if name in files}, given)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network as the product computes it, for inference.
+
+        It takes batches of any size, unless the network as given is built for one size.
+        Layers in integers or few bits are computed as ``model.onnx`` has them, with rounding in floating point.
+
+        Raises:
+            InputError: a file of the product cannot be read.
+        """
+        if "pt2" not in self.product:
+            return self._trained()
+        from netsmith.export.pt2 import load_pt2
+
+        return load_pt2(self.product["pt2"])
+
+    @cached_property
+    def float_model(self) -> nn.Module:
+        """The network as a plain module of the user's own class, smaller, with its trained weights, in eval mode.
+
+        It has gradients and no rounding: it can be trained on in any loop (call ``.train()`` first).
+
+        Raises:
+            InputError: nobody knows how to build the network, or a file of the product does not fit it.
+        """
+        return self._trained()
+
+    def report(self) -> Path:
+        """Write the HTML page of the run and return where it is.
+
+        Raises:
+            InputError: it was no run, or files of it are missing or damaged.
+        """
+        if not (self.folder / SUMMARY).exists():
+            raise InputError(f"a report is written of runs, and {self.folder} is none: compress or specialize has them")
+        from netsmith.report.page import write_report
+
+        return write_report(self.folder)
+
+    def _trained(self) -> nn.Module:
+        from netsmith.network.weights import load_weights
+
+        model = self._built()
+        load_weights(model, self.product["safetensors"])
+        return model.eval()
+
+    def _built(self) -> nn.Module:
+        """The structure of the product, with any weights."""
+        if "network" in self.product:
+            from netsmith.network.zoo.blocks import Description, block_network
+
+            return block_network(Description.read(self.product["network"]))
+        if self.given is None:
+            raise InputError(
+                f"{self.folder} was made from {self.summary.get('model') or 'a network'}, which no file describes: "
+                "netsmith.load(RUN, factory=...) takes the function or class that builds it"
+            )
+        model = self.given()
+        if "recipe" in self.product:
+            from netsmith.compression.recipe import Recipe, apply_recipe
+
+            apply_recipe(model, Recipe.read(self.product["recipe"]))
+        return model
+
+    def __repr__(self) -> str:
+        budgets = [_budget(budget) for budget in self.summary.get("budgets") or []]
+        return (
+            f"Result: {', '.join(budgets) or 'no budgets'}\n"
+            f"  accuracy {' -> '.join(map(_percent, self._accuracies()))}\n"
+            f"  in {self.folder}"
+        )
+
+    def _accuracies(self) -> tuple[float | None, float | None]:
+        """On the test split, before and after; None where nothing was measured."""
+        if "result" in self.summary:
+            return self.summary["baseline"].get("accuracy"), self.summary["result"].get("accuracy")
+        before, after = (self.summary["accuracy"][when] for when in ("before", "after"))
+        return before and before["test"], after["test"]
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.2%}"
+
+
+def _budget(budget: Mapping[str, Any]) -> str:
+    limit, value = format_apart(budget["cost"], budget["limit"], budget["value"])
+    return f"{COST_NAMES[budget['cost']]} {value} of {limit}{'' if budget['met'] else ' (not met)'}"
