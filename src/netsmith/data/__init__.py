@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netsmith.data.augment import Augment as Augment
+    from netsmith.data.feeding import Feeding as Feeding
+    from netsmith.data.inputs import prepare as prepare
     from netsmith.data.load import data_for as data_for
     from netsmith.data.load import load_data as load_data
     from netsmith.data.normalise import Normalisation as Normalisation
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
 _HOME = {
     "Augment": "augment",
     "Data": "types",
+    "Feeding": "feeding",
     "Normalisation": "normalise",
     "Split": "types",
     "check_classes": "types",
     "data_for": "load",
     "load_data": "load",
     "normalisation_from_metadata": "normalise",
+    "prepare": "inputs",
 }
 __all__ = sorted(_HOME)
 

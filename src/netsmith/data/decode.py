@@ -97,7 +97,7 @@ def decode(splits: Mapping[str, RawSplit], image_size: int | None, pixel_range: 
         notes.append(f"the pixel range {pixel_range[0]:g} to {pixel_range[1]:g} is not used: the images have 8 bits")
     target = _target(every, image_size)
     grey = all(p.pixels.ndim == 2 for p in every)
-    images = {key: _stack(found, grey, target, scale) for key, found in pictures.items()}
+    images = {key: stack([p.pixels for p in found], grey, target, scale) for key, found in pictures.items()}
     _need_contents(images, every, names[:1], scale, given=pixel_range is not None)
     sizes = {p.pixels.shape[:2] for p in every}
     if len(sizes) > 1:
@@ -131,11 +131,12 @@ def _target(every: Sequence[Picture], image_size: int | None) -> tuple[int, int]
     return (side, side)
 
 
-def _stack(pictures: Iterable[Picture], grey: bool, target: tuple[int, int], scale: Range | None) -> torch.Tensor:
-    pictures = list(pictures)
-    out = np.empty((len(pictures), 1 if grey else 3, *target), dtype=np.uint8)
-    for i, picture in enumerate(pictures):
-        array = picture.pixels if scale is None else _scaled(picture.pixels, scale)
+def stack(images: Iterable[np.ndarray], grey: bool, target: tuple[int, int], scale: Range | None) -> torch.Tensor:
+    """Pixels of images, ``(H, W)`` or ``(H, W, 3)``, on one scale and in one size: uint8 ``(N, C, *target)``."""
+    images = list(images)
+    out = np.empty((len(images), 1 if grey else 3, *target), dtype=np.uint8)
+    for i, pixels in enumerate(images):
+        array = pixels if scale is None else _scaled(pixels, scale)
         array = array if array.shape[:2] == target else _fit(array, target)
         out[i] = array if array.ndim == 2 else array.transpose(2, 0, 1)  # a grey image broadcasts over channels
     return torch.from_numpy(out)

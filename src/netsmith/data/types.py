@@ -22,6 +22,7 @@ from netsmith.data.classes import (
     read_classes,
 )
 from netsmith.data.decode import range_from_metadata
+from netsmith.data.feeding import PIXEL, Feeding
 from netsmith.data.normalise import Normalisation
 from netsmith.errors import InputError
 
@@ -135,28 +136,31 @@ class Data:
         return len(self.classes) if self.classes_named else None
 
     @property
+    def feeding(self) -> Feeding:
+        """How a network for this data is fed: what its input is made of, and what its outputs stand for."""
+        mean, std = (tuple(map(float, values)) for values in self.normalisation)
+        return Feeding(self.input_shape, self.classes, PIXEL, mean, std, self.pixel_range)
+
+    @property
     def metadata(self) -> dict[str, str]:
         """What a reader of weights that were trained on it needs, for the header of their file."""
         scale = {} if self.pixel_range is None else {"pixel_range": json.dumps(list(self.pixel_range))}
-        return scale | {
-            "mean": json.dumps(list(self.normalisation.mean)),
-            "std": json.dumps(list(self.normalisation.std)),
-            "input_shape": json.dumps(list(self.input_shape)),
-            "classes": json.dumps(list(self.classes)),
-            "num_classes": str(len(self.classes)),
-        }
+        return (
+            scale
+            | self.feeding.metadata
+            | {
+                "mean": json.dumps(list(self.normalisation.mean)),
+                "std": json.dumps(list(self.normalisation.std)),
+                "input_shape": json.dumps(list(self.input_shape)),
+                "classes": json.dumps(list(self.classes)),
+                "num_classes": str(len(self.classes)),
+            }
+        )
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """What turns an image file into the input of a network, and its output into a class; JSON values.
-
-        A value v of the file becomes x = 255 (v - low) / (high - low) where there is a ``pixel_range`` of (low, high),
-        and x = v otherwise; then (x / 255 - mean) / std for each channel.
-        """
-        return {
-            "input_shape": list(self.input_shape), "pixel_range": list(self.pixel_range) if self.pixel_range else None,
-            "mean": list(self.normalisation.mean), "std": list(self.normalisation.std), "classes": list(self.classes),
-        }  # fmt: skip
+        """What turns an image file into the input of a network, and its output into a class, see :class:`Feeding`."""
+        return self.feeding.preprocessing | {"classes": list(self.classes)}
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -19,8 +20,12 @@ MARK = "netsmith"  #: a further file in the archive, which tells it from those o
 aten = torch.ops.aten
 
 
-def save_pt2(graph: Graph, path: str | Path) -> None:
-    """Write a traced (and perhaps fake-quantized) network; fake quantizers become plain arithmetic."""
+def save_pt2(graph: Graph, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a traced (and perhaps fake-quantized) network; fake quantizers become plain arithmetic.
+
+    Args:
+        metadata: name -> text, which ``torch.export.load`` gives back through its ``extra_files``.
+    """
     plain = graph.copy()
     for node in list(plain.module.graph.nodes):
         if node.target is FAKE_QUANTIZE:
@@ -35,7 +40,7 @@ def save_pt2(graph: Graph, path: str | Path) -> None:
             for word in ("from_node", "stack_trace"):
                 node.meta.pop(word, None)
         content = io.BytesIO()
-        torch.export.save(program, content, extra_files={MARK: "1"})
+        torch.export.save(program, content, extra_files={MARK: "1", **(metadata or {})})
     write_atomic(Path(path), content.getvalue())
 
 

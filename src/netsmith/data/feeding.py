@@ -1,0 +1,150 @@
+"""How a network is fed: what makes its input of an image file, and what its outputs mean. Every product says it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netsmith.errors import InputError
+
+PREPROCESSING, LABELS = "netsmith.preprocessing", "netsmith.labels"  #: keys of a file's metadata, each one JSON text
+INPUT = "input"  #: name of the input of every network that is exported
+PIXEL = 1.0 / 255.0  #: scale of pixels of 8 bits
+#: how an image of another size comes to ``size``: it is resized until it covers it, and the centre is cut out
+_FIT = {"resize": "cover", "interpolation": "bilinear", "antialias": True, "crop": "center"}
+_COLOR = {1: "L", 3: "RGB"}  #: channels -> mode of Pillow
+_REMEDY = "export the network again with this netsmith"
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """What a network's input is made of, and what its outputs stand for.
+
+    A value of an image file, 0 to 255, becomes x = value * scale and then (x - mean) / std for its channel. Where there
+    is a ``pixel_range`` of (low, high), the value is 255 (v - low) / (high - low) of what the file holds, rounded and
+    cut to 0..255. Where there is no ``scale``, inputs are numbers of the user, which are given as they are.
+
+    Attributes:
+        input_shape: of one sample, without the batch axis; ``(C, H, W)`` for images.
+        labels: a name a class, in the order of the outputs.
+        scale: see above.
+        mean, std: a value a channel, on the scale of x.
+        pixel_range: see above; None for files of 8 bits.
+        inputs: names of the network's inputs in the ONNX file.
+        layout: letters of the axes of a batch of inputs; None where they are of no image.
+    """
+
+    input_shape: tuple[int, ...]
+    labels: tuple[str, ...]
+    scale: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    pixel_range: tuple[float, float] | None = None
+    inputs: tuple[str, ...] = (INPUT,)
+    layout: str | None = "NCHW"
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of an image; None where inputs are no images."""
+        return (self.input_shape[1], self.input_shape[2]) if self.layout == "NCHW" else None
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of an image; None where inputs are no images."""
+        return self.input_shape[0] if self.layout == "NCHW" else None
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Everything but the labels, as JSON values: the text under ``netsmith.preprocessing``."""
+        return {
+            "inputs": list(self.inputs), "input_shape": list(self.input_shape), "layout": self.layout,
+            "size": _listed(self.size), "channels": self.channels, "color": _COLOR.get(self.channels or 0),
+            "scale": self.scale, "mean": _listed(self.mean), "std": _listed(self.std),
+            "pixel_range": _listed(self.pixel_range), **(_FIT if self.scale is not None else dict.fromkeys(_FIT)),
+        }  # fmt: skip
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Key -> JSON text, for the metadata of a file."""
+        return {PREPROCESSING: json.dumps(self.preprocessing), LABELS: json.dumps(list(self.labels))}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], where: str) -> Feeding:
+        """Read what :attr:`metadata` wrote.
+
+        Args:
+            where: whose metadata it is, for messages.
+
+        Raises:
+            InputError: the file says nothing of it, or something else than such a mapping.
+        """
+        said, labels = (_read(metadata, key, where) for key in (PREPROCESSING, LABELS))
+        if not isinstance(said, dict):
+            raise _damaged(where, PREPROCESSING, "no mapping")
+        if not _all(labels, str):
+            raise _damaged(where, LABELS, "no list of names")
+
+        def numbers(key: str, count: int | None = None) -> tuple[float, ...] | None:
+            found = said.get(key)
+            if found is None:
+                return None
+            if not _all(found, int, float) or not all(map(_finite, found)) or count not in (None, len(found)):
+                raise _damaged(where, PREPROCESSING, f"with a {key!r} that is no list of {count or 'finite'} numbers")
+            return tuple(float(v) for v in found)
+
+        shape, inputs, layout, scale = (said.get(k) for k in ("input_shape", "inputs", "layout", "scale"))
+        if not _all(shape, int) or not shape or not all(0 < n <= 2**31 for n in shape):
+            raise _damaged(where, PREPROCESSING, "without the 'input_shape' of a sample")
+        if not _all(inputs, str) or not inputs:
+            raise _damaged(where, PREPROCESSING, "without the names of the 'inputs'")
+        if layout not in (None, "NCHW") or (layout and len(shape) != 3):
+            raise _damaged(where, PREPROCESSING, "with a 'layout' that is not known here or does not fit the shape")
+        if scale is not None and (not _finite(scale) or scale <= 0):
+            raise _damaged(where, PREPROCESSING, "with a 'scale' that is no positive number")
+        channels = shape[0] if layout else None
+        mean, std, span = numbers("mean", channels), numbers("std", channels), numbers("pixel_range", 2)
+        if scale is not None and (layout is None or mean is None or std is None or min(std) <= 0):
+            raise _damaged(where, PREPROCESSING, "with a 'scale' but without 'layout', 'mean' or a positive 'std'")
+        if span is not None and span[0] >= span[1]:
+            raise _damaged(where, PREPROCESSING, "with a 'pixel_range' whose first value is not the lower one")
+        return cls(
+            tuple(shape), tuple(labels), None if scale is None else float(scale), mean, std,
+            None if span is None else (span[0], span[1]), tuple(inputs), layout,
+        )  # fmt: skip
+
+    def for_outputs(self, count: int) -> Feeding:
+        """The same with a label an output: those beyond the labels that are known are called by their number."""
+        more = tuple(str(i) for i in range(len(self.labels), count))
+        return dataclasses.replace(self, labels=self.labels + more) if more else self
+
+
+def _read(metadata: Mapping[str, str], key: str, where: str) -> Any:
+    if key not in metadata:
+        raise InputError(f"{where} does not say how the network is fed ({key} is missing); {_REMEDY}")
+    try:
+        return json.loads(metadata[key])
+    except (ValueError, RecursionError) as error:
+        raise _damaged(where, key, "no JSON") from error
+
+
+def _damaged(where: str, key: str, what: str) -> InputError:
+    return InputError(f"{where} has a damaged {key}, {what}; {_REMEDY}")
+
+
+def _all(values: Any, *kinds: type) -> bool:
+    """Whether it is a list of values of these types; truth values are no numbers."""
+    return isinstance(values, list) and all(isinstance(v, kinds) and not isinstance(v, bool) for v in values)
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < 1e300 and math.isfinite(value)
+
+
+def _listed(values: Sequence[float] | None) -> list[float] | None:
+    return None if values is None else list(values)
