@@ -5,7 +5,7 @@
 Jobs on the embedded digits: compress on a simulated target, on a latency table from a file, and on this machine with
 such a table (budget of MACs, as times differ from run to run); train; specialize on a simulated target. Files must have
 the same bytes; from JSON and the metadata of checkpoints, the times that things took are left out, and in what this
-machine measures, the times that it measured.
+machine measures, the times that it measured; the log, which is of times and tells of resumed runs, is not compared.
 Last, compress on this machine with no table: stages that were finished before a kill have the same bytes in the end,
 and of the table no layer is measured again but those that are due to be repeated.
 """
@@ -146,9 +146,10 @@ def content(path: Path, measured: bool) -> Any:
 
 
 def differences(one: Path, other: Path, measured: bool) -> list[str]:
-    """Names of files of two folders that differ or that one of them lacks; locks are nothing."""
+    """Names of files of two folders that differ or that one of them lacks; locks and logs are nothing."""
     names = [
-        {p.relative_to(f).as_posix() for p in f.rglob("*") if p.is_file() and p.name != ".lock"} for f in (one, other)
+        {p.relative_to(f).as_posix() for p in f.rglob("*") if p.is_file() and p.name not in (".lock", "log.txt")}
+        for f in (one, other)
     ]
     found = sorted(names[0] ^ names[1])
     return found + [

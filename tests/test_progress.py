@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from netsmith.progress import Lines, Live, Pace, Silent, clock, make_progress, share_done, training_events
+from netsmith.progress import Lines, Live, Silent, make_progress, training_events
+from netsmith.progress.pace import Pace
+from netsmith.progress.words import clock, share_done
 
 
 class Clock:

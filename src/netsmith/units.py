@@ -229,6 +229,15 @@ def within(budgets: Mapping[str, float]) -> str:
     return " and ".join(f"{COST_NAMES.get(n, n)} within {format_cost(n, limit)}" for n, limit in budgets.items())
 
 
+def reached_of(costs: Mapping[str, float], budgets: Mapping[str, float]) -> str:
+    """``latency 3.12 ms of 4.00 ms allowed, size 290 KB of 300 KB``, with digits enough to tell both apart."""
+    found = list[str]()
+    for name, limit in budgets.items():
+        allowed, value = format_apart(name, limit, costs[name])
+        found.append(f"{COST_NAMES.get(name, name)} {value} of {allowed}{'' if found else ' allowed'}")
+    return ", ".join(found)
+
+
 def over(cost: str, limit: float, least: float) -> str:
     """``latency within 3.00 ms (the smallest reachable is 4.13 ms)``."""
     most, reachable = _apart(lambda digits: (format_cost(cost, limit, digits), format_least(cost, least, digits)))

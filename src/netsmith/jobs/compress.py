@@ -113,6 +113,7 @@ def compress(
         "episode_images": episode_images, "reconstruct": reconstruct, "widths": widths,
     }  # fmt: skip
     with Run.start(out, config, resume=resume) as run:
+        progress = run.logged(progress)
         progress.stage("load")
         try:
             subject = load_subject(

@@ -114,6 +114,7 @@ def specialize(
     progress = progress if workers.is_first else Silent()
     with RunTogether(out, config, resume, workers) as shared:
         run = shared.run
+        progress = run.logged(progress)
         progress.stage("load")
         try:
             header = read_metadata(teacher_weights) if teacher_weights else {}

@@ -5,6 +5,7 @@
     artefacts.json digests of what the stages have built
     stages/        result of each finished stage; a killed run resumed takes them from here
     trials.sqlite  every design that was tried
+    log.txt        what was shown while it ran, with times; of resumed runs too
     checkpoints/   weights while they are trained
     recipe.json, summary.json, model.onnx, model.pt2, report.html    what it came to
 
@@ -25,13 +26,16 @@ from typing import Any, Self
 from netsmith import locks
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.files import check_name, read_json, to_json, write_atomic, written_for
+from netsmith.progress import Progress, Tee
 from netsmith.runs.artefacts import Artefacts
+from netsmith.runs.log import RunLog
 from netsmith.runs.names import (
     ARTEFACTS,
     BEFORE,
     CONFIG,
     INPUTS,
     LOCK,
+    LOG,
     SUMMARY,
     foreign,
     is_own,
@@ -59,6 +63,7 @@ class Run:
         self._lock = lock
         self._trials = TrialLog(folder / "trials.sqlite")
         self._artefacts = Artefacts(folder)
+        self._log: RunLog | None = None
         self._making: list[set[str]] = []  #: files that the stages that run now have made, the innermost last
 
     @classmethod
@@ -272,6 +277,11 @@ class Run:
         """All trials in order, each ``{"id", "kind", "design", "losses", "costs"}``."""
         return self._trials.rows()
 
+    def logged(self, progress: Progress) -> Progress:
+        """What reports to ``progress`` and to the run's log; how the run ends is logged from now on, too."""
+        self._log = RunLog(self.folder, self.config, resumed=(self.folder / LOG).exists())
+        return Tee(progress, self._log)
+
     def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Check and write ``summary.json``: the run is over. Returns what the file holds.
 
@@ -282,6 +292,8 @@ class Run:
         check_summary(plain)
         self.write_json(SUMMARY, plain)
         self._artefacts.note("summary", [SUMMARY])
+        if self._log is not None:
+            self._log.finished(plain)
         return dict(plain)
 
     def summary(self) -> dict[str, Any]:
@@ -301,7 +313,8 @@ class Run:
     def discard(self) -> None:
         """Forget a run that never finished a stage, so that its folder can be used again; any other run stays."""
         if not (self.folder / "stages").exists():
-            for name in (INPUTS, ARTEFACTS, CONFIG):
+            self._log = None
+            for name in (LOG, INPUTS, ARTEFACTS, CONFIG):
                 (self.folder / name).unlink(missing_ok=True)
 
     def abandon(self) -> None:
@@ -324,6 +337,8 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._log is not None and error is not None:
+            self._log.ended_by(error)
         if isinstance(error, InfeasibleError):
             self.abandon()
         self.close()

@@ -13,10 +13,11 @@ from netsmith.errors import InputError
 from netsmith.files import written_for
 
 CONFIG, INPUTS, ARTEFACTS, SUMMARY, LOCK = "config.json", "inputs.json", "artefacts.json", "summary.json", ".lock"
+LOG = "log.txt"  #: for people: no stage reads it, and no two runs have the same
 #: what a run has before it builds anything, the last file first
 BEFORE = (
     "baseline.onnx", "stages/*.json", "trials.sqlite", "trials.sqlite-*", "checkpoints/*.safetensors", ARTEFACTS,
-    INPUTS,
+    INPUTS, LOG,
 )  # fmt: skip
 _BUILT = (
     "model.onnx", "model.pt2", "model.safetensors", "model.nsw", "recipe.json", "layers.json", "network.json",

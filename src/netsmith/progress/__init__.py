@@ -1,0 +1,25 @@
+"""Telling a person what a long job does: one live line on a terminal, plain lines elsewhere, a log, or nothing."""
+
+from __future__ import annotations
+
+import sys
+
+from netsmith.progress.contract import Part, Progress, Silent, Tee, training_events
+from netsmith.progress.lines import Lines
+from netsmith.progress.live import Live
+from netsmith.progress.log import Log, traceback_place
+
+__all__ = [
+    "Lines", "Live", "Log", "Part", "Progress", "Silent", "Tee", "make_progress", "traceback_place", "training_events",
+]  # fmt: skip
+
+
+def make_progress(*, silent: bool = False) -> Progress:
+    """The progress that fits where standard error goes to; results on standard output stay clean."""
+    if silent:
+        return Silent()
+    if not sys.stderr.isatty():
+        return Lines()
+    from rich.console import Console
+
+    return Live(Console(stderr=True))
