@@ -23,10 +23,12 @@ from netsmith.jobs import integers
 from netsmith.jobs.compare import compare
 from netsmith.jobs.compress import compress
 from netsmith.jobs.export import export
+from netsmith.jobs.load import load
 from netsmith.jobs.profile import profile
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
 from netsmith.network.weights import read_weights
+from products import check_networks
 
 MODEL = "zoo:digits?channels=16&blocks=1"
 
@@ -89,6 +91,7 @@ def test_files_of_a_run_stand_on_their_own(finished: tuple[dict[str, Any], Path]
     with torch.no_grad():
         replayed, loaded = model.eval()(x), program(x)
     assert float((replayed - loaded).norm() / replayed.norm()) < 0.1  # the program is quantized, the module is not
+    check_networks(load(out), data, agreement=0.9)
 
 
 def test_killed_anywhere_and_resumed_is_the_same(

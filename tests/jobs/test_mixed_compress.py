@@ -12,9 +12,11 @@ from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.export.packed import decode_packed
 from netsmith.jobs.compress import compress
+from netsmith.jobs.load import load
 from netsmith.network.load import load_model
 from netsmith.network.weights import save_weights
 from netsmith.training import fit
+from products import check_networks
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def test_energy_budget_is_kept_by_bits_alone_and_training_recovers(weights: str,
     file = tmp_path / "run" / "model.nsw"
     assert file.stat().st_size == summary["result"]["size_bytes"] < 0.35 * summary["baseline"]["size_bytes"]
     assert decode_packed(file)
+    check_networks(load(tmp_path / "run"), load_data("digits"), agreement=0.9)
     assert summary["parity"]["ok"]
     assert summary["additivity"]["n"] >= 10 and -1 <= summary["additivity"]["spearman"] <= 1
 

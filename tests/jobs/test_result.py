@@ -1,59 +1,100 @@
-"""What a job hands back: its network computes what the product computes, and can be trained on."""
+"""What a job hands back and what a run is opened as again, with a network that was handed over as a module."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import netsmith
 from netsmith.data import Data, load_data
-from netsmith.jobs.compress import compress
+from netsmith.errors import InputError
 from netsmith.jobs.result import Result
+from netsmith.runs.folder import Run
+from netsmith.training import fit
+from products import check_networks
 
-MODEL = "zoo:digits?channels=16&blocks=1"
-WAYS: dict[str, dict[str, Any]] = {
-    "pruned": {"target": "roofline-edge", "methods": "prune", "macs": "0.6x"},
-    "int8": {"target": "roofline-edge", "methods": "prune,quantize", "latency": "0.7x"},
-    "few bits": {"target": "bismo-edge", "methods": "quantize", "energy": "0.5x", "evaluations": 2},
-    "shared": {"target": "roofline-edge", "methods": "share", "size": "0.2x", "evaluations": 2},
-}
+
+class Net(nn.Module):
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(1, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        self.second, self.head = nn.Conv2d(width, width, 3, 2), nn.Linear(width * 9, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.second(self.norm(self.first(x)).relu()).relu().flatten(1))
 
 
 @pytest.fixture(scope="module")
 def data() -> Data:
+    return load_data("digits", search_size=300)
+
+
+@pytest.fixture(scope="module")
+def result(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """A module that was handed over and pruned."""
     torch.set_num_threads(1)
-    return load_data("digits")
+    net = Net()
+    fit(net, data, epochs=2, lr=0.05)
+    options: dict[str, Any] = {"target": "roofline-edge", "methods": "prune", "macs": "0.6x", "epochs": 0}
+    return netsmith.compress(net, data, out=tmp_path_factory.mktemp("runs") / "net", **options)
 
 
-def answers(model: nn.Module, images: torch.Tensor) -> np.ndarray:
-    with torch.no_grad():
-        return model(images).numpy()
+def test_a_module_comes_back_smaller_and_of_its_own_class(result: Result, data: Data) -> None:
+    assert result.summary["result"]["macs"] <= 0.6 * result.summary["baseline"]["macs"]
+    check_networks(result, data, agreement=0.99)
+    assert type(result.float_model) is Net and result.float_model.second.out_channels < 16
+    assert result.model is result.model and len(repr(result).splitlines()) == 3 and "MACs" in repr(result)
+    assert all(path.is_file() for path in result.product.values())
+    assert result.report().read_text().startswith("<!doctype html>")
 
 
-def product_answers(result: Result, images: torch.Tensor) -> np.ndarray:
-    import onnxruntime
+def test_it_is_opened_again_without_its_class_and_with_it(result: Result, data: Data) -> None:
+    again = netsmith.load(result.folder)
+    assert again.summary == result.summary and again.product == result.product
+    with pytest.raises(InputError, match=r"made from Net, which came from Python and lies in no file; give the class"):
+        again.float_model  # noqa: B018
+    assert again.model(torch.zeros(5, 1, 8, 8)).shape == (5, 10)
+    for factory in (Net, Net(), lambda: Net(16)):
+        check_networks(netsmith.load(result.folder, factory), data, agreement=0.99)
 
-    session = onnxruntime.InferenceSession(result.product["onnx"], providers=["CPUExecutionProvider"])
-    (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
-    return np.asarray(logits)
+
+def test_what_does_not_fit_is_one_sentence(result: Result, tmp_path: Path) -> None:
+    for factory, words in (
+        (lambda: Net(4), "use the same MODEL"), (lambda: nn.Flatten(), "does not have; use the same MODEL"),
+        (lambda: 3, "not a torch.nn.Module"), (int, "int returned int"), ("zoo:nothing", "nothing"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            netsmith.load(result.folder, factory).float_model  # noqa: B018
+    with pytest.raises(InputError, match=r"factory is int, which builds no network; give"):
+        netsmith.load(result.folder, 3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"is no run folder"):
+        netsmith.load(tmp_path)
+    Run.create(tmp_path / "begun", {"job": "compress"}).close()
+    with pytest.raises(InputError, match=r"is not finished"):
+        netsmith.load(tmp_path / "begun")
+    copy = tmp_path / "copy"
+    shutil.copytree(result.folder, copy)
+    (copy / "model.pt2").unlink()
+    with pytest.raises(InputError, match=r"model\.pt2 is missing; repeat"):
+        netsmith.load(copy)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_model_computes_what_the_product_computes(way: str, digits_weights: Path, data: Data, tmp_path: Path) -> None:
-    result = compress(MODEL, "digits", weights=str(digits_weights), epochs=0, out=tmp_path / "run", **WAYS[way])
-    images, _ = next(data.test.batches(200, normalise=data.normalisation))
-    want = product_answers(result, images)
-    for size in (1, 3, 200):
-        got = answers(result.model.train().eval(), images[:size])
-        assert (got.argmax(1) == want[:size].argmax(1)).mean() >= (0.95 if size == 200 else 0)
-        assert np.abs(got - want[:size]).mean() < 0.05 * np.abs(want).mean()
-    floats = result.float_model
-    assert type(floats).__name__ == "DigitsNet" and not floats.training
-    assert (answers(floats, images).argmax(1) == want.argmax(1)).mean() > 0.5
-    floats.train()(images[:8]).sum().backward()
-    assert all(p.grad is not None for p in floats.parameters())
-    assert str(result.folder) in repr(result) and len(repr(result).splitlines()) == 3
+def test_code_that_changed_since_is_not_taken_for_what_was_compressed(result: Result, tmp_path: Path) -> None:
+    from netsmith.jobs.contents import code_digest
+    from netsmith.jobs.load import _builder
+
+    file = tmp_path / "net.py"
+    file.write_text("from torch import nn\ndef net(): return nn.Linear(2, 3)\n")
+    summary = {"model": f"{file}:net", "built_with": {"code": code_digest(f"{file}:net")}}
+    assert isinstance(_builder(tmp_path, summary, None)(), nn.Linear)
+    file.write_text("from torch import nn\ndef net(): return nn.Linear(2, 3).float()\n")
+    with pytest.raises(InputError, match=r"the code of .*net\.py:net changed since"):
+        _builder(tmp_path, summary, None)()
+    file.unlink()
+    with pytest.raises(InputError, match=r"net\.py.*; put back what .* was made from, or give the class"):
+        _builder(tmp_path, summary, None)()

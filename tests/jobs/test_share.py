@@ -16,8 +16,10 @@ from netsmith.export.packed import CodebookTensor, read_packed, write_packed
 from netsmith.export.packed.model import load_packed
 from netsmith.hardware.measured.timing import make_session
 from netsmith.jobs.compress import compress
+from netsmith.jobs.load import load
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
+from products import check_networks
 
 MODEL = "zoo:digits?channels=16&blocks=1"
 BUDGET = {"size": "0.12x", "epochs": 4}
@@ -54,6 +56,7 @@ def test_the_budget_is_met_and_accuracy_survives(finished: tuple[dict[str, Any],
 
 def test_the_packed_file_holds_the_network_that_was_exported(finished: tuple[dict[str, Any], Path]) -> None:
     summary, out = finished
+    check_networks(load(out), load_data("digits"))
     stored = {n: t for n, t in read_packed(out / "model.nsw").items() if isinstance(t, CodebookTensor)}
     assert {n: t.bits for n, t in stored.items()} == {
         f"{row['name']}.weight": row["choice"]["bits"] for row in summary["layers"]

@@ -18,11 +18,13 @@ from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.jobs.compress import compress
 from netsmith.jobs.course import Course
+from netsmith.jobs.load import load
 from netsmith.jobs.specialize import specialize
 from netsmith.network.load import load_model
 from netsmith.report import write_report
 from netsmith.runs.summary import all_met
 from netsmith.training.score import evaluate
+from products import check_networks
 
 SPACE = """
 image = 8
@@ -102,6 +104,7 @@ def test_what_is_reported_is_what_the_files_hold(finished: dict[str, Any]) -> No
     data = load_data("digits", train_limit=600, search_size=256)
     accuracy, _ = evaluate(loaded.model, data.test, normalisation=data.normalisation)
     assert accuracy == pytest.approx(finished["result"]["accuracy"], abs=0.005)
+    check_networks(load(folder), data)
     assert sum(p.numel() for p in loaded.model.parameters()) >= finished["result"]["params"]
     assert finished["result"]["size_bytes"] == (folder / "model.nsw").stat().st_size
     for name in finished["files"]:

@@ -66,6 +66,11 @@ def target_contents(spec: str) -> dict[str, str]:
     return {f"the target {spec}": digest_file(path) for path in paths if path.is_file()}
 
 
+def code_digest(spec: str) -> str:
+    """The digest of the user's files that a MODEL comes from; of nothing where it is of a library."""
+    return _digest(_code_of_files(spec))
+
+
 def thing_contents(what: str, thing: Any) -> dict[str, str]:
     """The digest of a value whose representation says all of it."""
     return {what: _digest([repr(thing)])}
@@ -73,7 +78,7 @@ def thing_contents(what: str, thing: Any) -> dict[str, str]:
 
 def _code(given: Any, model: nn.Module) -> Iterator[str]:
     if isinstance(given, str):
-        yield from (f"{path.name} {code_of(path)}" for path in source_files(given))
+        yield from _code_of_files(given)
         return
     classes = {type(module) for module in model.modules()}
     things = [c for c in classes if not c.__module__.startswith(("torch.", "torchvision.", "timm.", "netsmith."))]
@@ -83,6 +88,10 @@ def _code(given: Any, model: nn.Module) -> Iterator[str]:
             yield inspect.getsource(thing)
         except (OSError, TypeError):  # typed at a prompt, or built in C
             yield thing.__qualname__
+
+
+def _code_of_files(spec: str) -> Iterator[str]:
+    return (f"{path.name} {code_of(path)}" for path in source_files(spec))
 
 
 def _structure(model: nn.Module) -> Iterator[str]:

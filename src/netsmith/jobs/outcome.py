@@ -10,6 +10,7 @@ from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.compression.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
 from netsmith.export.onnx import stored_bits
 from netsmith.hardware.target import unknown_costs
+from netsmith.jobs.contents import code_digest
 from netsmith.jobs.doubt import GUESS, compressed_guess, of_splits, sentence
 from netsmith.jobs.export import FORMATS
 from netsmith.jobs.integers import REASON, as_it_runs
@@ -74,6 +75,10 @@ def summarise(
         "search_accuracy_untuned": result["search_accuracy_untuned"],
         "sensitivity": {
             "candidates": sensitivity.candidates, "seconds": sensitivity.seconds, "recomputed": sensitivity.recomputed,
+        },
+        "built_with": {
+            "num_classes": job.subject.data.known_classes, "input_shape": list(job.subject.data.input_shape),
+            "code": code_digest(job.subject.loaded.spec),
         },
         "model": job.subject.loaded.spec, "data": job.subject.data.name, "data_note": job.subject.data.note,
         "data_notes": list(job.subject.data.sentences), "preprocessing": job.subject.data.preprocessing,

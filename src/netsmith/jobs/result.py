@@ -31,7 +31,7 @@ class Result:
         folder: where the job's files are.
         product: what a file of the finished network is for -> the file. Of a run: ``onnx``, ``pt2``, ``safetensors``,
             ``nsw``, and ``recipe`` or ``network``; of a training: ``safetensors``.
-        given: builds the network that the job was given, with any weights; None where nobody knows how.
+        given: builds the network that the job was given, with any weights; None where the product has a description.
     """
 
     summary: dict[str, Any]
@@ -70,7 +70,8 @@ class Result:
         It has gradients and no rounding: it can be trained on in any loop (call ``.train()`` first).
 
         Raises:
-            InputError: nobody knows how to build the network, or a file of the product does not fit it.
+            InputError: the network that the job was given cannot be built again, or a file of the product does not fit
+                it.
         """
         return self._trained()
 
@@ -99,11 +100,7 @@ class Result:
             from netsmith.network.zoo.blocks import Description, block_network
 
             return block_network(Description.read(self.product["network"]))
-        if self.given is None:
-            raise InputError(
-                f"{self.folder} was made from {self.summary.get('model') or 'a network'}, which no file describes: "
-                "netsmith.load(RUN, factory=...) takes the function or class that builds it"
-            )
+        assert self.given is not None
         model = self.given()
         if "recipe" in self.product:
             from netsmith.compression.recipe import Recipe, apply_recipe

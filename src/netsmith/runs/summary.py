@@ -19,7 +19,7 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "model": str, "data": (dict, str), "config": dict, "target": str, "strategy": str, "methods": (list, str),
     "command": str, "files": dict, "layers": list, "fidelity": list, "trials": list, "timing": dict, "device": dict,
     "roofline": dict, "family": list, "rule": str, "specialization": dict,
-    "doubt": dict, "warnings": list,
+    "doubt": dict, "warnings": list, "built_with": dict,
 }  # fmt: skip
 
 
@@ -45,7 +45,9 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen.
     ``doubt`` is what speaks against the accuracy of the network as given, see :mod:`netsmith.jobs.doubt`, and
     ``warnings`` are sentences that every reader of the figures must see. ``specialization`` is what a search over a
-    supernet found, see :func:`netsmith.runs.search_record.check_search`.
+    supernet found, see :func:`netsmith.runs.search_record.check_search`. ``built_with`` is what the network as given is
+    built with again from ``model``: ``num_classes`` (null where it decides that itself), ``input_shape``, and ``code``,
+    a digest of the user's files that it comes from.
 
     Raises:
         InputError: names the field at fault.
