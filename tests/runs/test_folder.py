@@ -219,7 +219,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monk
         def full(handle: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(files.os, "fsync", full)
+        monkeypatch.setattr("os.fsync", full)
         with pytest.raises(InputError, match=r"recipe\.json could not be written \(No space left on device\)"):
             run.write_text("recipe.json", "new")
     assert (tmp_path / "recipe.json").read_text() == "old"

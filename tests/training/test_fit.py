@@ -210,7 +210,7 @@ def test_full_disk_is_one_sentence_and_training_goes_on(
 
     model, plain = network(), network()
     with monkeypatch.context() as patch:
-        patch.setattr("netsmith.files.os.fsync", full)
+        patch.setattr("os.fsync", full)
         result = fit(model, data, **SETTINGS, checkpoint=file, resume=False)
     fit(plain, data, **SETTINGS)
     assert len(result.messages) == 1 and "No space left on device" in result.messages[0]

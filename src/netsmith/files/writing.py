@@ -1,4 +1,4 @@
-"""Files that are either the old one or the complete new one, and JSON that names its file when it is broken."""
+"""Files that are either the old one or the complete new one, and JSON text to write into them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.tmp")
 
@@ -141,52 +141,6 @@ def to_json(value: Any, *, sort: bool = False) -> str:
         TypeError: something that JSON cannot hold.
     """
     return json.dumps(value, default=_default, sort_keys=sort, indent=1, ensure_ascii=False)
-
-
-def read_json(path: Path, remedy: str) -> Any:
-    """Read a JSON file.
-
-    Args:
-        remedy: what the user should do if it cannot be read, the end of the sentence.
-
-    Raises:
-        InputError: absent, unreadable or no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; {remedy}") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}); {remedy}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged, it holds no JSON; {remedy}") from error
-
-
-def read_toml(path: Path, what: str, remedy: str) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Args:
-        what: the file is, in words, for messages.
-        remedy: what the user should do if there is none, the end of the sentence.
-
-    Raises:
-        InputError: absent (files beside it with a name like its are proposed), unreadable or no TOML.
-    """
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else [])
-        raise InputError(f"there is no {what} {path}{near}; {remedy}") from None
-    except OSError as error:
-        raise InputError(f"{what} {path} cannot be read ({error.strerror or error}); {remedy}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{what} {path} is not in UTF-8; write it so") from error
-    except RecursionError as error:
-        raise InputError(f"{what} {path} is no valid TOML: it is nested too deeply; {remedy}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{what} {path} is no valid TOML: {error}") from error
 
 
 def _default(value: Any) -> Any:
