@@ -2,70 +2,92 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.files import read_json
+from netsmith.shapes import Anything, Flag, List, Named, Number, Record, Text
 
 SEARCH_FILE = "search.json"
 STAGES = ("search", "done")
 COSTS = ("latency", "energy", "size", "macs")
-_TEXTS = ("space", "system", "target")
-_COMPARED = (
-    "accuracy", "latency_measured_s", "latency_predicted_s", "macs", "params", "search_seconds", "train_seconds",
+
+_AMOUNT, _WHOLE = Number(low=0), Number(low=0, whole=True)
+_MANY = 10**9  #: more epochs than anybody trains for
+
+
+def _block_rule(block: Mapping[str, Any]) -> str | None:
+    choices, costs = block["choices"], block.get("latency_s")
+    if block["chosen"] not in choices:
+        return f"chosen is {shown(block['chosen'])}, not one of {shown(', '.join(choices))}"
+    if costs is not None and len(costs) != len(choices):
+        return f"latency_s must have {len(choices)} numbers, one a choice"
+    return None
+
+
+def _together(found: Mapping[str, Any]) -> str | None:
+    """Lists that do not fit the blocks: probabilities of those that have a choice, choices of compared networks."""
+    blocks = found["blocks"]
+    searched = [len(block["choices"]) for block in blocks if len(block["choices"]) > 1]
+    for i, row in enumerate(found["history"]):
+        lists, where = row["probabilities"], f"history[{i}].probabilities"
+        if len(lists) != len(searched):
+            return f"{where} must have {len(searched)} lists, one a block with a choice"
+        for j, (shares, count) in enumerate(zip(lists, searched, strict=True)):
+            if len(shares) != count:
+                return f"{where}[{j}] must have {count} numbers, one a choice"
+    for i, row in enumerate(found.get("compared") or []):
+        chosen, where = row.get("blocks"), f"compared[{i}].blocks"
+        if chosen is None:
+            continue
+        if len(chosen) != len(blocks):
+            return f"{where} must have {len(blocks)} choices, one a block"
+        for choice, block in zip(chosen, blocks, strict=True):
+            if choice not in block["choices"]:
+                return f"{where} has {shown(choice)} for {shown(block['name'])}, which has no such choice"
+    return None
+
+
+_BLOCK = Record(
+    {"name": Text(), "stage": _WHOLE, "channels": _WHOLE, "side": _WHOLE, "choices": List(Text(), least=1),
+     "chosen": Text()},
+    {"latency_s": List(Number())}, _block_rule,
+)  # fmt: skip
+_ROW = Record(
+    {"epoch": Number(low=0, high=_MANY), "expected": Named(Number()),
+     "probabilities": List(List(Number(low=0, high=1)))},
+    {"warmup": Flag(), "entropy": Number(), "allowed": Named(Number()), "loss": Anything(), "multipliers": Anything()},
+)  # fmt: skip
+_COMPARED = Record(
+    {"label": Text()},
+    {
+        **dict.fromkeys(("accuracy", "latency_measured_s", "latency_predicted_s", "macs", "params"), _AMOUNT),
+        "search_seconds": _AMOUNT, "train_seconds": _AMOUNT, "blocks": List(Text()),
+    },
 )  # fmt: skip
 
-Fail = Callable[[str], InputError]
-
-
-def check_search(found: Any, where: str, fail: Fail) -> None:
-    """Check what a search wrote; further keys are allowed.
-
-    ``space``, ``system`` and ``target`` are names, ``stage`` is one of :data:`STAGES`, ``epochs`` how many there will
-    be, ``limits`` are the budgets in SI units by cost. ``blocks`` are those of the network in their order, each
-    ``{"name", "stage", "channels", "stride", "side", "choices", "chosen", "latency_s"}``: the side of its output map in
-    pixels, the choices (one where nothing is chosen), of which ``skip`` is no block, and what each takes in seconds, as
-    predicted. ``history`` is of ``{"epoch", "warmup", "loss", "entropy", "expected", "multipliers", "probabilities"}``
-    with expected costs by name (and ``"allowed"`` ones, while budgets tighten), and one list of probabilities a block
-    that has a choice. ``compared``, at the end, has ``{"system", "label", "blocks"}`` and figures, its own network
-    first; ``blocks`` are choices or null.
-
-    Args:
-        where: what to call it in messages.
-        fail: makes the error of a problem.
-
-    Raises:
-        InputError: by ``fail``, names the field at fault.
-    """
-    if not isinstance(found, Mapping):
-        raise fail(f"{where} is no mapping")
-    for key in _TEXTS:
-        if not isinstance(found.get(key), str):
-            raise fail(f"{where}.{key} is {found.get(key)!r}, not a text")
-    if found.get("stage") not in STAGES:
-        raise fail(f"{where}.stage is {found.get('stage')!r}, not one of {', '.join(STAGES)}")
-    if not is_number(found.get("epochs")) or found["epochs"] <= 0:
-        raise fail(f"{where}.epochs is {found.get('epochs')!r}, not a number above 0")
-    limits = found.get("limits")
-    if not isinstance(limits, Mapping) or not all(c in COSTS and is_number(v) and v > 0 for c, v in limits.items()):
-        raise fail(f"{where}.limits must have a number above 0 for some of {', '.join(COSTS)}")
-    blocks = _mappings(found, "blocks", where, fail)
-    if not blocks:
-        raise fail(f"{where}.blocks is empty")
-    for i, block in enumerate(blocks):
-        _check_block(block, f"{where}.blocks[{i}]", fail)
-    searched = [len(block["choices"]) for block in blocks if len(block["choices"]) > 1]
-    for i, row in enumerate(_mappings(found, "history", where, fail)):
-        _check_row(row, searched, f"{where}.history[{i}]", fail)
-    for i, row in enumerate(_mappings(found, "compared", where, fail) if found.get("compared") is not None else []):
-        _check_compared(row, blocks, f"{where}.compared[{i}]", fail)
+#: ``space``, ``system`` and ``target`` are names, ``stage`` is one of :data:`STAGES`, ``epochs`` how many there will
+#: be, ``limits`` are the budgets in SI units by cost. ``blocks`` are those of the network in their order, each
+#: ``{"name", "stage", "channels", "stride", "side", "choices", "chosen", "latency_s"}``: the side of its output map in
+#: pixels, the choices (one where nothing is chosen), of which ``skip`` is no block, and what each takes in seconds, as
+#: predicted. ``history`` is of ``{"epoch", "warmup", "loss", "entropy", "expected", "multipliers", "probabilities"}``
+#: with expected costs by name (and ``"allowed"`` ones, while budgets tighten), and one list of probabilities a block
+#: that has a choice. ``compared``, at the end, has ``{"system", "label", "blocks"}`` and figures, its own network
+#: first; ``blocks`` are choices or null.
+SEARCH = Record(
+    {
+        "space": Text(), "system": Text(), "target": Text(), "stage": Text(STAGES),
+        "epochs": Number(low=0, high=_MANY, above=True), "limits": Named(Number(low=0, above=True), COSTS),
+        "blocks": List(_BLOCK, least=1), "history": List(_ROW),
+    },
+    {"search_seconds": _AMOUNT, "train_seconds": _AMOUNT, "compared": List(_COMPARED)}, _together,
+)  # fmt: skip
 
 
 def read_search(folder: Path) -> dict[str, Any] | None:
-    """The checked ``search.json`` of a run; None if it has none.
+    """The ``search.json`` of a run, checked against :data:`SEARCH`; None if it has none.
 
     Raises:
         InputError: the file is damaged.
@@ -75,7 +97,9 @@ def read_search(folder: Path) -> dict[str, Any] | None:
         return None
     remedy = "repeat the run's command with --resume, which writes it again"
     found = read_json(path, remedy)
-    check_search(found, "the search", lambda problem: InputError(f"{path} is damaged, {problem}; {remedy}"))
+    problem = SEARCH.problem(found, "")
+    if problem:
+        raise InputError(f"{path} is damaged, {problem}; {remedy}")
     return dict(found)
 
 
@@ -83,70 +107,7 @@ def built_blocks(found: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The blocks with what was built of them; None where the network is none of their choices, as a width multiplier.
 
     Args:
-        found: what :func:`check_search` lets pass.
+        found: what :data:`SEARCH` lets pass.
     """
     compared = found.get("compared") or []
     return None if compared and compared[0].get("blocks") is None else list(found["blocks"])
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _mappings(found: Mapping[str, Any], key: str, where: str, fail: Fail) -> list[Mapping[str, Any]]:
-    rows = found.get(key)
-    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-        raise fail(f"{where}.{key} is no list of mappings")
-    return rows
-
-
-def _check_block(block: Mapping[str, Any], name: str, fail: Fail) -> None:
-    if not isinstance(block.get("name"), str):
-        raise fail(f"{name} has no name")
-    for key in ("stage", "channels", "side"):
-        if not isinstance(block.get(key), int) or isinstance(block[key], bool) or block[key] < 0:
-            raise fail(f"{name}.{key} is {block.get(key)!r}, not a whole number of 0 or more")
-    choices = block.get("choices")
-    if not isinstance(choices, list) or not choices or not all(isinstance(c, str) for c in choices):
-        raise fail(f"{name}.choices is no list of names")
-    if block.get("chosen") not in choices:
-        raise fail(f"{name}.chosen is {block.get('chosen')!r}, not one of {', '.join(choices)}")
-    latency = block.get("latency_s")
-    if latency is not None and not _numbers(latency, len(choices)):
-        raise fail(f"{name}.latency_s must have {len(choices)} numbers, one a choice")
-
-
-def _check_row(row: Mapping[str, Any], searched: Sequence[int], name: str, fail: Fail) -> None:
-    if not is_number(row.get("epoch")) or row["epoch"] < 0:
-        raise fail(f"{name}.epoch is {row.get('epoch')!r}, not a number of 0 or more")
-    if row.get("entropy") is not None and not is_number(row["entropy"]):
-        raise fail(f"{name}.entropy is {row['entropy']!r}, not a number")
-    expected = row.get("expected")
-    if not isinstance(expected, Mapping) or not all(map(is_number, expected.values())):
-        raise fail(f"{name}.expected must have numbers by cost")
-    lists = row.get("probabilities")
-    if not isinstance(lists, list) or len(lists) != len(searched):
-        raise fail(f"{name}.probabilities must have {len(searched)} lists, one a block with a choice")
-    for i, (shares, count) in enumerate(zip(lists, searched, strict=True)):
-        if not _numbers(shares, count) or not all(0 <= share <= 1 for share in shares):
-            raise fail(f"{name}.probabilities[{i}] must have {count} numbers of 0 to 1, one a choice")
-
-
-def _check_compared(row: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]], name: str, fail: Fail) -> None:
-    if not isinstance(row.get("label"), str):
-        raise fail(f"{name} has no label")
-    for key in _COMPARED:
-        if row.get(key) is not None and (not is_number(row[key]) or row[key] < 0):
-            raise fail(f"{name}.{key} is {row[key]!r}, not a number of 0 or more")
-    chosen = row.get("blocks")
-    if chosen is None:
-        return
-    if not isinstance(chosen, list) or len(chosen) != len(blocks):
-        raise fail(f"{name}.blocks must have {len(blocks)} choices, one a block")
-    for choice, block in zip(chosen, blocks, strict=True):
-        if choice not in block["choices"]:
-            raise fail(f"{name}.blocks has {choice!r} for {block['name']}, not one of {', '.join(block['choices'])}")
-
-
-def _numbers(values: Any, count: int) -> bool:
-    return isinstance(values, list) and len(values) == count and all(map(is_number, values))

@@ -6,27 +6,114 @@ from collections.abc import Mapping
 from typing import Any
 
 from netsmith.errors import InputError
-from netsmith.runs.search_record import COSTS, check_search, is_number
+from netsmith.runs.search_record import COSTS, SEARCH
+from netsmith.shapes import Anything, Either, Flag, List, Named, Number, OrNull, Record, Text
 
-#: Figures of a network; measured or predicted ones are null where nothing measured or predicted them.
-FIGURES = ("accuracy", "latency_measured_s", "latency_predicted_s", "macs", "params", "size_bytes")
-_MAY_BE_NULL = ("accuracy", "latency_measured_s", "latency_predicted_s")
-_REQUIRED: dict[str, type | tuple[type, ...]] = {
-    "baseline": dict, "result": dict, "budgets": list, "design": (list, dict), "frozen": dict, "seed": int,
-    "versions": dict, "run": str,
-}  # fmt: skip
-_OPTIONAL: dict[str, type | tuple[type, ...]] = {
-    "model": str, "data": (dict, str), "config": dict, "target": str, "strategy": str, "methods": (list, str),
-    "command": str, "files": dict, "layers": list, "fidelity": list, "trials": list, "timing": dict, "device": dict,
-    "roofline": dict, "family": list, "rule": str, "specialization": dict,
-    "doubt": dict, "warnings": list, "built_with": dict,
-}  # fmt: skip
+_AMOUNT, _WHOLE, _SHARE = Number(low=0), Number(low=0, whole=True), Number(low=0, high=1)
+_POSITIVE = Number(low=0, above=True)
+_BITS = Number(low=0, high=32, whole=True)
+_PAIR = Record({"before": OrNull(_AMOUNT), "after": OrNull(_AMOUNT)})
+_MEASURED = 0.05  #: the most by which repeated measurements may differ, as a share
+
+
+def _budget_rule(budget: Mapping[str, Any]) -> str | None:
+    limit, value, tolerance = budget["limit"], budget["value"], budget.get("tolerance") or 0.0
+    # a hair for rounding on the way, and what is said openly; none for wishful thinking
+    if budget["met"] and value > limit * (1 + max(tolerance, 1e-6)):
+        return f"met is true, but {value:g} is above {limit:g} and no tolerance is stated"
+    if not budget["met"] and value <= limit * (1 - 1e-6):
+        return f"met is false, but {value:g} is within {limit:g}"
+    return None
+
+
+def _together(summary: Mapping[str, Any]) -> str | None:
+    """What does not fit together: losses of all trials, or accuracies of all; gains of a family in what is budgeted."""
+    trials = summary.get("trials") or []
+    missing = [i for i, trial in enumerate(trials) if trial.get("loss") is None]
+    if missing and any(trial.get("accuracy") is None for trial in trials):
+        return f"trials[{missing[0]}] has no loss, and not every trial has an accuracy"
+    costs = {budget["cost"] for budget in summary["budgets"]}
+    for i, member in enumerate(summary.get("family") or []):
+        if absent := costs - set(member["speed_up"]):
+            return f"family[{i}].speed_up has no {', '.join(sorted(absent))}, which has a budget"
+    return None
+
+
+_SIDE = Record(
+    {
+        "accuracy": OrNull(_SHARE), "latency_measured_s": OrNull(_AMOUNT), "latency_predicted_s": OrNull(_AMOUNT),
+        "macs": _AMOUNT, "params": _AMOUNT, "size_bytes": _AMOUNT,
+    },
+    {
+        "search_accuracy": _SHARE, "energy_j": _AMOUNT, "priced_bits": List(_BITS, count=2), "as_given": Anything(),
+        "mean_bits": Record({"weights": _AMOUNT, "activations": _AMOUNT}),
+    },
+)  # fmt: skip
+_BUDGET = Record(
+    {"cost": Text(COSTS), "limit": _POSITIVE, "value": Number(), "met": Flag()},
+    {"tolerance": Number(low=0, high=_MEASURED)}, _budget_rule,
+)  # fmt: skip
+_LAYER = Record(
+    {"name": Text()},
+    {
+        "kind": Text(), "kernel": List(_WHOLE), "latency_s": _PAIR, "macs": _PAIR,
+        "choice": Record(optional={
+            "width": _WHOLE, "of": _WHOLE, "bits": _BITS, "a_bits": _BITS, "stored_bits": List(_WHOLE, count=2),
+            "pinned": Flag(),
+        }),
+    },
+)  # fmt: skip
+_TRIAL = Record(
+    {"latency_s": _AMOUNT},
+    {
+        "strategy": Text(), "accuracy": _SHARE, "loss": Number(), "energy_j": _AMOUNT, "measured": Flag(),
+        "chosen": Flag(),
+    },
+)  # fmt: skip
+_ROOFLINE = Record({
+    "layers": List(Record(
+        {"network": Text(), "name": Text(), "bits": List(_BITS, count=2), "intensity": _POSITIVE,
+         "macs_per_s": _POSITIVE},
+        {"kind": Text(), "kernel": List(_WHOLE)},
+    )),
+    "roofs": List(Record({"bits": List(_BITS, count=2), "macs_per_s": _POSITIVE, "bytes_per_s": _POSITIVE}), least=1),
+}, {"short": _WHOLE})  # fmt: skip
+#: how well an exported file agrees with the network that it was made of
+PARITY = Record({"relative_error": _AMOUNT}, {"agreement": _AMOUNT, "jitter": _AMOUNT, "ok": Flag()})
+
+#: What ``summary.json`` must hold, and of what it may hold everything that is read; see :func:`check_summary`.
+SUMMARY = Record(
+    {
+        "baseline": _SIDE, "result": _SIDE, "budgets": List(_BUDGET),
+        "design": Either(Named(Anything()), List(Anything())), "frozen": Named(Text(empty=False)),
+        "seed": Number(whole=True), "versions": Named(Anything()), "run": Text(),
+    },
+    {
+        "model": Text(), "data": Either(Text(), Named(Anything())), "config": Named(Anything()), "target": Text(),
+        "strategy": Text(), "methods": Either(Text(), List(Text())), "command": Text(), "files": Named(Anything()),
+        "rule": Text(), "data_notes": List(Text()), "warnings": List(Text()), "simulated": Flag(),
+        "loss": Number(), "bound": Number(), "search_accuracy_untuned": _SHARE, "accuracy_split": Anything(),
+        "device": Named(Anything()), "parity": PARITY, "layers": List(_LAYER), "trials": List(_TRIAL),
+        "roofline": _ROOFLINE, "specialization": SEARCH,
+        "fidelity": List(Record({"predicted_s": _AMOUNT, "measured_s": _AMOUNT})),
+        "additivity": Record({"n": _AMOUNT, "spearman": Number()}),
+        "doubt": Record({"kind": Text()}), "built_with": Named(Anything()),
+        "fusion": Record(optional={"fused": _WHOLE, "expected": _WHOLE}),
+        "timing": Record(optional={
+            "ratio": _AMOUNT, "ratio_ci": List(_AMOUNT), "rounds": _WHOLE, "session_ratios": List(_AMOUNT),
+            **{f"{side}_{what}_s": _AMOUNT for side in ("baseline", "model") for what in ("median", "iqr")},
+        }),
+        "family": List(Record({"loss": Number(), "speed_up": Named(_AMOUNT)})),
+    },
+    _together,
+)  # fmt: skip
 
 
 def check_summary(summary: Any, where: str = "the summary") -> None:
-    """Check a summary against the schema; further keys are allowed.
+    """Check a summary against :data:`SUMMARY`; further keys are allowed, and so are nulls for optional ones.
 
-    ``baseline`` and ``result`` have :data:`FIGURES`; they may have ``energy_j`` and ``mean_bits``, ``{"weights",
+    ``baseline`` and ``result`` have figures of a network; measured or predicted ones are null where nothing measured
+    or predicted them. They may have ``energy_j`` and ``mean_bits``, ``{"weights",
     "activations"}`` in the mean over all numbers, and ``baseline`` may have ``priced_bits``, the (weight, activation)
     widths that the network as given is priced at, which differ from its own on a target without floating point.
     ``budgets`` are ``{"cost", "limit",
@@ -45,61 +132,14 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen.
     ``doubt`` is what speaks against the accuracy of the network as given, see :mod:`netsmith.jobs.doubt`, and
     ``warnings`` are sentences that every reader of the figures must see. ``specialization`` is what a search over a
-    supernet found, see :func:`netsmith.runs.search_record.check_search`. ``built_with`` is what the network as given is
-    built with again from ``model``: ``num_classes`` (null where it decides that itself), ``input_shape``, and ``code``,
-    a digest of the user's files that it comes from.
+    supernet found, see :data:`netsmith.runs.search_record.SEARCH`.
 
     Raises:
         InputError: names the field at fault.
     """
-
-    def fail(problem: str) -> InputError:
-        return InputError(f"{where} is no summary of a run: {problem}; repeat the run with this netsmith")
-
-    if not isinstance(summary, Mapping):
-        raise fail("it is no mapping")
-    for key, kind in _REQUIRED.items():
-        if key not in summary:
-            raise fail(f"{key!r} is missing")
-        if not isinstance(summary[key], kind) or isinstance(summary[key], bool):
-            raise fail(f"{key!r} has the wrong type, {type(summary[key]).__name__}")
-    for key, kind in _OPTIONAL.items():
-        if summary.get(key) is not None and not isinstance(summary[key], kind):
-            raise fail(f"{key!r} has the wrong type, {type(summary[key]).__name__}")
-    for side in ("baseline", "result"):
-        for figure in FIGURES:
-            value = summary[side].get(figure, "absent")
-            if not (is_number(value) and value >= 0) and not (value is None and figure in _MAY_BE_NULL):
-                raise fail(f"{side}.{figure} is {value!r}, not a number of 0 or more")
-        accuracy = summary[side]["accuracy"]
-        if accuracy is not None and accuracy > 1:
-            raise fail(f"{side}.accuracy is {accuracy}, not a share of at most 1")
-        mean = summary[side].get("mean_bits")
-        if mean is not None and not (isinstance(mean, Mapping) and {"weights", "activations"} <= set(mean)):
-            raise fail(f"{side}.mean_bits must have 'weights' and 'activations'")
-    for i, budget in enumerate(summary["budgets"]):
-        _check_budget(budget, f"budgets[{i}]", fail)
-    for name, reason in summary["frozen"].items():
-        if not isinstance(reason, str) or not reason:
-            raise fail(f"frozen[{name!r}] gives no reason")
-    for i, row in enumerate(summary.get("layers") or []):
-        if not isinstance(row, Mapping) or not isinstance(row.get("name"), str):
-            raise fail(f"layers[{i}] has no name")
-        _check_choice(row.get("choice"), f"layers[{i}].choice", fail)
-        for cost in ("latency_s", "macs"):
-            pair = row.get(cost)
-            if pair is not None and not (isinstance(pair, Mapping) and {"before", "after"} <= set(pair)):
-                raise fail(f"layers[{i}].{cost} must have 'before' and 'after'")
-    for i, row in enumerate(summary.get("fidelity") or []):
-        if not isinstance(row, Mapping) or not all(is_number(row.get(k)) for k in ("predicted_s", "measured_s")):
-            raise fail(f"fidelity[{i}] needs the numbers 'predicted_s' and 'measured_s'")
-    for i, row in enumerate(summary.get("trials") or []):
-        if not isinstance(row, Mapping) or not is_number(row.get("latency_s")):
-            raise fail(f"trials[{i}] needs the number 'latency_s'")
-        if not any(is_number(row.get(k)) for k in ("accuracy", "loss")):
-            raise fail(f"trials[{i}] needs the number 'accuracy' or 'loss'")
-    if summary.get("specialization") is not None:
-        check_search(summary["specialization"], "specialization", fail)
+    problem = SUMMARY.problem(summary, "")
+    if problem:
+        raise InputError(f"{where} is no summary of a run: {problem}; repeat the run with this netsmith")
 
 
 def kept_budgets(limits: Mapping[str, float], values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -110,35 +150,3 @@ def kept_budgets(limits: Mapping[str, float], values: Mapping[str, Any]) -> list
 def all_met(summary: Mapping[str, Any]) -> bool:
     """Whether every budget is met; the exit code is 0 only then."""
     return all(budget["met"] for budget in summary["budgets"])
-
-
-def _check_choice(choice: Any, name: str, fail: Any) -> None:
-    if choice is None:
-        return
-    if not isinstance(choice, Mapping):
-        raise fail(f"{name} is no mapping")
-    for key in ("bits", "a_bits"):
-        bits = choice.get(key)
-        if bits is not None and not (isinstance(bits, int) and not isinstance(bits, bool) and 0 <= bits <= 32):
-            raise fail(f"{name}.{key} is {bits!r}, not a whole number of 0 to 32")
-    stored = choice.get("stored_bits")
-    if stored is not None and not (isinstance(stored, list) and len(stored) == 2 and all(map(is_number, stored))):
-        raise fail(f"{name}.stored_bits is {stored!r}, not two numbers")
-
-
-def _check_budget(budget: Any, name: str, fail: Any) -> None:
-    if not isinstance(budget, Mapping) or not {"cost", "limit", "value", "met"} <= set(budget):
-        raise fail(f"{name} needs 'cost', 'limit', 'value' and 'met'")
-    cost, limit, value, met = (budget[k] for k in ("cost", "limit", "value", "met"))
-    if cost not in COSTS:
-        raise fail(f"{name}.cost is {cost!r}, not one of {', '.join(COSTS)}")
-    if not is_number(limit) or limit <= 0 or not is_number(value) or not isinstance(met, bool):
-        raise fail(f"{name} has a limit, value or met of the wrong kind")
-    tolerance = budget.get("tolerance", 0.0)
-    if not is_number(tolerance) or not 0 <= tolerance <= 0.05:
-        raise fail(f"{name}.tolerance is {tolerance!r}, not a share of at most 0.05")
-    # a hair for rounding on the way, and what is said openly; none for wishful thinking
-    if met and value > limit * (1 + max(tolerance, 1e-6)):
-        raise fail(f"{name} says met, but {value:g} is above {limit:g} and no tolerance is stated")
-    if not met and value <= limit * (1 - 1e-6):
-        raise fail(f"{name} says not met, but {value:g} is within {limit:g}")
