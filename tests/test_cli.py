@@ -19,6 +19,7 @@ from example_summary import example_config, example_summary
 from netsmith import cli
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.jobs.result import Result
+from netsmith.progress import Silent
 from netsmith.runs.folder import Run
 
 COMMANDS = ("train", "profile", "compress", "specialize", "targets", "compare", "report", "export", "demo")
@@ -173,15 +174,6 @@ def test_ctrl_c_names_no_option_that_a_command_lacks(job: Any, capsys: pytest.Ca
         assert code == 130 and err.endswith("interrupted; repeat the command; layers that were measured are kept")
 
 
-def test_a_defect_of_netsmith_is_not_dressed_up_as_a_user_error(job: Any) -> None:
-    def compress(*_: Any, **__: Any) -> None:
-        raise ZeroDivisionError
-
-    job("compress", compress)
-    with pytest.raises(ZeroDivisionError):
-        cli.main(["compress", "zoo:x", "--data", "digits", "--latency", "0.5x"])
-
-
 def test_compress_hands_on_what_was_said(
     job: Any, finished: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -322,3 +314,53 @@ def test_order_of_classes_and_pixel_range_reach_the_job(
 def test_names_of_files_that_are_no_text_are_said(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(capsys, "report", os.fsdecode(b"/nowhere/\xff"))
     assert code == 2 and err.startswith("error: /nowhere/") and err.encode()
+
+
+class _Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("a\x1b[31m\n" + "b" * 10**6), "RuntimeError: a\\x1b[31m"), (MemoryError(), "MemoryError;"),
+        (RecursionError("deep"), "RecursionError: deep;"), (SystemExit(0), "SystemExit: 0;"),
+        (_Unspeakable(), "_Unspeakable;"),
+    ],
+)  # fmt: skip
+def test_what_nobody_foresaw_is_one_sentence_and_a_file(
+    error: BaseException, says: str, job: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def raises(*args: Any, **options: Any) -> None:
+        raise error
+
+    job("profile", raises)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code, out, err = call(capsys, "profile", "zoo:x")
+    assert (code, out) == (70, "")
+    assert says in err and "please report it" in err and "Traceback" not in err and len(err) < 600
+    (kept,) = tmp_path.iterdir()
+    assert str(kept) in err and type(error).__name__ in kept.read_text() and "in raises" in kept.read_text()
+    kept.unlink()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))  # as where the disk is full
+    code, out, err = call(capsys, "profile", "zoo:x", "--json")
+    assert code == json.loads(out)["exit_code"] == 70
+    assert "no file could be written for the traceback" in err
+
+
+def test_what_nobody_foresaw_in_a_run_lies_in_its_folder(
+    finished: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, job: Any
+) -> None:
+    folder = Path(finished["run"])
+
+    def resumes(*args: Any, **options: Any) -> None:
+        with Run.resume(folder, example_config()) as run:
+            run.logged(Silent())
+            raise ZeroDivisionError("1 / 0")
+
+    job("profile", resumes)
+    code, _, err = call(capsys, "profile", "zoo:x")
+    assert code == 70 and f"if a file in {folder} was edited" in err
+    assert "ZeroDivisionError: 1 / 0" in (folder / "log.txt").read_text()

@@ -10,7 +10,7 @@ from netsmith.runs.search_record import COSTS, SEARCH
 from netsmith.shapes import Anything, Either, Flag, List, Named, Number, OrNull, Record, Text
 
 _AMOUNT, _WHOLE, _SHARE = Number(low=0), Number(low=0, whole=True), Number(low=0, high=1)
-_POSITIVE = Number(low=0, above=True)
+_POSITIVE, _COUNT = Number(low=0, above=True), Number(low=1, whole=True)
 _BITS = Number(low=0, high=32, whole=True)
 _PAIR = Record({"before": OrNull(_AMOUNT), "after": OrNull(_AMOUNT)})
 _MEASURED = 0.05  #: the most by which repeated measurements may differ, as a share
@@ -97,7 +97,10 @@ SUMMARY = Record(
         "roofline": _ROOFLINE, "specialization": SEARCH,
         "fidelity": List(Record({"predicted_s": _AMOUNT, "measured_s": _AMOUNT})),
         "additivity": Record({"n": _AMOUNT, "spearman": Number()}),
-        "doubt": Record({"kind": Text()}), "built_with": Named(Anything()),
+        "doubt": Record({"kind": Text()}),
+        "built_with": Record(optional={
+            "num_classes": _COUNT, "input_shape": List(_COUNT, least=1), "code": Text(),
+        }),
         "fusion": Record(optional={"fused": _WHOLE, "expected": _WHOLE}),
         "timing": Record(optional={
             "ratio": _AMOUNT, "ratio_ci": List(_AMOUNT), "rounds": _WHOLE, "session_ratios": List(_AMOUNT),
@@ -132,7 +135,9 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen.
     ``doubt`` is what speaks against the accuracy of the network as given, see :mod:`netsmith.jobs.doubt`, and
     ``warnings`` are sentences that every reader of the figures must see. ``specialization`` is what a search over a
-    supernet found, see :data:`netsmith.runs.search_record.SEARCH`.
+    supernet found, see :data:`netsmith.runs.search_record.SEARCH`. ``built_with`` is what the network as given is
+    built with again from ``model``: ``num_classes`` (null where it decides that itself), ``input_shape``, and ``code``,
+    a digest of the user's files that it comes from.
 
     Raises:
         InputError: names the field at fault.
