@@ -108,7 +108,7 @@ def test_onnx_clips_to_the_grid_and_the_packed_file_has_the_predicted_size(case,
     # images far outside the calibrated range show whether the file clips where the network does
     parity = check_parity(quantized.graph.module, model, torch.cat([images, images * 5]), tolerance=0.02)
     assert parity.ok, parity
-    size = write_packed(tmp_path / "model.nsw", packed_tensors(graph, quantized))
+    size = write_packed(tmp_path / "model.nsw", packed_tensors(quantized))
     assert size == (tmp_path / "model.nsw").stat().st_size
     assert size == Pricing(choices, get_target("bismo-edge")).predict(design, "size")[0]
 

@@ -96,7 +96,7 @@ def test_the_price_is_the_size_of_the_file(graph: Graph, choices: Choices) -> No
     quantizer = CodebookQuantizer(graph)
     for design in choices.space.sample(np.random.default_rng(1), 4):
         quantized = quantize_mixed(graph, choices.bits(design), quantizer)
-        tensors = packed_tensors(graph, quantized)
+        tensors = packed_tensors(quantized)
         assert write_packed(None, tensors) == pricing.predict(design, "size")[0]
         assert write_packed(None, tensors, huffman=True) <= pricing.predict(design, "size")[0]
         stored = [t for t in tensors.values() if isinstance(t, CodebookTensor)]
@@ -105,7 +105,7 @@ def test_the_price_is_the_size_of_the_file(graph: Graph, choices: Choices) -> No
 
 def test_the_network_of_the_file_is_the_network(graph: Graph, choices: Choices, tmp_path: Path) -> None:
     quantized = shared(graph, choices, np.full(len(choices.space), 2))
-    write_packed(tmp_path / "w.nsw", packed_tensors(graph, quantized), huffman=True)
+    write_packed(tmp_path / "w.nsw", packed_tensors(quantized), huffman=True)
     loaded = graph.copy().module
     with torch.no_grad():
         for parameter in loaded.parameters():
@@ -140,7 +140,7 @@ def test_trained_weights_lie_on_codebooks_that_the_file_has(
     for layer, (b, _) in bits.items():
         values = again.codebooks[f"{layer}.weight"].values
         assert len(values) <= 2**b and not torch.allclose(values, quantizer.codebook(layer, b).values, rtol=1e-3)
-    size = write_packed(None, packed_tensors(after, again))
+    size = write_packed(None, packed_tensors(again))
     assert size == Pricing(choices, Toy((32, 32))).predict(design, "size")[0]
 
 
@@ -163,6 +163,6 @@ def test_designs_may_prune_as_well(digits_model: nn.Module, graph: Graph) -> Non
     assert torch.equal(masked[:, ~gone], plain[:, ~gone])
     slimmed = slim(copy.deepcopy(digits_model), choices, report, design, scores)
     small = trace(slimmed.model, SHAPE, fold=False)
-    size = write_packed(None, packed_tensors(small, quantize_mixed(small, slimmed.bits, CodebookQuantizer(small))))
+    size = write_packed(None, packed_tensors(quantize_mixed(small, slimmed.bits, CodebookQuantizer(small))))
     predicted = Pricing(choices, Toy((32, 32))).predict(design, "size")[0]
     assert 0.9 * predicted < size <= predicted  # norms are priced at all their channels

@@ -17,11 +17,12 @@ from netsmith.errors import InputError
 from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import write_packed
 from netsmith.export.pt2 import save_pt2
-from netsmith.jobs.export import FORMATS, export, is_export
+from netsmith.jobs.export import export, is_export
 from netsmith.network.graph import trace
 from netsmith.network.weights import read_weights, save_weights
 from netsmith.report import write_report
 from netsmith.runs.folder import Run
+from netsmith.runs.names import FORMATS
 from netsmith.training import checkpoint
 
 FIGURES = {"accuracy": 0.9, "latency_measured_s": None, "latency_predicted_s": 1.0, "macs": 1, "params": 1,

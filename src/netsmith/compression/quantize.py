@@ -117,13 +117,11 @@ def quantize(graph: Graph, int8_layers: Collection[str], calibration: Calibratio
     return QuantizedGraph(out, placement, scales, dict.fromkeys(scales, 8), grids)
 
 
-def packed_tensors(graph: Graph, quantized: QuantizedGraph | None) -> dict[str, Tensor]:
-    """What the packed file of a network stores.
+def packed_tensors(quantized: QuantizedGraph) -> dict[str, Tensor]:
+    """What the packed file of a quantized network stores.
 
     Integers and scales, or indices and shared values, of quantized layers, and everything else as it is.
     """
-    if quantized is None:
-        return network_tensors(graph)
     weights: dict[str, LinearTensor | CodebookTensor] = {
         name: LinearTensor.on_grid(
             get_parameter(quantized.graph.module, name).detach().numpy(), scale.numpy(), quantized.weight_bits[name]

@@ -67,6 +67,10 @@ class Feeding:
             "pixel_range": _listed(self.pixel_range), **(_FIT if self.scale is not None else dict.fromkeys(_FIT)),
         }  # fmt: skip
 
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values: ``preprocessing`` of ``summary.json``, where the labels are called classes."""
+        return self.preprocessing | {"classes": list(self.labels)}
+
     @property
     def metadata(self) -> dict[str, str]:
         """Key -> JSON text, for the metadata of a file."""

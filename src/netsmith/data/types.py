@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -156,11 +155,6 @@ class Data:
                 "num_classes": str(len(self.classes)),
             }
         )
-
-    @property
-    def preprocessing(self) -> dict[str, Any]:
-        """What turns an image file into the input of a network, and its output into a class, see :class:`Feeding`."""
-        return self.feeding.preprocessing | {"classes": list(self.classes)}
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -14,6 +14,9 @@ from torch import nn
 from netsmith.errors import InputError
 
 FloatArray = NDArray[np.float32]
+#: largest error of an export. Float networks agree to 1e-3 and better; fake-quantized and integer networks differ where
+#: a value lies on the edge of two levels, so the second is what rounding alone can explain.
+EXACT, ROUNDED = 1e-2, 0.1
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,7 @@ def check_parity(
     """Compare a torch network with an ONNX model on normalised images.
 
     Args:
-        tolerance: largest ``relative_error``. Float networks agree to 1e-3 and better; fake-quantized and integer
-            networks differ where a value lies on the edge of two levels, so 0.1 is what rounding alone can explain.
+        tolerance: largest ``relative_error``, :data:`EXACT` or :data:`ROUNDED`.
         batch: fixed batch size of a network that has one.
 
     Raises:

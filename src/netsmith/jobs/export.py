@@ -14,9 +14,7 @@ from netsmith.files import check_place, same_file, write_atomic
 from netsmith.network.tensorfile import metadata_of
 from netsmith.network.weights import MADE_HERE
 from netsmith.runs.folder import Run
-from netsmith.runs.names import CONFIG
-
-FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors", "nsw": "model.nsw"}
+from netsmith.runs.names import CONFIG, FORMATS
 
 
 def export(run: str | Path, *, format: str = "onnx", out: str | Path | None = None) -> dict[str, Any]:

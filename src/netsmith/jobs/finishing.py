@@ -11,14 +11,10 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy
-from netsmith.compression.quantize import packed_tensors
-from netsmith.export.onnx import to_onnx
-from netsmith.export.packed import write_packed
-from netsmith.export.parity import check_parity, need_parity
-from netsmith.export.pt2 import save_pt2
+from netsmith.export.product import COMPARED, release
 from netsmith.jobs.specialization import SEARCHED, Specialization
 from netsmith.jobs.timing import timed
-from netsmith.network.graph import count_parameters, trace
+from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights, save_weights
 from netsmith.network.zoo.blocks import Description, block_network
@@ -73,28 +69,24 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
     model = block_network(description)
     load_weights(model, job.run.path(_weights(system, found)))
     model.eval()
-    save_weights(job.run.place(f"{where}model.safetensors"), model.state_dict(), job.data.metadata)
     job.announce("export", system)
     graph = trace(model, description.input_shape)
-    path = job.run.write_bytes(f"{where}model.onnx", to_onnx(graph).SerializeToString())
-    images, _ = next(job.data.search.batches(64, normalise=job.data.normalisation))
-    parity = check_parity(graph.module, path, images, tolerance=1e-2)
-    need_parity(parity)
-    save_pt2(graph, job.run.place(f"{where}model.pt2"))
+    images, _ = next(job.data.search.batches(COMPARED, normalise=job.data.normalisation))
+    product = release(
+        graph, job.run, job.data.feeding, images, model=model, metadata=job.data.metadata, where=where
+    )  # fmt: skip
     job.run.write_text(f"{where}network.json", description.to_json())
-    size = write_packed(job.run.place(f"{where}model.nsw"), packed_tensors(graph, None))
     if own:
         tables = {"baseline": job.reference, "result": graph.layers}
         job.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
+    path = product.files["onnx"]
     timing = {} if job.simulated else _timing(job, path, system)
     costs = job.prices.total(graph.layers, job.costs)
-    return {
+    return product.figures | {
         "search_accuracy": onnx_accuracy(path, job.data.search, job.data.normalisation),
         "latency_measured_s": timing["ratio"] * baseline["latency_measured_s"] if timing else None,
         "latency_predicted_s": costs["latency"] * job.correction, "energy_j": costs.get("energy"),
-        "macs": int(graph.layers.macs.sum()), "params": count_parameters(model), "size_bytes": size,
         "timing": timing,
-        "parity": {"relative_error": parity.relative_error, "agreement": parity.agreement, "ok": parity.ok},
     }  # fmt: skip
 
 

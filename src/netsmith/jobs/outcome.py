@@ -12,13 +12,13 @@ from netsmith.export.onnx import stored_bits
 from netsmith.hardware.target import unknown_costs
 from netsmith.jobs.contents import code_digest
 from netsmith.jobs.doubt import GUESS, compressed_guess, of_splits, sentence
-from netsmith.jobs.export import FORMATS
 from netsmith.jobs.integers import REASON, as_it_runs
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.versions import device, versions
 from netsmith.network.layers import LayerTable
+from netsmith.runs.names import FORMATS
 from netsmith.runs.summary import kept_budgets
 
 
@@ -81,10 +81,10 @@ def summarise(
             "code": code_digest(job.subject.loaded.spec),
         },
         "model": job.subject.loaded.spec, "data": job.subject.data.name, "data_note": job.subject.data.note,
-        "data_notes": list(job.subject.data.sentences), "preprocessing": job.subject.data.preprocessing,
+        "data_notes": list(job.subject.data.sentences), "preprocessing": job.subject.feeding.to_dict(),
         "strategy": job.config["strategy"], "methods": job.config["methods"],
         "device": device(job.target, job.config["threads"]),
-        "files": {n: n for n in ("baseline.onnx", *(f"model.{f}" for f in FORMATS), "recipe.json")},
+        "files": {n: n for n in ("baseline.onnx", *FORMATS.values(), "recipe.json")},
     }  # fmt: skip
 
 

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netsmith.errors import InputError
-from netsmith.runs.names import SUMMARY
+from netsmith.runs.names import FORMATS, SUMMARY
 from netsmith.units import COST_NAMES, format_apart
 
 if TYPE_CHECKING:
     from torch import nn
 
 #: what a product's file is for -> the file; a network is written as recipe or as description, whichever says it
-FILES = {
-    "onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors", "nsw": "model.nsw",
-    "recipe": "recipe.json", "network": "network.json",
-}  # fmt: skip
+FILES = {**FORMATS, "recipe": "recipe.json", "network": "network.json"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)

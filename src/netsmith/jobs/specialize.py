@@ -20,6 +20,7 @@ from netsmith.jobs.together import RunTogether
 from netsmith.jobs.versions import device, versions
 from netsmith.network.weights import read_metadata
 from netsmith.progress import Progress, Silent
+from netsmith.runs.names import FORMATS
 from netsmith.runs.summary import kept_budgets
 from netsmith.supernets.gates import MODES
 from netsmith.supernets.objective import FORMS
@@ -188,11 +189,11 @@ def _summary(
         "design": job.space.decisions.describe(design) if design is not None else {}, "versions": versions(),
         "run": str(job.run.folder), "target": job.config["target"], "simulated": job.simulated,
         "model": f"{job.space.name} ({own})", "data": job.data.name, "data_note": job.data.note,
-        "data_notes": list(job.data.sentences), "preprocessing": job.data.preprocessing, "strategy": own,
+        "data_notes": list(job.data.sentences), "preprocessing": job.data.feeding.to_dict(), "strategy": own,
         "timing": result["timing"], "parity": result["parity"], "recovery": result["history"],
         "fidelity": found["tried"],
         "device": device(job.target, job.config["threads"]), "specialization": _specialization(job, done, accuracy),
-        "files": {n: n for n in ("model.onnx", "model.pt2", "model.safetensors", "model.nsw", "network.json")},
+        "files": {n: n for n in (*FORMATS.values(), "network.json")},
     }  # fmt: skip
 
 

@@ -25,9 +25,7 @@ from netsmith.compression.share import CodebookQuantizer
 from netsmith.errors import InputError
 from netsmith.export.fusion import Fusion
 from netsmith.export.onnx import to_onnx
-from netsmith.export.packed import write_packed
-from netsmith.export.parity import check_parity, need_parity
-from netsmith.export.pt2 import save_pt2
+from netsmith.export.product import Quantized, check_onnx, release, write_onnx
 from netsmith.hardware.target import prepare_target, unknown_costs
 from netsmith.jobs import doubt
 from netsmith.jobs.closing import Attempt, Loop
@@ -41,7 +39,6 @@ from netsmith.jobs.subject import Subject, idle_kernels
 from netsmith.jobs.timing import near_timed, quiet_latency, timed
 from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import count_parameters, trace
-from netsmith.network.weights import save_weights
 from netsmith.progress import Progress
 from netsmith.runs.folder import Run
 from netsmith.training.batchnorm import settle_batch_norm
@@ -103,12 +100,8 @@ class Stages:
 
     def _baseline(self) -> dict[str, Any]:
         self.progress.stage("baseline")
-        exported = to_onnx(self.graph)
-        path = self.run.write_bytes("baseline.onnx", exported.SerializeToString())
-        parity = check_parity(
-            self.graph.module, path, self._calibration_images()[:64], tolerance=1e-2, batch=self._batch()
-        )
-        need_parity(parity)
+        path = write_onnx(self.run, "baseline.onnx", to_onnx(self.graph), self.subject.feeding)
+        parity = check_onnx(self.graph, path, self._calibration_images())
         table = self.graph.layers
         measured = None
         if not self.simulated:
@@ -291,32 +284,20 @@ class Stages:
                     graph, quantized, model, history = after, tuned, new, log
             self.progress.stage("export")
             exported = to_onnx(quantized.graph, quantized.weight_scales, integer_bias=False)
-        path = self.run.write_bytes("model.onnx", exported.SerializeToString())
-        final = quantized.graph if quantized else graph
-        images = self._calibration_images()[:64]
-        parity = check_parity(final.module, path, images, tolerance=0.1 if quantized else 1e-2, batch=self._batch())
-        save_pt2(final, self.run.place("model.pt2"))
-        save_weights(self.run.place("model.safetensors"), model.state_dict(), self.subject.data.metadata)
-        tensors = packed_tensors(final, quantized)
-        size = write_packed(self.run.place("model.nsw"), tensors, huffman=self.config["huffman"])
+        product = release(
+            quantized.graph if quantized else graph, self.run, self.subject.feeding, images, model=model,
+            metadata=self.subject.data.metadata, huffman=self.config["huffman"],
+            quantized=Quantized(exported, packed_tensors(quantized)) if quantized else None,
+        )  # fmt: skip
         self.run.write_text("recipe.json", recipe.to_json())
         tables = {"baseline": self.graph.layers, "result": self.pricing.rows(as_it_runs(self.choices, design, floats))}
         self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
+        path = product.files["onnx"]
         timing = self._final_timing(path)
-        table = graph.layers
-        return {
+        return product.figures | {
             "search_accuracy": onnx_accuracy(path, self.subject.data.search, self.norm),
             "search_accuracy_untuned": before,
             "latency_measured_s": timing.get("ratio", 0.0) * baseline["latency_measured_s"] if timing else None,
-            "macs": int(table.macs.sum()),
-            "params": count_parameters(model),
-            "size_bytes": size,
-            "parity": {
-                "relative_error": parity.relative_error,
-                "agreement": parity.agreement,
-                "ok": parity.ok,
-                "jitter": parity.jitter,
-            },
             "fusion": {"expected": fusion.expected, "fused": fusion.fused, "floats": list(fusion.floats)},
             "floats": list(floats),
             "timing": timing,

@@ -15,7 +15,7 @@ from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import WIDTHS, Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import quantizable
-from netsmith.data import Data, check_classes, data_for, normalisation_from_metadata
+from netsmith.data import Data, Feeding, check_classes, data_for, normalisation_from_metadata
 from netsmith.errors import InputError
 from netsmith.export.packed.bits import MAX_BITS
 from netsmith.hardware.target import Capabilities, Target
@@ -33,6 +33,7 @@ class Subject:
     Attributes:
         loaded: the network as given.
         data: with the normalisation that the network expects.
+        feeding: how the network is fed, with a label for each of its outputs.
         graph: the network traced; batch norm folded, unless weights are to be shared.
         report: channel groups and what is frozen.
         choices: the decisions.
@@ -41,6 +42,7 @@ class Subject:
 
     loaded: LoadedModel
     data: Data
+    feeding: Feeding
     graph: Graph
     report: GroupReport
     choices: Choices
@@ -96,7 +98,7 @@ def load_subject(
     if share or "quantize" in methods:
         for layer, reason in graph.layers.frozen.items():  # beside what keeps it from being pruned, not instead
             frozen[layer] = "; ".join(filter(None, (frozen.get(layer), f"not quantized: {reason}")))
-    return Subject(loaded, images, graph, report, choices, frozen)
+    return Subject(loaded, images, images.feeding.for_outputs(outputs), graph, report, choices, frozen)
 
 
 def named(classes: str | Path | Sequence[str] | None) -> str | list[str] | None:

@@ -14,16 +14,17 @@ from netsmith.files import written_for
 
 CONFIG, INPUTS, ARTEFACTS, SUMMARY, LOCK = "config.json", "inputs.json", "artefacts.json", "summary.json", ".lock"
 LOG = "log.txt"  #: for people: no stage reads it, and no two runs have the same
+#: what a file of the finished network is for -> its name
+FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors", "nsw": "model.nsw"}
 #: what a run has before it builds anything, the last file first
 BEFORE = (
     "baseline.onnx", "stages/*.json", "trials.sqlite", "trials.sqlite-*", "checkpoints/*.safetensors", ARTEFACTS,
     INPUTS, LOG,
 )  # fmt: skip
 _BUILT = (
-    "model.onnx", "model.pt2", "model.safetensors", "model.nsw", "recipe.json", "layers.json", "network.json",
+    *FORMATS.values(), "recipe.json", "layers.json", "network.json",
     "search.json", "report.html", "supernet-*.safetensors", "family/*.safetensors", "family/*.recipe.json",
-    "compared/*/model.onnx", "compared/*/model.pt2", "compared/*/model.safetensors", "compared/*/model.nsw",
-    "compared/*/network.json", SUMMARY,
+    *(f"compared/*/{name}" for name in FORMATS.values()), "compared/*/network.json", SUMMARY,
 )  # fmt: skip
 
 
