@@ -13,6 +13,7 @@ import numpy as np
 from netsmith.data import Data
 from netsmith.errors import InputError
 from netsmith.export.onnx import to_onnx
+from netsmith.export.product import write_onnx
 from netsmith.files import write_atomic
 from netsmith.hardware.target import CostTable, Target, prepare_target
 from netsmith.jobs.contents import contents_of, data_contents, thing_contents
@@ -29,7 +30,7 @@ from netsmith.network.weights import read_weights, save_weights
 from netsmith.network.zoo.blocks import Description, block_network
 from netsmith.progress import Progress, training_events
 from netsmith.supernets.objective import Objective
-from netsmith.supernets.pricing import BYTES, COSTS, SpacePrices
+from netsmith.supernets.pricing import COSTS, SpacePrices
 from netsmith.supernets.space import BlockSpace
 from netsmith.supernets.supernet import SuperNet
 from netsmith.systems.oneshot import Evaluate, path_losses, train_uniform
@@ -40,7 +41,6 @@ from netsmith.units import Budget, format_count, format_seconds
 
 SYSTEMS = ("proxylessnas", "proxylessnas-r", "oneshot", "random", "multiplier")
 SEARCHED = ("proxylessnas", "oneshot")  #: begin the names of those that train a network of all paths
-FILLED = 0.98  #: of a packed file are weights, at least
 ASKED = 256  #: images that a teacher is tried on
 
 
@@ -125,12 +125,12 @@ class Specialization:
 
     def _baseline(self) -> dict[str, Any]:
         self.progress.stage("baseline")
-        path = self.run.write_bytes("baseline.onnx", to_onnx(self._traced(self._described)).SerializeToString())
+        path = write_onnx(self.run, "baseline.onnx", to_onnx(self._traced(self._described)), self.data.feeding)
         measured = None if self.simulated else quiet_latency(path, self.config["threads"])
         return {
             "latency_measured_s": measured, "macs": int(self.reference.macs.sum()),
             "params": count_parameters(block_network(self._described)),
-            "size_bytes": int(self.reference.params.sum()) * BYTES,
+            "size_bytes": int(self.prices.total(self.reference, ["size"])["size"]),
         }  # fmt: skip
 
     def priced(self, baseline: dict[str, Any], budgets: Mapping[str, Budget]) -> None:
@@ -146,8 +146,6 @@ class Specialization:
             timed_here = name == "latency" and not self.simulated
             as_given = baseline["latency_measured_s"] if timed_here else self.given[name]
             self.limits[name] = float(budget.limit(as_given))
-        #: what finders go by: a packed file has names and shapes beside its numbers
-        self.predicted = self.limits | ({"size": FILLED * self.limits["size"]} if "size" in self.limits else {})
         self.correction = 1.0
         if "latency" in self.limits and not self.simulated:
             self.correction = float(self.shared.stage("calibration", lambda: self._calibrate(baseline)))
@@ -219,7 +217,7 @@ class Specialization:
             )  # fmt: skip
         else:
             own = system == self.config["system"] and self.shared.workers.is_first
-            limits = self.predicted | (
+            limits = self.limits | (
                 {"latency": self.limits["latency"] / self.correction} if "latency" in self.limits else {}
             )
             proxylessnas(
@@ -293,12 +291,12 @@ class Specialization:
         """Find, measure, correct the prediction, find again."""
         self.announce("choose", system)
         if "latency" not in self.limits or self.simulated:
-            found = finder.find(self.predicted)
+            found = finder.find(self.limits)
             return found.to_dict() | {"measured_s": None, "tried": []}
         limit = self.limits["latency"]
 
         def least(tried: Sequence[Tried[Found]]) -> Found | None:  # before anything is known of what the finder finds
-            return None if tried else finder.find(self.predicted | {"latency": limit / min(self.correction, 1.0)})
+            return None if tried else finder.find(self.limits | {"latency": limit / min(self.correction, 1.0)})
 
         def note(tried: Tried[Found]) -> None:
             over = "" if tried.measured_s <= limit else " (over the budget)"
@@ -306,8 +304,8 @@ class Specialization:
             self.progress.note(f"  {times}{over}")
 
         best, tried = DeviceLoop(
-            self.predicted, self.correction,
-            find=lambda factor, _: finder.find(self.predicted | {"latency": limit / factor}), least=least,
+            self.limits, self.correction,
+            find=lambda factor, _: finder.find(self.limits | {"latency": limit / factor}), least=least,
             measure=lambda found: self.measured(found.description, baseline), note=note, aim=aim,
             target=self.target.name, remedy="raise --latency or use a smaller --width",
         ).run()  # fmt: skip

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.errors import InputError
+from netsmith.export.packed import layer_bytes
+from netsmith.export.packed.file import file_bytes
 from netsmith.hardware.target import Cost, CostTable, Target, as_run, price
 from netsmith.network.layers import LayerTable
 from netsmith.network.zoo.block_rows import Row, block_rows, head_rows, network_rows, stem_rows
@@ -18,7 +20,6 @@ from netsmith.supernets.space import SKIP, BlockSpace
 Designs = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 COSTS = ("latency", "energy", "size", "macs")
-BYTES = 4  #: of a weight or bias as it is stored
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class SpacePrices:
     """Costs of a space's choices on a target.
 
     A block's rows are the same whatever the other blocks are, as the widths between blocks are given, and targets price
-    rows independently of each other; so the cost of a network is the sum of its blocks' costs.
+    rows independently of each other; so the cost of a network is the sum of its blocks' costs. Only its size is
+    a few bytes less, as the file numbers the blocks that there are, in names shorter than those of the slots.
 
     Attributes:
         space: what is priced.
@@ -93,6 +95,8 @@ class SpacePrices:
         found = {name: float(values.sum()) for name, values in self._costs(rows, costs).items()}
         if "latency" in found:
             found["latency"] += self.priced(rows).fixed_s
+        if "size" in found:
+            found["size"] += file_bytes()
         return found
 
     def priced(self, rows: LayerTable) -> Cost:
@@ -113,5 +117,5 @@ class SpacePrices:
                     )
                 found["energy"] = cost.energy_j
         found["macs"] = rows.macs.astype(np.float64)
-        found["size"] = rows.params.astype(np.float64) * BYTES
+        found["size"] = layer_bytes(rows).astype(np.float64)
         return {name: found[name] for name in costs}
