@@ -1,4 +1,4 @@
-"""Commands about runs: report, export, demo."""
+"""Commands about runs: report, predict, export, demo."""
 
 from __future__ import annotations
 
@@ -18,6 +18,24 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")
 
     path = write_report(run)
     finish({"run": str(run), "report": str(path)}, as_json, lambda result: print(result["report"]))
+
+
+@app.command(epilog="Example:  netsmith predict runs/demo picture.png folder-of-pictures")
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder, or its model.onnx alone")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="images, .npy files, or folders of them")],
+    top: Annotated[int, typer.Option(min=1, help="classes to name for each input, the likeliest first")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """The classes of images, by the network of a run."""
+    with progress_of(as_json) as progress:
+        progress.stage("predict")
+        from netsmith.jobs.predict import predict as job
+
+        result = job(run, inputs, top=top, progress=progress)
+    from netsmith.report import show_predictions
+
+    finish(result, as_json, show_predictions)
 
 
 @app.command(epilog="Example:  netsmith export runs/demo --format pt2 --out small.pt2")

@@ -75,6 +75,16 @@ def read_folder(path: Path) -> Raw:
     return Raw(splits, classes, declared=False, notes=tuple(notes))
 
 
+def images_below(path: Path) -> list[Path]:
+    """All image files in a folder and below, in the order of their names; hidden ones are not seen.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    above = frozenset((s.st_dev, s.st_ino) for s in (p.stat() for p in path.resolve().parents))
+    return list(_walk(path, above).below())
+
+
 def _walk(path: Path, above: frozenset[tuple[int, int]]) -> _Folder:
     """The tree below ``path``; links to folders are followed, but not back to a folder that they lie in.
 

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
         show_training,
     )
     from netsmith.report.page import write_report
+    from netsmith.report.predictions import show_predictions
     from netsmith.report.specialization import show_specialization
 
-_ELSEWHERE = {"write_report": "page", "show_specialization": "specialization"}  #: not in console.py
+#: not in console.py
+_ELSEWHERE = {"write_report": "page", "show_specialization": "specialization", "show_predictions": "predictions"}
 
 __all__ = [
-    "show_comparison", "show_mapping", "show_profile", "show_specialization", "show_summary", "show_targets",
-    "show_training", "write_report",
+    "show_comparison", "show_mapping", "show_predictions", "show_profile", "show_specialization", "show_summary",
+    "show_targets", "show_training", "write_report",
 ]  # fmt: skip
 
 
