@@ -96,11 +96,13 @@ def digests_of_file(path: Path) -> Iterator[tuple[str, str]]:
         yield "", digest(path.read_bytes()) if path.suffix == ".nsw" else "present"
 
 
-def _by_key(value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        yield from ((key, digest(item)) for key, item in value.items() if key not in TIMES)
+def _by_key(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Keys in keys one by one, joined with dots, so that a key that is new somewhere within is told from a change."""
+    if isinstance(value, dict) and value:
+        for key in (key for key in value if key not in TIMES):
+            yield from _by_key(value[key], f"{name}.{key}" if name else key)
     else:
-        yield "value", digest(value)
+        yield name or "value", digest(value)
 
 
 def _onnx(path: Path) -> Iterator[tuple[str, str]]:

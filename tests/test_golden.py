@@ -32,6 +32,15 @@ def test_a_stage_is_told_by_its_results_and_its_options_but_not_by_times(tmp_pat
     assert golden.compare(known, better) == {"its digest": "differs", "accuracy": "differs"}
 
 
+def test_a_key_that_is_new_within_a_value_changes_nothing_else(tmp_path: Path) -> None:
+    def of_summary(**feeding: float) -> dict[str, str]:
+        (tmp_path / "summary.json").write_text(json.dumps({"run": str(tmp_path), "feeding": feeding}))
+        return dict(golden.digests_of_file(tmp_path / "summary.json"))
+
+    verdicts = golden.compare(of_summary(mean=0.5), of_summary(mean=0.5, scale=1.0))
+    assert verdicts == {"feeding.mean": "equal", "feeding.scale": "added"}
+
+
 def test_metadata_of_weights_is_apart_from_their_values(tmp_path: Path) -> None:
     def of_weights(value: float, **metadata: str) -> dict[str, str]:
         save_file({"w": np.full(3, value, np.float32)}, tmp_path / "w.safetensors", metadata or None)
