@@ -89,7 +89,8 @@ def digests_of_file(path: Path) -> Iterator[tuple[str, str]]:
         yield from _tables(path)
     elif path.suffix == ".pt2":
         with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
+            # serialization_id is torch's own checksum of all entries: it changes whenever one is added
+            for name in (name for name in archive.namelist() if not name.endswith("/serialization_id")):
                 content = archive.read(name)
                 yield name, digest(json.loads(content) if name.endswith(".json") else content, SOURCE)
     else:  # of the options, the report and the like, which say the same in words that may change, only the presence
