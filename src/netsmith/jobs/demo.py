@@ -7,13 +7,14 @@ from pathlib import Path
 from netsmith.errors import InputError
 from netsmith.files import check_place
 from netsmith.jobs.compress import compress
+from netsmith.jobs.plans import TRAIN, of_demonstration
 from netsmith.jobs.result import Result
 from netsmith.jobs.train import is_trained, train
 from netsmith.progress import Progress, Silent, training_events
 from netsmith.runs.folder import emptied
 
 MODEL = "zoo:digits?channels=64"
-EPOCHS = 12
+EPOCHS, TUNING = 12, 8  #: of training, and of fine-tuning
 
 
 def demo(
@@ -36,11 +37,12 @@ def demo(
     own = "the baseline of an earlier demonstration"
     check_place(weights, f"the baseline beside --out {folder},", own=lambda path: is_trained(path, "demo"), what=own)
     _clear(folder)
-    progress.stage("train the network to be compressed")
+    progress.plan("demo", of_demonstration(EPOCHS, TUNING))
+    progress.stage(TRAIN)
     train(MODEL, "digits", epochs=EPOCHS, out=weights, seed=seed, resume=False, job="demo",
           progress=training_events(progress))  # fmt: skip
     return compress(
-        MODEL, "digits", weights=str(weights), latency=latency, out=folder, epochs=8, seed=seed, progress=progress,
+        MODEL, "digits", weights=str(weights), latency=latency, out=folder, epochs=TUNING, seed=seed, progress=progress,
         job="demo",
     )  # fmt: skip
 

@@ -54,6 +54,7 @@ def fine_tune(
         model, data, epochs=epochs, lr=config["lr"] or lr, teacher=teacher, seed=config["seed"],
         checkpoint=checkpoint, progress=training_events(progress), bf16=bf16,
     )  # fmt: skip
+    progress.stage("score")
     progress.note(f"  fine-tuned {result.epochs_run} epochs in {time.time() - start:.0f} s")
     settle_batch_norm(model, data.search, normalisation=norm)
     after = evaluate(model, data.search, normalisation=norm)[0]

@@ -87,7 +87,11 @@ class Specialization:
 
     def announce(self, stage: str, system: str) -> None:
         """Say that a stage begins, and for which system if it is not the run's own."""
-        self.progress.stage(stage if system == self.config["system"] else f"{stage} ({system})")
+        self.progress.stage(self.named(stage, system))
+
+    def named(self, stage: str, system: str) -> str:
+        """A stage's name, which says the system if it is not the run's own."""
+        return stage if system == self.run.config["system"] else f"{stage} ({system})"
 
     # --- what there is -----------------------------------------------------------------------------------------------
 

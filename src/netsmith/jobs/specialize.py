@@ -13,6 +13,7 @@ from netsmith.jobs.contents import target_contents
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.doubt import trained_guess
 from netsmith.jobs.finishing import built, tested, trained
+from netsmith.jobs.plans import of_specialization
 from netsmith.jobs.result import Result
 from netsmith.jobs.specialization import SEARCHED, SYSTEMS, Specialization
 from netsmith.jobs.subject import named
@@ -142,6 +143,7 @@ def specialize(
 
 def _stages(job: Specialization, budgets: dict[str, Any], systems: tuple[str, ...]) -> dict[str, Any]:
     """Every stage in order; those that a killed run had finished come from its folder."""
+    job.progress.plan("specialize", of_specialization(job, systems, SEARCHED))
     job.first_screen()
     baseline = job.baseline()
     job.priced(baseline, budgets)

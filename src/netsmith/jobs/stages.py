@@ -31,6 +31,7 @@ from netsmith.jobs import doubt
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.episodes import TunedEvaluator
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
+from netsmith.jobs.plans import of_compression
 from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, TRIMMING, Estimated, Evaluated, strategy_options
 from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
@@ -66,6 +67,7 @@ class Stages:
 
     def first_screen(self) -> None:
         table, s = self.graph.layers, self.subject
+        self.progress.plan(self.run.config["job"], of_compression(self, max(SENSITIVITY_IMAGES, EVALUATION_IMAGES)))
         for note in s.loaded.notes:
             self.progress.note(note)
         self.progress.note(
@@ -204,12 +206,23 @@ class Stages:
         both = {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts]}
         return both | {"additivity": additivity} | trimmed
 
+    @property
+    def evaluations(self) -> int:
+        """Designs that the search runs on the search split: as asked for, or by the strategy."""
+        asked, name = self.config["evaluations"], self.config["strategy"]
+        if asked is not None:
+            return int(asked)
+        return EVALUATIONS.get(name, 200) if name in LEARNERS or self.choices.is_mixed else 0
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of fine-tuning."""
+        return epochs_of(self.config, self.subject.data)
+
     def _propose(self) -> Estimated | Evaluated | Trimmer:
         """How the strategy finds designs: by evaluating them where it learns from that or sums of losses mislead."""
         name, space, seed = self.config["strategy"], self.choices.space, self.config["seed"]
-        evaluations = self.config["evaluations"]
-        if evaluations is None:
-            evaluations = EVALUATIONS.get(name, 200) if name in LEARNERS or self.choices.is_mixed else 0
+        evaluations = self.evaluations
         if evaluations == 0:
             return Trimmer(name, self.pricing, self.progress) if name in TRIMMING else Estimated(name, space, seed)
         known = {
@@ -248,6 +261,7 @@ class Stages:
         return dict(self.run.stage(f"build-{attempt}", lambda: self._build(design, baseline), design))
 
     def _build(self, choice: list[int], baseline: dict[str, Any]) -> dict[str, Any]:
+        self.progress.stage("build")
         design = np.array(choice)
         slimmed = self._slim(design)
         training: dict[str, Any] = {
@@ -277,7 +291,7 @@ class Stages:
             quantizer = quantizer_for(graph, slimmed.bits, images, method)
             quantized = quantize_mixed(graph, slimmed.bits, quantizer)
             before = self._search_accuracy(quantized)
-            if epochs_of(self.config, self.subject.data):
+            if self.epochs:
                 after, trained, new, log = train_quantized(model, graph, slimmed.bits, quantizer, **training)
                 tuned = quantize_mixed(after, slimmed.bits, trained)
                 if self._search_accuracy(tuned) >= before:
