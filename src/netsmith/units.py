@@ -238,6 +238,14 @@ def reached_of(costs: Mapping[str, float], budgets: Mapping[str, float]) -> str:
     return ", ".join(found)
 
 
+def allowed_of(budgets: Mapping[str, float], given: Mapping[str, float]) -> str:
+    """``latency 4.00 ms (8.00 ms as given), size 300 KB (1.08 MB as given)``."""
+    return ", ".join(
+        f"{COST_NAMES.get(n, n)} {format_cost(n, limit)} ({format_cost(n, given[n])} as given)"
+        for n, limit in budgets.items()
+    )
+
+
 def over(cost: str, limit: float, least: float) -> str:
     """``latency within 3.00 ms (the smallest reachable is 4.13 ms)``."""
     most, reachable = _apart(lambda digits: (format_cost(cost, limit, digits), format_least(cost, least, digits)))

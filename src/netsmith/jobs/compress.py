@@ -150,6 +150,7 @@ def _stages(job: Stages, budgets: dict[str, Budget]) -> dict[str, Any]:
     job.say_doubt(baseline)
     job.prepare_target()
     limits = {name: job.limit(budget, baseline) for name, budget in budgets.items()}
+    job.say_limits(limits, baseline)
     sensitivity = job.sensitivity()
 
     def once(attempt: int, aim: float) -> tuple[dict[str, Any], dict[str, Any]]:

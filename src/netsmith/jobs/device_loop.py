@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from netsmith.errors import InfeasibleError
-from netsmith.units import format_apart
+from netsmith.units import format_apart, reached_of
 
 ROUNDS = 8
 #: Share of the latency budget to aim at; the rest absorbs the noise of measuring the finished network again.
@@ -145,5 +145,6 @@ def within_aims(
         if "latency" not in limits or (result["latency_measured_s"] or 0.0) <= limits["latency"]:
             break
         lower = "; aiming lower" if aim != AIMS[-1] else ""
-        note(f"  the finished network is over its budget when measured again{lower}")
+        reached = reached_of({"latency": result["latency_measured_s"]}, {"latency": limits["latency"]})
+        note(f"  the finished network is over its budget when measured again, {reached}{lower}")
     return found, result

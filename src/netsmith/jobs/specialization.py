@@ -37,7 +37,7 @@ from netsmith.systems.oneshot import Evaluate, path_losses, train_uniform
 from netsmith.systems.proxylessnas import WARMUP, ProxylessConfig, proxylessnas
 from netsmith.training.device import choose_device
 from netsmith.training.score import evaluate
-from netsmith.units import Budget, format_count, format_seconds
+from netsmith.units import Budget, allowed_of, format_count, format_seconds, reached_of
 
 SYSTEMS = ("proxylessnas", "proxylessnas-r", "oneshot", "random", "multiplier")
 SEARCHED = ("proxylessnas", "oneshot")  #: begin the names of those that train a network of all paths
@@ -145,11 +145,13 @@ class Specialization:
         self.tables = {
             n: CostTable(t["fixed"], np.array(t["unary"], dtype=np.float64)) for n, t in known["tables"].items()
         }
-        self.limits = {}
+        self.limits, given = {}, dict[str, float]()
         for name, budget in budgets.items():
             timed_here = name == "latency" and not self.simulated
             as_given = baseline["latency_measured_s"] if timed_here else self.given[name]
             self.limits[name] = float(budget.limit(as_given))
+            given[name] = as_given
+        self.progress.note(f"allowed: {allowed_of(self.limits, given)}")
         self.correction = 1.0
         if "latency" in self.limits and not self.simulated:
             self.correction = float(self.shared.stage("calibration", lambda: self._calibrate(baseline)))
@@ -296,6 +298,7 @@ class Specialization:
         self.announce("choose", system)
         if "latency" not in self.limits or self.simulated:
             found = finder.find(self.limits)
+            self.progress.note(f"  {reached_of(found.predicted, self.limits)}")
             return found.to_dict() | {"measured_s": None, "tried": []}
         limit = self.limits["latency"]
 
@@ -303,9 +306,9 @@ class Specialization:
             return None if tried else finder.find(self.limits | {"latency": limit / min(self.correction, 1.0)})
 
         def note(tried: Tried[Found]) -> None:
+            reached = reached_of(tried.found.predicted | {"latency": tried.measured_s}, self.limits)
             over = "" if tried.measured_s <= limit else " (over the budget)"
-            times = f"predicted {format_seconds(tried.predicted_s)}, measured {format_seconds(tried.measured_s)}"
-            self.progress.note(f"  {times}{over}")
+            self.progress.note(f"  {reached} (predicted {format_seconds(tried.predicted_s)}){over}")
 
         best, tried = DeviceLoop(
             self.limits, self.correction,

@@ -44,7 +44,7 @@ from netsmith.progress import Progress
 from netsmith.runs.folder import Run
 from netsmith.training.batchnorm import settle_batch_norm
 from netsmith.training.score import evaluate
-from netsmith.units import Budget, format_count, format_seconds
+from netsmith.units import Budget, allowed_of, format_count, format_seconds, reached_of
 
 SENSITIVITY_IMAGES = 512
 CALIBRATION_IMAGES = 256
@@ -120,6 +120,13 @@ class Stages:
             "params": count_parameters(self.subject.model),
         }
 
+    def say_limits(self, limits: dict[str, float], baseline: dict[str, Any]) -> None:
+        """Say what the budgets allow, and what the network as given costs."""
+        given = {name: self.given(name) for name in limits}
+        if "latency" in given and not self.simulated:
+            given["latency"] = baseline["latency_measured_s"]
+        self.progress.note(f"allowed: {allowed_of(limits, given)}")
+
     def say_doubt(self, baseline: dict[str, Any]) -> None:
         """Say before the search what speaks against the accuracy of the network as given."""
         if baseline.get("doubt"):
@@ -180,14 +187,8 @@ class Stages:
             share = limits.get("latency", 0.0) / reference
             return float(self.run.stage(f"measure-{_key(design)}", lambda: self._measure(design, share)) * reference)
 
-        def measured(attempt: Attempt) -> str:
-            return "" if self.simulated else f"measured {format_seconds(attempt.measured_s)}, "
-
         def note(attempt: Attempt) -> None:
-            self.progress.note(
-                f"  predicted {format_seconds(attempt.predicted_s)}, {measured(attempt)}"
-                f"loss {attempt.loss:.4g}{'' if attempt.met else ' (over the budget)'}"
-            )
+            self._say_found(attempt, limits)
             self.run.log_trial(
                 list(attempt.design), {"loss": attempt.loss},
                 {"latency_s": attempt.measured_s, "predicted_s": attempt.predicted_s}, kind=self.config["strategy"],
@@ -196,6 +197,8 @@ class Stages:
         propose = self._propose()
         exact = isinstance(propose, Trimmer)
         best, attempts = Loop(self.pricing, sensitivity.loss, limits, measure, propose, note, aim, exact).run()
+        if "latency" not in limits:  # nothing was measured on the way
+            self._say_found(best, limits)
         additivity = propose.additivity if isinstance(propose, Evaluated) else None
         if additivity:
             self.progress.note(
@@ -205,6 +208,16 @@ class Stages:
         trimmed = propose.outcome(best.design, self.run, self._slim) if isinstance(propose, Trimmer) else {}
         both = {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts]}
         return both | {"additivity": additivity} | trimmed
+
+    def _say_found(self, attempt: Attempt, limits: dict[str, float]) -> None:
+        """Say what a design costs beside what is allowed, and what it loses."""
+        costs = {name: float(self.pricing.predict(np.array(attempt.design), name)[0]) for name in limits}
+        predicted = "" if self.simulated else f" (predicted {format_seconds(attempt.predicted_s)})"
+        reached = reached_of(costs | {"latency": attempt.measured_s}, limits)
+        self.progress.note(
+            f"  {reached}{predicted if 'latency' in limits else ''}, loss {attempt.loss:.4g}"
+            f"{'' if attempt.met else ' (over the budget)'}"
+        )
 
     @property
     def evaluations(self) -> int:

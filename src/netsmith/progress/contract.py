@@ -15,7 +15,7 @@ class Part:
         name: as :meth:`Progress.stage` will be told it.
         seconds: roughly how long it takes. How fast this machine is gets learned from the stages that are over, so
             what matters is how the stages compare.
-        fixed: it takes so many seconds on any machine, as timed sessions do.
+        fixed: no faster machine shortens it, as timed sessions take their time.
         loops: it counts to its end several times, nobody knows how often; ``seconds`` are of all of them.
     """
 

@@ -113,8 +113,10 @@ class Whole:
             return None if rest is None else Left(rest, "this stage" if self._parts else "")
         elapsed, part = now - self.began, self._parts[self._at]
         behind, speed = self._speed(elapsed, rest)
-        expected = {i: self._took.get(i, p.seconds * (1.0 if p.fixed else speed)) for i, p in enumerate(self._parts)}
-        sure = sum(s for i, s in expected.items() if i > self._at and (i in self._took or self._parts[i].fixed))
+        expected = {
+            i: self._took.get(i, p.seconds * (max(1.0, speed) if p.fixed else speed)) for i, p in enumerate(self._parts)
+        }
+        sure = sum(s for i, s in expected.items() if i > self._at and i in self._took)
         guessed = sum(s for i, s in expected.items() if i > self._at) - sure
         if rest is None or part.loops:
             own = max(expected[self._at] - elapsed, _OVERDUE * elapsed if rest is None else rest)

@@ -13,6 +13,7 @@ from netsmith.progress import Progress, Silent
 from netsmith.search.strategy import Results
 from netsmith.search.trim.family import Member
 from netsmith.search.trim.trimming import Trimming
+from netsmith.units import COST_NAMES, format_cost
 
 Designs = NDArray[np.int64]
 Network = TypeVar("Network")  #: whatever the caller keeps weights in
@@ -81,5 +82,10 @@ def trim(
             on_winner(network, member)
             first = strategy.family[0].resource
             done = (first - member.resource) / max(first - 1.0, 1e-9)
-            shown.update(min(round(100 * done), 100), 100, f"iteration {finished - 1}, loss {member.loss:.4g}")
+            aims = strategy.problem.budgets
+            at = ", ".join(
+                f"{COST_NAMES.get(n, n)} {format_cost(n, v)}, aim {format_cost(n, aims[n])}"
+                for n, v in member.costs.items()
+            )
+            shown.update(min(round(100 * done), 100), 100, f"iteration {finished - 1}, {at}, loss {member.loss:.4g}")
     return Family(long_tune(network) if long_tune else network, strategy.family, strategy.rule)
