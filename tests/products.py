@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import nn
@@ -22,6 +24,15 @@ def product_answers(result: Result, images: torch.Tensor) -> np.ndarray:
 
     session = make_session(result.product["onnx"])
     return np.asarray(session.run(None, {session.get_inputs()[0].name: images.numpy()})[0])
+
+
+def check_export(result: Result, out: Path, data: Data) -> None:
+    """The network with the weights and on the images of its run is exported to the same files, byte for byte."""
+    again = result.export(out, result.float_model, data.search.images[:256])
+    assert again.size_bytes == result.summary["result"]["size_bytes"]
+    for kind, path in again.files.items():
+        assert path.read_bytes() == result.product[kind].read_bytes(), kind
+    assert (out / "recipe.json").read_bytes() == result.product["recipe"].read_bytes()
 
 
 def check_networks(result: Result, data: Data, *, agreement: float = 0.95) -> None:

@@ -28,7 +28,7 @@ from netsmith.jobs.profile import profile
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
 from netsmith.network.weights import read_weights
-from products import check_networks
+from products import check_export, check_networks
 
 MODEL = "zoo:digits?channels=16&blocks=1"
 
@@ -92,6 +92,12 @@ def test_files_of_a_run_stand_on_their_own(finished: tuple[dict[str, Any], Path]
         replayed, loaded = model.eval()(x), program(x)
     assert float((replayed - loaded).norm() / replayed.norm()) < 0.1  # the program is quantized, the module is not
     check_networks(load(out), data, agreement=0.9)
+
+
+def test_the_same_weights_are_exported_to_the_same_integers(
+    finished: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    check_export(load(finished[1]), tmp_path / "again", load_data("digits"))
 
 
 def test_killed_anywhere_and_resumed_is_the_same(

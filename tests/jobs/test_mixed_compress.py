@@ -16,7 +16,7 @@ from netsmith.jobs.load import load
 from netsmith.network.load import load_model
 from netsmith.network.weights import save_weights
 from netsmith.training import fit
-from products import check_networks
+from products import check_export, check_networks
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,8 @@ def test_energy_budget_is_kept_by_bits_alone_and_training_recovers(weights: str,
 def test_other_strategies_keep_the_budget(weights: str, tmp_path: Path, strategy: str) -> None:
     summary = run(weights, tmp_path / "run", latency="0.5x", strategy=strategy, evaluations=5, epochs=0)
     assert summary["budgets"][0]["met"] and summary["result"]["accuracy"] > 0.2  # of ten classes, untrained
+    if strategy == "uniform":
+        check_export(load(tmp_path / "run"), tmp_path / "again", load_data("digits"))
 
 
 def test_a_search_that_was_killed_goes_on_to_the_same_design(weights: str, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -6,16 +6,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import netsmith
+from netsmith.accuracy.onnx_accuracy import onnx_accuracy
+from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError
+from netsmith.jobs.predict import predict
 from netsmith.jobs.result import Result
+from netsmith.network.weights import read_weights
 from netsmith.runs.folder import Run
-from netsmith.training import fit
+from netsmith.training import evaluate, fit
 from products import check_networks
 
 
@@ -61,6 +66,41 @@ def test_it_is_opened_again_without_its_class_and_with_it(result: Result, data: 
     assert again.model(torch.zeros(5, 1, 8, 8)).shape == (5, 10)
     for factory in (Net, Net(), lambda: Net(16)):
         check_networks(netsmith.load(result.folder, factory), data, agreement=0.99)
+
+
+def test_it_is_trained_on_in_a_plain_loop_and_exported_again(result: Result, data: Data, tmp_path: Path) -> None:
+    net = netsmith.load(result.folder, Net).float_model.train()
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(3):
+        for images, labels in data.need_train().batches(64, normalise=data.normalisation):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(net(images), labels).backward()
+            optimiser.step()
+    product = result.export(tmp_path / "tuned", net)
+    assert net.training and product.parity.relative_error < 1e-3
+    tuned = onnx_accuracy(product.files["onnx"], data.test, data.normalisation)
+    net.eval()
+    assert tuned == pytest.approx(evaluate(net, data.test, normalisation=data.normalisation)[0], abs=0.01)
+    assert tuned > result.summary["result"]["accuracy"]
+    again = apply_recipe(Net(), Recipe.read(tmp_path / "tuned" / "recipe.json"))
+    again.load_state_dict(read_weights(product.files["safetensors"])[0], strict=True)
+    np.save(tmp_path / "images.npy", data.test.images[:100].numpy())
+    said = [p["top"][0]["index"] for p in predict(product.files["onnx"], [tmp_path / "images.npy"])["predictions"]]
+    assert np.mean(np.array(said) == data.test.labels[:100].numpy()) == pytest.approx(tuned, abs=0.2)
+    result.export(tmp_path / "tuned", net)  # what was exported may be exported again
+    (tmp_path / "tuned" / "recipe.json").write_text("mine")
+    other, infinite = Net(), netsmith.load(result.folder, Net).float_model
+    infinite.head.bias.data[0] = torch.inf
+    for out, model, words in (
+        ("tuned", net, r"recipe\.json exists and is not what netsmith exported"),
+        (result.folder, net, "folder of a run"),
+        ("other", other, r"for 'first\.weight' it has the shape \(16,.*and the product the shape"),
+        ("other", 3, "model is int, no torch.nn.Module"), ("other", infinite, "head.bias has 1 of 10 values"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            result.export(tmp_path / out, model)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the network reads N of 1x8x8"):
+        result.export(tmp_path / "other", net, torch.zeros(4, 3, 8, 8))
 
 
 def test_what_does_not_fit_is_one_sentence(result: Result, tmp_path: Path) -> None:

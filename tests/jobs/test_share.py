@@ -19,7 +19,7 @@ from netsmith.jobs.compress import compress
 from netsmith.jobs.load import load
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
-from products import check_networks
+from products import check_export, check_networks
 
 MODEL = "zoo:digits?channels=16&blocks=1"
 BUDGET = {"size": "0.12x", "epochs": 4}
@@ -54,9 +54,12 @@ def test_the_budget_is_met_and_accuracy_survives(finished: tuple[dict[str, Any],
     assert all(1 <= row["choice"]["bits"] <= 8 and row["choice"]["a_bits"] == 32 for row in summary["layers"])
 
 
-def test_the_packed_file_holds_the_network_that_was_exported(finished: tuple[dict[str, Any], Path]) -> None:
+def test_the_packed_file_holds_the_network_that_was_exported(
+    finished: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
     summary, out = finished
     check_networks(load(out), load_data("digits"))
+    check_export(load(out), tmp_path / "again", load_data("digits"))
     stored = {n: t for n, t in read_packed(out / "model.nsw").items() if isinstance(t, CodebookTensor)}
     assert {n: t.bits for n, t in stored.items()} == {
         f"{row['name']}.weight": row["choice"]["bits"] for row in summary["layers"]

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from netsmith.data.feeding import Feeding
 from netsmith.export.feeding import write_feeding
@@ -17,13 +17,29 @@ from netsmith.export.parity import EXACT, ROUNDED, Parity, check_parity, need_pa
 from netsmith.export.pt2 import save_pt2
 from netsmith.network.graph import Graph, count_parameters
 from netsmith.network.weights import save_weights
-from netsmith.runs.folder import Run
 from netsmith.runs.names import FORMATS
 
 if TYPE_CHECKING:
     import onnx
     import torch
     from torch import nn
+
+
+class Place(Protocol):
+    """Where the files of a product go: a run, or a folder by itself."""
+
+    def path(self, name: str) -> Path:
+        """Where a file lies."""
+        ...
+
+    def place(self, name: str) -> Path:
+        """Where a file lies that is written now."""
+        ...
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Write a file atomically."""
+        ...
+
 
 COMPARED = 64  #: images on which an exported file is held against its network
 
@@ -81,14 +97,14 @@ class Product:
 
 
 def release(
-    graph: Graph, run: Run, feeding: Feeding, images: torch.Tensor, *, model: nn.Module,
+    graph: Graph, run: Place, feeding: Feeding, images: torch.Tensor, *, model: nn.Module,
     metadata: Mapping[str, str], quantized: Quantized | None = None, huffman: bool = False, where: str = "",
 ) -> Product:  # fmt: skip
-    """Write every file of a finished network into its run, and check that what is exported computes what it computes.
+    """Write every file of a finished network into its place, and check that what is exported computes what it computes.
 
     Args:
         graph: the network as it computes, rounding included.
-        run: whose stage this is.
+        run: where the files go; the run whose stage this is.
         feeding: how the network is fed.
         images: normalised, ``(N, *input_shape)``; the first 64 are compared.
         model: the network in floats, whose weights ``model.safetensors`` holds.
@@ -112,7 +128,7 @@ def release(
     return Product(files, parity, size, int(graph.layers.macs.sum()), count_parameters(model), feeding)
 
 
-def write_onnx(run: Run, name: str, model: onnx.ModelProto, feeding: Feeding) -> Path:
+def write_onnx(run: Place, name: str, model: onnx.ModelProto, feeding: Feeding) -> Path:
     """Write an ONNX model into a run, with what it says of how it is fed."""
     write_feeding(model, feeding)
     return run.write_bytes(name, model.SerializeToString())

@@ -140,7 +140,7 @@ def compress(
             raise
         summary = run.finish(_stages(Stages(run, subject, device, config, progress), budgets))
         progress.close()
-        return Result.of_run(run.folder, summary, subject.loaded.factory)
+        return Result.of_run(run.folder, summary, subject.loaded.factory, subject.kept_images())
 
 
 def _stages(job: Stages, budgets: dict[str, Budget]) -> dict[str, Any]:

@@ -80,6 +80,10 @@ def summarise(
             "num_classes": job.subject.data.known_classes, "input_shape": list(job.subject.data.input_shape),
             "code": code_digest(job.subject.loaded.spec),
         },
+        "exported_with": {
+            "calibration": job.config["calibration"], "huffman": job.config["huffman"],
+            "floats": job.choices.has_floats,
+        },
         "model": job.subject.loaded.spec, "data": job.subject.data.name, "data_note": job.subject.data.note,
         "data_notes": list(job.subject.data.sentences), "preprocessing": job.subject.feeding.to_dict(),
         "strategy": job.config["strategy"], "methods": job.config["methods"],

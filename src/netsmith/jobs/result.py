@@ -13,7 +13,9 @@ from netsmith.runs.names import FORMATS, SUMMARY
 from netsmith.units import COST_NAMES, format_apart
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+    from netsmith.export.product import Product
 
 #: what a product's file is for -> the file; a network is written as recipe or as description, whichever says it
 FILES = {**FORMATS, "recipe": "recipe.json", "network": "network.json"}
@@ -29,20 +31,25 @@ class Result:
         product: what a file of the finished network is for -> the file. Of a run: ``onnx``, ``pt2``, ``safetensors``,
             ``nsw``, and ``recipe`` or ``network``; of a training: ``safetensors``.
         given: builds the network that the job was given, with any weights; None where the product has a description.
+        images: some of the search split, from which :meth:`export` finds the ranges of layers in few bits.
     """
 
     summary: dict[str, Any]
     folder: Path
     product: Mapping[str, Path]
     given: Callable[[], nn.Module] | None = field(default=None)
+    images: Tensor | None = field(default=None)
 
     @classmethod
     def of_run(
-        cls, folder: str | Path, summary: dict[str, Any], given: Callable[[], nn.Module] | None = None
-    ) -> Result:
+        cls, folder: str | Path, summary: dict[str, Any], given: Callable[[], nn.Module] | None = None,
+        images: Tensor | None = None,
+    ) -> Result:  # fmt: skip
         """The result of a run that is finished."""
         folder, files = Path(folder), summary.get("files") or {}
-        return cls(summary, folder, {what: folder / name for what, name in FILES.items() if name in files}, given)
+        return cls(
+            summary, folder, {what: folder / name for what, name in FILES.items() if name in files}, given, images
+        )
 
     @cached_property
     def model(self) -> nn.Module:
@@ -71,6 +78,26 @@ class Result:
                 it.
         """
         return self._trained()
+
+    def export(self, out: str | Path, model: nn.Module, images: Tensor | None = None) -> Product:
+        """Write a network that was trained on as a product of its own, in the bits that this one has.
+
+        Args:
+            out: folder for its files, the same as those of this product.
+            model: :attr:`float_model`, or a copy of it, with the weights that it has now.
+            images: for the ranges of layers in few bits, uint8 pixels or normalised floats, ``(N, *input_shape)``; by
+                default those of the search split on which the job found them, which a loaded run has no more.
+
+        Returns:
+            The new product: its ``files``, its ``parity`` and ``size_bytes``. Nothing of it is measured yet.
+
+        Raises:
+            InputError: ``model`` is another network, images are missing, or ``out`` has something else in it.
+        """
+        from netsmith.jobs.tuned import export_tuned
+
+        images = self.images if images is None else images
+        return export_tuned(model, self.product, Path(out), images, self.summary.get("exported_with") or {})
 
     def report(self) -> Path:
         """Write the HTML page of the run and return where it is.

@@ -36,7 +36,7 @@ from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, TRIMMING, Estimated, 
 from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.short_tune import ShortTuner, load_cut
-from netsmith.jobs.subject import Subject, idle_kernels
+from netsmith.jobs.subject import CALIBRATION_IMAGES, Subject, idle_kernels
 from netsmith.jobs.timing import near_timed, quiet_latency, timed
 from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import count_parameters, trace
@@ -47,7 +47,6 @@ from netsmith.training.score import evaluate
 from netsmith.units import Budget, allowed_of, format_count, format_seconds, reached_of
 
 SENSITIVITY_IMAGES = 512
-CALIBRATION_IMAGES = 256
 EVALUATION_IMAGES = 512
 EVALUATED = "evaluation"  #: trials of whole designs on the search split
 

@@ -25,6 +25,8 @@ from netsmith.network.layers import FLOAT
 from netsmith.network.load import LoadedModel, load_model
 from netsmith.network.weights import read_metadata
 
+CALIBRATION_IMAGES = 256
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -57,6 +59,10 @@ class Subject:
         split = self.data.search.take(slice(0, n))
         batches = list(split.batches(256, normalise=self.data.normalisation))
         return torch.cat([b[0] for b in batches]), torch.cat([b[1] for b in batches])
+
+    def kept_images(self) -> torch.Tensor:
+        """The images of the search split that ranges are calibrated on, as they are, apart from the rest of it."""
+        return self.data.search.images[:CALIBRATION_IMAGES].clone()
 
 
 def load_subject(

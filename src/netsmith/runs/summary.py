@@ -101,6 +101,7 @@ SUMMARY = Record(
         "built_with": Record(optional={
             "num_classes": _COUNT, "input_shape": List(_COUNT, least=1), "code": Text(),
         }),
+        "exported_with": Record(optional={"calibration": Text(), "huffman": Flag(), "floats": Flag()}),
         "fusion": Record(optional={"fused": _WHOLE, "expected": _WHOLE}),
         "timing": Record(optional={
             "ratio": _AMOUNT, "ratio_ci": List(_AMOUNT), "rounds": _WHOLE, "session_ratios": List(_AMOUNT),
@@ -137,7 +138,8 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     ``warnings`` are sentences that every reader of the figures must see. ``specialization`` is what a search over a
     supernet found, see :data:`netsmith.runs.search_record.SEARCH`. ``built_with`` is what the network as given is
     built with again from ``model``: ``num_classes`` (null where it decides that itself), ``input_shape``, and ``code``,
-    a digest of the user's files that it comes from.
+    a digest of the user's files that it comes from. ``exported_with`` is how ranges were calibrated, whether
+    ``model.nsw`` is coded, and whether a layer may be left in floats.
 
     Raises:
         InputError: names the field at fault.
