@@ -1,4 +1,4 @@
-"""Image data sets as uint8 tensors: loaded, decoded once, split into train, search and test."""
+"""Image data sets as tensors: loaded, decoded once, split into train, search and test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from netsmith.data.inputs import prepare as prepare
     from netsmith.data.load import data_for as data_for
     from netsmith.data.load import load_data as load_data
+    from netsmith.data.naming import describe as describe
     from netsmith.data.normalise import Normalisation as Normalisation
     from netsmith.data.normalise import normalisation_from_metadata as normalisation_from_metadata
     from netsmith.data.types import Data as Data
@@ -24,6 +25,7 @@ _HOME = {
     "Normalisation": "normalise",
     "Split": "types",
     "check_classes": "types",
+    "describe": "naming",
     "data_for": "load",
     "load_data": "load",
     "normalisation_from_metadata": "normalise",

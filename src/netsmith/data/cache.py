@@ -8,6 +8,8 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
+
 from netsmith.data.decode import Decoded
 from netsmith.data.sources import Raw
 from netsmith.files import open_temporary
@@ -34,7 +36,7 @@ def fingerprint(raw: Raw, *options: object) -> str:
                     )
             elif isinstance(row, bytes):
                 digest.update(f"|{len(row)}|".encode() + row)
-            else:
+            elif isinstance(row, np.ndarray):
                 digest.update(f"|{row.dtype}|{row.shape}|".encode() + row.tobytes())
     return digest.hexdigest()
 

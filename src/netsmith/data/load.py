@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from netsmith.data import cache
+from netsmith.data import cache, recorded
 from netsmith.data.classes import DECLARED, NUMBERED, SORTED, names_alike, plural, read_classes
 from netsmith.data.decode import Decoded, Range, check_range, decode, range_from_metadata
 from netsmith.data.folders import read_folder
 from netsmith.data.labels import HIDDEN, check_labels
-from netsmith.data.normalise import Normalisation, statistics
+from netsmith.data.loaders import Report
+from netsmith.data.memory import Found, read_memory
+from netsmith.data.naming import describe
+from netsmith.data.normalise import AS_GIVEN, Normalisation, statistics
 from netsmith.data.sources import Raw, RawSplit, parquet_files, read_hub, read_parquet
 from netsmith.data.splits import balanced, divide, rare_classes
 from netsmith.data.types import GIVEN, OF_DATA, Data, Split
@@ -31,7 +34,7 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?(:.+)?")
 
 
 def load_data(
-    spec: str,
+    spec: Any,
     *,
     seed: int = 0,
     search_size: int | None = None,
@@ -44,12 +47,16 @@ def load_data(
     pixel_range: Sequence[float] | None = None,
     metadata: Mapping[str, str] | None = None,
     cache_dir: str | Path | None = None,
+    report: Report | None = None,
+    record: Path | None = None,
 ) -> Data:
     """Load an image classification data set into memory.
 
     Args:
         spec: ``digits``, a parquet file, a folder of parquet files or of images in class subfolders (either may have
-            train, validation and test parts), or a Hugging Face name, ``name`` or ``name:config``.
+            train, validation and test parts), or a Hugging Face name, ``name`` or ``name:config``; or data in memory:
+            a DataLoader, a Dataset of torch or of Hugging Face, ``(inputs, targets)``, a list of pairs, a dict of these
+            by part, a function that returns one. Inputs that are floats are taken as given.
         seed: of the search split and of ``train_limit``.
         search_size: rows held out of train, balanced over classes; default ``min(5000, 15 %)``.
         label_column: where the labels are, if the name does not say so.
@@ -63,6 +70,9 @@ def load_data(
             ``metadata``, else the least and the greatest value of all images.
         metadata: header of the weights file that the data is for.
         cache_dir: of decoded images; default NETSMITH_CACHE or ``~/.cache/netsmith``.
+        report: told ``(done, total, text)`` while data in memory is read.
+        record: file that data in memory is kept in, and taken from if it is there, unless reading it once more would
+            give the same rows in the same order: a loader that shuffles would give others to a job that is resumed.
 
     Raises:
         InputError: there is no such data, it has no usable labels, or an image is unreadable.
@@ -80,13 +90,35 @@ def load_data(
     _check_numbers(mean, "--mean")
     _check_numbers(std, "--std")
     names = None if classes is None else read_classes(classes)
-    rng = np.random.default_rng(seed)
-    raw = _read_digits() if spec == "digits" else _read(spec, label_column)
-    known = raw.classes if raw.classes is not None else names
-    raw = dataclasses.replace(raw, splits=_labelled(raw, known, spec))
-    decoded = _decoded(raw, image_size, given or range_from_metadata(metadata), cache_dir)
+    name, in_memory = describe(spec), not isinstance(spec, (str, Path))
+    if in_memory and record is not None and record.exists():
+        data = recorded.read(record)
+    else:
+        found = read_memory(spec, label_column, report) if in_memory else Found(_read(name, label_column), True)
+        known = found.raw.classes if found.raw.classes is not None else names
+        raw = dataclasses.replace(found.raw, splits=_labelled(found.raw, known, name))
+        if _is_given(raw):
+            _refuse_options_of_pixels(mean=mean, std=std, image_size=image_size, pixel_range=given)
+            decoded = Decoded({key: torch.as_tensor(s.rows) for key, s in raw.splits.items()}, None, ())
+        else:
+            scale = given or range_from_metadata(metadata)
+            decoded = _decoded(raw, image_size, scale, cache_dir, cached=not in_memory or _is_encoded(raw))
+        data = _divided(raw, decoded, name, search_size, train_limit, np.random.default_rng(seed))
+        data = _normalised(data, mean, std)
+        if record is not None and not found.repeatable:
+            recorded.write(record, data)
+    data = data.for_weights(metadata, classes)
+    if len(data.classes) < 2:
+        raise InputError(f"data set {name!r} has one class, {data.classes[0]!r}; give images of two or more classes")
+    return data
+
+
+def _divided(
+    raw: Raw, decoded: Decoded, name: str, search_size: int | None, train_limit: int | None, rng: np.random.Generator
+) -> Data:
+    """The three splits, not normalised yet."""
     splits = {key: Split(decoded.images[key], torch.from_numpy(s.labels)) for key, s in raw.splits.items()}
-    train, search, test, note = divide(splits, spec, search_size, rng)
+    train, search, test, note = divide(splits, name, search_size, rng)
     found = raw.classes or tuple(str(i) for i in range(max(int(s.labels.max()) for s in splits.values()) + 1))
     seen = {int(label) for s in splits.values() for label in s.labels.unique()}
     rare = rare_classes(train, found) if train is not None else []
@@ -94,29 +126,56 @@ def load_data(
         rare = [f"of the {plural(len(found), 'class')}, {len(seen)} occur in the data"]
     if train is not None and train_limit is not None and train_limit < len(train):
         train = train.take(np.sort(balanced(train.labels.numpy(), train_limit, rng)))
-    if mean is not None and std is not None:
-        normalisation, source = Normalisation(tuple(map(float, mean)), tuple(map(float, std))), GIVEN
-    else:
-        normalisation, source = statistics((train or search).images), OF_DATA
     channels, height, width = search.images.shape[1:]
-    data = Data(
-        name=spec,
+    return Data(
+        name=name,
         train=train,
         search=search,
         test=test,
         classes=found,
         input_shape=(channels, height, width),
-        normalisation=normalisation.check(channels),
+        normalisation=AS_GIVEN,
         note=note,
         classes_named=raw.classes is not None,
         class_order=NUMBERED if raw.classes is None else DECLARED if raw.declared else SORTED,
         pixel_range=decoded.pixel_range,
-        normalised_by=source,
         notes=(*raw.notes, *decoded.notes, *names_alike(found), *rare),
-    ).for_weights(metadata, classes)
-    if len(data.classes) < 2:
-        raise InputError(f"data set {spec!r} has one class, {data.classes[0]!r}; give images of two or more classes")
-    return data
+    )
+
+
+def _normalised(data: Data, mean: Sequence[float] | None, std: Sequence[float] | None) -> Data:
+    """With the normalisation that is given, else that of its own images, else none where the inputs are floats."""
+    images = (data.train or data.search).images
+    if images.is_floating_point():
+        low, high = (float(v) for v in images.aminmax())
+        source = f"floats from {low:.4g} to {high:.4g}"
+        if low >= 0 and 2 < high <= 255:
+            source += " (pixels of 0 to 255 are normalised if they are given as uint8)"
+        return dataclasses.replace(data, normalised_by=source)
+    if mean is not None and std is not None:
+        normalisation, source = Normalisation(tuple(map(float, mean)), tuple(map(float, std))), GIVEN
+    else:
+        normalisation, source = statistics(images), OF_DATA
+    return dataclasses.replace(data, normalisation=normalisation.check(data.input_shape[0]), normalised_by=source)
+
+
+def _is_given(raw: Raw) -> bool:
+    """Whether its rows are floats, which a network takes as they are."""
+    return any(isinstance(s.rows, torch.Tensor) for s in raw.splits.values())
+
+
+def _is_encoded(raw: Raw) -> bool:
+    """Whether its rows are files, which take long to decode."""
+    return all(isinstance(row, (bytes, Path)) for s in raw.splits.values() for row in s.rows)
+
+
+def _refuse_options_of_pixels(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(
+                f"--{name.replace('_', '-')} is for pixels; these inputs are floats, which are taken as given: "
+                "drop it, or give uint8 images"
+            )
 
 
 def _check_numbers(values: Sequence[float] | None, option: str) -> None:
@@ -130,7 +189,7 @@ def _check_numbers(values: Sequence[float] | None, option: str) -> None:
 
 
 def data_for(data: Any, metadata: Mapping[str, str], **options: Any) -> Data:
-    """What ``data`` names, loaded for weights with such a header; loaded data gets its classes in their order.
+    """What ``data`` is or names, loaded for weights with such a header; loaded data gets its classes in their order.
 
     Args:
         options: of :func:`load_data`.
@@ -140,10 +199,12 @@ def data_for(data: Any, metadata: Mapping[str, str], **options: Any) -> Data:
     """
     if isinstance(data, Data):
         return data.for_weights(metadata, options.get("classes"))
-    return load_data(str(data), metadata=metadata, **options)
+    return load_data(data, metadata=metadata, **options)
 
 
 def _read(spec: str, label_column: str | None) -> Raw:
+    if spec == "digits":
+        return _read_digits()
     if not spec.strip():
         raise InputError("--data is empty; give 'digits', an existing path or a Hugging Face name")
     try:
@@ -175,7 +236,11 @@ def _labelled(raw: Raw, known: Sequence[str] | None, spec: str) -> dict[str, Raw
     return splits
 
 
-def _decoded(raw: Raw, image_size: int | None, pixel_range: Range | None, cache_dir: str | Path | None) -> Decoded:
+def _decoded(
+    raw: Raw, image_size: int | None, pixel_range: Range | None, cache_dir: str | Path | None, *, cached: bool
+) -> Decoded:
+    if not cached:
+        return decode(raw.splits, image_size, pixel_range)
     folder = cache.cache_folder(cache_dir)
     key = cache.fingerprint(raw, image_size, pixel_range)
     stored = cache.read(folder, key)

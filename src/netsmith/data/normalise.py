@@ -16,14 +16,16 @@ _MOST = 2.0  #: a mean beyond it is one of 0 to 255; networks that want a shift 
 
 
 class Normalisation(NamedTuple):
-    """``(x / 255 - mean) / std`` for uint8 pixels ``x``; one value a channel."""
+    """``(x / 255 - mean) / std`` for uint8 pixels ``x``; one value a channel, or none: inputs are taken as given."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def __call__(self, images: torch.Tensor, *, channels_last: bool = False) -> torch.Tensor:
-        """Normalise uint8 images ``(N, C, H, W)`` to float32 of the same shape."""
+        """Normalise uint8 images ``(N, C, H, W)`` to float32 of the same shape, which shares no memory with them."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
+        if not self.std:
+            return images.to(torch.float32, memory_format=layout, copy=True)
         x = images.to(torch.float32, memory_format=layout)
         scale = (1.0 / (255.0 * torch.tensor(self.std, dtype=torch.float64))).float().view(1, -1, 1, 1)
         shift = (-torch.tensor(self.mean, dtype=torch.float64) / torch.tensor(self.std, dtype=torch.float64)).float()
@@ -55,6 +57,9 @@ class Normalisation(NamedTuple):
             )
         wide = [v if len(v) == channels else v * channels for v in self]
         return Normalisation(*wide)
+
+
+AS_GIVEN = Normalisation((), ())  #: of inputs that are floats already, which the network takes as they are
 
 
 def statistics(images: torch.Tensor) -> Normalisation:

@@ -45,10 +45,11 @@ class Picture:
         return bool((self.pixels == self.pixels[:1, :1]).all())
 
 
-def read_picture(row: bytes | Path | np.ndarray, name: str) -> Picture:
+def read_picture(row: bytes | Path | np.ndarray | Picture | Image.Image, name: str) -> Picture:
     """Read one image: a file's content, a file, or an array ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, C of 1 or 3.
 
     Args:
+        row: also one of Pillow's, or one that was read before, which stays as it is.
         name: where it came from, for messages.
 
     Raises:
@@ -56,6 +57,8 @@ def read_picture(row: bytes | Path | np.ndarray, name: str) -> Picture:
     """
     from PIL import Image, UnidentifiedImageError
 
+    if isinstance(row, Picture):
+        return row
     try:
         if isinstance(row, Path) and not row.is_file():
             raise OSError("it is no file" if row.exists() else "there is no such file")
@@ -64,7 +67,9 @@ def read_picture(row: bytes | Path | np.ndarray, name: str) -> Picture:
             raise OSError("it is empty")
         if isinstance(content, bytes) and content.startswith(_NPY):
             content = _saved_array(content)
-        if isinstance(content, np.ndarray):
+        if isinstance(content, Image.Image):
+            picture = _picture(content, name)
+        elif isinstance(content, np.ndarray):
             picture = Picture(_laid_out(content))
         else:
             with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 from netsmith.data.cells import contents, is_array
 from netsmith.data.labels import to_labels
 from netsmith.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from netsmith.data.pixels import Picture
 
 IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff",
@@ -25,15 +30,18 @@ SPLIT_WORDS = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "val": "validation",
     "valid": "validation", "validation": "validation", "dev": "validation",
 }  # fmt: skip
-_IMAGE_NAMES = ("image", "img", "images", "picture", "jpg", "png")
-_LABEL_NAMES = ("label", "labels", "fine_label", "target", "class", "cls", "y")
+IMAGE_NAMES = ("image", "img", "images", "picture", "jpg", "png")
+LABEL_NAMES = ("label", "labels", "fine_label", "target", "class", "cls", "y")
 
 
 @dataclass(frozen=True)
 class RawSplit:
-    """Images as file contents, paths or arrays, with integer labels ``(N,)`` and where each row came from."""
+    """Images as file contents, paths, arrays or read ones, with integer labels ``(N,)`` and where each row came from.
 
-    rows: Sequence[bytes | Path | np.ndarray]
+    A tensor ``(N, C, H, W)`` of floats holds inputs as the network takes them.
+    """
+
+    rows: Sequence[bytes | Path | np.ndarray | Picture] | torch.Tensor
     labels: NDArray[np.int64]
     names: Sequence[str]
 
@@ -71,10 +79,10 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class _Column:
-    """A split's rows as they are gathered from one file after another."""
+class Column:
+    """A split's rows as they are gathered from one file after another; a tensor where a user gave one."""
 
-    rows: list[Any] = field(default_factory=list)
+    rows: Any = field(default_factory=list)
     labels: list[Any] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
 
@@ -93,7 +101,7 @@ def read_parquet(path: Path, label_column: str | None) -> Raw:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns: dict[str, _Column] = {}
+    columns: dict[str, Column] = {}
     declared: tuple[str, ...] | None = None
     root = path if path.is_dir() else path.parent
     for file in parquet_files(path):
@@ -102,14 +110,14 @@ def read_parquet(path: Path, label_column: str | None) -> Raw:
             table = pq.read_table(file, columns=[image, label])
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file} cannot be read as parquet ({_line(error)}); check that it is complete") from error
-        declared = _same_names(declared, names, str(file))
+        declared = same_names(declared, names, str(file))
         split = (split_of(file.relative_to(path)) if path.is_dir() else split_of(Path(file.name))) or "all"
         rows = [f"row {i} of {file.name}" for i in range(table.num_rows)]
-        columns.setdefault(split, _Column()).add(table[image], table[label], rows, str(file), (root,))
-    return _raw(columns, declared, str(path))
+        columns.setdefault(split, Column()).add(table[image], table[label], rows, str(file), (root,))
+    return to_raw(columns, declared, str(path))
 
 
-def _same_names(known: tuple[str, ...] | None, names: tuple[str, ...] | None, where: str) -> tuple[str, ...] | None:
+def same_names(known: tuple[str, ...] | None, names: tuple[str, ...] | None, where: str) -> tuple[str, ...] | None:
     """The class names that all files declare: equal numbers must mean equal classes."""
     if known is not None and names is not None and known != names:
         at = next((i for i, (a, b) in enumerate(zip(known, names)) if a != b), min(len(known), len(names)))
@@ -118,7 +126,7 @@ def _same_names(known: tuple[str, ...] | None, names: tuple[str, ...] | None, wh
     return known or names
 
 
-def _raw(columns: Mapping[str, _Column], declared: tuple[str, ...] | None, where: str) -> Raw:
+def to_raw(columns: Mapping[str, Column], declared: tuple[str, ...] | None, where: str) -> Raw:
     """Labels to indices: names by their declared place, else by their place among all that occur, sorted."""
     strings = {v for c in columns.values() for v in c.labels if isinstance(v, str)}
     classes = declared if declared and strings <= set(declared) else tuple(sorted(strings)) or declared
@@ -150,7 +158,7 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
         return is_bytes(inner) or bool(pa.types.is_null(inner))  # no bytes, but perhaps paths
 
     images = [n for n in names if is_image(n)] or [n for n in names if is_array(schema.field(n).type)]
-    images.sort(key=lambda n: _IMAGE_NAMES.index(n) if n in _IMAGE_NAMES else len(_IMAGE_NAMES))
+    images.sort(key=lambda n: IMAGE_NAMES.index(n) if n in IMAGE_NAMES else len(IMAGE_NAMES))
     if not images:
         raise InputError(
             f"{where} has no image column (columns: {', '.join(names)}); images must be encoded bytes or lists of rows"
@@ -160,7 +168,7 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
             f"{where} has no column {label_column!r} (columns: {', '.join(names)}); correct --label-column"
         )
     declared = [n for n in names if isinstance(features.get(n), dict) and features[n].get("_type") == "ClassLabel"]
-    known = [n for n in _LABEL_NAMES if n in names and n not in images]
+    known = [n for n in LABEL_NAMES if n in names and n not in images]
     label = label_column or next(iter(declared + known), None)
     if label is None:
         raise InputError(
@@ -203,19 +211,34 @@ def read_hub(spec: str, label_column: str | None) -> Raw:
     parts = dict(loaded) if isinstance(loaded, dict) else {"all": loaded}
     # what is named by a path was fetched or embedded by the library; anything else is not the data's
     roots = [Path(spec)] if local else [Path(datasets.config.HF_CACHE_HOME), Path(datasets.config.HF_DATASETS_CACHE)]
-    columns: dict[str, _Column] = {}
+    columns, declared = read_tables(parts, spec, label_column, roots)
+    return to_raw(columns, declared, repr(spec))
+
+
+def read_tables(
+    parts: Mapping[str, Any], spec: str, label_column: str | None, roots: Sequence[Path]
+) -> tuple[dict[str, Column], tuple[str, ...] | None]:
+    """Columns of images and labels of parts that are ``datasets.Dataset``, and the names of the classes.
+
+    Args:
+        spec: the data set, for messages.
+        roots: folders that files named by cells may lie in.
+    """
+    import datasets
+
+    columns: dict[str, Column] = {}
     declared: tuple[str, ...] | None = None
     for key, part in parts.items():
         image, label, names = choose_columns(part.features.arrow_schema, f"data set {spec!r}", label_column)
-        declared = _same_names(declared, names, f"the {key} part of {spec!r}")
+        declared = same_names(declared, names, f"the {key} part of {spec!r}")
         raw = part.select_columns([image, label])
         if isinstance(part.features[image], datasets.Image):
             raw = raw.cast_column(image, datasets.Image(decode=False))
-        table = raw.flatten_indices().data.table
-        column = columns.setdefault(split_of(Path(str(key))) or str(key), _Column())
+        table = raw.with_format("arrow")[:]  # the rows of a selection in its order, nothing written to disk
+        column = columns.setdefault(split_of(Path(str(key))) or str(key), Column())
         rows = [f"{key} row {i}" for i in range(len(part))]
         column.add(table[image], table[label], rows, f"data set {spec!r}", roots)
-    return _raw(columns, declared, repr(spec))
+    return columns, declared
 
 
 def _line(error: BaseException) -> str:

@@ -44,6 +44,9 @@ def divide(
     splits: dict[str, Split], spec: str, search_size: int | None, rng: np.random.Generator
 ) -> tuple[Split | None, Split, Split, str]:
     """Make train, search and test from the splits that a source has, and say how in one sentence."""
+    if "search" in splits:  # a user's own name, never taken for the test part
+        train, test = hold_out(splits["train"], max(1, len(splits["train"]) // 5), rng)
+        return train, splits["search"], test, f"search as given; test: {len(test)} rows held out of train"
     if "train" in splits and "validation" in splits and "test" in splits:
         search = splits["validation"]
         if search_size is not None and search_size < len(search):

@@ -1,4 +1,4 @@
-"""A data set in memory: three splits of uint8 images."""
+"""A data set in memory: three splits of uint8 images, or of inputs that are floats as the network takes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from netsmith.data.classes import (
 )
 from netsmith.data.decode import range_from_metadata
 from netsmith.data.feeding import PIXEL, Feeding
-from netsmith.data.normalise import Normalisation
+from netsmith.data.normalise import AS_GIVEN, Normalisation
 from netsmith.errors import InputError
 
 #: where a normalisation comes from
@@ -35,7 +35,7 @@ class Split:
     """Images and labels of one part of a data set.
 
     Attributes:
-        images: uint8, ``(N, C, H, W)``.
+        images: ``(N, C, H, W)``, uint8, or float32 where inputs are taken as given.
         labels: int64, ``(N,)``.
     """
 
@@ -66,7 +66,7 @@ class Split:
 
         Args:
             batch_size: images a batch.
-            normalise: mean and standard deviation of x/255 a channel.
+            normalise: mean and standard deviation of x/255 a channel; none for inputs that are taken as given.
             shuffle_rng: source of the order and of augmentation; without it rows come in order.
             augment: random crop and flip; needs ``shuffle_rng``.
             channels_last: memory layout of the images.
@@ -107,12 +107,13 @@ class Data:
         classes: a name a class, in label order.
         classes_named: False where the source has bare integers, whose largest value is all that is known.
         input_shape: ``(C, H, W)``.
-        normalisation: mean and standard deviation of x/255.
+        normalisation: mean and standard deviation of x/255; ``AS_GIVEN`` where the inputs are floats that the network
+            takes as they are: these are not augmented either.
         note: how the splits were made, one sentence.
         class_order: where the order of ``classes`` comes from, in words.
         pixel_range: values of the files that became 0 and 255; None where the files have 8 bits.
         notes: sentences on how the data was read, and what is odd about it.
-        normalised_by: where ``normalisation`` comes from, in words.
+        normalised_by: where ``normalisation`` comes from, in words; of inputs that are taken as given, what they are.
     """
 
     name: str
@@ -135,8 +136,15 @@ class Data:
         return len(self.classes) if self.classes_named else None
 
     @property
+    def as_given(self) -> bool:
+        """Whether the inputs are floats that the network takes as they are."""
+        return self.normalisation == AS_GIVEN
+
+    @property
     def feeding(self) -> Feeding:
         """How a network for this data is fed: what its input is made of, and what its outputs stand for."""
+        if self.as_given:
+            return Feeding(self.input_shape, self.classes)
         mean, std = (tuple(map(float, values)) for values in self.normalisation)
         return Feeding(self.input_shape, self.classes, PIXEL, mean, std, self.pixel_range)
 
@@ -144,12 +152,12 @@ class Data:
     def metadata(self) -> dict[str, str]:
         """What a reader of weights that were trained on it needs, for the header of their file."""
         scale = {} if self.pixel_range is None else {"pixel_range": json.dumps(list(self.pixel_range))}
+        moments = {} if self.as_given else self.normalisation._asdict()
         return (
             scale
             | self.feeding.metadata
+            | {key: json.dumps(list(values)) for key, values in moments.items()}
             | {
-                "mean": json.dumps(list(self.normalisation.mean)),
-                "std": json.dumps(list(self.normalisation.std)),
                 "input_shape": json.dumps(list(self.input_shape)),
                 "classes": json.dumps(list(self.classes)),
                 "num_classes": str(len(self.classes)),
@@ -160,6 +168,9 @@ class Data:
     def sentences(self) -> tuple[str, ...]:
         """What a user has to know: the classes in their order, how images were read and normalised, what is odd."""
         mean, std = (", ".join(f"{v:.4g}" for v in values) for values in self.normalisation)
+        if self.as_given:
+            given = f"inputs are {self.normalised_by}, taken as given: not scaled, not normalised and not augmented"
+            return (order_sentence(self.classes, self.class_order), given, *self.notes)
         normalised = f"images are normalised with mean {mean} and std {std} on the scale of x/255, {self.normalised_by}"
         return (order_sentence(self.classes, self.class_order), normalised, *self.notes)
 
@@ -177,6 +188,12 @@ class Data:
         """The same data under the normalisation that a file of weights says; None changes nothing."""
         if normalisation is None:
             return self
+        if self.as_given:
+            mean, std = (", ".join(f"{v:.4g}" for v in values) for values in normalisation)
+            return self._noting(
+                f"the weights were trained on images with mean {mean} and std {std} of x/255, which inputs that are "
+                "taken as given must have been normalised with"
+            )
         checked = Normalisation(*normalisation).check(self.input_shape[0])
         return dataclasses.replace(self, normalisation=checked, normalised_by=OF_FILE)
 

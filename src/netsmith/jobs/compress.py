@@ -10,6 +10,7 @@ from netsmith.accuracy.sensitivity import MEASURES
 from netsmith.compression.calibrate import METHODS as CALIBRATIONS
 from netsmith.compression.choices import WIDTHS
 from netsmith.compression.importance import CRITERIA
+from netsmith.data import describe
 from netsmith.errors import InputError, did_you_mean
 from netsmith.hardware.target import get_target, need_known
 from netsmith.jobs.contents import contents_of, data_contents, target_contents
@@ -23,6 +24,7 @@ from netsmith.jobs.subject import load_subject, named
 from netsmith.jobs.trimming import check_trimming
 from netsmith.progress import Progress, Silent
 from netsmith.runs.folder import Run
+from netsmith.runs.names import RECORDED
 from netsmith.search.registry import strategy_names
 from netsmith.training.schedule import check_training
 from netsmith.units import Budget, read_budgets
@@ -46,7 +48,7 @@ def compress(
 
     Args:
         model: MODEL (``zoo:NAME``, ``file.py:callable``, ...) or a module.
-        data: ``digits``, a Hugging Face name or a local folder.
+        data: ``digits``, a Hugging Face name, a local folder, or data in memory; see ``netsmith.data.load_data``.
         target: hardware; its measured or modelled latency drives the search.
         latency, energy, size, macs: budgets, absolute (``3ms``) or relative (``0.5x``).
         methods: which of ``prune`` (channels and branches) and ``quantize`` (integers) may be used; or ``share``,
@@ -102,7 +104,7 @@ def compress(
             "`netsmith targets measure MODEL --space --write FOLDER` writes"
         )
     config = {
-        "job": job, "model": model if isinstance(model, str) else type(model).__name__, "data": str(data),
+        "job": job, "model": model if isinstance(model, str) else type(model).__name__, "data": describe(data),
         "target": target, "latency": latency, "energy": energy, "size": size, "macs": macs, "methods": list(wanted),
         "strategy": strategy, "weights": str(weights) if weights else None, "epochs": epochs, "lr": lr,
         "seed": seed, "importance": importance, "calibration": calibration, "search_size": search_size,
@@ -120,7 +122,7 @@ def compress(
                 model, data, device, weights=weights, methods=wanted, seed=seed, search_size=search_size, mean=mean,
                 std=std, image_size=image_size, label_column=label_column, classes=classes, pixel_range=pixel_range,
                 train_limit=train_limit,
-                least_bits=least, widths=widths,
+                least_bits=least, widths=widths, record=run.path(RECORDED), report=progress.update,
             )  # fmt: skip
             need_known(budgets, device, subject.graph.layers)
             if not len(subject.choices.space):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from netsmith.data import data_for
+from netsmith.data import data_for, describe
 from netsmith.errors import InputError, NetsmithError, did_you_mean
 from netsmith.hardware.target import get_target
 from netsmith.jobs.contents import target_contents
@@ -21,7 +21,7 @@ from netsmith.jobs.together import RunTogether
 from netsmith.jobs.versions import device, versions
 from netsmith.network.weights import read_metadata
 from netsmith.progress import Progress, Silent
-from netsmith.runs.names import FORMATS
+from netsmith.runs.names import FORMATS, RECORDED
 from netsmith.runs.summary import kept_budgets
 from netsmith.supernets.gates import MODES
 from netsmith.supernets.objective import FORMS
@@ -48,7 +48,8 @@ def specialize(
 
     Args:
         space: name or TOML file of a space, or a space.
-        data: ``digits``, a Hugging Face name or a local folder, with a train split.
+        data: ``digits``, a Hugging Face name, a local folder, or data in memory (see ``netsmith.data.load_data``), with
+            a train split.
         target: hardware; its measured or modelled costs drive the search.
         latency, energy, size, macs: budgets, absolute (``3ms``) or relative to the space's reference network, every
             block of which is MobileNetV2's (``0.5x``).
@@ -100,7 +101,7 @@ def specialize(
         raise InputError(f"{target} is measured at batch 1; drop --batch")
     loaded = space if isinstance(space, BlockSpace) else load_space(space)
     config: dict[str, Any] = {
-        "job": "specialize", "space": loaded.name if isinstance(space, BlockSpace) else space, "data": str(data),
+        "job": "specialize", "space": loaded.name if isinstance(space, BlockSpace) else space, "data": describe(data),
         "target": target, **texts, "system": system, "compare": list(systems[1:]), "search_epochs": search_epochs,
         "warmup_epochs": warmup_epochs,
         "warmup_from": str(warmup_from) if warmup_from else None, "epochs": epochs, "lr": lr, "inherit": inherit,
@@ -120,10 +121,11 @@ def specialize(
         progress.stage("load")
         try:
             header = read_metadata(teacher_weights) if teacher_weights else {}
-            images = data_for(
+            images = shared.in_turn(lambda: data_for(
                 data, header, seed=seed, search_size=search_size, label_column=label_column, image_size=image_size,
                 mean=mean, std=std, train_limit=train_limit, classes=classes, pixel_range=pixel_range,
-            )  # fmt: skip
+                record=shared.folder / RECORDED, report=progress.update,
+            ))  # fmt: skip
             images.need_train()
             _, height, side = images.input_shape
             if height != side:

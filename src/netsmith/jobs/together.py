@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from netsmith.errors import InfeasibleError, InputError, NetsmithError
 from netsmith.runs.folder import Run
 from netsmith.training.workers import Workers
+
+T = TypeVar("T")
 
 
 class RunTogether:
@@ -50,13 +52,30 @@ class RunTogether:
         except NetsmithError as error:
             if together:  # all of them raise it
                 raise
-            failed = [type(error).__name__, str(error), getattr(error, "reachable", {})]
+            failed = _written(error)
         finally:
             self._alone = False
         value, failed = self.workers.broadcast([value, failed])
         if failed is not None:
-            kind, message, reachable = failed
-            raise InfeasibleError(message, reachable) if kind == "InfeasibleError" else InputError(message)
+            raise _error(failed)
+        return value
+
+    def in_turn(self, compute: Callable[[], T]) -> T:
+        """What ``compute`` returns in this process; the first one is done before the others begin.
+
+        They may read what it has written, and all of them stop where it does.
+        """
+        if not self.workers.is_first:
+            failed = self.workers.broadcast(None)
+            if failed is not None:
+                raise _error(failed)
+            return compute()
+        try:
+            value = compute()
+        except NetsmithError as error:
+            self.workers.broadcast(_written(error))
+            raise
+        self.workers.broadcast(None)
         return value
 
     def __enter__(self) -> Self:
@@ -64,3 +83,13 @@ class RunTogether:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stack.__exit__(kind, error, at)
+
+
+def _written(error: NetsmithError) -> list[Any]:
+    """An error as it is sent to other processes."""
+    return [type(error).__name__, str(error), getattr(error, "reachable", {})]
+
+
+def _error(written: list[Any]) -> NetsmithError:
+    kind, message, reachable = written
+    return InfeasibleError(message, reachable) if kind == "InfeasibleError" else InputError(message)

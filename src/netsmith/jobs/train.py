@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def train(
     model_spec: str | nn.Module | Callable[[], nn.Module],
-    data_spec: str | Data,
+    data_spec: Any,
     *,
     out: str | Path,
     epochs: int = 10,
@@ -62,7 +62,7 @@ def train(
 
     Args:
         model_spec: MODEL, a module (which is copied and left as it is) or a function that returns one.
-        data_spec: see ``netsmith.data.load_data``; or loaded data.
+        data_spec: see ``netsmith.data.load_data``, data in memory among it; or loaded data.
         out: ``.safetensors`` file to write.
         epochs: passes over the train split.
         weights: to start from; without, training starts from scratch.
@@ -89,7 +89,6 @@ def train(
             not of this job, or is being written by another process.
     """
     from netsmith.data import check_classes, data_for, normalisation_from_metadata
-    from netsmith.data.augment import default_augment
     from netsmith.jobs import doubt
     from netsmith.jobs.contents import contents_of, data_contents
     from netsmith.network.checkpoint import split_key
@@ -106,13 +105,15 @@ def train(
         raise InputError("--teacher-weights are of no network; name it with --teacher")
     files = {"--weights": weights, "--teacher-weights": teacher_weights}
     read = {option: split_key(file)[0] for option, file in files.items() if file is not None}
-    with reserved(out, job, read) as checkpoint:
+    with reserved(out, job, read) as (checkpoint, record):
+        if not (resume and checkpoint.exists()):
+            record.unlink(missing_ok=True)  # of another training, with other data perhaps
         say = report or (lambda sentence: None)
         headers = [read_metadata(file) if file is not None else {} for file in (teacher_weights, weights)]
         data = data_for(
             data_spec, headers[0] | headers[1], seed=seed, search_size=search_size, label_column=label_column,
             image_size=image_size, mean=mean, std=std, train_limit=train_limit, classes=classes,
-            pixel_range=pixel_range,
+            pixel_range=pixel_range, record=record,
         )  # fmt: skip
         data.need_train()
         say(
@@ -160,7 +161,7 @@ def train(
         result = fit(
             model, data, epochs=epochs, lr=peak, batch_size=batch_size, weight_decay=decay, schedule=schedule,
             teacher=taught, alpha=alpha, temperature=temperature, label_smoothing=label_smoothing,
-            augment=default_augment(data.input_shape[-1]) if augment else None, seed=seed, bf16=bf16, patience=patience,
+            augment="auto" if augment else None, seed=seed, bf16=bf16, patience=patience,
             checkpoint=checkpoint, resume=resume, progress=progress,
             contents=contents, tag=f"{loaded.spec} from {weights}, teacher {teacher_spec} from {teacher_weights}",
         )  # fmt: skip
@@ -179,7 +180,8 @@ def train(
             "history": result.history, "messages": result.messages,
         }  # fmt: skip
         _write(model.state_dict(), _metadata(loaded.metadata, data, summary, job), out)
-        checkpoint.unlink(missing_ok=True)  # only after the weights are safe
+        for path in (checkpoint, record):
+            path.unlink(missing_ok=True)  # only after the weights are safe
         return Result(json.loads(to_json(summary)), out.parent, {"safetensors": out}, loaded.factory)
 
 
@@ -192,8 +194,8 @@ def _checked(model: Any, data: Data) -> int:
 
 
 @contextmanager
-def reserved(out: Path, job: str, read: Mapping[str, Path]) -> Iterator[Path]:
-    """The checkpoint beside ``out``, both for this process alone; found out before anything is loaded.
+def reserved(out: Path, job: str, read: Mapping[str, Path]) -> Iterator[tuple[Path, Path]]:
+    """The checkpoint and the recorded data beside ``out``, for this process alone; found out before anything is loaded.
 
     Raises:
         InputError: one of the two cannot be written, is not of such a training, is among the files that are ``read``
@@ -203,14 +205,17 @@ def reserved(out: Path, job: str, read: Mapping[str, Path]) -> Iterator[Path]:
     check_place(out, own=lambda path: is_trained(path, job), what=f"what netsmith {job} wrote", inputs=read)
     place = f"the checkpoint of --out {out},"
     check_place(checkpoint, place, own=_is_checkpoint, what="the checkpoint of a training", inputs=read)
+    record = out.with_name(f"{out.stem}.recorded.safetensors")
+    place = f"the recorded data of --out {out},"
+    check_place(record, place, own=_is_record, what="what a training recorded", inputs=read)
     lock = out.with_name(f".{out.name}.lock")
     out.parent.mkdir(parents=True, exist_ok=True)
     handle = locks.acquire(lock, out)
     try:
         for path in out.parent.glob(".*.tmp"):  # of an earlier training that was killed while it wrote
-            if written_for(path) in (out.name, checkpoint.name):
+            if written_for(path) in (out.name, checkpoint.name, record.name):
                 path.unlink(missing_ok=True)
-        yield checkpoint
+        yield checkpoint, record
     finally:
         locks.release(handle, remove=lock)
 
@@ -219,6 +224,12 @@ def _is_checkpoint(path: Path) -> bool:
     from netsmith.training.checkpoint import is_checkpoint
 
     return is_checkpoint(path)
+
+
+def _is_record(path: Path) -> bool:
+    from netsmith.data.recorded import is_record
+
+    return is_record(path)
 
 
 def is_trained(path: Path, job: str = "train") -> bool:

@@ -2,6 +2,7 @@
 
     config.json    the options it was started with
     inputs.json    digests of what these named then: network, weights, data
+    recorded.safetensors   what a user's loader gave, which may give other rows at its next pass
     artefacts.json digests of what the stages have built
     stages/        result of each finished stage; a killed run resumed takes them from here
     trials.sqlite  every design that was tried
@@ -36,6 +37,7 @@ from netsmith.runs.names import (
     INPUTS,
     LOCK,
     LOG,
+    RECORDED,
     SUMMARY,
     foreign,
     is_own,
@@ -314,7 +316,7 @@ class Run:
         """Forget a run that never finished a stage, so that its folder can be used again; any other run stays."""
         if not (self.folder / "stages").exists():
             self._log = None
-            for name in (LOG, INPUTS, ARTEFACTS, CONFIG):
+            for name in (LOG, RECORDED, INPUTS, ARTEFACTS, CONFIG):
                 (self.folder / name).unlink(missing_ok=True)
 
     def abandon(self) -> None:

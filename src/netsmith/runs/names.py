@@ -13,13 +13,14 @@ from netsmith.errors import InputError
 from netsmith.files import written_for
 
 CONFIG, INPUTS, ARTEFACTS, SUMMARY, LOCK = "config.json", "inputs.json", "artefacts.json", "summary.json", ".lock"
+RECORDED = "recorded.safetensors"  #: what was read of a user's loader, which may give other rows at its next pass
 LOG = "log.txt"  #: for people: no stage reads it, and no two runs have the same
 #: what a file of the finished network is for -> its name
 FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safetensors", "nsw": "model.nsw"}
 #: what a run has before it builds anything, the last file first
 BEFORE = (
     "baseline.onnx", "stages/*.json", "trials.sqlite", "trials.sqlite-*", "checkpoints/*.safetensors", ARTEFACTS,
-    INPUTS, LOG,
+    INPUTS, RECORDED, LOG,
 )  # fmt: skip
 _BUILT = (
     *FORMATS.values(), "recipe.json", "layers.json", "network.json",

@@ -124,7 +124,9 @@ def fit(
     if temperature == 0:
         raise InputError("temperature is 0; logits are divided by it, so it must be above 0")
     data.need_train()
-    extra: Augment | None = default_augment(data.input_shape[-1]) if augment == "auto" else augment
+    if augment == "auto":  # inputs that are floats are what the network expects, which need be no image
+        augment = None if data.as_given else default_augment(data.input_shape[-1])
+    extra: Augment | None = augment
     settings: dict[str, Any] = {
         "tag": tag, "data": data.name,
         "epochs": epochs, "lr": lr, "batch_size": batch_size, "weight_decay": weight_decay, "momentum": momentum,

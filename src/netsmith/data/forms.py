@@ -1,0 +1,64 @@
+"""Which forms data in memory has."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+FORMS = (
+    "give a DataLoader, a Dataset of torch or of Hugging Face datasets, (inputs, targets) of tensors or arrays, a list "
+    "of (input, label) pairs, a dict of these by part (train, search, test), a function that returns one, or a name"
+)
+
+
+def is_rows(data: Any) -> bool:
+    """Whether it has rows by number and a length, and is no array or text."""
+    if isinstance(data, (str, bytes, Mapping, torch.Tensor, np.ndarray, type, DataLoader, IterableDataset)):
+        return False
+    return isinstance(data, (Dataset, Sequence)) or all(hasattr(data, m) for m in ("__len__", "__getitem__"))
+
+
+def is_pair(data: Any) -> bool:
+    """Whether it is (inputs, targets) and no list of two rows."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        return False
+    return isinstance(data, tuple) or all(isinstance(v, (torch.Tensor, np.ndarray)) for v in data)
+
+
+def of_hugging_face(data: Any) -> bool:
+    return "datasets" in sys.modules and type(data).__module__.partition(".")[0] == "datasets"
+
+
+def is_table(data: Any) -> bool:
+    """Whether it is a table of Hugging Face's with rows as they are stored: a transform of the user's is run by row."""
+    if not of_hugging_face(data) or not all(hasattr(data, m) for m in ("select_columns", "cast_column", "format")):
+        return False
+    return bool(data.format["type"] != "custom")
+
+
+def length_of(loader: Any) -> int | None:
+    try:
+        return len(loader)
+    except TypeError:  # of an iterable data set
+        return None
+
+
+def kind_of(data: Any) -> str:
+    if isinstance(data, (torch.Tensor, np.ndarray)):
+        return f"a {type(data).__name__} without labels"
+    return f"the class {data.__name__}" if isinstance(data, type) else f"a value of type {type(data).__name__}"
+
+
+def in_one_line(error: BaseException) -> str:
+    """An exception in one line; that of a loader's worker process ends with what was raised there."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if "worker process" in lines[0] and len(lines) > 1:
+        return lines[-1][:160]
+    return f"{type(error).__name__}: {lines[0][:160]}"
