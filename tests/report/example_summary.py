@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from netsmith.data.feeding import PIXEL, Feeding
+
 HOSTILE = '<script>alert("x")</script>'
 
 
@@ -114,6 +116,7 @@ def example_summary(run: str = "runs/example") -> dict[str, Any]:
         "device": {"processor": "Example CPU (6/85/7)", "flags": ["avx2", "avx512_vnni"], "cores": 2, "threads": 1},
         "parity": {"relative_error": 0.021, "agreement": 0.99, "ok": True},
         "data": {"name": "digits", "note": "1797 images"},
+        "preprocessing": Feeding((3, 32, 24), ("cat", HOSTILE), PIXEL, (0.5,) * 3, (0.25,) * 3).to_dict(),
         "roofline": {
             "roofs": [{"bits": [32, 32], "macs_per_s": 6e10, "bytes_per_s": 2e10},
                       {"bits": [8, 8], "macs_per_s": 2e11, "bytes_per_s": 2e10}],

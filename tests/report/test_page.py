@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from example_summary import HOSTILE, example_config, example_mixed_summary, example_summary
 
+from netsmith.data.feeding import Feeding
 from netsmith.errors import InputError
 from netsmith.report import write_report
 from netsmith.report.figures import command
@@ -49,6 +50,24 @@ def page(summary: dict[str, Any] | None = None) -> Checker:
     assert not checker.open
     checker.text = re.sub(r"\s+", " ", checker.text)
     return checker
+
+
+def test_says_how_to_feed_the_network() -> None:
+    text = page().text
+    for part in (
+        "input: float32, batch x 3 x 32 x 24",
+        "RGB, 32 high and 24 wide",
+        "0 cat, 1 <script>",
+        "std 0.25, 0.",
+    ):
+        assert part in text
+    numbers = Feeding((16,), tuple(map(str, range(30))), layout=None).to_dict()
+    text = page(example_summary() | {"preprocessing": numbers}).text
+    assert "batch x 16 values as they were given" in text and "19 19, ... (30 in all)" in text
+    for said in (None, {"input_shape": [3, 32, 24], "classes": ["cat"]}):  # an older netsmith did not say it
+        assert "How to feed it" not in page(example_summary() | {"preprocessing": said}).text
+    with pytest.raises(InputError, match=r"preprocessing of the summary .* 'scale' is no positive number"):
+        page(example_summary() | {"preprocessing": numbers | {"scale": -1}})
 
 
 def test_says_all_there_is_to_say() -> None:

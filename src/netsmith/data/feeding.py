@@ -7,11 +7,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 from netsmith.errors import InputError
 
+_T = TypeVar("_T")
 PREPROCESSING, LABELS = "netsmith.preprocessing", "netsmith.labels"  #: keys of a file's metadata, each one JSON text
+IMAGES = "NCHW"  #: layout of a batch of images: sample, channel, row, column
 INPUT = "input"  #: name of the input of every network that is exported
 PIXEL = 1.0 / 255.0  #: scale of pixels of 8 bits
 #: how an image of another size comes to ``size``: it is resized until it covers it, and the centre is cut out
@@ -45,17 +47,17 @@ class Feeding:
     std: tuple[float, ...] | None = None
     pixel_range: tuple[float, float] | None = None
     inputs: tuple[str, ...] = (INPUT,)
-    layout: str | None = "NCHW"
+    layout: str | None = IMAGES
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of an image; None where inputs are no images."""
-        return (self.input_shape[1], self.input_shape[2]) if self.layout == "NCHW" else None
+        return (self.input_shape[1], self.input_shape[2]) if self.layout == IMAGES else None
 
     @property
     def channels(self) -> int | None:
         """Channels of an image; None where inputs are no images."""
-        return self.input_shape[0] if self.layout == "NCHW" else None
+        return self.input_shape[0] if self.layout == IMAGES else None
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -87,34 +89,44 @@ class Feeding:
             InputError: the file says nothing of it, or something else than such a mapping.
         """
         said, labels = (_read(metadata, key, where) for key in (PREPROCESSING, LABELS))
-        if not isinstance(said, dict):
-            raise _damaged(where, PREPROCESSING, "no mapping")
-        if not _all(labels, str):
-            raise _damaged(where, LABELS, "no list of names")
+        return cls.from_dict({**said, "classes": labels} if isinstance(said, dict) else said, where)
 
-        def numbers(key: str, count: int | None = None) -> tuple[float, ...] | None:
-            found = said.get(key)
-            if found is None:
-                return None
-            if not _all(found, int, float) or not all(map(_finite, found)) or count not in (None, len(found)):
-                raise _damaged(where, PREPROCESSING, f"with a {key!r} that is no list of {count or 'finite'} numbers")
-            return tuple(float(v) for v in found)
+    @classmethod
+    def from_dict(cls, values: Any, where: str) -> Feeding:
+        """Read what :meth:`to_dict` gave; further keys are not looked at.
 
-        shape, inputs, layout, scale = (said.get(k) for k in ("input_shape", "inputs", "layout", "scale"))
-        if not _all(shape, int) or not shape or not all(0 < n <= 2**31 for n in shape):
-            raise _damaged(where, PREPROCESSING, "without the 'input_shape' of a sample")
-        if not _all(inputs, str) or not inputs:
-            raise _damaged(where, PREPROCESSING, "without the names of the 'inputs'")
-        if layout not in (None, "NCHW") or (layout and len(shape) != 3):
-            raise _damaged(where, PREPROCESSING, "with a 'layout' that is not known here or does not fit the shape")
-        if scale is not None and (not _finite(scale) or scale <= 0):
-            raise _damaged(where, PREPROCESSING, "with a 'scale' that is no positive number")
-        channels = shape[0] if layout else None
-        mean, std, span = numbers("mean", channels), numbers("std", channels), numbers("pixel_range", 2)
-        if scale is not None and (layout is None or mean is None or std is None or min(std) <= 0):
-            raise _damaged(where, PREPROCESSING, "with a 'scale' but without 'layout', 'mean' or a positive 'std'")
+        Args:
+            where: whose values they are, for messages.
+
+        Raises:
+            InputError: names what is wrong.
+        """
+
+        def wrong(what: str) -> InputError:
+            return InputError(f"{where} does not say rightly how the network is fed: {what}; {_REMEDY}")
+
+        if not isinstance(values, Mapping):
+            raise wrong("the preprocessing is no mapping")
+        shape, inputs, labels, layout, scale = (
+            values.get(k) for k in ("input_shape", "inputs", "classes", "layout", "scale")
+        )
+        if not _all(shape, int) or not shape or not all(0 < n < 2**31 for n in shape):
+            raise wrong("'input_shape' is no shape of a sample")
+        if not (_all(inputs, str) and inputs and _all(labels, str) and labels):
+            raise wrong("'inputs' or the labels are no list of names")
+        if layout not in (None, IMAGES) or (layout and len(shape) != 3):
+            raise wrong(f"'layout' is neither null nor {IMAGES!r}, of a shape of three numbers")
+        lists: dict[str, tuple[float, ...] | None] = {}
+        for key, count in (("mean", shape[0]), ("std", shape[0]), ("pixel_range", 2)):
+            found = values.get(key)
+            if found is not None and not (isinstance(found, list) and len(found) == count and all(map(_finite, found))):
+                raise wrong(f"{key!r} is neither null nor a list of {count} finite numbers")
+            lists[key] = None if found is None else tuple(map(float, found))
+        mean, std, span = lists.values()
+        if scale is not None and not (_finite(scale) and scale > 0 and layout and mean and std and min(std) > 0):
+            raise wrong("'scale' is no positive number, or has no layout, mean and positive std beside it")
         if span is not None and span[0] >= span[1]:
-            raise _damaged(where, PREPROCESSING, "with a 'pixel_range' whose first value is not the lower one")
+            raise wrong("the first value of 'pixel_range' is not the lower one")
         return cls(
             tuple(shape), tuple(labels), None if scale is None else float(scale), mean, std,
             None if span is None else (span[0], span[1]), tuple(inputs), layout,
@@ -132,16 +144,12 @@ def _read(metadata: Mapping[str, str], key: str, where: str) -> Any:
     try:
         return json.loads(metadata[key])
     except (ValueError, RecursionError) as error:
-        raise _damaged(where, key, "no JSON") from error
+        raise InputError(f"{where} does not say rightly how the network is fed: {key} is no JSON; {_REMEDY}") from error
 
 
-def _damaged(where: str, key: str, what: str) -> InputError:
-    return InputError(f"{where} has a damaged {key}, {what}; {_REMEDY}")
-
-
-def _all(values: Any, *kinds: type) -> bool:
-    """Whether it is a list of values of these types; truth values are no numbers."""
-    return isinstance(values, list) and all(isinstance(v, kinds) and not isinstance(v, bool) for v in values)
+def _all(values: Any, kind: type[_T]) -> TypeGuard[list[_T]]:
+    """Whether it is a list of values of this type; truth values are no numbers."""
+    return isinstance(values, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in values)
 
 
 def _finite(value: Any) -> bool:

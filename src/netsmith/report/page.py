@@ -14,6 +14,7 @@ from netsmith.report.bits import bits_plot
 from netsmith.report.charts import JOULES, MAX_POINTS, SECONDS, Point, Series, linear, scatter, unit_of, wide
 from netsmith.report.facts import facts_of, plain, spaced
 from netsmith.report.family import family_plot
+from netsmith.report.feeding import feeding_rows
 from netsmith.report.figures import before_after, budget_rows, command, headline, notes, verdict, warnings, words_of
 from netsmith.report.marks import SHAPES, SIGNS
 from netsmith.report.paths import is_searched, paths_sections, search_state
@@ -54,7 +55,7 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         trade_off=_trade_off(summary),
         fidelity=_fidelity(summary), family=family_plot(summary), roofline=roofline_plot(summary.get("roofline")),
         bits=bits_plot(summary), modelled=bool(summary.get("simulated")), layers=_layers(summary),
-        paths=paths_sections(summary.get("specialization")),
+        paths=paths_sections(summary.get("specialization")), feeding=feeding_rows(summary),
         frozen=_frozen(summary),
         facts=facts_of(summary, config), versions=summary["versions"],
         command=words_of(command(summary, config)), run=summary["run"],
@@ -68,7 +69,7 @@ def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str, w
     return _filled(
         title=_title({"run": run, "specialization": found}, config), live=when,
         verdict="Building" if is_searched(found) else "Searching", headline=search_state(found), modelled=False,
-        layers=[], frozen=[], paths=paths_sections(found), facts=facts, versions={}, run=run, **absent,
+        layers=[], frozen=[], feeding=[], paths=paths_sections(found), facts=facts, versions={}, run=run, **absent,
     )  # fmt: skip
 
 
