@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar
 
 from netsmith.errors import InputError
+from netsmith.files import parse_json
 
 _T = TypeVar("_T")
 PREPROCESSING, LABELS = "netsmith.preprocessing", "netsmith.labels"  #: keys of a file's metadata, each one JSON text
@@ -141,10 +142,7 @@ class Feeding:
 def _read(metadata: Mapping[str, str], key: str, where: str) -> Any:
     if key not in metadata:
         raise InputError(f"{where} does not say how the network is fed ({key} is missing); {_REMEDY}")
-    try:
-        return json.loads(metadata[key])
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} does not say rightly how the network is fed: {key} is no JSON; {_REMEDY}") from error
+    return parse_json(metadata[key], f"{key} of {where}", _REMEDY)
 
 
 def _all(values: Any, kind: type[_T]) -> TypeGuard[list[_T]]:
