@@ -51,11 +51,18 @@ class Case:
     @cached_property
     def subject(self) -> Any:
         from netsmith.hardware.target import get_target
+        from netsmith.jobs.config import METHODS
         from netsmith.jobs.subject import load_subject
 
         net = NETWORKS[self.network]
         weights = named(self.args.weights).get(self.network, net.weights_file)
-        return load_subject(net.spec, net.data, get_target("bismo-edge"), weights=weights, methods=self.methods)
+        return load_subject(
+            net.spec,
+            net.data,
+            get_target("bismo-edge"),
+            weights=weights,
+            methods=tuple(METHODS[m]() for m in self.methods),
+        )
 
     @cached_property
     def images(self) -> tuple[Any, Any]:

@@ -35,12 +35,14 @@ def sweep(model: str, method: str, threads: int, args: Any) -> dict[str, Any]:
     from netsmith.compression.placement import place
     from netsmith.compression.quantize import Calibration
     from netsmith.hardware.target import get_target
+    from netsmith.jobs.config import METHODS
     from netsmith.jobs.subject import load_subject
 
     torch.set_num_threads(threads)
     network = NETWORKS[model]
     weights = common.weights_of(model, None, args.results, args.seed)
-    s = load_subject(network.spec, network.data, get_target("cpu"), weights=weights, methods=(method,), seed=args.seed)
+    methods = (METHODS[method](),)
+    s = load_subject(network.spec, network.data, get_target("cpu"), weights=weights, methods=methods, seed=args.seed)
     names: set[str] = set()
     for layer in s.choices.layers:
         names |= place(s.graph, [layer]).scaled

@@ -24,10 +24,11 @@ def uniform_and_fastest(network: Network, weights: str | None, folder: Path, arg
     from netsmith.export.onnx import to_onnx
     from netsmith.hardware.measured.cpu import CpuTarget
     from netsmith.jobs.closing import Loop
+    from netsmith.jobs.config import Quantize
     from netsmith.jobs.subject import load_subject
 
     target = CpuTarget(args.threads)
-    s = load_subject(network.spec, network.data, target, weights=weights, methods=("quantize",), seed=args.seed)
+    s = load_subject(network.spec, network.data, target, weights=weights, methods=(Quantize(),), seed=args.seed)
     pricing = Pricing(s.choices, target)
     target.prepare(rows_asked(pricing))
     loop = Loop(pricing, np.zeros((len(s.choices.space), 2)), {"latency": 1.0}, lambda design: 0.0)

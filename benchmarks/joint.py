@@ -37,11 +37,13 @@ class Joint(Case):
     @cached_property
     def subject(self) -> Any:
         from netsmith.hardware.target import get_target
+        from netsmith.jobs.config import Prune, Quantize
         from netsmith.jobs.subject import load_subject
 
         net = NETWORKS[self.network]
         weights = weights_file(self.args, self.network)
-        return load_subject(net.spec, net.data, get_target(self.target), weights=weights, widths=self.args.widths)
+        methods = (Prune(widths=self.args.widths), Quantize())
+        return load_subject(net.spec, net.data, get_target(self.target), weights=weights, methods=methods)
 
     def problem(self, loss: Any, budget: float) -> Any:
         from netsmith.compression.pricing import Pricing

@@ -36,13 +36,12 @@ def ours(args: Any, weight_bytes: float, folder: Path) -> dict[str, Any]:
     """``compress`` with as many bytes of weights; what else a file stores comes on top for every tool."""
     from netsmith.compression.choices import Choices
     from netsmith.hardware.target import get_target
+    from netsmith.jobs.config import Quantize
     from netsmith.jobs.subject import load_subject
 
     network = NETWORKS[args.network]
     weights = args.weights or network.weights_file
-    subject = load_subject(
-        network.spec, network.data, get_target(args.target), weights=weights, methods=("quantize",), least_bits=2
-    )
+    subject = load_subject(network.spec, network.data, get_target(args.target), weights=weights, methods=(Quantize(),))
     choices: Choices = subject.choices
     from netsmith.compression.pricing import Pricing
 

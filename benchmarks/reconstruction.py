@@ -24,12 +24,13 @@ def subject_of(model: str, args: Any) -> Any:
     """The network, its data, and choices of every eighth of each group's channels."""
     from netsmith.compression.choices import Choices
     from netsmith.hardware.target import get_target
+    from netsmith.jobs.config import Prune
     from netsmith.jobs.subject import load_subject
 
     torch.set_num_threads(1)
     network = NETWORKS[model]
     weights = common.weights_of(model, None, args.results, args.seed)
-    s = load_subject(network.spec, network.data, get_target("cpu"), weights=weights, methods=("prune",), seed=args.seed)
+    s = load_subject(network.spec, network.data, get_target("cpu"), weights=weights, methods=(Prune(),), seed=args.seed)
     return s, Choices.of(s.graph, s.report, [], quantize=False)
 
 

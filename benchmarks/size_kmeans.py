@@ -24,6 +24,7 @@ from netsmith.compression.quantize import Calibration, packed_tensors
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.export.packed import write_packed
 from netsmith.hardware.target import get_target
+from netsmith.jobs.config import Images, Share
 from netsmith.jobs.proposals import Evaluated
 from netsmith.jobs.recover import train_quantized
 from netsmith.jobs.subject import load_subject
@@ -49,8 +50,8 @@ class Case:
         network, args = NETWORKS[self.name], self.args
         # bytes are the same on every target; this one is not measured
         return load_subject(
-            network.spec, network.data, get_target("roofline-gpu"), weights=self.weights, methods=("share",),
-            least_bits=1, seed=args.seed, train_limit=args.train_limit,
+            network.spec, network.data, get_target("roofline-gpu"), weights=self.weights, methods=(Share(),),
+            images=Images(train_limit=args.train_limit), seed=args.seed,
         )  # fmt: skip
 
     @cached_property

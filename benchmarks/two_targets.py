@@ -31,13 +31,14 @@ class Case:
         from netsmith.compression.quantize import Calibration
         from netsmith.compression.share import CodebookQuantizer
         from netsmith.hardware.target import get_target
+        from netsmith.jobs.config import Prune
         from netsmith.jobs.pruning import Pruning
         from netsmith.jobs.subject import load_subject
 
         net = NETWORKS[args.network]
         self.args, self.targets = args, {n: get_target(n) for n in args.targets}
         weights = args.weights or net.weights_file
-        whole = load_subject(net.spec, net.data, self.targets[args.targets[0]], weights=weights, methods=("prune",))
+        whole = load_subject(net.spec, net.data, self.targets[args.targets[0]], weights=weights, methods=(Prune(),))
         # one space for all: both platforms choose from the same widths
         self.choices = Choices.of(whole.graph, whole.report, [], quantize=False, multiple=args.multiple)
         self.subject = s = replace(whole, choices=self.choices)

@@ -175,22 +175,23 @@ def test_ctrl_c_names_no_option_that_a_command_lacks(job: Any, capsys: pytest.Ca
 
 
 def test_compress_hands_on_what_was_said(
-    job: Any, finished: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    job: Any, finished: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def compress(*words: Any, **options: Any) -> Result:
-        seen.update(options, words=words)
+    def compress(**options: Any) -> Result:
+        seen.update(options)
         options["progress"].note("frozen: fc")
         return Result.of_run(finished["run"], finished)
 
     job("compress", compress)
-    words = "compress zoo:r20 --data digits --latency 0.5x --macs 30M --weights w.pth --mean 0.5,0.25 --seed 7"
-    code, out, err = call(capsys, *words.split())
-    assert code == 0
-    assert seen["words"] == ("zoo:r20", "digits")
+    (weights := tmp_path / "w.pth").touch()
+    words = "compress zoo:r20 --data digits --latency 0.5x --macs 30M --mean 0.5,0.25 --std 1,1 --seed 7"
+    code, out, err = call(capsys, *words.split(), "--weights", str(weights))
+    assert code == 0, err
+    assert (seen["model"], seen["data"]) == ("zoo:r20", "digits")
     assert (seen["latency"], seen["macs"], seen["size"], seen["energy"]) == ("0.5x", "30M", None, None)
-    assert (seen["weights"], seen["mean"], seen["seed"], seen["resume"]) == ("w.pth", (0.5, 0.25), 7, False)
+    assert (seen["weights"], seen["mean"], seen["seed"], seen["resume"]) == (str(weights), (0.5, 0.25), 7, False)
     assert seen["out"].as_posix() == "runs/zoo-r20"
     assert "Every budget is met" in out
     assert "frozen: fc" in err  # progress is no part of the result
@@ -233,7 +234,9 @@ def test_targets_in_both_forms(
     assert {"8x8", "32x32"} <= set(rows["cpu"]["bits"])
 
 
-def test_the_command_of_a_report_is_one_that_is_understood(job: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_of_a_report_is_one_that_is_understood(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import shlex
 
     from netsmith.report.figures import command
@@ -245,6 +248,10 @@ def test_the_command_of_a_report_is_one_that_is_understood(job: Any, capsys: pyt
         raise InputError("far enough")
 
     job("compress", compress)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets").mkdir()
+    for name in ("nets/my net.py", "digits.safetensors"):
+        (tmp_path / name).touch()
     line = command({}, example_config() | {"image_size": 32, "label_column": "fine", "train_limit": 9, "search_size": 4,
                                            "importance": "l1", "calibration": "mse", "std": [1.0, 2.0],
                                            "reconstruct": False})  # fmt: skip
@@ -294,8 +301,9 @@ def test_targets_takes_several_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", ["train", "compress", "specialize"])
 def test_order_of_classes_and_pixel_range_reach_the_job(
-    command: str, job: Any, capsys: pytest.CaptureFixture[str]
+    command: str, job: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (names := tmp_path / "c.txt").touch()
     seen: dict[str, Any] = {}
 
     def stop(*_: Any, **options: Any) -> None:
@@ -303,10 +311,10 @@ def test_order_of_classes_and_pixel_range_reach_the_job(
         raise InputError("seen")
 
     job(command, stop)
-    words = [command, *(["zoo:digits"] if command != "specialize" else []), "--data", "digits", "--classes", "c.txt"]
+    words = [command, *(["zoo:digits"] if command != "specialize" else []), "--data", "digits", "--classes", str(names)]
     words += ["--out", "w.safetensors"] if command == "train" else ["--macs", "0.5x", "--out", "r"]
     assert call(capsys, *words, "--pixel-range", "-1000,3071")[0] == 2
-    assert seen["classes"] == "c.txt" and seen["pixel_range"] == (-1000.0, 3071.0)
+    assert seen["classes"] == str(names) and seen["pixel_range"] == (-1000.0, 3071.0)
     code, _, err = call(capsys, *words, "--pixel-range", "wide")
     assert code == 2 and "--pixel-range 'wide' cannot be read: write two numbers, the lower first" in err
 

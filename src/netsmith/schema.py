@@ -1,16 +1,18 @@
-"""Configurations that are read from files: flat frozen dataclasses whose fields say their unit, range and meaning.
+"""Configurations as frozen dataclasses whose fields say their type, unit, range, default and meaning, once.
 
-:func:`read_mapping` reads one from a mapping (a TOML file) and names every wrong key; :func:`describe` describes it as
-data, from which the tables of ``docs/hardware.md`` are made. Hardware families and design spaces are written so.
+Hardware families and design spaces are read from files by :func:`read_mapping`, which names every wrong key; the
+options of jobs (``netsmith.jobs.config``) come from the command line and from Python. :func:`describe` describes either
+as data, from which pages of the documentation and the command line are made.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import cleandoc
 from types import NoneType, UnionType
@@ -19,9 +21,14 @@ from typing import Any
 from netsmith.errors import InputError, did_you_mean
 
 _META = "netsmith.parameter"
+Name = Callable[[str], str]  #: how a message calls a field
 _MOST, _MOST_WHOLE = 1e50, 2**48  #: products of a few such numbers are still finite
 _WORDS = {float: "number", int: "whole number", bool: "true or false", str: "text"}
-_WORDS_SEVERAL = {Mapping: "table of numbers", tuple: "list of different whole numbers"}
+_SEVERAL = {tuple[int, ...]: int, tuple[float, ...]: float, tuple[str, ...]: str}
+_WORDS_SEVERAL = {
+    Mapping: "table of numbers", tuple[int, ...]: "list of different whole numbers",
+    tuple[float, ...]: "list of numbers", tuple[str, ...]: "list of texts",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,9 @@ class Limits:
             return f"must be one of {', '.join(self.choices)}{did_you_mean(str(value), list(self.choices))}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        if isinstance(value, int) and abs(value) > _MOST_WHOLE:
-            return f"must be at most {_MOST_WHOLE}"
+        most = max(_MOST_WHOLE, int(self.high or 0))
+        if isinstance(value, int) and abs(value) > most:
+            return f"must be at most {most}"
         if not math.isfinite(value):
             return "must be finite"
         if value and not 1 / _MOST <= abs(value) <= _MOST:
@@ -62,13 +70,38 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Meaning:
+    """What a field says of itself.
+
+    Attributes:
+        doc: what it means, a few words.
+        unit: of its value, "" for pure numbers and texts.
+        limits: allowed values.
+        flag: of the command line, if it is not the field's name: ``--input``; "" where the field's name is.
+        metavar: how the help writes a value.
+        panel: heading of the help that the option stands under.
+        read: from a text of the command line to the value; raises :class:`InputError`.
+        repeats: whether a list may have a value twice.
+    """
+
+    doc: str = ""
+    unit: str = ""
+    limits: Limits = Limits()
+    flag: str = ""
+    metavar: str = ""
+    panel: str = ""
+    read: Callable[[str], Any] | None = None
+    repeats: bool = False
+
+
+@dataclass(frozen=True)
 class Parameter:
-    """One key of a family's configuration.
+    """One key of a configuration.
 
     Attributes:
         name: key in the file.
-        type: "number", "whole number", "true or false", "text", "table of numbers" or "list of different whole
-            numbers".
+        type: "number", "whole number", "true or false", "text", "table of numbers", "list of different whole
+            numbers", "list of numbers" or "list of texts".
         unit: unit of the value, "" for pure numbers and texts.
         default: as written in a file; None where the key must be given.
         doc: what it means.
@@ -92,12 +125,33 @@ def parameter(
     above: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    **option: Any,
 ) -> Any:
-    """A dataclass field that carries its meaning, unit and range; tables (mappings) default to empty ones."""
-    meta = {_META: (doc, unit, Limits(low, above, high, choices))}
+    """A dataclass field that carries its meaning, unit and range; tables (mappings) default to empty ones.
+
+    Args:
+        option: ``flag``, ``metavar``, ``panel``, ``read`` and ``repeats`` of :class:`Meaning`.
+    """
+    meta = {_META: Meaning(doc, unit, Limits(low, above, high, choices), **option)}
     if isinstance(default, Mapping):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=meta)
     return dataclasses.field(default=default, metadata=meta)
+
+
+def _key(name: str) -> str:
+    return f"the key {name!r}"
+
+
+def _flagged(f: dataclasses.Field[Any], name: Name) -> Name:
+    """``name``, for a field that the command line calls by a name of its own."""
+    flag = meaning(f).flag
+    return name if not flag else lambda part: part.replace(f.name, flag, 1)
+
+
+def meaning(f: dataclasses.Field[Any]) -> Meaning:
+    """What a field of a configuration says of itself."""
+    found: Meaning = f.metadata.get(_META, Meaning())
+    return found
 
 
 def describe(config: type) -> tuple[Parameter, ...]:
@@ -108,9 +162,11 @@ def describe(config: type) -> tuple[Parameter, ...]:
     hints, texts = typing.get_type_hints(config), _attribute_texts(config)
     rows = []
     for f in dataclasses.fields(config):
-        doc, unit, limits = f.metadata.get(_META, (texts.get(f.name, ""), "", Limits()))
-        kind = _kind(hints[f.name])[0]
-        rows.append(Parameter(f.name, _in_words(kind), unit, _default(f), doc, str(limits)))
+        m = meaning(f)
+        kind = kind_of(hints[f.name])[0]
+        doc = m.doc or texts.get(f.name, "")
+        limits = str(limits_of(f, hints[f.name]))
+        rows.append(Parameter(f.name, _in_words(kind), m.unit, _default(f), doc, limits))
     return tuple(rows)
 
 
@@ -124,15 +180,18 @@ def markdown(config: type) -> str:
     return "\n".join(lines)
 
 
-def validate(config: Any) -> None:
+def validate(config: Any, name: Name = _key) -> None:
     """Check types and ranges of a configuration made in Python; for its ``__post_init__``.
+
+    Args:
+        name: how a message calls a field.
 
     Raises:
         InputError: the first field that is wrong.
     """
     hints = typing.get_type_hints(type(config))
     for f in dataclasses.fields(config):
-        value = _checked(f, hints[f.name], getattr(config, f.name), "")
+        value = _checked(f, hints[f.name], getattr(config, f.name), "", _flagged(f, name))
         object.__setattr__(config, f.name, value)
 
 
@@ -157,8 +216,8 @@ def read_mapping(config: type, values: Mapping[str, Any], source: str, page: str
     hints = typing.get_type_hints(config)
     for name, f in fields.items():
         if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            unit = f.metadata.get(_META, ("", "", None))[1]
-            what = _in_words(_kind(hints[name])[0]) + (f", in {unit}" if unit else "")
+            unit = meaning(f).unit
+            what = _in_words(kind_of(hints[name])[0]) + (f", in {unit}" if unit else "")
             raise InputError(f"{source}: the key {name!r} is missing; it is a {what} (see {page})")
     checked = {key: _checked(fields[key], hints[key], value, f"{source}: ") for key, value in values.items()}
     try:
@@ -173,52 +232,63 @@ def to_dict(config: Any) -> dict[str, Any]:
     return {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
 
 
-def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str) -> Any:
+def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str, name: Name = _key) -> Any:
     """The value in the type of its field."""
-    kind, optional = _kind(hint)
+    kind, optional = kind_of(hint)
     if value is None and optional:
         return None
     if kind is None:  # a type that no file can hold; the class itself must check it
         return value
-    limits = f.metadata.get(_META, ("", "", Limits()))[2]
+    limits, words = limits_of(f, hint), name(f.name)
     if kind is Mapping:
         if not isinstance(value, Mapping):
-            raise InputError(f"{where}the key {f.name!r} must be a table of numbers, not {value!r}")
+            raise InputError(f"{where}{words} must be a table of numbers, not {value!r}")
         items = {f"{f.name}.{k}": (k, v) for k, v in value.items()}
-        return {k: _scalar(name, float, v, limits, where) for name, (k, v) in items.items()}
-    if kind is tuple:
+        return {k: _scalar(name(key), float, v, limits, where) for key, (k, v) in items.items()}
+    if kind in _SEVERAL:
         several = value if isinstance(value, list | tuple) else ()
-        if not several or len(set(map(repr, several))) < len(several):
-            raise InputError(f"{where}the key {f.name!r} must be a {_in_words(tuple)}, not {value!r}")
-        return tuple(_scalar(f"{f.name}[{i}]", int, v, limits, where) for i, v in enumerate(several))
-    return _scalar(f.name, kind, value, limits, where)
+        repeated = not meaning(f).repeats and len(set(map(repr, several))) < len(several)
+        if (not several and (kind != tuple[str, ...] or value not in ((), []))) or repeated:
+            raise InputError(f"{where}{words} must be a {_in_words(kind)}, not {value!r}")
+        return tuple(_scalar(name(f"{f.name}[{i}]"), _SEVERAL[kind], v, limits, where) for i, v in enumerate(several))
+    return _scalar(words, kind, value, limits, where)
 
 
 def _scalar(name: str, kind: type, value: Any, limits: Limits, where: str) -> Any:
+    if kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value, fits = float(value) if abs(value) <= 10**300 else math.inf, True
     if not fits:
         article = "" if kind is bool else "a "
-        raise InputError(f"{where}the key {name!r} must be {article}{_in_words(kind)}, not {value!r}")
+        raise InputError(f"{where}{name} must be {article}{_in_words(kind)}, not {value!r}")
     problem = limits.problem(value)
     if problem is not None:
-        raise InputError(f"{where}the key {name!r} {problem}, not {value!r}")
+        raise InputError(f"{where}{name} {problem}, not {value!r}")
     return value
 
 
-def _kind(hint: Any) -> tuple[Any, bool]:
+def limits_of(f: dataclasses.Field[Any], hint: Any) -> Limits:
+    """The allowed values of a field; those of a ``Literal`` are its choices."""
+    limits = meaning(f).limits
+    if typing.get_origin(hint) is typing.Literal:
+        return dataclasses.replace(limits, choices=typing.get_args(hint))
+    return limits
+
+
+def kind_of(hint: Any) -> tuple[Any, bool]:
     """The type that a file must hold for a hint, None where it cannot be checked, and whether it may be left open."""
     if typing.get_origin(hint) in (typing.Union, UnionType):
         arguments = [a for a in typing.get_args(hint) if a is not NoneType]
-        return (_kind(arguments[0])[0] if len(arguments) == 1 else None), NoneType in typing.get_args(hint)
+        return (kind_of(arguments[0])[0] if len(arguments) == 1 else None), NoneType in typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return str, False
+    if hint in _SEVERAL:
+        return hint, False
     origin = typing.get_origin(hint) or hint
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return Mapping, False
-    if hint == tuple[int, ...]:
-        return tuple, False
     return (hint if hint in _WORDS else None), False
 
 

@@ -178,6 +178,22 @@ def parse_input_shape(text: str) -> tuple[int, ...]:
     return tuple(int(p) for p in parts)
 
 
+def numbers(option: str, what: str = "one number a channel, such as 0.5,0.5,0.5") -> Callable[[str], tuple[float, ...]]:
+    """A reader of numbers with commas between them, for an option.
+
+    Args:
+        what: the option takes, in words.
+    """
+
+    def read(text: str) -> tuple[float, ...]:
+        try:
+            return tuple(float(part) for part in text.split(","))
+        except ValueError:
+            raise InputError(f"{option} {text!r} cannot be read: write {what}") from None
+
+    return read
+
+
 def format_seconds(value: float, digits: int = 3) -> str:
     """``0.00312`` -> ``3.12 ms``."""
     return _format(value, (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)), digits)

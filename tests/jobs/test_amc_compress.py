@@ -10,6 +10,7 @@ import pytest
 from netsmith.data import load_data
 from netsmith.hardware.target import get_target
 from netsmith.jobs.compress import compress
+from netsmith.jobs.config import Prune
 from netsmith.jobs.proposals import strategy_options
 from netsmith.jobs.subject import load_subject
 from netsmith.network.load import load_model
@@ -44,7 +45,7 @@ def test_budgets_are_kept(weights: str, tmp_path: Path, methods: str, budget: di
 
 
 def test_features_describe_the_layers_that_decisions_change() -> None:
-    subject = load_subject(MODEL, "digits", get_target("roofline-edge"), methods=("prune", "quantize"))
+    subject = load_subject(MODEL, "digits", get_target("roofline-edge"))
     choices, table = subject.choices, subject.choices.table
     known = strategy_options("amc", choices)["features"]
     kinds = [d.kind for d in choices.space.decisions]
@@ -63,7 +64,7 @@ def test_features_describe_the_layers_that_decisions_change() -> None:
     by_layer = known[np.array(kinds) == "bits"]
     assert (np.diff(by_layer[:, 0]) > 0).all(), "layers are numbered in order of execution"
 
-    alone = load_subject(MODEL, "digits", get_target("roofline-edge"), methods=("prune",)).choices
+    alone = load_subject(MODEL, "digits", get_target("roofline-edge"), methods=(Prune(),)).choices
     widths = strategy_options("amc", alone)["features"]
     loss = np.where(np.arange(8) < alone.space.sizes[:, None], 0.0, np.inf)
     assert BoundedSteps(Problem(loss, {}, {}), alone.space, widths).width == widths.shape[1] + 1

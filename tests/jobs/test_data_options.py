@@ -13,6 +13,7 @@ from image_files import ramp, save_classes
 from netsmith.errors import InputError
 from netsmith.hardware.target import get_target
 from netsmith.jobs.compress import compress
+from netsmith.jobs.config import Images
 from netsmith.jobs.specialize import specialize
 from netsmith.jobs.subject import Subject, load_subject
 from netsmith.jobs.train import train
@@ -48,7 +49,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, dict[s
 def subject(trained: tuple[str, Path, dict[str, Any]], **options: Any) -> Subject:
     spec, root, _ = trained
     weights = str(root / "w.safetensors")
-    return load_subject(spec, str(root / "data"), get_target("roofline-edge"), weights=weights, **options)
+    return load_subject(
+        spec, str(root / "data"), get_target("roofline-edge"), weights=weights, images=Images(**options)
+    )
 
 
 def test_training_writes_order_and_range(trained: tuple[str, Path, dict[str, Any]]) -> None:

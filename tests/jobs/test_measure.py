@@ -131,7 +131,7 @@ def test_only_tables_are_replaced_and_a_bad_place_is_found_first(tmp_path: Path)
         with pytest.raises(InputError, match=words):
             measure(read=tmp_path / "no such folder", out=out)
         with pytest.raises(InputError, match=words):
-            measure("no.py:such", out=out)
+            measure("zoo:nothing", out=out)
     assert (tmp_path / "thesis.json").read_text() == '{"chapters": 7}'
     with pytest.raises(InputError, match=r"--write .* cannot be written"):
-        measure("no.py:such", write=tmp_path / "thesis.json" / "folder")
+        measure("zoo:nothing", write=tmp_path / "thesis.json" / "folder")

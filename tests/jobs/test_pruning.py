@@ -19,6 +19,7 @@ from netsmith.compression.quantize import Calibration
 from netsmith.errors import InputError
 from netsmith.hardware.target import get_target
 from netsmith.jobs.compress import compress
+from netsmith.jobs.config import Prune
 from netsmith.jobs.pruning import Pruning, repair_images
 from netsmith.jobs.subject import Subject, load_subject
 from netsmith.jobs.train import train
@@ -34,7 +35,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     path = tmp_path_factory.mktemp("baseline") / "digits.safetensors"
     torch.set_num_threads(1)
     train(MODEL, "digits", epochs=6, out=path, seed=0)
-    s = load_subject(MODEL, "digits", get_target("bitfusion"), weights=str(path), methods=("prune",))
+    s = load_subject(MODEL, "digits", get_target("bitfusion"), weights=str(path), methods=(Prune(),))
     return dataclasses.replace(s, choices=Choices.of(s.graph, s.report, [], quantize=False))  # any width in eighths
 
 

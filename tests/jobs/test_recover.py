@@ -10,6 +10,7 @@ from torch import nn
 
 from netsmith.data import load_data
 from netsmith.data.types import Data
+from netsmith.jobs.config import FineTune
 from netsmith.jobs.recover import fine_tune
 from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights
@@ -39,10 +40,9 @@ def small(weights: Path, momentum: float, damage: float) -> tuple[nn.Module, nn.
 def tuned(weights: Path, tmp_path: Path, lr: float, momentum: float, damage: float) -> tuple[float, float, list[Any]]:
     """Accuracy on the search split before and after one epoch, and what was logged."""
     net, teacher, data = small(weights, momentum, damage)
-    config = {"epochs": 0, "lr": lr, "seed": 0}
-    fine_tune(net, teacher, data, config, tmp_path / "none.safetensors", Silent())
+    fine_tune(net, teacher, data, FineTune(epochs=0, lr=lr), 0, tmp_path / "none.safetensors", Silent())
     before = evaluate(net, data.search, normalisation=data.normalisation)[0]
-    log = fine_tune(net, teacher, data, config | {"epochs": 1}, tmp_path / "one.safetensors", Silent())
+    log = fine_tune(net, teacher, data, FineTune(epochs=1, lr=lr), 0, tmp_path / "one.safetensors", Silent())
     return before, evaluate(net, data.search, normalisation=data.normalisation)[0], log
 
 

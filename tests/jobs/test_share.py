@@ -123,7 +123,7 @@ def test_with_pruning_and_a_second_budget(weights: Path, tmp_path: Path) -> None
         ({"energy": "0.5x"}, "--size"),
         ({"methods": "share,quantize", "size": "0.1x"}, "share and quantize exclude each other"),
         ({"size": "0.1x", "latency": "0.5x"}, "does not change latency: drop --latency, or add prune"),
-        ({"size": "0.1x", "least_bits": 9}, "--least-bits is 9"),
+        ({"size": "0.1x", "least_bits": 9}, "--least-bits must be at most 8"),
         ({"methods": "shares", "size": "0.1x"}, "did you mean 'share'"),
     ],
 )

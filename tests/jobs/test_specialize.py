@@ -200,7 +200,7 @@ def test_budgets_that_nothing_meets_are_found_before_training(space: str, tmp_pa
     [
         ({"system": "proxyles"}, "did you mean 'proxylessnas'"),
         ({"compare": ["randm"]}, "did you mean 'random'"),
-        ({"mode": "half"}, "known: full, recompute, two"),
+        ({"mode": "half"}, "must be one of recompute, full, two"),
         ({"loss": "additiv"}, "did you mean 'additive'"),
         ({"target": "cpu", "batch": 8}, "drop --batch"),
         ({"latency": None}, "budget"),

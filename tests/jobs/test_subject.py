@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from netsmith.hardware.target import Capabilities, get_target
+from netsmith.jobs.config import METHODS
 from netsmith.jobs.subject import bit_pairs, idle_kernels, load_subject
 
 FLOATS, EIGHT = (32, 32), (8, 8)
@@ -52,5 +53,6 @@ class Twice(nn.Module):
 
 @pytest.mark.parametrize("methods", [("prune",), ("quantize",), ("prune", "quantize")])
 def test_every_reason_is_said_of_the_methods_in_use(methods: tuple[str, ...]) -> None:
-    frozen = load_subject(Twice().eval(), "digits", get_target("roofline-edge"), methods=methods, seed=0).frozen
+    used = tuple(METHODS[method]() for method in methods)
+    frozen = load_subject(Twice().eval(), "digits", get_target("roofline-edge"), methods=used, seed=0).frozen
     assert [f"not {m}d" in frozen["b"] for m in ("prune", "quantize")] == [m in methods for m in ("prune", "quantize")]

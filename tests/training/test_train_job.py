@@ -124,8 +124,9 @@ def test_nothing_is_overwritten_that_no_training_wrote(spec: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"patience": 0}, "--patience is 0"), ({"lr": 0.0}, "--lr is 0"), ({"lr": float("nan")}, "--lr is nan"),
-        ({"lr": float("inf")}, "--lr is inf"), ({"epochs": 0}, "--epochs is 0"),
+        ({"patience": 0}, "--patience must be at least 1"), ({"lr": 0.0}, "--lr must be above 0"),
+        ({"lr": float("nan")}, "--lr must be finite"),
+        ({"lr": float("inf")}, "--lr must be finite"), ({"epochs": 0}, "--epochs must be at least 1"),
     ],
 )  # fmt: skip
 def test_settings_that_train_nothing_are_refused(tmp_path: Path, options: dict[str, float], words: str) -> None:
@@ -134,10 +135,10 @@ def test_settings_that_train_nothing_are_refused(tmp_path: Path, options: dict[s
 
     settings: dict[str, Any] = {"epochs": 1, "out": tmp_path / "w.safetensors"} | options
     with pytest.raises(InputError, match=words):
-        train("no.py:such", "no such data", **settings)
+        train("zoo:nothing", "no such data", **settings)
     if "lr" in options:
         with pytest.raises(InputError, match=words):
-            compress("no.py:such", "no such data", latency="0.5x", out=tmp_path / "run", lr=options["lr"])
+            compress("zoo:nothing", "no such data", latency="0.5x", out=tmp_path / "run", lr=options["lr"])
     assert not list(tmp_path.iterdir())
 
 
@@ -148,7 +149,7 @@ def test_a_place_that_cannot_be_written_is_found_first(tmp_path: Path, place: st
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(InputError, match=r"cannot be written|is a folder"):
-        train("no.py:such", "no such data", out=tmp_path / place)
+        train("zoo:nothing", "no such data", out=tmp_path / place)
 
 
 def test_two_trainings_do_not_share_an_output(spec: str, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 import typer
 
 # in the order of the help: importing a module adds its commands
-from netsmith.cli import compress, hardware, runs, specialize  # noqa: F401
+from netsmith.cli import commands, hardware, runs  # noqa: F401
 from netsmith.cli.shared import app
+from netsmith.cli.words import spread, usage_sentence
 from netsmith.errors import InfeasibleError, InputError, NetsmithError, one_line
-from netsmith.options import spread, usage_sentence
 
 INTERRUPTED = 130
 _MOST = 2000  #: characters of a message
@@ -62,8 +62,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _how_to_go_on(arguments: list[str]) -> str:
     """``--resume`` for the commands that have it."""
-    commands = [c.callback for c in app.registered_commands if c.callback is not None]
-    resumed = {command.__name__ for command in commands if "resume" in inspect.signature(command).parameters}
+    known = [c.callback for c in app.registered_commands if c.callback is not None]
+    resumed = {command.__name__ for command in known if "resume" in inspect.signature(command).parameters}
     word = next((a for a in arguments if not a.startswith("-")), "")
     return "continue with --resume" if word in resumed else "repeat the command; layers that were measured are kept"
 

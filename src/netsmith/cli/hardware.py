@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from netsmith.cli.shared import app, finish, progress_of, text
-from netsmith.options import AsJson, Input, Threads, Weights
+from netsmith.cli.generate import AsJson, command
+from netsmith.cli.shared import app, finish, progress_of
+from netsmith.jobs.config import MeasureConfig
 
 targets_app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
 app.add_typer(targets_app, name="targets", epilog="Example:  netsmith targets --json")
@@ -25,26 +26,7 @@ def targets(context: typer.Context, as_json: AsJson = False) -> None:
     finish(list_targets(), as_json, show_targets)
 
 
-@targets_app.command(epilog="Example:  netsmith targets measure zoo:cifar_resnet20 --write layers-for-phone")
-def measure(
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="the network whose layers are wanted")] = None,
-    input_shape: Input = None,
-    space: Annotated[
-        bool, typer.Option("--space", help="also every width and bit-width that compress may try, not just the network")
-    ] = False,
-    write: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="measure nothing; write the layers as ONNX files to time elsewhere"),
-    ] = None,
-    read: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="make a table of the times that such a folder came back with")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="table file; default for this machine is its cache")] = None,
-    weights: Weights = None,
-    num_classes: Annotated[int | None, typer.Option(min=1)] = None,
-    threads: Threads = 1,
-    as_json: AsJson = False,
-) -> None:
+def measure(options: dict[str, Any], as_json: bool) -> None:
     """Build a latency table: of this machine, or of a device that cannot run Python.
 
     For another device: --write a folder of single layers, time them there with any runtime as its README says, --read
@@ -52,16 +34,17 @@ def measure(
     """
     with progress_of(as_json) as progress:
         from netsmith.jobs.measure import measure as job
-        from netsmith.units import parse_input_shape
 
-        shape = parse_input_shape(input_shape) if input_shape is not None else None
-        result = job(
-            model, input_shape=shape, space=space, write=write, read=read, out=out, weights=text(weights),
-            num_classes=num_classes, threads=threads, progress=progress,
-        )  # fmt: skip
+        result = job(**options, progress=progress)
     from netsmith.report import show_mapping
 
     finish(result, as_json, show_mapping)
+
+
+command(
+    targets_app, MeasureConfig, measure,
+    example="netsmith targets measure zoo:cifar_resnet20 --write layers-for-phone",
+)  # fmt: skip
 
 
 @app.command(epilog="Example:  netsmith compare runs/exact runs/uniform --targets bitfusion bismo-edge")

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from netsmith.cli.generate import AsJson
 from netsmith.cli.shared import app, finish, finish_run, progress_of, text
-from netsmith.options import AsJson, Format, Seed
+from netsmith.jobs.config import MOST_SEED
+
+
+class Format(StrEnum):
+    """What a run can be exported to."""
+
+    onnx = "onnx"
+    pt2 = "pt2"
+    safetensors = "safetensors"
+    nsw = "nsw"
 
 
 @app.command(epilog="Example:  netsmith report runs/demo")
@@ -59,7 +70,7 @@ def export(
 @app.command(epilog="Example:  netsmith demo --out runs/demo")
 def demo(
     out: Annotated[Path, typer.Option(help="run folder")] = Path("runs/demo"),
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="equal seeds, equal results")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """The whole of it on an embedded data set, in a minute or two."""

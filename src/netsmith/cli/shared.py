@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from netsmith.errors import InfeasibleError, InputError
+from netsmith.errors import InfeasibleError
 from netsmith.progress import Progress, make_progress
 
 app = typer.Typer(
@@ -61,21 +61,6 @@ def finish_run(summary: dict[str, Any], as_json: bool) -> None:
     finish(summary, as_json, show_specialization if summary.get("specialization") else show_summary)
     if not all_met(summary):
         raise typer.Exit(InfeasibleError.exit_code)
-
-
-def floats(
-    text: str | None, option: str, what: str = "one number a channel, such as 0.5,0.5,0.5"
-) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"{option} {text!r} cannot be read: write {what}") from None
-
-
-def pixels(text: str | None) -> tuple[float, ...] | None:
-    return floats(text, "--pixel-range", "two numbers, the lower first, such as 0,4095")
 
 
 def text(path: Path | None) -> str | None:

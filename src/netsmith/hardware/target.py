@@ -119,6 +119,20 @@ def price(target: Target, table: LayerTable, batch: int = 1) -> Cost:
     return target.cost(table.replace(calls=1), batch).times(table.calls)
 
 
+def target_of(spec: str, threads: int = 1) -> Target:
+    """The target that an option names; this machine runs on that many threads.
+
+    Raises:
+        InputError: see :func:`get_target`.
+    """
+    return get_target(spec, threads=threads) if spec == "cpu" else get_target(spec)
+
+
+def has_energy(target: Target) -> bool:
+    """Whether a target has a model of energy."""
+    return target.cost(LayerTable.from_rows([])).energy_j is not None
+
+
 def unknown_costs(table: LayerTable) -> list[str]:
     """A sentence on the operators whose cost nobody knows, if there are any; figures of a network lack them."""
     if not table.unknown:

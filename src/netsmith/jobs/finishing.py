@@ -35,18 +35,18 @@ def trained(job: Specialization, system: str, found: dict[str, Any]) -> dict[str
 def _train(job: Specialization, system: str, found: dict[str, Any]) -> dict[str, Any]:
     start, description = time.perf_counter(), Description.from_dict(found["description"])
     searched = system.startswith(SEARCHED)
-    if inherit := job.config["inherit"] and found["design"] is not None and searched:
+    if inherit := job.config.training.inherit and found["design"] is not None and searched:
         model = job.network(system).extract(np.array(found["design"]))
         reestimate_batch_norm(model, mixed(job.data.search), normalisation=job.data.normalisation)
     else:
-        model = load_model(lambda: block_network(description), seed=job.config["seed"]).model
+        model = load_model(lambda: block_network(description), seed=job.config.seed).model
     history: list[Any] = []
     if job.epochs["train"]:
         job.announce("train", system)
-        rate = job.config["lr"] or (INHERIT_LR if inherit else TRAIN_LR)
+        rate = job.config.training.lr or (INHERIT_LR if inherit else TRAIN_LR)
         result = fit(
             model, job.data, epochs=job.epochs["train"], lr=rate, weight_decay=TRAIN_DECAY,
-            batch_size=job.config["batch_size"], teacher=job.teacher, seed=job.config["seed"],
+            batch_size=job.config.training.batch_size, teacher=job.teacher, seed=job.config.seed,
             checkpoint=job.checkpoints(system) / f"{description.key}.safetensors",
             progress=training_events(job.progress), workers=job.shared.workers,
         )  # fmt: skip
@@ -63,7 +63,7 @@ def built(job: Specialization, system: str, found: dict[str, Any], baseline: dic
 
 
 def _build(job: Specialization, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
-    own = system == job.config["system"]
+    own = system == job.config.search.system
     where = _where(job, system)
     description = Description.from_dict(found["description"])
     model = block_network(description)
@@ -92,7 +92,7 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
 
 def _timing(job: Specialization, path: Path, system: str) -> dict[str, Any]:
     job.announce("measure", system)
-    return timed(job.run.path("baseline.onnx"), path, job.config["threads"])
+    return timed(job.run.path("baseline.onnx"), path, job.config.threads)
 
 
 def tested(job: Specialization, found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -108,7 +108,7 @@ def tested(job: Specialization, found: Mapping[str, Mapping[str, Any]]) -> dict[
 
 
 def _where(job: Specialization, system: str) -> str:
-    return "" if system == job.config["system"] else f"compared/{system}/"
+    return "" if system == job.config.search.system else f"compared/{system}/"
 
 
 def _weights(system: str, found: Mapping[str, Any]) -> str:

@@ -61,9 +61,9 @@ def summarise(
         "schema": 1, "doubt": doubt[0],
         "warnings": [*doubt[1], *ruined, *unknown_costs(job.graph.layers), *job.graph.warnings],
         "baseline": before, "result": after, "budgets": kept_budgets(limits, values),
-        "design": job.choices.space.describe(design), "seed": job.config["seed"],
+        "design": job.choices.space.describe(design), "seed": job.config.seed,
         "frozen": job.subject.frozen | dict.fromkeys(result["floats"], REASON),
-        "versions": versions(), "run": str(job.run.folder), "target": job.config["target"],
+        "versions": versions(), "run": str(job.run.folder), "target": job.config.target,
         "simulated": job.simulated, "bound": found["best"]["bound"], "loss": found["best"]["loss"],
         "additivity": found["additivity"], **{k: found[k] for k in ("family", "rule") if k in found},
         "layers": _layers(job, design),
@@ -81,13 +81,13 @@ def summarise(
             "code": code_digest(job.subject.loaded.spec),
         },
         "exported_with": {
-            "calibration": job.config["calibration"], "huffman": job.config["huffman"],
+            "calibration": job.config.quantize.calibration, "huffman": job.config.huffman,
             "floats": job.choices.has_floats,
         },
         "model": job.subject.loaded.spec, "data": job.subject.data.name, "data_note": job.subject.data.note,
         "data_notes": list(job.subject.data.sentences), "preprocessing": job.subject.feeding.to_dict(),
-        "strategy": job.config["strategy"], "methods": job.config["methods"],
-        "device": device(job.target, job.config["threads"]),
+        "strategy": job.config.strategy.name, "methods": [method.name for method in job.config.methods],
+        "device": device(job.target, job.config.threads),
         "files": {n: n for n in ("baseline.onnx", *FORMATS.values(), "recipe.json")},
     }  # fmt: skip
 
@@ -99,7 +99,7 @@ def _doubt(job: Stages, baseline: dict[str, Any], accuracy: float) -> tuple[dict
     if not found or found["kind"] == GUESS:
         accuracies = {"search": baseline["search_accuracy"], "test": accuracy}
         found, where = of_splits(accuracies, data), "search and test"
-    return found, [sentence(found, data, where, bool(job.config["weights"]))] if found else []
+    return found, [sentence(found, data, where, bool(job.config.weights))] if found else []
 
 
 def _mean_bits(table: LayerTable) -> dict[str, float]:
@@ -152,7 +152,7 @@ def _trials(
     """
     scale = (before["latency_measured_s"] or before["latency_predicted_s"]) / before["latency_predicted_s"]
     trials = [
-        {"strategy": job.config["strategy"], "loss": a["loss"], "latency_s": a["measured_s"],
+        {"strategy": job.config.strategy.name, "loss": a["loss"], "latency_s": a["measured_s"],
          "measured": not job.simulated, "chosen": a["design"] == found["best"]["design"]}
         for a in found["attempts"]
     ]  # fmt: skip

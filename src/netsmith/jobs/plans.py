@@ -114,16 +114,16 @@ def of_specialization(job: Specialization, systems: Sequence[str], searched: str
     def seconds(images: float, factor: float = 1.0) -> float:
         return factor * images * macs / _MACS_A_SECOND
 
-    timed, config = not job.simulated, job.run.config
+    timed, config = not job.simulated, job.config
     parts = [Part("load", 3.0, fixed=True), Part("baseline", 2.0 + 1.5 * timed)]
     if hasattr(job.target, "prepare"):
         parts.append(Part("latency table", _TABLE_S, fixed=True))
-    if timed and config["latency"]:
+    if timed and config.budgets.latency:
         parts.append(Part("calibration", 4 * _SESSIONS_S, fixed=True))
     for system in systems:
         own, tried = list[Part](), 0
         if system.startswith(tuple(searched)):
-            tried, warmup = config["evaluations"], epochs["warmup"] if system != "oneshot" else 0
+            tried, warmup = config.search.evaluations, epochs["warmup"] if system != "oneshot" else 0
             own += [Part("warm-up", seconds(images * warmup, 4.0))] * bool(warmup)
             own.append(Part("search", seconds(images * (epochs["search"] + epochs["warmup"] - warmup), 6.0)))
         own.append(Part("choose", 1.0 + 3 * _ROUND_S * timed + seconds(tried * len(data.search)), loops=True))

@@ -8,7 +8,9 @@ import numpy as np
 
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import place, quantizable
-from netsmith.hardware.target import Cost, as_run, get_target, prepare_target, price, settings_of, unknown_costs
+from netsmith.hardware.target import Cost, as_run, prepare_target, price, settings_of, target_of, unknown_costs
+from netsmith.jobs.assembly import assemble
+from netsmith.jobs.config import ProfileConfig
 from netsmith.network.behaviour import fault_of
 from netsmith.network.graph import Graph, count_parameters, trace
 from netsmith.network.layers import KIND, KINDS, LayerTable
@@ -16,18 +18,14 @@ from netsmith.network.load import load_model
 from netsmith.progress import Progress, Silent
 
 
-def profile(
-    model: Any, *, target: str = "cpu", input_shape: tuple[int, ...] | None = None, weights: str | None = None,
-    num_classes: int | None = None, bits: int = 32, batch: int = 1, threads: int = 1, progress: Progress | None = None,
-) -> dict[str, Any]:  # fmt: skip
+def profile(model: Any, *, progress: Progress | None = None, **options: Any) -> dict[str, Any]:
     """Price a network layer by layer.
 
     Args:
         model: MODEL or a module.
-        target: the hardware.
-        input_shape: ``(C, H, W)``; needed where the network does not say it.
-        bits: width of weights and activations to price at; layers that cannot be quantized stay at 32. A target
-            without floating point prices those at the first widths it has.
+        options: of the command, by name (``target="bitfusion"``, ``bits=8``); see
+            :class:`netsmith.jobs.config.ProfileConfig` and ``docs/options.md``. Layers that cannot be quantized stay
+            at 32 bits; a target without floating point prices those at the first widths it has.
 
     Returns:
         ``layers`` (name, kind, in_shape, out_shape, macs, params, bits, calls, latency_s, share, energy_j,
@@ -39,10 +37,10 @@ def profile(
     Raises:
         InputError: the model, shape or target cannot be used.
     """
-    progress = progress or Silent()
-    device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
+    config, progress = assemble(ProfileConfig, {"model": model} | options), progress or Silent()
+    device = target_of(config.target, config.threads)
     progress.stage("load")
-    loaded = load_model(model, weights=weights, num_classes=num_classes, input_shape=input_shape)
+    loaded = load_model(model, weights=config.weights, num_classes=config.num_classes, input_shape=config.input_shape)
     for note in loaded.notes:
         progress.note(note)
     example = loaded.example_input()
@@ -51,16 +49,16 @@ def profile(
     graph = trace(loaded.model, shape)
     progress.stage("groups")
     report = find_groups(loaded.model, example)
-    table = as_run(with_bits(graph, bits), device.capabilities)
+    table = as_run(with_bits(graph, config.bits), device.capabilities)
     prepare_target(device, table, progress)
-    cost = price(device, table, batch)
+    cost = price(device, table, config.batch)
     compute, unknown = table.is_compute, table.kind == KIND["unknown"]
     total = float(cost.latency_s.sum() + cost.fixed_s)
     rows = []
     for i in np.flatnonzero(compute | unknown):
         row = table.row(int(i))
         reasons = [r for r in (_pruning(report.frozen, row["name"]), graph.layers.frozen.get(row["name"])) if r]
-        macs = None if unknown[i] else int(table.macs[i]) * batch
+        macs = None if unknown[i] else int(table.macs[i]) * config.batch
         rows.append({
             "name": row["name"], "kind": kind_of(table, int(i)), "in_shape": _shape(row, "in"),
             "out_shape": _shape(row, "out"), "macs": macs, "params": int(table.params[i]), "bits": row["w_bits"],
@@ -71,14 +69,14 @@ def profile(
     params, between = count_parameters(loaded.model), ~(compute | unknown)
     energy = None if cost.energy_j is None else float(np.sum(cost.energy_j))
     return {
-        "model": loaded.spec, "target": target, "input": list(shape), "batch": batch, "layers": rows,
+        "model": loaded.spec, "target": config.target, "input": list(shape), "batch": config.batch, "layers": rows,
         "glue": {
             "latency_s": float(cost.latency_s[between].sum()), "operators": int(between.sum()),
             "params": max(0, params - sum(row["params"] for row in rows)),
         },
         "unknown": list(table.unknown),
         "totals": {
-            "macs": int(table.macs.sum()) * batch, "params": params, "latency_s": total,
+            "macs": int(table.macs.sum()) * config.batch, "params": params, "latency_s": total,
             "energy_j": energy, "simulated": not device.capabilities.measured,
         },
         "settings": dict(settings_of(device)),

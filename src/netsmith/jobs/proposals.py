@@ -19,15 +19,7 @@ from netsmith.search.strategy import Problem, Strategy
 from netsmith.space import Space
 from netsmith.systems import amc, haq
 
-#: Designs to run on the search split where the user does not say: strategies that learn need many, those that know the
-#: sensitivities only check what they found.
-EVALUATIONS = {
-    "exact": 16, "greedy": 16, "uniform": 49, "shallow": 32, "deep": 32, "random": 200, "evolution": 200, "ddpg": 300,
-    "amc": amc.EPISODES,
-}  # fmt: skip
 AGENTS = ("ddpg", "amc")  #: strategies that learn from every single result
-TRIMMING = ("compactnet", "netadapt")  #: strategies that go to the budgets step by step
-LEARNERS = (*AGENTS, "evolution", *TRIMMING)  #: strategies to which summed sensitivities alone tell too little
 REWARD_A_NAT = 1.0  #: the paper's 0.1 a point of accuracy, for a loss in nats
 CHECKED = 16  #: random designs that tell whether sums of losses can be trusted
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +13,7 @@ from netsmith.compression.build import Slimmed, slim
 from netsmith.compression.importance import FloatArray, channel_importance
 from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.data import Data
+from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.subject import Subject
 from netsmith.network.copying import copy_network
 from netsmith.progress import Progress
@@ -30,7 +30,7 @@ class Pruning:
     positions follow from the seed.
     """
 
-    def __init__(self, subject: Subject, config: Mapping[str, Any], progress: Progress) -> None:
+    def __init__(self, subject: Subject, config: CompressConfig, progress: Progress) -> None:
         self.subject, self.config, self.progress = subject, config, progress
 
     def slim(self, design: Any) -> Slimmed:
@@ -49,19 +49,21 @@ class Pruning:
     @cached_property
     def importance(self) -> dict[str, FloatArray]:
         """Group name -> score of each channel."""
-        moments = self.moments if self.config["importance"] == "reconstruction" and self.subject.report.groups else None
-        return scores_of(self.subject.model, self.subject, self.config["importance"], moments)
+        moments = (
+            self.moments if self.config.prune.importance == "reconstruction" and self.subject.report.groups else None
+        )
+        return scores_of(self.subject.model, self.subject, self.config.prune.importance, moments)
 
     @cached_property
     def repair(self) -> Repair | None:
         """Least-squares repair, where it is wanted and channels can be pruned."""
-        wanted = self.config["reconstruct"] and self.subject.choices.groups
+        wanted = self.config.prune.reconstruct and self.subject.choices.groups
         return Repair(self.moments, self.importance) if wanted else None
 
     @cached_property
     def moments(self) -> Moments:
         """Moments of what the layers that read prunable channels read."""
-        s, seed = self.subject, self.config["seed"]
+        s, seed = self.subject, self.config.seed
         found = gather(s.graph, s.model, s.report.groups, repair_images(s.data, seed), seed)
         for layer, reason in list(found.skipped.items())[:6]:
             self.progress.note(f"  {layer} is not repaired: {reason}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from netsmith.compression.mixed import Bits, LayerQuantizer
 from netsmith.compression.qat import TrainedQuantizer, finish, prepare
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.data import Data
+from netsmith.jobs.config import FineTune
 from netsmith.network.graph import Graph, trace
 from netsmith.progress import Progress, training_events
 
@@ -23,7 +23,7 @@ FINE_TUNE_LR, QAT_LR = 0.03, 0.01
 
 
 def fine_tune(
-    model: nn.Module, teacher: nn.Module, data: Data, config: Mapping[str, Any], checkpoint: Path, progress: Progress,
+    model: nn.Module, teacher: nn.Module, data: Data, tune: FineTune, seed: int, checkpoint: Path, progress: Progress,
     lr: float = FINE_TUNE_LR, bf16: bool | Literal["auto"] = "auto",
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Train ``model`` in place, distilling from the network as given, if it gains by that; and settle batch norm.
@@ -43,7 +43,7 @@ def fine_tune(
 
     norm = data.normalisation
     settle_batch_norm(model, data.search, normalisation=norm)
-    epochs = epochs_of(config, data)
+    epochs = epochs_of(tune, data)
     if epochs == 0:
         return []
     untrained = {k: v.clone() for k, v in model.state_dict().items()}
@@ -51,7 +51,7 @@ def fine_tune(
     progress.stage("fine-tune")
     start = time.time()
     result = fit(
-        model, data, epochs=epochs, lr=config["lr"] or lr, teacher=teacher, seed=config["seed"],
+        model, data, epochs=epochs, lr=tune.lr or lr, teacher=teacher, seed=seed,
         checkpoint=checkpoint, progress=training_events(progress), bf16=bf16,
     )  # fmt: skip
     progress.stage("score")
@@ -68,12 +68,11 @@ def fine_tune(
     return [json.loads(json.dumps(h, default=vars)) for h in result.history]
 
 
-def epochs_of(config: Mapping[str, Any], data: Data) -> int:
+def epochs_of(tune: FineTune, data: Data) -> int:
     """Epochs of fine-tuning: as asked for, or by the size of the train split; 0 without one."""
     if data.train is None:
         return 0
-    asked = config["epochs"]
-    return int(asked) if asked is not None else max(3, min(30, 200_000 // len(data.train)))
+    return tune.epochs if tune.epochs is not None else max(3, min(30, 200_000 // len(data.train)))
 
 
 def train_quantized(

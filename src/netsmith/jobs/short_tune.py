@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -16,6 +15,7 @@ from netsmith.compression.build import Importance, Slimmed, slim
 from netsmith.compression.choices import Designs
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.compression.widen import widened
+from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.episodes import Scorer
 from netsmith.jobs.proposals import loss_of
 from netsmith.jobs.pruning import scores_of
@@ -63,12 +63,12 @@ class ShortTuner:
         subject: the network as given, its data and decisions.
         evaluator: has the images of the search split that candidates are scored on.
         images: of the train split, one pass over them.
-        config: of the run: ``importance``, ``lr`` (None for a small one) and ``seed``.
+        config: of the run.
         cuts: told the design and the weights file of every winner.
     """
 
     def __init__(
-        self, run: Run, subject: Subject, evaluator: IncrementalEvaluator, images: int, config: Mapping[str, Any],
+        self, run: Run, subject: Subject, evaluator: IncrementalEvaluator, images: int, config: CompressConfig,
         cuts: dict[tuple[int, ...], str],
     ) -> None:  # fmt: skip
         self.run, self.subject, self.evaluator = run, subject, evaluator
@@ -90,7 +90,7 @@ class ShortTuner:
             if (kind, design) not in self.known:
                 if full is None or scores is None:
                     full = self._full(origin)
-                    scores = scores_of(full, self.subject, self.config["importance"])
+                    scores = scores_of(full, self.subject, self.config.prune.importance)
                 cut.slimmed = self._train(full, scores, design)
                 self.known[kind, design] = found = self._score(cut.slimmed.model)
                 self.run.log_trial(list(design), vars(found), {}, kind=kind)
@@ -105,7 +105,7 @@ class ShortTuner:
         if not (weights.exists() and recipe.exists()):
             if cut.slimmed is None:
                 full = self._full(cut.origin)
-                cut.slimmed = self._train(full, scores_of(full, self.subject, self.config["importance"]), cut.design)
+                cut.slimmed = self._train(full, scores_of(full, self.subject, self.config.prune.importance), cut.design)
             self.run.write_text(cut.recipe, cut.slimmed.recipe.to_json())
             save_weights(weights, cut.slimmed.model.state_dict())
         cut.slimmed = None
@@ -128,8 +128,8 @@ class ShortTuner:
             data, train=data.need_train().take(slice(0, self.images)), search=data.search.take(slice(0, n))
         )
         fit(
-            slimmed.model, data, epochs=1, lr=self.config["lr"] or TUNE_LR, teacher=self.subject.model,
-            seed=self.config["seed"], bf16=False,
+            slimmed.model, data, epochs=1, lr=self.config.fine_tune.lr or TUNE_LR, teacher=self.subject.model,
+            seed=self.config.seed, bf16=False,
         )  # fmt: skip
         return slimmed
 

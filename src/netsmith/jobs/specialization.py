@@ -16,6 +16,7 @@ from netsmith.export.onnx import to_onnx
 from netsmith.export.product import write_onnx
 from netsmith.files import write_atomic
 from netsmith.hardware.target import CostTable, Target, prepare_target
+from netsmith.jobs.config import SpecializeConfig
 from netsmith.jobs.contents import contents_of, data_contents, thing_contents
 from netsmith.jobs.course import Course
 from netsmith.jobs.device_loop import DeviceLoop, Tried
@@ -39,7 +40,6 @@ from netsmith.training.device import choose_device
 from netsmith.training.score import evaluate
 from netsmith.units import Budget, allowed_of, format_count, format_seconds, reached_of
 
-SYSTEMS = ("proxylessnas", "proxylessnas-r", "oneshot", "random", "multiplier")
 SEARCHED = ("proxylessnas", "oneshot")  #: begin the names of those that train a network of all paths
 ASKED = 256  #: images that a teacher is tried on
 
@@ -48,13 +48,13 @@ class Specialization:
     """What a specialization does, step by step. Results are JSON values, so that a resumed run continues alike."""
 
     def __init__(
-        self, shared: RunTogether, space: BlockSpace, data: Data, target: Target, config: dict[str, Any],
+        self, shared: RunTogether, space: BlockSpace, data: Data, target: Target, config: SpecializeConfig,
         progress: Progress, watch: Callable[[Path], Any] | None = None,
     ) -> None:  # fmt: skip
         self.shared, self.run, self.space, self.data, self.target = shared, shared.run, space, data, target
         self.config, self.progress, self.watch = config, progress, watch
         self.simulated = not target.capabilities.runs_here
-        self.prices = SpacePrices(space, target, len(data.classes), data.input_shape[0], config["batch"])
+        self.prices = SpacePrices(space, target, len(data.classes), data.input_shape[0], config.batch)
         self.epochs: dict[str, int] = epochs_of(config, data)
         self.contents = thing_contents(f"the space {space.name}", space) | data_contents(data)
 
@@ -64,11 +64,9 @@ class Specialization:
         Raises:
             InputError: a teacher that cannot be loaded or knows nothing, or no such warm-up.
         """
-        if self.config["teacher_weights"] and not self.config["teacher"]:
-            raise InputError("--teacher-weights are of no network; name it with --teacher")
-        for system in (self.config["system"], *self.config["compare"]) if self.config["warmup_from"] else ():
+        source = self.config.search.warmup_from
+        for system in self.config.search.systems if source else ():
             if system.startswith("proxylessnas") and not (given := self._warmup(system)).is_file():
-                source = self.config["warmup_from"]
                 raise InputError(f"{source} has no warm-up of {system} ({given} is missing); drop --warmup-from")
         if self.epochs["train"] and self.teacher is not None:
             self._check_teacher()
@@ -79,9 +77,12 @@ class Specialization:
         images, _ = next(split.batches(4, normalise=self.data.normalisation, channels_last=False))
         check_network(self.teacher, images, "choose a teacher for images of this size")
         accuracy, _ = evaluate(self.teacher, split, normalisation=self.data.normalisation)
-        said = f"the teacher {self.config['teacher']} is right about {accuracy:.1%} of {len(split)} search images"
+        said = f"the teacher {self.config.training.teacher} is right about {accuracy:.1%} of {len(split)} search images"
         guess = float(np.bincount(split.labels).max() / len(split))  # always the most frequent class
-        if self.config["teacher_weights"] is None and accuracy <= guess + 3 * (guess * (1 - guess) / len(split)) ** 0.5:
+        if (
+            self.config.training.teacher_weights is None
+            and accuracy <= guess + 3 * (guess * (1 - guess) / len(split)) ** 0.5
+        ):
             raise InputError(f"{said}, no more than a guess; give trained weights with --teacher-weights")
         self.progress.note(said)
 
@@ -91,7 +92,7 @@ class Specialization:
 
     def named(self, stage: str, system: str) -> str:
         """A stage's name, which says the system if it is not the run's own."""
-        return stage if system == self.run.config["system"] else f"{stage} ({system})"
+        return stage if system == self.config.search.system else f"{stage} ({system})"
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -120,7 +121,7 @@ class Specialization:
         return self.space.describe(self.space.reference, self.prices.classes, self.prices.channels)
 
     def _traced(self, description: Description) -> Graph:
-        network = load_model(lambda: block_network(description), seed=self.config["seed"]).model
+        network = load_model(lambda: block_network(description), seed=self.config.seed).model
         return trace(network, description.input_shape)
 
     def baseline(self) -> dict[str, Any]:
@@ -130,7 +131,7 @@ class Specialization:
     def _baseline(self) -> dict[str, Any]:
         self.progress.stage("baseline")
         path = write_onnx(self.run, "baseline.onnx", to_onnx(self._traced(self._described)), self.data.feeding)
-        measured = None if self.simulated else quiet_latency(path, self.config["threads"])
+        measured = None if self.simulated else quiet_latency(path, self.config.threads)
         return {
             "latency_measured_s": measured, "macs": int(self.reference.macs.sum()),
             "params": count_parameters(block_network(self._described)),
@@ -167,7 +168,7 @@ class Specialization:
     def _calibrate(self, baseline: dict[str, Any]) -> float:
         """Median of measured over predicted latency of the reference and of random networks of the space."""
         self.progress.stage("calibration")
-        rng = np.random.default_rng(self.config["seed"])
+        rng = np.random.default_rng(self.config.seed)
         ratios = [baseline["latency_measured_s"] / self.given["latency"]]
         for design in self.space.decisions.sample(rng, 4):
             found = InSpace(self.prices, self.tables).found(design, 0.0)
@@ -182,7 +183,7 @@ class Specialization:
 
         def time_it() -> float:
             model = to_onnx(self._traced(description)).SerializeToString()
-            return near_timed(self.run.path("baseline.onnx"), model, self.config["threads"], share)
+            return near_timed(self.run.path("baseline.onnx"), model, self.config.threads, share)
 
         ratio = self.shared.stage(f"measure-{description.key}", time_it)
         return float(ratio * baseline["latency_measured_s"])
@@ -199,9 +200,9 @@ class Specialization:
                 return path_losses(self.network(system).to(choose_device()), self.data)
 
             start = None if system == "oneshot" else probabilities
-            return Evolved(*inside, evaluate, self.config["evaluations"], self.config["seed"], start)
+            return Evolved(*inside, evaluate, self.config.search.evaluations, self.config.seed, start)
         if system == "random":
-            return RandomFilled(*inside, self.config["seed"])
+            return RandomFilled(*inside, self.config.seed)
         return Multiplied(self.prices, self.costs)
 
     def searched(self, system: str) -> dict[str, Any]:
@@ -210,7 +211,7 @@ class Specialization:
 
     def _search(self, system: str) -> dict[str, Any]:
         self._take_warmup(system)
-        start, network = time.perf_counter(), self._fresh()
+        start, network, search = time.perf_counter(), self._fresh(), self.config.search
         common: dict[str, Any] = {
             "folder": self.checkpoints(system), "progress": training_events(self.progress),
             "workers": self.shared.workers, "contents": self.contents,  # a warm-up may be another run's
@@ -219,19 +220,19 @@ class Specialization:
             self.announce("search", system)
             train_uniform(
                 network, self.data, epochs=self.epochs["warmup"] + self.epochs["search"],
-                batch_size=self.config["batch_size"], label_smoothing=0.1, seed=self.config["seed"], **common,
+                batch_size=self.config.training.batch_size, label_smoothing=0.1, seed=self.config.seed, **common,
             )  # fmt: skip
         else:
-            own = system == self.config["system"] and self.shared.workers.is_first
+            own = system == self.config.search.system and self.shared.workers.is_first
             limits = self.limits | (
                 {"latency": self.limits["latency"] / self.correction} if "latency" in self.limits else {}
             )
             proxylessnas(
-                network, self.data, Objective(self.tables, limits, self.config["loss"], weight=self.config["weight"]),
+                network, self.data, Objective(self.tables, limits, search.loss, weight=search.weight),
                 ProxylessConfig(
-                    warmup=self.epochs["warmup"], epochs=self.epochs["search"], mode=self.config["mode"],
-                    update="reinforce" if system.endswith("-r") else "gradient", seed=self.config["seed"],
-                    batch=self.config["batch_size"], every=self.config["every"],
+                    warmup=self.epochs["warmup"], epochs=self.epochs["search"], mode=search.mode,
+                    update="reinforce" if system.endswith("-r") else "gradient", seed=self.config.seed,
+                    batch=self.config.training.batch_size, every=search.every,
                 ),
                 record=self.course.record if own else None,
                 phase=lambda name: self.announce(name, system), **common,
@@ -240,14 +241,14 @@ class Specialization:
                 self.course.write()
         save_weights(self.run.place(f"supernet-{system}.safetensors"), network.state_dict())
         seconds = time.perf_counter() - start
-        if system == self.config["system"] and self.course.history:  # of all processes, if it was interrupted
+        if system == self.config.search.system and self.course.history:  # of all processes, if it was interrupted
             seconds = max(seconds, self.course.history[-1]["seconds"])
-        history = self.course.history if system == self.config["system"] != "oneshot" else []
+        history = self.course.history if system == self.config.search.system != "oneshot" else []
         return {"probabilities": network.shares().tolist(), "seconds": seconds, "history": history}
 
     def _fresh(self) -> SuperNet:
         classes, channels = self.prices.classes, self.prices.channels
-        return SuperNet(self.space, classes, channels, self.config["seed"], costs=len(COSTS))
+        return SuperNet(self.space, classes, channels, self.config.seed, costs=len(COSTS))
 
     def checkpoints(self, system: str, alone: bool = False) -> Path:
         """Where trainings of a system keep their state; one folder for all processes, which all ask for it."""
@@ -259,7 +260,7 @@ class Specialization:
 
     def _take_warmup(self, system: str) -> None:
         """Copy the warm-up of another run; ``fit`` refuses one that was made with other settings."""
-        if self.config["warmup_from"] is None or system == "oneshot" or not self.shared.workers.is_first:
+        if self.config.search.warmup_from is None or system == "oneshot" or not self.shared.workers.is_first:
             return
         own = self.run.path(f"checkpoints/{system}/{WARMUP}")
         if not own.exists():
@@ -267,7 +268,7 @@ class Specialization:
 
     def _warmup(self, system: str) -> Path:
         """The warm-up of another run."""
-        return Path(self.config["warmup_from"]) / "checkpoints" / system / WARMUP
+        return Path(self.config.search.warmup_from or ".") / "checkpoints" / system / WARMUP
 
     def network(self, system: str) -> SuperNet:
         """The trained network of all paths."""
@@ -279,7 +280,7 @@ class Specialization:
     def course(self) -> Course:
         """How the search of the run's own system goes; there are prices before."""
         head = {
-            "space": self.space.name, "system": self.config["system"], "target": self.config["target"],
+            "space": self.space.name, "system": self.config.search.system, "target": self.config.target,
             "simulated": self.simulated, "limits": self.limits,
             "epochs": self.epochs["warmup"] + self.epochs["search"],
         }  # fmt: skip
@@ -329,21 +330,24 @@ class Specialization:
         """Digests of the teacher, if there is one."""
         if self._taught is None:
             return {}
-        return contents_of(self._taught, self.config["teacher"], self.config["teacher_weights"], who="teacher")
+        return contents_of(
+            self._taught, self.config.training.teacher, self.config.training.teacher_weights, who="teacher"
+        )
 
     @cached_property
     def _taught(self) -> LoadedModel | None:
-        spec = self.config["teacher"]
+        spec = self.config.training.teacher
         if spec is None:
             return None
-        weights = self.config["teacher_weights"]
+        weights = self.config.training.teacher_weights
         shape = self.data.input_shape
         return load_model(spec, weights=weights, num_classes=self.data.known_classes, input_shape=shape)
 
 
-def epochs_of(config: Mapping[str, Any], data: Data) -> dict[str, int]:
+def epochs_of(config: SpecializeConfig, data: Data) -> dict[str, int]:
     """Epochs of warm-up, search and training: as asked for, or by the size of the train split."""
-    usual = max(8, min(60, 600_000 // len(data.need_train())))
-    search = config["search_epochs"] if config["search_epochs"] is not None else usual
-    warmup = config["warmup_epochs"] if config["warmup_epochs"] is not None else max(1, search // 4)
-    return {"warmup": warmup, "search": search, "train": usual if config["epochs"] is None else config["epochs"]}
+    usual, asked = max(8, min(60, 600_000 // len(data.need_train()))), config.search
+    search = usual if asked.search_epochs is None else asked.search_epochs
+    warmup = max(1, search // 4) if asked.warmup_epochs is None else asked.warmup_epochs
+    train = usual if config.training.epochs is None else config.training.epochs
+    return {"warmup": warmup, "search": search, "train": train}

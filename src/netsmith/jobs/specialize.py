@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netsmith.data import data_for, describe
-from netsmith.errors import InputError, NetsmithError, did_you_mean
-from netsmith.hardware.target import get_target
+from netsmith.data import Data, data_for
+from netsmith.errors import InputError, NetsmithError
+from netsmith.jobs.assembly import assemble, flatten
+from netsmith.jobs.config import SpecializeConfig
 from netsmith.jobs.contents import target_contents
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.doubt import trained_guess
 from netsmith.jobs.finishing import built, tested, trained
 from netsmith.jobs.plans import of_specialization
 from netsmith.jobs.result import Result
-from netsmith.jobs.specialization import SEARCHED, SYSTEMS, Specialization
-from netsmith.jobs.subject import named
+from netsmith.jobs.specialization import SEARCHED, Specialization
+from netsmith.jobs.subject import device_of
 from netsmith.jobs.together import RunTogether
 from netsmith.jobs.versions import device, versions
 from netsmith.network.weights import read_metadata
 from netsmith.progress import Progress, Silent
 from netsmith.runs.names import FORMATS, RECORDED
 from netsmith.runs.summary import kept_budgets
-from netsmith.supernets.gates import MODES
-from netsmith.supernets.objective import FORMS
 from netsmith.supernets.space import BlockSpace, load_space
-from netsmith.training.schedule import check_training
 from netsmith.training.workers import Workers
-from netsmith.units import read_budgets
 
 
 def specialize(
-    space: str | BlockSpace, data: Any, *, target: str = "cpu", latency: str | None = None, energy: str | None = None,
-    size: str | None = None, macs: str | None = None, system: str = "proxylessnas", compare: Sequence[str] = (),
-    search_epochs: int | None = None, warmup_epochs: int | None = None, warmup_from: str | None = None,
-    epochs: int | None = None, lr: float | None = None, inherit: bool = False, teacher: str | None = None,
-    teacher_weights: str | None = None, loss: str = "constrained", weight: float = 0.1, mode: str = "recompute",
-    every: int = 5, evaluations: int = 300, batch_size: int = 128, width: float = 1.0, batch: int = 1,
-    out: str | Path = "runs/specialize", resume: bool = False, seed: int = 0, threads: int = 1,
-    mean: Sequence[float] | None = None, std: Sequence[float] | None = None, image_size: int | None = None,
-    label_column: str | None = None, classes: str | Path | Sequence[str] | None = None,
-    pixel_range: Sequence[float] | None = None, search_size: int | None = None, train_limit: int | None = None,
-    progress: Progress | None = None, watch: Callable[[Path], Any] | None = None,
+    space: str | BlockSpace, data: Any, *, out: str | Path = "runs/specialize", resume: bool = False,
+    progress: Progress | None = None, watch: Callable[[Path], Any] | None = None, **options: Any,
 ) -> Result:  # fmt: skip
     """Find a network of a space that keeps budgets on a target, train it, and measure it.
 
@@ -50,33 +38,13 @@ def specialize(
         space: name or TOML file of a space, or a space.
         data: ``digits``, a Hugging Face name, a local folder, or data in memory (see ``netsmith.data.load_data``), with
             a train split.
-        target: hardware; its measured or modelled costs drive the search.
-        latency, energy, size, macs: budgets, absolute (``3ms``) or relative to the space's reference network, every
-            block of which is MobileNetV2's (``0.5x``).
-        system: ``proxylessnas`` (gradients), ``proxylessnas-r`` (REINFORCE), ``oneshot`` (uniform paths, then
-            evolution), ``random`` (a random network that fills the budgets) or ``multiplier`` (the reference network,
-            narrower).
-        compare: systems to run as well and to train alike.
-        search_epochs, warmup_epochs: of the network of all paths; None chooses by the size of the train split.
-        warmup_from: folder of a run with the same space, data, seed and settings of training, whose warm-up is used: it
-            depends on no target and no budget.
-        epochs: of training the network that was found; 0 leaves it as it is.
-        lr: peak learning rate of that.
-        inherit: start from the weights that the network had among all paths.
-        teacher, teacher_weights: MODEL to distil from.
-        loss: ``constrained``, ``additive`` or ``multiplicative``; see ``netsmith.supernets.objective``.
-        weight: of the cost, in ``additive``.
-        mode: of the gates' gradients: ``recompute``, ``full`` or ``two``.
-        every: steps of the weights for one of the probabilities.
-        evaluations: networks that are run with the weights of the search, on the search split, to choose among those
-            that fill the budgets; 0 takes the most probable network as it is.
-        batch_size: images of a training step.
-        width: multiplier of all channels of the space.
-        batch: samples at a time that the target runs, where it is modelled.
-        classes: names in the order of the network's outputs, or a file of them; see ``netsmith.data.load_data``.
-        pixel_range: values that become 0 and 255 in images of more than 8 bits; likewise.
-        threads: threads that the network is measured with.
+        out: run folder.
+        resume: go on with a run that was interrupted.
         watch: called with the run folder whenever ``search.json`` there was renewed, every few seconds of a search.
+        options: every other option of the command, by its name (``latency="0.6x"``, ``system="oneshot"``), or a group
+            of them (``training=FoundTraining(epochs=30)``); see :class:`netsmith.jobs.config.SpecializeConfig` and
+            ``docs/options.md``. Relative budgets refer to the space's reference network, every block of which is
+            MobileNetV2's.
 
     Returns:
         The network and its figures; see :class:`netsmith.jobs.result.Result`.
@@ -85,62 +53,49 @@ def specialize(
         InputError: input that cannot be used.
         InfeasibleError: a budget that no network of the space meets.
     """
-    progress = progress or Silent()
-    texts = {"latency": latency, "energy": energy, "size": size, "macs": macs}
-    budgets = read_budgets(**texts)
-    systems = _systems(system, compare)
-    if evaluations < 1 and "oneshot" in systems:
-        raise InputError("oneshot chooses by running networks; give --evaluations 1 or more")
-    check_training(lr=lr, seed=seed)
-    _among("--mode", mode, MODES)
-    _among("--loss", loss, FORMS)
-    device = get_target(target, threads=threads) if target == "cpu" else get_target(target)
-    if not device.capabilities.by_row:
-        raise InputError(f"{target} has times of whole blocks; specialize with times of single layers")
-    if batch > 1 and device.capabilities.runs_here:
-        raise InputError(f"{target} is measured at batch 1; drop --batch")
+    config = assemble(SpecializeConfig, {"space": space, "data": data} | options)
+    target = device_of(config)
+    if config.batch > 1 and target.capabilities.runs_here:
+        raise InputError(f"{config.target} is measured at batch 1; drop --batch")
     loaded = space if isinstance(space, BlockSpace) else load_space(space)
-    config: dict[str, Any] = {
-        "job": "specialize", "space": loaded.name if isinstance(space, BlockSpace) else space, "data": describe(data),
-        "target": target, **texts, "system": system, "compare": list(systems[1:]), "search_epochs": search_epochs,
-        "warmup_epochs": warmup_epochs,
-        "warmup_from": str(warmup_from) if warmup_from else None, "epochs": epochs, "lr": lr, "inherit": inherit,
-        "teacher": teacher,
-        "teacher_weights": str(teacher_weights) if teacher_weights else None, "loss": loss, "weight": weight,
-        "mode": mode, "every": every, "evaluations": evaluations, "batch_size": batch_size, "width": width,
-        "batch": batch, "seed": seed, "threads": threads, "mean": list(mean) if mean else None,
-        "std": list(std) if std else None, "image_size": image_size, "label_column": label_column,
-        "classes": named(classes), "pixel_range": list(pixel_range) if pixel_range else None,
-        "search_size": search_size, "train_limit": train_limit,
-    }  # fmt: skip
     workers = Workers.from_environment()
-    progress = progress if workers.is_first else Silent()
-    with RunTogether(out, config, resume, workers) as shared:
+    progress = (progress or Silent()) if workers.is_first else Silent()
+    with RunTogether(out, {"job": "specialize"} | flatten(config), resume, workers) as shared:
         run = shared.run
         progress = run.logged(progress)
         progress.stage("load")
         try:
-            header = read_metadata(teacher_weights) if teacher_weights else {}
-            images = shared.in_turn(lambda: data_for(
-                data, header, seed=seed, search_size=search_size, label_column=label_column, image_size=image_size,
-                mean=mean, std=std, train_limit=train_limit, classes=classes, pixel_range=pixel_range,
-                record=shared.folder / RECORDED, report=progress.update,
-            ))  # fmt: skip
-            images.need_train()
-            _, height, side = images.input_shape
-            if height != side:
-                raise InputError(f"the images are {height}x{side}; spaces are for square ones: give --image-size")
-            own = loaded.resized(side)
-            own = own.scaled(width) if width != 1.0 else own
-            job = Specialization(shared, own, images, device, config, progress, watch)
-            run.pin(job.contents | target_contents(target) | job.teacher_contents())
+            images = shared.in_turn(lambda: _images(config, shared.folder / RECORDED, progress))
+            own = _fitted(loaded, images.input_shape, config.width)
+            job = Specialization(shared, own, images, target, config, progress, watch)
+            run.pin(job.contents | target_contents(config.target) | job.teacher_contents())
             job.check()
         except InputError:
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
-        summary = run.finish(_stages(job, budgets, systems))
+        summary = run.finish(_stages(job, config.budgets.read(), config.search.systems))
         progress.close()
         return Result.of_run(shared.folder, summary)
+
+
+def _images(config: SpecializeConfig, record: Path, progress: Progress) -> Data:
+    """The data, which must have a train split, in the classes and pixels of the teacher if there is one."""
+    weights = config.training.teacher_weights
+    header = read_metadata(weights) if weights else {}
+    images = data_for(
+        config.data, header, seed=config.seed, record=record, report=progress.update, **config.images.for_data()
+    )
+    images.need_train()
+    return images
+
+
+def _fitted(space: BlockSpace, input_shape: tuple[int, int, int], width: float) -> BlockSpace:
+    """The space for images ``(C, H, W)``, with all its channels times ``width``."""
+    _, height, side = input_shape
+    if height != side:
+        raise InputError(f"the images are {height}x{side}; spaces are for square ones: give --image-size")
+    own = space.resized(side)
+    return own.scaled(width) if width != 1.0 else own
 
 
 def _stages(job: Specialization, budgets: dict[str, Any], systems: tuple[str, ...]) -> dict[str, Any]:
@@ -173,7 +128,7 @@ def _summary(
     accuracy: dict[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     """The summary of a finished specialization, in the schema of ``netsmith.runs.summary``."""
-    own = job.config["system"]
+    own = job.config.search.system
     found, result = done[own]
     before = baseline | {
         "accuracy": None, "latency_predicted_s": job.given["latency"] * job.correction,
@@ -188,15 +143,15 @@ def _summary(
     design = found["design"]
     return {
         "schema": 1, "warnings": trained_guess({"test": accuracy[own]}, job.data), "baseline": before, "result": after,
-        "frozen": {}, "seed": job.config["seed"],
+        "frozen": {}, "seed": job.config.seed,
         "budgets": kept_budgets(job.limits, values),
         "design": job.space.decisions.describe(design) if design is not None else {}, "versions": versions(),
-        "run": str(job.run.folder), "target": job.config["target"], "simulated": job.simulated,
+        "run": str(job.run.folder), "target": job.config.target, "simulated": job.simulated,
         "model": f"{job.space.name} ({own})", "data": job.data.name, "data_note": job.data.note,
         "data_notes": list(job.data.sentences), "preprocessing": job.data.feeding.to_dict(), "strategy": own,
         "timing": result["timing"], "parity": result["parity"], "recovery": result["history"],
         "fidelity": found["tried"],
-        "device": device(job.target, job.config["threads"]), "specialization": _specialization(job, done, accuracy),
+        "device": device(job.target, job.config.threads), "specialization": _specialization(job, done, accuracy),
         "files": {n: n for n in (*FORMATS.values(), "network.json")},
     }  # fmt: skip
 
@@ -215,22 +170,10 @@ def _specialization(
             "energy_j": result["energy_j"], "train_seconds": result["seconds"], "search_seconds": searched["seconds"],
             "blocks": list(job.space.chosen(design)) if design is not None else None,
         })  # fmt: skip
-    own = job.config["system"]
+    own = job.config.search.system
     design = done[own][0]["design"]
     chosen = job.space.chosen(design if design is not None else job.space.reference)
     if own.startswith(SEARCHED):
         job.course.history = job.searched(own)["history"]
     seconds = {k: rows[0][k] for k in ("search_seconds", "train_seconds")}
     return job.course.summary("done", chosen) | seconds | {"compared": rows}
-
-
-def _systems(system: str, compare: Sequence[str]) -> tuple[str, ...]:
-    for name in (system, *compare):
-        _among("--system" if name == system else "--compare", name, SYSTEMS)
-    return tuple(dict.fromkeys((system, *compare)))
-
-
-def _among(option: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        hint = did_you_mean(value, list(known))
-        raise InputError(f"{option}: unknown {value!r}{hint}; known: {', '.join(known)}")

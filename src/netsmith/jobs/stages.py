@@ -29,10 +29,11 @@ from netsmith.export.product import Quantized, check_onnx, release, write_onnx
 from netsmith.hardware.target import prepare_target, unknown_costs
 from netsmith.jobs import doubt
 from netsmith.jobs.closing import Attempt, Loop
+from netsmith.jobs.config import CompressConfig, Quantize, chosen
 from netsmith.jobs.episodes import TunedEvaluator
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
 from netsmith.jobs.plans import of_compression
-from netsmith.jobs.proposals import EVALUATIONS, LEARNERS, TRIMMING, Estimated, Evaluated, strategy_options
+from netsmith.jobs.proposals import Estimated, Evaluated, strategy_options
 from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.short_tune import ShortTuner, load_cut
@@ -54,7 +55,7 @@ EVALUATED = "evaluation"  #: trials of whole designs on the search split
 class Stages:
     """What a compression does, step by step. Results are plain JSON values, so that a resumed run continues alike."""
 
-    def __init__(self, run: Run, subject: Subject, target: Any, config: dict[str, Any], progress: Progress) -> None:
+    def __init__(self, run: Run, subject: Subject, target: Any, config: CompressConfig, progress: Progress) -> None:
         self.run, self.subject, self.target = run, subject, target
         self.config, self.progress = config, progress
         self.graph, self.choices = subject.graph, subject.choices
@@ -66,7 +67,7 @@ class Stages:
 
     def first_screen(self) -> None:
         table, s = self.graph.layers, self.subject
-        self.progress.plan(self.run.config["job"], of_compression(self, max(SENSITIVITY_IMAGES, EVALUATION_IMAGES)))
+        self.progress.plan(self.run.job, of_compression(self, max(SENSITIVITY_IMAGES, EVALUATION_IMAGES)))
         for note in s.loaded.notes:
             self.progress.note(note)
         self.progress.note(
@@ -83,13 +84,13 @@ class Stages:
         if (32, 32) not in bits and self.choices.scheme == "linear":
             w, a = bits[0]
             self.progress.note(
-                f"{self.config['target']} has no floating point: every layer becomes an integer layer, and the network "
+                f"{self.config.target} has no floating point: every layer becomes an integer layer, and the network "
                 f"as given is priced at {w}-bit weights and {a}-bit activations"
             )
-        if "quantize" in self.config["methods"]:
-            idle = idle_kernels(self.target.capabilities, self.config["least_bits"])
+        if quantize := chosen(self.config.methods, Quantize):
+            idle = idle_kernels(self.target.capabilities, quantize.least_bits)
             if idle:
-                self.progress.note(f"{self.config['target']}: {idle}")
+                self.progress.note(f"{self.config.target}: {idle}")
         for sentence in [*unknown_costs(table), *self.graph.warnings]:
             self.progress.note(sentence)
         for layer, reason in list(s.frozen.items())[:6]:
@@ -106,7 +107,7 @@ class Stages:
         table = self.graph.layers
         measured = None
         if not self.simulated:
-            measured = quiet_latency(path, self.config["threads"])
+            measured = quiet_latency(path, self.config.threads)
         said = onnx_answers(path, self.subject.data.search, self.norm)
         labels = self.subject.data.search.labels.numpy()[: len(said)]
         right = int((said == labels).sum())
@@ -129,7 +130,7 @@ class Stages:
     def say_doubt(self, baseline: dict[str, Any]) -> None:
         """Say before the search what speaks against the accuracy of the network as given."""
         if baseline.get("doubt"):
-            said = doubt.sentence(baseline["doubt"], self.subject.data, "search", bool(self.config["weights"]))
+            said = doubt.sentence(baseline["doubt"], self.subject.data, "search", bool(self.config.weights))
             self.progress.note(f"warning: {said}")
 
     def prepare_target(self) -> None:
@@ -142,7 +143,7 @@ class Stages:
     def _sensitivity(self) -> dict[str, Any]:
         self.progress.stage("sensitivity")
         evaluator = IncrementalEvaluator(self.graph, *self.subject.search_images(SENSITIVITY_IMAGES))
-        how = self.config["sensitivity"]
+        how = self.config.strategy.sensitivity
         return measure_sensitivity(self._candidates, evaluator, self.progress.update, how).to_dict()
 
     @cached_property
@@ -159,7 +160,7 @@ class Stages:
             for layer in self.choices.layers:
                 names |= place(self.graph, [layer]).scaled
         histograms = histograms_of(self.graph, self._calibration_images(), names)
-        method = self.config["calibration"]
+        method = self.config.quantize.calibration
         return Candidates(
             self.choices, Calibration(histograms, method), LayerQuantizer(self.graph, histograms, method),
             self.pruning.importance, self.pruning.repair, settle=True,
@@ -190,7 +191,7 @@ class Stages:
             self._say_found(attempt, limits)
             self.run.log_trial(
                 list(attempt.design), {"loss": attempt.loss},
-                {"latency_s": attempt.measured_s, "predicted_s": attempt.predicted_s}, kind=self.config["strategy"],
+                {"latency_s": attempt.measured_s, "predicted_s": attempt.predicted_s}, kind=self.config.strategy.name,
             )  # fmt: skip
 
         propose = self._propose()
@@ -221,22 +222,22 @@ class Stages:
     @property
     def evaluations(self) -> int:
         """Designs that the search runs on the search split: as asked for, or by the strategy."""
-        asked, name = self.config["evaluations"], self.config["strategy"]
-        if asked is not None:
-            return int(asked)
-        return EVALUATIONS.get(name, 200) if name in LEARNERS or self.choices.is_mixed else 0
+        strategy = self.config.strategy
+        if strategy.evaluations is not None:
+            return strategy.evaluations
+        return strategy.usual if strategy.learns or self.choices.is_mixed else 0
 
     @property
     def epochs(self) -> int:
         """Epochs of fine-tuning."""
-        return epochs_of(self.config, self.subject.data)
+        return epochs_of(self.config.fine_tune, self.subject.data)
 
     def _propose(self) -> Estimated | Evaluated | Trimmer:
         """How the strategy finds designs: by evaluating them where it learns from that or sums of losses mislead."""
-        name, space, seed = self.config["strategy"], self.choices.space, self.config["seed"]
-        evaluations = self.evaluations
+        strategy, space, seed = self.config.strategy, self.choices.space, self.config.seed
+        name, evaluations = strategy.name, self.evaluations
         if evaluations == 0:
-            return Trimmer(name, self.pricing, self.progress) if name in TRIMMING else Estimated(name, space, seed)
+            return Trimmer(name, self.pricing, self.progress) if strategy.trims else Estimated(name, space, seed)
         known = {
             tuple(row["design"]): Evaluation(**row["losses"])
             for row in self.run.trials() if row["kind"] == EVALUATED
@@ -246,15 +247,15 @@ class Stages:
             self.run.log_trial(list(design), vars(evaluation), {}, kind=EVALUATED)
 
         runner = IncrementalEvaluator(self.graph, *self.subject.search_images(EVALUATION_IMAGES))
-        images = self.config["episode_images"]
-        if name in TRIMMING and images:
+        images = strategy.episode_images
+        if strategy.trims and images:
             tuner = ShortTuner(self.run, self.subject, runner, images, self.config, self._cuts)
             return Trimmer(name, self.pricing, self.progress, tuner)
         evaluator = DesignEvaluator(self._candidates, runner, known, store) if not images else TunedEvaluator(
-            self._candidates, runner, self.subject.model, self.subject.data, images, self.config["lr"], seed,
+            self._candidates, runner, self.subject.model, self.subject.data, images, self.config.fine_tune.lr, seed,
             known=known, store=store,
         )  # fmt: skip
-        if name in TRIMMING:
+        if strategy.trims:
             return Trimmer(name, self.pricing, self.progress, evaluator)
         options = strategy_options(name, self.choices)
         return Evaluated(name, space, seed, evaluator, evaluations, self.progress.update, options)
@@ -265,7 +266,7 @@ class Stages:
         images = self._calibration_images()[:32]
         exported = export_integers(slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax").model
         baseline = self.run.path("baseline.onnx")
-        return near_timed(baseline, exported.SerializeToString(), self.config["threads"], share)
+        return near_timed(baseline, exported.SerializeToString(), self.config.threads, share)
 
     def build(self, attempt: int, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
         """The chosen network: recovered, quantized, exported, checked and measured."""
@@ -277,10 +278,11 @@ class Stages:
         design = np.array(choice)
         slimmed = self._slim(design)
         training: dict[str, Any] = {
-            "teacher": self.subject.model, "data": self.subject.data, "config": self.config,
+            "teacher": self.subject.model, "data": self.subject.data, "tune": self.config.fine_tune,
+            "seed": self.config.seed,
             "checkpoint": self.run.path(f"checkpoints/{_key(design)}.safetensors"), "progress": self.progress,
         }  # fmt: skip
-        model, images, method = slimmed.model, self._calibration_images(), self.config["calibration"]
+        model, images, method = slimmed.model, self._calibration_images(), self.config.quantize.calibration
         history: list[Any] = []
         before: float | None = None
         quantized: QuantizedGraph | None
@@ -312,7 +314,7 @@ class Stages:
             exported = to_onnx(quantized.graph, quantized.weight_scales, integer_bias=False)
         product = release(
             quantized.graph if quantized else graph, self.run, self.subject.feeding, images, model=model,
-            metadata=self.subject.data.metadata, huffman=self.config["huffman"],
+            metadata=self.subject.data.metadata, huffman=self.config.huffman,
             quantized=Quantized(exported, packed_tensors(quantized)) if quantized else None,
         )  # fmt: skip
         self.run.write_text("recipe.json", recipe.to_json())
@@ -353,7 +355,7 @@ class Stages:
         if self.simulated:
             return {}
         self.progress.stage("measure")
-        return timed(self.run.path("baseline.onnx"), path, self.config["threads"])
+        return timed(self.run.path("baseline.onnx"), path, self.config.threads)
 
     # --- what the stages share ---------------------------------------------------------------------------------------
 
@@ -375,14 +377,10 @@ class Stages:
         """A budget in SI units; relative ones refer to the network as given."""
         if budget.cost == "latency" and not self.simulated:
             return float(budget.limit(baseline["latency_measured_s"]))
-        if budget.cost == "energy" and self.pricing.cost(self.graph.layers).energy_j is None:
-            raise InputError(
-                f"target {self.config['target']!r} has no energy model; drop --energy or choose a target that has one"
-            )
         given = self.given(budget.cost)
         if given <= 0:
             raise InputError(
-                f"target {self.config['target']!r} prices the network as given at nothing, it knows no layer of it; "
+                f"target {self.config.target!r} prices the network as given at nothing, it knows no layer of it; "
                 f"drop --{budget.cost} or choose a target that has them"
             )
         return float(budget.limit(given))

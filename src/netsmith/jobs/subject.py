@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,13 +11,14 @@ from torch import nn
 
 from netsmith.compression.branches import find_branches
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.choices import WIDTHS, Choices
+from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import quantizable
 from netsmith.data import Data, Feeding, check_classes, data_for, normalisation_from_metadata
 from netsmith.errors import InputError
 from netsmith.export.packed.bits import MAX_BITS
-from netsmith.hardware.target import Capabilities, Target
+from netsmith.hardware.target import Capabilities, Target, has_energy, target_of
+from netsmith.jobs.config import CompressConfig, Config, Images, Prune, Quantize, Share, SpecializeConfig, chosen
 from netsmith.network.behaviour import check_network
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import FLOAT
@@ -65,51 +65,68 @@ class Subject:
         return self.data.search.images[:CALIBRATION_IMAGES].clone()
 
 
+def device_of(config: CompressConfig | SpecializeConfig) -> Target:
+    """The target of a search, which must be able to price layers, and whatever there is a budget of.
+
+    Raises:
+        InputError: it cannot.
+    """
+    spec = config.target
+    device = target_of(spec, config.threads)
+    if not device.capabilities.by_row:
+        raise InputError(
+            f"{spec} has times of whole blocks, which a search cannot take apart: price finished networks with it "
+            "(profile, compare --targets), and search with times of single layers, whose files "
+            "`netsmith targets measure MODEL --space --write FOLDER` writes"
+        )
+    if config.budgets.energy is not None and not has_energy(device):
+        raise InputError(f"target {spec!r} has no energy model; drop --energy or choose a target that has one")
+    return device
+
+
 def load_subject(
     model: Any, data: Any, target: Target, *, weights: str | None = None,
-    methods: tuple[str, ...] = ("prune", "quantize"), least_bits: int = 2, widths: int = WIDTHS, **data_options: Any,
+    methods: Sequence[Config] = (Prune(), Quantize()), images: Images | None = None, seed: int = 0,
+    **reading: Any,
 ) -> Subject:  # fmt: skip
-    """Load and check everything that a job needs.
+    """Load and check everything that a compression needs; arguments are those of ``CompressConfig``.
 
     Args:
-        methods: ``prune``, ``quantize``, ``share``; the last two exclude each other.
-        least_bits: fewest bits of a layer, on targets with a choice and of shared weights.
-        widths: most channel counts of a group.
+        reading: ``record`` and ``report`` of ``netsmith.data.load_data``.
 
     Raises:
         InputError: anything that cannot be used, in one sentence.
     """
-    images = data_for(data, read_metadata(weights) if weights else {}, **data_options)
-    loaded = load_model(model, weights=weights, num_classes=images.known_classes, input_shape=images.input_shape)
-    if data_options.get("mean") is None:
-        images = images.with_normalisation(normalisation_from_metadata(loaded.metadata))
-    first, _ = next(images.search.batches(4, normalise=images.normalisation, channels_last=False))
+    prune, quantize, share = chosen(methods, Prune), chosen(methods, Quantize), chosen(methods, Share)
+    found = data_for(
+        data, read_metadata(weights) if weights else {}, seed=seed, **(images or Images()).for_data(), **reading
+    )
+    loaded = load_model(model, weights=weights, num_classes=found.known_classes, input_shape=found.input_shape)
+    if images is None or images.mean is None:
+        found = found.with_normalisation(normalisation_from_metadata(loaded.metadata))
+    first, _ = next(found.search.batches(4, normalise=found.normalisation, channels_last=False))
     outputs = check_network(loaded.model, first, "give the size it expects with --image-size")
-    check_classes(images, outputs, loaded.metadata)
-    prune, share = "prune" in methods, "share" in methods
+    check_classes(found, outputs, loaded.metadata)
     example = loaded.example_input()
-    graph = trace(loaded.model, tuple(images.input_shape), fold=not share)
+    graph = trace(loaded.model, tuple(found.input_shape), fold=not share)
     report = find_groups(loaded.model, example) if prune else GroupReport([], {}, {})
     branches = find_branches(loaded.model, example) if prune else []
-    pairs = shared_pairs(least_bits) if share else bit_pairs(target.capabilities, least_bits)
+    least = (quantize or Quantize()).least_bits
+    pairs = shared_pairs(share.least_bits) if share else bit_pairs(target.capabilities, least)
     layers = list(quantizable(graph))
     choices = Choices.of(
-        graph, report, branches, prune=prune, quantize=share or ("quantize" in methods and pairs != ((FLOAT, FLOAT),)),
-        multiple=target.capabilities.channel_multiple, bits=pairs, widths=widths,
+        graph, report, branches, prune=bool(prune),
+        quantize=bool(share) or (bool(quantize) and pairs != ((FLOAT, FLOAT),)),
+        multiple=target.capabilities.channel_multiple, bits=pairs, widths=(prune or Prune()).widths,
         scheme="kmeans" if share else "linear",
         # too few weights to save anything, and every published method leaves them alone
         pinned=(layers[0], layers[-1]) if layers and (32, 32) not in pairs and not share else (),
     )  # fmt: skip
     frozen = {n: f"not pruned: {r}" for n, r in report.frozen.items()} if prune else {}
-    if share or "quantize" in methods:
+    if share or quantize:
         for layer, reason in graph.layers.frozen.items():  # beside what keeps it from being pruned, not instead
             frozen[layer] = "; ".join(filter(None, (frozen.get(layer), f"not quantized: {reason}")))
-    return Subject(loaded, images, images.feeding.for_outputs(outputs), graph, report, choices, frozen)
-
-
-def named(classes: str | Path | Sequence[str] | None) -> str | list[str] | None:
-    """``classes`` as an option of a run, a JSON value."""
-    return classes if classes is None else str(classes) if isinstance(classes, (str, Path)) else list(classes)
+    return Subject(loaded, found, found.feeding.for_outputs(outputs), graph, report, choices, frozen)
 
 
 def bit_pairs(capabilities: Capabilities, least: int = 2) -> tuple[tuple[int, int], ...]:

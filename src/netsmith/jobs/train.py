@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from netsmith import locks
 from netsmith.errors import InputError
 from netsmith.files import check_place, to_json, written_for
+from netsmith.jobs.assembly import assemble
+from netsmith.jobs.config import TrainConfig
 from netsmith.jobs.result import Result
 from netsmith.network.tensorfile import metadata_of, serialised
 
@@ -19,41 +21,20 @@ if TYPE_CHECKING:
     from torch import nn
 
     from netsmith.data import Data
+    from netsmith.network.load import LoadedModel
     from netsmith.training import Progress
 
 
 def train(
-    model_spec: str | nn.Module | Callable[[], nn.Module],
-    data_spec: Any,
+    model: str | nn.Module | Callable[[], nn.Module],
+    data: Any,
     *,
     out: str | Path,
-    epochs: int = 10,
-    weights: str | Path | None = None,
-    lr: float | None = None,
-    batch_size: int = 128,
-    weight_decay: float | None = None,
-    schedule: str = "one-cycle",
-    teacher: str | nn.Module | Callable[[], nn.Module] | None = None,
-    teacher_weights: str | Path | None = None,
-    alpha: float = 0.5,
-    temperature: float = 4.0,
-    label_smoothing: float = 0.0,
-    augment: bool = True,
-    seed: int = 0,
-    bf16: bool | Literal["auto"] = "auto",
-    patience: int | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    image_size: int | None = None,
-    label_column: str | None = None,
-    classes: str | Path | Sequence[str] | None = None,
-    pixel_range: Sequence[float] | None = None,
-    search_size: int | None = None,
-    train_limit: int | None = None,
     resume: bool = True,
     progress: Progress | None = None,
     report: Callable[[str], None] | None = None,
     job: str = "train",
+    **options: Any,
 ) -> Result:
     """Train or fine-tune a network and write ``out`` (safetensors, with metadata).
 
@@ -61,24 +42,15 @@ def train(
     weights.
 
     Args:
-        model_spec: MODEL, a module (which is copied and left as it is) or a function that returns one.
-        data_spec: see ``netsmith.data.load_data``, data in memory among it; or loaded data.
+        model: MODEL, a module (which is copied and left as it is) or a function that returns one.
+        data: see ``netsmith.data.load_data``, data in memory among it; or loaded data.
         out: ``.safetensors`` file to write.
-        epochs: passes over the train split.
-        weights: to start from; without, training starts from scratch.
-        lr: peak learning rate; default 0.02 with ``weights``, 0.1 without.
-        weight_decay: default 1e-4 with ``weights``, 5e-4 without.
-        teacher: spec of a network to distil from (it must take the same input), with ``teacher_weights``.
-        mean: per channel on x/255; default is what the weights' metadata says, else the train split's statistics.
-        std: likewise.
-        image_size: side in pixels; default is the size of the images as they are.
-        classes: names in the order of the network's outputs, or a file of them; default is the order that the weights'
-            metadata or that of the teacher's has, else that of the data.
-        pixel_range: values that become 0 and 255 in images of more than 8 bits; default likewise, else their range.
         resume: go on from the checkpoint beside ``out``, if there is one.
         progress: called during training.
         report: called with one sentence a stage.
         job: which command it is, for the file's metadata; only what the same one wrote is replaced.
+        options: every other option of the command, by its name (``epochs=3``); see
+            :class:`netsmith.jobs.config.TrainConfig` and ``docs/options.md``.
 
     Returns:
         The network; its ``summary`` has ``accuracy`` on search and test, ``before`` and ``after``, what was trained, on
@@ -88,101 +60,116 @@ def train(
         InputError: see ``load_model``, ``load_data`` and ``fit``; or ``out`` cannot be written, would replace what is
             not of this job, or is being written by another process.
     """
-    from netsmith.data import check_classes, data_for, normalisation_from_metadata
     from netsmith.jobs import doubt
     from netsmith.jobs.contents import contents_of, data_contents
     from netsmith.network.checkpoint import split_key
-    from netsmith.network.load import load_model
-    from netsmith.network.weights import read_metadata
     from netsmith.training import evaluate, fit
-    from netsmith.training.schedule import check_training
 
-    out = Path(out)
+    config, out = assemble(TrainConfig, {"model": model, "data": data} | options), Path(out)
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out} must end in .safetensors")
-    check_training(lr=lr, epochs=epochs, patience=patience, seed=seed)
-    if teacher_weights is not None and teacher is None:
-        raise InputError("--teacher-weights are of no network; name it with --teacher")
-    files = {"--weights": weights, "--teacher-weights": teacher_weights}
+    files = {"--weights": config.weights, "--teacher-weights": config.teacher_weights}
     read = {option: split_key(file)[0] for option, file in files.items() if file is not None}
     with reserved(out, job, read) as (checkpoint, record):
         if not (resume and checkpoint.exists()):
             record.unlink(missing_ok=True)  # of another training, with other data perhaps
         say = report or (lambda sentence: None)
-        headers = [read_metadata(file) if file is not None else {} for file in (teacher_weights, weights)]
-        data = data_for(
-            data_spec, headers[0] | headers[1], seed=seed, search_size=search_size, label_column=label_column,
-            image_size=image_size, mean=mean, std=std, train_limit=train_limit, classes=classes,
-            pixel_range=pixel_range, record=record,
-        )  # fmt: skip
-        data.need_train()
-        say(
-            f"data {data.name}: {len(data.need_train())} train, {len(data.search)} search, {len(data.test)} test images"
-        )
-        loaded = load_model(
-            model_spec, num_classes=data.known_classes if weights else len(data.classes), weights=weights,
-            input_shape=data.input_shape,
-        )  # fmt: skip
-        for note in loaded.notes:
-            say(note)
-        if mean is None:
-            data = data.with_normalisation(normalisation_from_metadata(loaded.metadata))
-        for sentence in data.sentences:
-            say(sentence)
-        norm = data.normalisation
-        model = loaded.model
-        check_classes(data, _checked(model, data), loaded.metadata)
+        loaded, images = _load(config, say, record)
+        network, norm = loaded.model, images.normalisation
 
         def score() -> dict[str, float]:
             return {
-                name: evaluate(model, part, normalisation=norm)[0]
-                for name, part in (("search", data.search), ("test", data.test))
+                name: evaluate(network, part, normalisation=norm)[0]
+                for name, part in (("search", images.search), ("test", images.test))
             }
 
-        before = score() if weights is not None else None
+        before = score() if config.weights is not None else None
         if before is not None:
             say(f"as loaded: search {before['search']:.2%}, test {before['test']:.2%}")
-            if found := doubt.of_splits(before, data):
-                say(f"warning: {doubt.sentence(found, data, 'search and test', weights=True)}")
-        contents = contents_of(loaded, model_spec, weights) | data_contents(data)
-        taught, teacher_spec = None, None
-        if teacher is not None:
-            known = load_model(
-                teacher, num_classes=data.known_classes, weights=teacher_weights, input_shape=data.input_shape
-            )
-            taught, teacher_spec = known.model, known.spec
-            for note in known.notes:
-                say(note)
-            check_classes(data, _checked(taught, data), known.metadata)
-            contents |= contents_of(known, teacher, teacher_weights, who="teacher")
-        peak = lr if lr is not None else (0.02 if weights is not None else 0.1)
-        decay = weight_decay if weight_decay is not None else (1e-4 if weights is not None else 5e-4)
+            if found := doubt.of_splits(before, images):
+                say(f"warning: {doubt.sentence(found, images, 'search and test', weights=True)}")
+        contents = contents_of(loaded, model, config.weights) | data_contents(images)
+        taught, teacher = None, None
+        if config.teacher is not None:
+            known = _teacher(config, images, say)
+            taught, teacher = known.model, known.spec
+            contents |= contents_of(known, config.teacher, config.teacher_weights, who="teacher")
+        peak, decay = _rates(config)
         start = time.perf_counter()
         result = fit(
-            model, data, epochs=epochs, lr=peak, batch_size=batch_size, weight_decay=decay, schedule=schedule,
-            teacher=taught, alpha=alpha, temperature=temperature, label_smoothing=label_smoothing,
-            augment="auto" if augment else None, seed=seed, bf16=bf16, patience=patience,
-            checkpoint=checkpoint, resume=resume, progress=progress,
-            contents=contents, tag=f"{loaded.spec} from {weights}, teacher {teacher_spec} from {teacher_weights}",
+            network, images, epochs=config.epochs, lr=peak, batch_size=config.batch_size, weight_decay=decay,
+            schedule=config.schedule, teacher=taught, alpha=config.alpha, temperature=config.temperature,
+            label_smoothing=config.label_smoothing,
+            augment="auto" if config.augment else None, seed=config.seed,
+            bf16="auto" if config.bf16 == "auto" else config.bf16 == "on", patience=config.patience,
+            checkpoint=checkpoint, resume=resume, progress=progress, contents=contents,
+            tag=f"{loaded.spec} from {config.weights}, teacher {teacher} from {config.teacher_weights}",
         )  # fmt: skip
         after = score()
         say(f"trained: search {after['search']:.2%}, test {after['test']:.2%}")
         summary: dict[str, Any] = {
-            "model": loaded.spec, "weights": str(weights) if weights is not None else None, "data": data.name,
+            "model": loaded.spec, "weights": config.weights, "data": images.name,
             "out": str(out), "accuracy": {"before": before, "after": after}, "epochs": result.epochs_run,
             "best_epoch": result.best_epoch, "seconds": time.perf_counter() - start, "bf16": result.bf16,
-            "data_notes": [data.note, *data.sentences], "warnings": doubt.trained_guess(after, data),
-            "rows": {"train": len(data.need_train()), "search": len(data.search), "test": len(data.test)},
+            "data_notes": [images.note, *images.sentences], "warnings": doubt.trained_guess(after, images),
+            "rows": {"train": len(images.need_train()), "search": len(images.search), "test": len(images.test)},
             "recipe": {
-                "optimizer": "SGD, momentum 0.9, Nesterov", "lr": peak, "weight_decay": decay, "schedule": schedule,
-                "batch_size": batch_size, "epochs": epochs, "seed": seed, "augment": augment, "teacher": teacher_spec,
+                "optimizer": "SGD, momentum 0.9, Nesterov", "lr": peak, "weight_decay": decay,
+                "schedule": config.schedule, "batch_size": config.batch_size, "epochs": config.epochs,
+                "seed": config.seed, "augment": config.augment, "teacher": teacher,
             },
             "history": result.history, "messages": result.messages,
         }  # fmt: skip
-        _write(model.state_dict(), _metadata(loaded.metadata, data, summary, job), out)
+        _write(network.state_dict(), _metadata(loaded.metadata, images, summary, job), out)
         for path in (checkpoint, record):
             path.unlink(missing_ok=True)  # only after the weights are safe
         return Result(json.loads(to_json(summary)), out.parent, {"safetensors": out}, loaded.factory)
+
+
+def _load(config: TrainConfig, say: Callable[[str], None], record: Path) -> tuple[LoadedModel, Data]:
+    """The network and the images in the pixels that it expects, checked to fit each other."""
+    from netsmith.data import check_classes, data_for, normalisation_from_metadata
+    from netsmith.network.load import load_model
+    from netsmith.network.weights import read_metadata
+
+    headers = [read_metadata(file) if file else {} for file in (config.teacher_weights, config.weights)]
+    header = headers[0] | headers[1]
+    data = data_for(config.data, header, seed=config.seed, record=record, **config.images.for_data())
+    say(f"data {data.name}: {len(data.need_train())} train, {len(data.search)} search, {len(data.test)} test images")
+    loaded = load_model(
+        config.model, num_classes=data.known_classes if config.weights else len(data.classes), weights=config.weights,
+        input_shape=data.input_shape,
+    )  # fmt: skip
+    for note in loaded.notes:
+        say(note)
+    if config.images.mean is None:
+        data = data.with_normalisation(normalisation_from_metadata(loaded.metadata))
+    for sentence in data.sentences:
+        say(sentence)
+    check_classes(data, _checked(loaded.model, data), loaded.metadata)
+    return loaded, data
+
+
+def _teacher(config: TrainConfig, data: Data, say: Callable[[str], None]) -> LoadedModel:
+    """The network to distil from, which must give one logit a class as well."""
+    from netsmith.data import check_classes
+    from netsmith.network.load import load_model
+
+    known = load_model(
+        config.teacher, num_classes=data.known_classes, weights=config.teacher_weights, input_shape=data.input_shape
+    )
+    for note in known.notes:
+        say(note)
+    check_classes(data, _checked(known.model, data), known.metadata)
+    return known
+
+
+def _rates(config: TrainConfig) -> tuple[float, float]:
+    """Peak learning rate and weight decay: as asked for, or smaller ones where weights are there already."""
+    lr, decay = (0.02, 1e-4) if config.weights is not None else (0.1, 5e-4)
+    return (
+        config.lr if config.lr is not None else lr, config.weight_decay if config.weight_decay is not None else decay
+    )  # fmt: skip
 
 
 def _checked(model: Any, data: Data) -> int:

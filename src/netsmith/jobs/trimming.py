@@ -11,8 +11,7 @@ from netsmith.accuracy.designs import DesignEvaluator
 from netsmith.compression.build import Slimmed
 from netsmith.compression.choices import Designs
 from netsmith.compression.pricing import Pricing
-from netsmith.errors import InputError
-from netsmith.jobs.proposals import TRIMMING, Proposal, loss_of
+from netsmith.jobs.proposals import Proposal, loss_of
 from netsmith.jobs.short_tune import FOLDER, Cut, ShortTuner
 from netsmith.progress import Progress
 from netsmith.runs.folder import Run
@@ -22,33 +21,6 @@ from netsmith.search.trim.family import Member
 from netsmith.search.trim.trimming import Trimming
 from netsmith.systems.compactnet import iterations_for
 from netsmith.systems.family import trim
-
-
-def check_trimming(
-    strategy: str, methods: Sequence[str], evaluations: int | None, episode_images: int, importance: str
-) -> None:
-    """Refuse options that a trimming cannot keep.
-
-    Raises:
-        InputError: names the option and the remedy.
-    """
-    if strategy not in TRIMMING:
-        return
-    if evaluations:
-        raise InputError(
-            f"--strategy {strategy} runs as many designs as its steps need; drop --evaluations, or give 0 to go by "
-            "summed losses alone"
-        )
-    if episode_images and (evaluations == 0 or "prune" not in methods or len(methods) > 1):
-        raise InputError(
-            f"--strategy {strategy} with --episode-images trains smaller networks: give --methods prune, and no "
-            "--evaluations"
-        )
-    if episode_images and importance == "reconstruction":
-        raise InputError(
-            "--importance reconstruction is about the network as given, but --episode-images cuts candidates out of "
-            "trained winners; use l2 or another criterion"
-        )
 
 
 class Trimmer:

@@ -141,6 +141,11 @@ class Run:
         refuse_links(folder)
         return cls(folder, config, None)
 
+    @property
+    def job(self) -> str:
+        """Which command it is a run of."""
+        return str(self.config.get("job", ""))
+
     def pin(self, contents: Mapping[str, str]) -> None:
         """Bind the run to what its options name, before its first stage: the same words may name something else later.
 

@@ -1,0 +1,224 @@
+"""From options, each by its own name, to a job's configuration and back.
+
+The command line, keyword arguments and ``config.json`` have options side by side (``widths``, ``epochs``, ``mean``), a
+configuration has them in groups. A group may also be given whole: ``fine_tune=FineTune(epochs=3)``, and so may methods
+and a strategy: ``methods=(Prune(widths=16),)``, ``strategy=Exact(evaluations=16)``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from netsmith.errors import InputError, did_you_mean
+from netsmith.jobs.config import METHODS, STRATEGIES, Config, Strategy, option
+from netsmith.schema import Meaning, kind_of, limits_of, meaning
+
+C = TypeVar("C", bound=Config)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a job.
+
+    Attributes:
+        name: the field's.
+        kind: type of its value: ``str``, ``int``, ``float``, ``bool``, a tuple type; None where only the job can tell.
+        optional: whether it may be left open.
+        default: ``dataclasses.MISSING`` where it must be given.
+        meaning: what it says of itself.
+        panel: heading that it stands under.
+    """
+
+    name: str
+    kind: Any
+    optional: bool
+    default: Any
+    meaning: Meaning
+    panel: str
+
+    @property
+    def flag(self) -> str:
+        """How the command line calls it."""
+        return self.meaning.flag or option(self.name)
+
+
+def options_of(config: type[Config]) -> dict[str, Option]:
+    """All options of a job by name, in the order of the help.
+
+    ``methods`` and ``strategy`` are texts here, followed by the options of every method and of a strategy.
+    """
+    options: dict[str, Option] = {}
+    for o in _walk(config):
+        options.setdefault(o.name, o)  # of two methods with one name, the first says what it means
+    return options
+
+
+def _walk(config: type[Config]) -> Iterator[Option]:
+    hints, panel = typing.get_type_hints(config), getattr(config, "panel", "")
+    for f in dataclasses.fields(config):
+        hint, m = hints[f.name], meaning(f)
+        if f.name == "methods":
+            yield Option(f.name, str, False, ",".join(method.name for method in _default(f)), m, m.panel)
+            for method in METHODS.values():
+                yield from (_open(o) for o in _walk(method))
+        elif f.name == "strategy":
+            yield Option(f.name, str, False, _default(f).name, m, m.panel)
+            yield from _walk(Strategy)
+        elif isinstance(hint, type) and issubclass(hint, Config):
+            yield from _walk(hint)
+        else:
+            kind, optional = kind_of(hint)
+            m = dataclasses.replace(m, limits=limits_of(f, hint))
+            yield Option(f.name, kind, optional, f.default, m, m.panel or panel)
+
+
+def _default(f: dataclasses.Field[Any]) -> Any:
+    return f.default
+
+
+def _open(o: Option) -> Option:
+    """An option whose default differs from method to method is left open."""
+    several = {o.default} | {f.default for m in METHODS.values() for f in dataclasses.fields(m) if f.name == o.name}
+    return o if len(several) == 1 else dataclasses.replace(o, default=None, optional=True)
+
+
+def assemble(config: type[C], given: Mapping[str, Any]) -> C:
+    """A job's configuration from options and whole groups.
+
+    Args:
+        given: option or group -> value; texts of the command line are read. None, where an option may not be left open,
+            is its default.
+
+    Raises:
+        InputError: an unknown name, one given twice, or a value that cannot be used.
+    """
+    known, groups = options_of(config), {f.name for f in dataclasses.fields(config)}
+    for name in given:
+        if name not in known and name not in groups:
+            near = did_you_mean(name, [*known, *groups])
+            raise InputError(f"{config.__name__.removesuffix('Config').lower()} has no option {name!r}{near}")
+    used: set[str] = set()
+    built: C = _build(config, given, used)
+    for name in given:
+        if name not in used and given[name] not in (None, known[name].default):
+            raise InputError(_unused(name, built))
+    return built
+
+
+def _unused(name: str, config: Config) -> str:
+    """Why an option would do nothing."""
+    owners = [m.name for m in METHODS.values() if name in {f.name for f in dataclasses.fields(m)}]
+    chosen = [m.name for m in getattr(config, "methods", ())]
+    if owners and not set(owners) & set(chosen):
+        which = " or ".join(owners)
+        return f"{option(name)} is of {which}, which --methods {','.join(chosen)} does not use; drop it, or add {which}"
+    return f"{option(name)} is given beside a configuration that has it; give one of the two"
+
+
+def _build(config: type[C], given: Mapping[str, Any], used: set[str]) -> C:
+    hints, values = typing.get_type_hints(config), dict[str, Any]()
+    for f in dataclasses.fields(config):
+        hint, value = hints[f.name], given.get(f.name)
+        if f.name == "methods":
+            used.add(f.name)
+            values[f.name] = _methods([m.name for m in _default(f)] if value is None else value, given, used)
+        elif f.name == "strategy":
+            used.add(f.name)
+            values[f.name] = _strategy(_default(f).name if value is None else value, given, used)
+        elif isinstance(hint, type) and issubclass(hint, Config):
+            used.add(f.name)
+            values[f.name] = value if value is not None else _build(hint, given, used)
+            if not isinstance(values[f.name], hint):
+                raise InputError(f"{option(f.name)} must be a {hint.__name__}, not {value!r}")
+        elif f.name in given:
+            used.add(f.name)
+            if value is not None or kind_of(hint)[1] or kind_of(hint)[0] is None:
+                values[f.name] = _read(value, f, hint)
+        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise InputError(f"{option(f.name)} is missing; it is {meaning(f).doc}")
+    return config(**values)
+
+
+def _read(value: Any, f: dataclasses.Field[Any], hint: Any) -> Any:
+    """A text of the command line as the value that it stands for; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    if reader := meaning(f).read:
+        return reader(value)
+    if kind_of(hint)[0] == tuple[str, ...]:
+        return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    return value
+
+
+def _methods(value: Any, given: Mapping[str, Any], used: set[str]) -> tuple[Config, ...]:
+    """Methods by name or as their configurations, each with the options that are its own."""
+    several = value.split(",") if isinstance(value, str) else value
+    several = [several] if isinstance(several, Config) else several
+    if not isinstance(several, Sequence):
+        raise InputError(f"--methods must be one or more of {', '.join(METHODS)}, not {value!r}")
+    found: dict[str, Config] = {}
+    for one in several:
+        name = one.strip() if isinstance(one, str) else getattr(one, "name", None)
+        if name not in METHODS or not isinstance(one, str | METHODS[name]):
+            hint = did_you_mean(str(name), list(METHODS))
+            raise InputError(f"--methods: unknown method {name!r}{hint}; known: {', '.join(METHODS)}")
+        found.setdefault(name, _build(METHODS[name], given, used) if isinstance(one, str) else one)
+    return tuple(found.values())
+
+
+def _strategy(value: Any, given: Mapping[str, Any], used: set[str]) -> Strategy:
+    if isinstance(value, Strategy) and value.name:
+        return value
+    known = dict(STRATEGIES)
+    if value not in known:
+        known |= _registered()
+    if not isinstance(value, str) or value not in known:
+        hint = did_you_mean(str(value), list(known))
+        raise InputError(f"--strategy: unknown strategy {value!r}{hint}; known: {', '.join(known)}")
+    return _build(known[value], given, used)
+
+
+def _registered() -> dict[str, type[Strategy]]:
+    """Strategies that a user has registered beside those of the house."""
+    from netsmith.search.registry import strategy_names
+
+    return {n: type("Registered", (Strategy,), {"name": n}) for n in strategy_names() if n not in STRATEGIES}
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """The options of a configuration side by side, as JSON values for ``config.json``."""
+    from netsmith.data import describe
+
+    values: dict[str, Any] = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if f.name == "methods":
+            values["methods"] = [method.name for method in value]
+            absent = [m() for m in METHODS.values() if m.name not in values["methods"]]
+            values |= {k: v for method in (*reversed(absent), *value) for k, v in flatten(method).items()}
+        elif f.name == "strategy":
+            values |= {"strategy": value.name} | flatten(value)
+        elif isinstance(value, Config):
+            values |= flatten(value)
+        elif f.name == "data":
+            values[f.name] = describe(value)
+        else:
+            values[f.name] = _recorded(value)
+    return values
+
+
+def _recorded(value: Any) -> Any:
+    """A value as ``config.json`` has it; a thing of Python's by its name, which is the same in the next process."""
+    if isinstance(value, tuple | list):
+        return [_recorded(v) for v in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    own = getattr(value, "name", None) or getattr(value, "__name__", None)
+    return own if isinstance(own, str) else type(value).__name__
