@@ -34,7 +34,7 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")
 @app.command(epilog="Example:  netsmith predict runs/demo picture.png folder-of-pictures")
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder, or its model.onnx alone")],
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="images, .npy files, or folders of them")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="images, .npy files, or folders of them")],
     top: Annotated[int, typer.Option(min=1, help="classes to name for each input, the likeliest first")] = 1,
     as_json: AsJson = False,
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from netsmith.data.arrays import read_array
 from netsmith.data.decode import stack
 from netsmith.data.feeding import PIXEL, Feeding
 from netsmith.data.normalise import Normalisation
@@ -55,12 +56,16 @@ def _as_given(feeding: Feeding, row: bytes | Path | np.ndarray, name: str) -> np
     """Numbers as the network reads them."""
     if isinstance(row, Path):
         try:
-            row = np.load(row, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            row = read_array(row)
+        except ValueError as error:
             raise InputError(
                 f"{name} is no array of numbers, which the network reads as given; give .npy files"
             ) from error
     if not isinstance(row, np.ndarray) or row.shape != feeding.input_shape or row.dtype.kind not in "biuf":
         shape = "x".join(map(str, feeding.input_shape))
         raise InputError(f"{name} is no array of numbers of the shape {shape} that the network reads; give such a one")
-    return row.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite
+        numbers = row.astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise InputError(f"{name} has numbers that are NaN or infinite; give them a value or leave it out")
+    return numbers

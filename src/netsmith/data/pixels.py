@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netsmith.data.arrays import read_array
 from netsmith.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def read_picture(row: bytes | Path | np.ndarray | Picture | Image.Image, name: s
         if isinstance(content, bytes) and not content:
             raise OSError("it is empty")
         if isinstance(content, bytes) and content.startswith(_NPY):
-            content = _saved_array(content)
+            content = read_array(content)
         if isinstance(content, Image.Image):
             picture = _picture(content, name)
         elif isinstance(content, np.ndarray):
@@ -105,13 +106,6 @@ def _picture(image: Image.Image, name: str) -> Picture:
         alpha = low != high
     grey = image.mode in _GREY
     return Picture(np.asarray(image.convert("L" if grey else "RGB")), alpha, more)
-
-
-def _saved_array(content: bytes) -> np.ndarray:
-    try:
-        return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
-    except (ValueError, EOFError, MemoryError) as error:  # objects, a header that promises more than there is
-        raise ValueError("it is no whole array of numbers") from error
 
 
 def _native(image: Image.Image) -> np.ndarray:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from netsmith.data.feeding import LABELS, PREPROCESSING, Feeding
 from netsmith.errors import InputError
+from netsmith.files import check_regular
 from netsmith.network.tensorfile import metadata_of
 
 if TYPE_CHECKING:
     import onnx
+
+MOST_ONNX = 2**31  #: bytes; no such file can be larger
 
 
 def write_feeding(model: onnx.ModelProto, feeding: Feeding) -> None:
@@ -43,6 +46,7 @@ def _metadata(path: Path) -> Mapping[str, str]:
     if path.suffix == ".onnx":
         import onnx
 
+        check_regular(path, remedy="export the network again", limit=MOST_ONNX)
         try:
             model = onnx.load(path, load_external_data=False)
         except Exception as error:  # what protobuf and the reading of files raise, each of its own kind

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netsmith.data import prepare
+from netsmith.data.arrays import read_array
 from netsmith.data.classes import printable, shorten
 from netsmith.data.folders import images_below
 from netsmith.errors import InputError
@@ -134,8 +135,8 @@ def _file(path: Path, feeding: Feeding) -> Iterator[tuple[str, Row]]:
     name = printable(path)
     if path.suffix.lower() == ".npy" and path.is_file():
         try:
-            whole = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            whole = read_array(path)
+        except ValueError as error:
             raise InputError(f"{name} is no whole array of numbers; save it with numpy.save") from error
         if whole.ndim == len(feeding.input_shape) + 1:
             if not len(whole):

@@ -122,7 +122,7 @@ def make_session(
         options.optimized_model_filepath = save
     source = str(model) if isinstance(model, Path) else model
     try:
-        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:
         name = "the model in memory" if isinstance(model, bytes) else f"{model}"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
