@@ -197,6 +197,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "shapes that change": (rows_that_end_badly(), "row 1 is 1x3x5, and those before it are 1x6x5"),
     "floats after pixels": ([(PIXELS[0], 0), (X[0], 1)], "row 1 has floats, and rows before it have pixels"),
     "a loader that raises": (DataLoader(Rows(broken=40), 16), "batch 2 .* raised ValueError: no such file"),
+    "inputs all the same": ((X * 0, Y), "all 60 inputs .* are the same"),
+    "a loader that exits": (map(exit, "12"), "raised SystemExit"),
     "one class": ((X, Y * 0), "has one class"),
 }  # fmt: skip
 
@@ -220,7 +222,7 @@ def endless() -> Iterator[Any]:
         yield X[0], 0
 
 
-@pytest.mark.parametrize("given", [endless, DataLoader(TensorDataset(X, Y), 4), (X, Y), (PIXELS, Y)])
+@pytest.mark.parametrize("given", [endless, DataLoader(TensorDataset(X, Y), 4), (X, Y), (PIXELS, Y), table()])
 def test_no_more_than_half_of_the_memory_is_taken(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "free_bytes", lambda: PIXELS.nbytes)
     with pytest.raises(InputError, match=r"of memory or more, and .* are free"):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 FORMS = (
     "give a DataLoader, a Dataset of torch or of Hugging Face datasets, (inputs, targets) of tensors or arrays, a list "
@@ -20,7 +20,7 @@ def is_rows(data: Any) -> bool:
     """Whether it has rows by number and a length, and is no array or text."""
     if isinstance(data, (str, bytes, Mapping, torch.Tensor, np.ndarray, type, DataLoader, IterableDataset)):
         return False
-    return isinstance(data, (Dataset, Sequence)) or all(hasattr(data, m) for m in ("__len__", "__getitem__"))
+    return all(hasattr(data, m) for m in ("__len__", "__getitem__"))
 
 
 def is_pair(data: Any) -> bool:
@@ -41,10 +41,19 @@ def is_table(data: Any) -> bool:
     return bool(data.format["type"] != "custom")
 
 
-def length_of(loader: Any) -> int | None:
+def length_of(data: Any) -> int | None:
+    """How many rows or batches there are; None where nobody knows, as of streams, and where asking raises."""
     try:
-        return len(loader)
-    except TypeError:  # of an iterable data set
+        return len(data)
+    except Exception:  # it is the user's own code
+        return None
+
+
+def attribute_of(data: Any, name: str) -> Any:
+    """An attribute of the user's, None where there is none or reading it raises."""
+    try:
+        return getattr(data, name, None)
+    except Exception:
         return None
 
 

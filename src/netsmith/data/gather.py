@@ -14,6 +14,7 @@ from netsmith.data.room import Room
 from netsmith.data.sources import IMAGE_NAMES, LABEL_NAMES, Column
 from netsmith.errors import InputError
 
+_EACH = 500  #: bytes that a row takes beside its pixels, for Python's objects around them
 _INPUT_NAMES = ("pixel_values", "inputs", "input", "x", *IMAGE_NAMES)
 #: what a source gives: one input and label, several, whichever of them the label shows, or everything at once
 ROW, BATCH, EITHER, WHOLE = "row", "batch", "item", "whole"
@@ -52,7 +53,7 @@ class Gathered:
             InputError: there are none.
         """
         if not self.labels:
-            raise InputError(f"{self.where or 'the data'} is empty; give inputs with labels")
+            raise InputError(f"{self.name(0, WHOLE)} is empty; give inputs with labels (a generator gives them once)")
         names = [self.name(i) for i in range(len(self.labels))]
         if not self.floats:
             return Column(self.images, self.labels, names)
@@ -76,7 +77,7 @@ class Gathered:
             InputError: it is something else; names it.
         """
         name = self.name(number, unit)
-        given, label = self._parts(item, name)
+        given, label = (_known(value) for value in self._parts(item, name))
         labels = _labels(label, name)
         if unit == ROW and labels.many:
             raise InputError(
@@ -157,13 +158,13 @@ class Gathered:
         if not bool(torch.isfinite(chunk).all()):
             bad = int((~torch.isfinite(chunk)).flatten(1).any(dim=1).nonzero()[0])
             raise InputError(f"the input of {self.name(first + bad)} has NaN or infinite values; repair or remove it")
-        self.room.take(chunk.nbytes)
+        self.room.take(chunk.nbytes + _EACH * len(chunk))
         self.floats.append(chunk)
 
     def _keep(self, image: Picture | np.ndarray, name: str) -> None:
         if self.floats:
             raise InputError(f"{name} has pixels of whole numbers, and rows before it floats; give all rows alike")
-        self.room.take(image.nbytes if isinstance(image, np.ndarray) else image.pixels.nbytes)
+        self.room.take(_EACH + (image.nbytes if isinstance(image, np.ndarray) else image.pixels.nbytes))
         self.images.append(image)
 
 
@@ -200,6 +201,13 @@ def _plain(label: Any) -> Any:
     if isinstance(label, (np.generic, torch.Tensor, np.ndarray)) and getattr(label, "ndim", 0) == 0:
         return label.item()
     return label
+
+
+def _known(value: Any) -> Any:
+    """Columns and arrays of other libraries as arrays; what has no shape stays."""
+    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) or not hasattr(value, "__array__"):
+        return value
+    return np.asarray(value) if hasattr(value, "shape") else value
 
 
 def _tensor(given: torch.Tensor | np.ndarray, name: str, *, copy: bool) -> torch.Tensor:

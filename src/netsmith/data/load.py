@@ -98,7 +98,7 @@ def load_data(
         known = found.raw.classes if found.raw.classes is not None else names
         raw = dataclasses.replace(found.raw, splits=_labelled(found.raw, known, name))
         if _is_given(raw):
-            _refuse_options_of_pixels(mean=mean, std=std, image_size=image_size, pixel_range=given)
+            _check_given(raw, name, mean=mean, std=std, image_size=image_size, pixel_range=given)
             decoded = Decoded({key: torch.as_tensor(s.rows) for key, s in raw.splits.items()}, None, ())
         else:
             scale = given or range_from_metadata(metadata)
@@ -169,11 +169,16 @@ def _is_encoded(raw: Raw) -> bool:
     return all(isinstance(row, (bytes, Path)) for s in raw.splits.values() for row in s.rows)
 
 
-def _refuse_options_of_pixels(**options: object) -> None:
-    for name, value in options.items():
+def _check_given(raw: Raw, name: str, **options: object) -> None:
+    """Refuse inputs that are all the same, as of images, and options that are for images."""
+    inputs = [torch.as_tensor(s.rows) for s in raw.splits.values()]
+    count = sum(len(rows) for rows in inputs)
+    if count > 1 and all(bool((rows == inputs[0][:1]).all()) for rows in inputs):
+        raise InputError(f"all {count} inputs of {name!r} are the same, so nothing can be learnt from them")
+    for option, value in options.items():
         if value is not None:
             raise InputError(
-                f"--{name.replace('_', '-')} is for pixels; these inputs are floats, which are taken as given: "
+                f"--{option.replace('_', '-')} is for pixels; these inputs are floats, which are taken as given: "
                 "drop it, or give uint8 images"
             )
 

@@ -13,10 +13,12 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from netsmith.data.forms import FORMS, in_one_line, is_pair, is_rows, is_table, kind_of, length_of, of_hugging_face
 from netsmith.data.gather import BATCH, EITHER, ROW, WHOLE, Gathered
 from netsmith.data.nature import class_names, differs, in_order
+from netsmith.data.pixels import read_picture
 from netsmith.data.room import Room
 from netsmith.data.sources import Column, read_tables
 from netsmith.errors import InputError
 
+_SAMPLED = 8  #: rows of a table that tell how large all of them are once they are decoded
 _TOLD_EVERY = 256  #: rows between two reports of how far reading is
 
 Report = Callable[[float, float, str], None]
@@ -57,7 +59,10 @@ class Reader:
             self._items(gathered, part, None, EITHER)
         elif is_rows(part):
             self.repeatable = isinstance(part, (list, tuple)) or self._repeats(part)
-            self._items(gathered, _Rows(part), len(part), ROW)
+            count = length_of(part)
+            if count is None:
+                raise InputError(f"{self._it} is {kind_of(part)}, which does not say how many rows it has; {FORMS}")
+            self._items(gathered, (part[i] for i in range(count)), count, ROW)
         else:
             raise InputError(f"{self._it} is {kind_of(part)}, which cannot be read as data; {FORMS}")
         return gathered.column(), names
@@ -76,6 +81,9 @@ class Reader:
             for i, pair in enumerate(zip(column.rows, column.labels)):
                 gathered.add(pair, i, ROW)
             return gathered.column(), names
+        some = range(0, len(column.rows), max(1, len(column.rows) // _SAMPLED))
+        sizes = [read_picture(column.rows[i], column.names[i]).pixels.nbytes for i in some]
+        self.room.take(sum(sizes) * len(column.rows) // max(1, len(sizes)))
         return column, names
 
     def _pair(self, gathered: Gathered, inputs: Any, targets: Any) -> None:
@@ -94,7 +102,7 @@ class Reader:
         number, told = 0, 0
         try:
             iterator = iter(items)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"{self._it} cannot be read: it raised {in_one_line(error)}; repair it") from error
         while True:
             try:
@@ -103,7 +111,7 @@ class Reader:
                 break
             except InputError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 where = gathered.name(number, unit)
                 raise InputError(
                     f"{where} of {self.name!r} cannot be read: it raised {in_one_line(error)}; repair it"
@@ -126,14 +134,3 @@ class Reader:
                 "read once, so that every epoch sees the same ones"
             )
         return found is False
-
-
-class _Rows:
-    """Goes over what has a length and rows by number, which need not stop by itself."""
-
-    def __init__(self, rows: Any) -> None:
-        self._rows = rows
-
-    def __iter__(self) -> Iterator[Any]:
-        for i in range(len(self._rows)):
-            yield self._rows[i]

@@ -52,14 +52,16 @@ def read_memory(data: Any, label_column: str | None = None, report: Report | Non
     # what a function returns may be another thing at its next call
     repeatable = called is data and all(any(part is one for one in theirs) for part in parts.values())
     for key, part in parts.items():
-        reader = Reader(key if len(parts) > 1 else "", name, room, label_column, report or (lambda *_: None))
+        reader = Reader(
+            key if isinstance(called, Mapping) else "", name, room, label_column, report or (lambda *_: None)
+        )
         columns[key], names = reader.read(part)
         declared = same_names(declared, names, f"the {key} part of {name!r}")
         repeatable = repeatable and reader.repeatable
         notes += reader.notes
     floats = {key: isinstance(column.rows, torch.Tensor) for key, column in columns.items()}
     if len(set(floats.values())) > 1:
-        given, other = (next(key for key, f in floats.items() if f is kind) for kind in (True, False))
+        given, other = (next(key for key, f in floats.items() if f is floating) for floating in (True, False))
         raise InputError(f"the {given} part of {name!r} has floats and {other} pixels of 8 bits; give all parts alike")
     raw = to_raw(columns, declared, repr(name))
     return Found(Raw(raw.splits, raw.classes, raw.declared, tuple(dict.fromkeys(notes))), repeatable)
@@ -73,7 +75,7 @@ def _called(data: Any) -> Any:
         found = data()
     except TypeError as error:
         raise InputError(f"{describe(data)} cannot be called for data ({in_one_line(error)}); {FORMS}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{describe(data)}, called for data, raised {in_one_line(error)}; repair it") from error
     if callable(found) and not is_rows(found):
         raise InputError(f"{describe(data)} returned a {type(found).__name__}, no data; {FORMS}")

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
 from torch.utils.data.dataloader import default_collate, default_convert
 
-from netsmith.data.forms import is_rows
+from netsmith.data.forms import attribute_of, is_rows, length_of
 from netsmith.data.sources import LABEL_NAMES
 
 _PROBED = 16  #: rows that are read twice; a random flip is missed once in 65,536
@@ -21,12 +21,14 @@ def differs(dataset: Any) -> bool | None:
     """Whether rows are others when they are read again; None where that cannot be told."""
     if isinstance(dataset, TensorDataset):
         return False
-    if isinstance(dataset, IterableDataset) or not is_rows(dataset) or not len(dataset):
+    if isinstance(dataset, IterableDataset) or not is_rows(dataset):
         return None
-    count = len(dataset)
+    count = length_of(dataset) or 0
+    if not count:
+        return None
     try:
         return not all(_same(dataset[i], dataset[i]) for i in range(0, count, max(1, -(-count // _PROBED))))
-    except Exception:  # reading it in order says where and why
+    except (Exception, SystemExit):  # reading it in order says where and why
         return None
 
 
@@ -53,14 +55,15 @@ def class_names(part: Any, label_column: str | None = None, depth: int = 0) -> t
     Args:
         label_column: which of the columns has the labels, where there are columns.
     """
-    features = getattr(part, "features", None)
+    features = attribute_of(part, "features")
     columns = (label_column,) if label_column is not None else LABEL_NAMES
-    of_columns = [getattr(features.get(c), "names", None) for c in columns] if isinstance(features, Mapping) else []
-    for names in (getattr(part, "classes", None), *of_columns):
+    of_columns = [attribute_of(features.get(c), "names") for c in columns] if isinstance(features, Mapping) else []
+    for names in (attribute_of(part, "classes"), *of_columns):
         if isinstance(names, (list, tuple)) and names:
             found = [", ".join(map(str, n)) if isinstance(n, tuple) else n for n in names]  # synonyms, as ImageNet has
             if all(isinstance(n, str) for n in found) and len(set(found)) == len(found):
                 return tuple(found)
-    inner = [getattr(part, "dataset", None), *(getattr(part, "datasets", None) or ())]
+    several = attribute_of(part, "datasets")
+    inner = [attribute_of(part, "dataset"), *(several if isinstance(several, (list, tuple)) else ())]
     known = {class_names(d, label_column, depth + 1) for d in inner if d is not None and depth < _DEPTH}
     return next(iter(known)) if len(known) == 1 else None
