@@ -102,6 +102,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["compress", "m", "--data", "d", "--macs", "0.5x", "--mean", "a,b"], "error: --mean 'a,b' cannot be read"),
         (["profile", "zoo:x", "--input", "3,a"], "error: the input shape '3,a' cannot be read"),
         (["report", "nowhere"], "error: nowhere is no run folder"),
+        (["profile", "zoo:x", "--bits", "8", "--bits=4"], "error: --bits is given twice; give it once"),
+        (["compress", "m.py:n", "--data", "d", "--macs", "0.5x"], "error: there is no file m.py for MODEL"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_2(

@@ -7,17 +7,42 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netsmith.errors import InfeasibleError, InputError, NetsmithError
     from netsmith.jobs.compress import compress
+    from netsmith.jobs.config import (
+        Amc,
+        CompactNet,
+        Ddpg,
+        Deep,
+        Evolution,
+        Exact,
+        FineTune,
+        Greedy,
+        Images,
+        NetAdapt,
+        Prune,
+        Quantize,
+        Random,
+        Shallow,
+        Share,
+        Uniform,
+    )
     from netsmith.jobs.load import load
     from netsmith.jobs.profile import profile
     from netsmith.jobs.result import Result
+    from netsmith.jobs.specialize import specialize
     from netsmith.jobs.train import train
     from netsmith.search.allocate import allocate
 
 __version__ = "0.1.0"
 
+#: methods, strategies and groups of options, see docs/options.md
+_CONFIGS = (
+    "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Images", "NetAdapt", "Prune",
+    "Quantize", "Random", "Shallow", "Share", "Uniform",
+)  # fmt: skip
 __all__ = [
-    "InfeasibleError", "InputError", "NetsmithError", "Result", "__version__", "allocate", "compress", "load",
-    "profile", "train",
+    "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Images", "InfeasibleError",
+    "InputError", "NetAdapt", "NetsmithError", "Prune", "Quantize", "Random", "Result", "Shallow", "Share", "Uniform",
+    "__version__", "allocate", "compress", "load", "profile", "specialize", "train",
 ]  # fmt: skip
 
 #: Public name -> the module that has it; imported on first use, so that ``import netsmith`` stays instant.
@@ -27,11 +52,12 @@ _HOME = {
     "load": "netsmith.jobs.load",
     "profile": "netsmith.jobs.profile",
     "Result": "netsmith.jobs.result",
+    "specialize": "netsmith.jobs.specialize",
     "train": "netsmith.jobs.train",
     "InputError": "netsmith.errors",
     "InfeasibleError": "netsmith.errors",
     "NetsmithError": "netsmith.errors",
-}
+} | dict.fromkeys(_CONFIGS, "netsmith.jobs.config")
 
 
 def __getattr__(name: str) -> Any:

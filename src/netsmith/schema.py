@@ -166,7 +166,7 @@ def describe(config: type) -> tuple[Parameter, ...]:
         kind = kind_of(hints[f.name])[0]
         doc = m.doc or texts.get(f.name, "")
         limits = str(limits_of(f, hints[f.name]))
-        rows.append(Parameter(f.name, _in_words(kind), m.unit, _default(f), doc, limits))
+        rows.append(Parameter(f.name, in_words(kind), m.unit, _default(f), doc, limits))
     return tuple(rows)
 
 
@@ -217,7 +217,7 @@ def read_mapping(config: type, values: Mapping[str, Any], source: str, page: str
     for name, f in fields.items():
         if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             unit = meaning(f).unit
-            what = _in_words(kind_of(hints[name])[0]) + (f", in {unit}" if unit else "")
+            what = in_words(kind_of(hints[name])[0]) + (f", in {unit}" if unit else "")
             raise InputError(f"{source}: the key {name!r} is missing; it is a {what} (see {page})")
     checked = {key: _checked(fields[key], hints[key], value, f"{source}: ") for key, value in values.items()}
     try:
@@ -249,7 +249,7 @@ def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str, name:
         several = value if isinstance(value, list | tuple) else ()
         repeated = not meaning(f).repeats and len(set(map(repr, several))) < len(several)
         if (not several and (kind != tuple[str, ...] or value not in ((), []))) or repeated:
-            raise InputError(f"{where}{words} must be a {_in_words(kind)}, not {value!r}")
+            raise InputError(f"{where}{words} must be a {in_words(kind)}, not {value!r}")
         return tuple(_scalar(name(f"{f.name}[{i}]"), _SEVERAL[kind], v, limits, where) for i, v in enumerate(several))
     return _scalar(words, kind, value, limits, where)
 
@@ -262,7 +262,7 @@ def _scalar(name: str, kind: type, value: Any, limits: Limits, where: str) -> An
         value, fits = float(value) if abs(value) <= 10**300 else math.inf, True
     if not fits:
         article = "" if kind is bool else "a "
-        raise InputError(f"{where}{name} must be {article}{_in_words(kind)}, not {value!r}")
+        raise InputError(f"{where}{name} must be {article}{in_words(kind)}, not {value!r}")
     problem = limits.problem(value)
     if problem is not None:
         raise InputError(f"{where}{name} {problem}, not {value!r}")
@@ -292,7 +292,8 @@ def kind_of(hint: Any) -> tuple[Any, bool]:
     return (hint if hint in _WORDS else None), False
 
 
-def _in_words(kind: Any) -> str:
+def in_words(kind: Any) -> str:
+    """A type as messages and pages call it."""
     return _WORDS_SEVERAL.get(kind) or _WORDS.get(kind, "value")
 
 

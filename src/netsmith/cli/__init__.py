@@ -18,7 +18,7 @@ import typer
 # in the order of the help: importing a module adds its commands
 from netsmith.cli import commands, hardware, runs  # noqa: F401
 from netsmith.cli.shared import app
-from netsmith.cli.words import spread, usage_sentence
+from netsmith.cli.words import given_twice, spread, usage_sentence
 from netsmith.errors import InfeasibleError, InputError, NetsmithError, one_line
 
 INTERRUPTED = 130
@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if not sys.warnoptions:  # what libraries tell their developers is not for users; python -W brings it back
         for category in (FutureWarning, DeprecationWarning):
             warnings.simplefilter("ignore", category)
+    if twice := given_twice(arguments, "--targets"):
+        _fail(f"{twice} is given twice; give it once", InputError.exit_code, as_json)
     try:
         code = app(args=arguments, prog_name="netsmith", standalone_mode=False)
         _flush()

@@ -4,6 +4,23 @@ from __future__ import annotations
 
 import re
 
+
+def given_twice(arguments: list[str], several: str) -> str | None:
+    """The first option that stands twice among ``arguments``, of which the parser would take the last in silence.
+
+    Args:
+        several: the option that may.
+    """
+    seen: set[str] = set()
+    for word in arguments[: arguments.index("--") if "--" in arguments else None]:
+        name = word.partition("=")[0]
+        plain = name.replace("--no-", "--", 1)
+        if name.startswith("--") and name != several and plain in seen:
+            return name
+        seen.add(plain)
+    return None
+
+
 #: what the parser of options says, and what is meant
 _WORDS = {
     r"Input should be greater than or equal to (\S+)": r"it must be at least \1",

@@ -8,9 +8,10 @@ and a strategy: ``methods=(Prune(widths=16),)``, ``strategy=Exact(evaluations=16
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from netsmith.jobs.config import METHODS, STRATEGIES, Config, Strategy, option
 from netsmith.schema import Meaning, kind_of, limits_of, meaning
 
 C = TypeVar("C", bound=Config)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,28 @@ def _open(o: Option) -> Option:
     """An option whose default differs from method to method is left open."""
     several = {o.default} | {f.default for m in METHODS.values() for f in dataclasses.fields(m) if f.name == o.name}
     return o if len(several) == 1 else dataclasses.replace(o, default=None, optional=True)
+
+
+def takes(config: type[Config]) -> Callable[[F], F]:
+    """Let a job's signature, as ``help()`` and editors show it, have the options that it takes by name."""
+
+    def show(job: F) -> F:
+        own = [p for p in inspect.signature(job).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        empty, names = inspect.Parameter.empty, {p.name for p in own}
+        more = [
+            inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=empty if _must(o) else o.default)
+            for o in options_of(config).values() if o.name not in names
+        ]  # fmt: skip
+        groups = [f for f in dataclasses.fields(config) if f.default_factory is not dataclasses.MISSING]
+        more += [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None) for f in groups]
+        job.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
+        return job
+
+    return show
+
+
+def _must(o: Option) -> bool:
+    return o.default is dataclasses.MISSING
 
 
 def assemble(config: type[C], given: Mapping[str, Any]) -> C:

@@ -7,7 +7,7 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.hardware.target import need_known
-from netsmith.jobs.assembly import assemble, flatten
+from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.contents import contents_of, data_contents, target_contents
 from netsmith.jobs.device_loop import within_aims
@@ -22,6 +22,7 @@ from netsmith.runs.names import RECORDED
 from netsmith.units import Budget
 
 
+@takes(CompressConfig)
 def compress(
     model: Any, data: Any, *, out: str | Path = "runs/compress", resume: bool = False,
     progress: Progress | None = None, job: str = "compress", **options: Any,

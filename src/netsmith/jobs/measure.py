@@ -17,7 +17,7 @@ from netsmith.files import check_place
 from netsmith.hardware.devices.exchange import measure_here, new_folder, read_timings, write_layers
 from netsmith.hardware.measured.cpu import CpuTarget
 from netsmith.hardware.table.file import is_table
-from netsmith.jobs.assembly import assemble
+from netsmith.jobs.assembly import assemble, takes
 from netsmith.jobs.config import MeasureConfig
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
@@ -25,6 +25,7 @@ from netsmith.network.load import load_model
 from netsmith.progress import Progress, Silent
 
 
+@takes(MeasureConfig)
 def measure(model: Any = None, *, progress: Progress | None = None, **options: Any) -> dict[str, Any]:
     """Build a latency table for the layers of a network.
 

@@ -9,7 +9,7 @@ import numpy as np
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import place, quantizable
 from netsmith.hardware.target import Cost, as_run, prepare_target, price, settings_of, target_of, unknown_costs
-from netsmith.jobs.assembly import assemble
+from netsmith.jobs.assembly import assemble, takes
 from netsmith.jobs.config import ProfileConfig
 from netsmith.network.behaviour import fault_of
 from netsmith.network.graph import Graph, count_parameters, trace
@@ -18,6 +18,7 @@ from netsmith.network.load import load_model
 from netsmith.progress import Progress, Silent
 
 
+@takes(ProfileConfig)
 def profile(model: Any, *, progress: Progress | None = None, **options: Any) -> dict[str, Any]:
     """Price a network layer by layer.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from netsmith.data import Data, data_for
 from netsmith.errors import InputError, NetsmithError
-from netsmith.jobs.assembly import assemble, flatten
+from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import SpecializeConfig
 from netsmith.jobs.contents import target_contents
 from netsmith.jobs.device_loop import within_aims
@@ -28,6 +28,7 @@ from netsmith.supernets.space import BlockSpace, load_space
 from netsmith.training.workers import Workers
 
 
+@takes(SpecializeConfig)
 def specialize(
     space: str | BlockSpace, data: Any, *, out: str | Path = "runs/specialize", resume: bool = False,
     progress: Progress | None = None, watch: Callable[[Path], Any] | None = None, **options: Any,

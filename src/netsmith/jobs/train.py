@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from netsmith import locks
 from netsmith.errors import InputError
 from netsmith.files import check_place, to_json, written_for
-from netsmith.jobs.assembly import assemble
+from netsmith.jobs.assembly import assemble, takes
 from netsmith.jobs.config import TrainConfig
 from netsmith.jobs.result import Result
 from netsmith.network.tensorfile import metadata_of, serialised
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from netsmith.training import Progress
 
 
+@takes(TrainConfig)
 def train(
     model: str | nn.Module | Callable[[], nn.Module],
     data: Any,

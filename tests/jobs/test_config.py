@@ -1,0 +1,120 @@
+"""Options are written once: what is made of them agrees with what they choose among, and bad ones are found at once."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+import netsmith
+from netsmith.cli.reference import page
+from netsmith.errors import InputError
+from netsmith.jobs.assembly import assemble, flatten, options_of
+from netsmith.jobs.config import (
+    METHODS,
+    STRATEGIES,
+    CompressConfig,
+    Exact,
+    FineTune,
+    Images,
+    Prune,
+    Quantize,
+    Share,
+    SpecializeConfig,
+    TrainConfig,
+)
+
+GIVEN: dict[str, Any] = {"model": "zoo:digits", "data": "digits", "latency": "0.5x"}
+
+
+def compress(**options: Any) -> CompressConfig:
+    return assemble(CompressConfig, GIVEN | options)
+
+
+def choices(config: type, name: str) -> set[str]:
+    return set(options_of(config)[name].meaning.limits.choices)
+
+
+def test_options_offer_what_there_is() -> None:
+    from netsmith.accuracy.sensitivity import MEASURES
+    from netsmith.compression import calibrate, importance
+    from netsmith.compression.choices import WIDTHS
+    from netsmith.search.registry import _BUILTIN
+    from netsmith.supernets.gates import Mode
+    from netsmith.supernets.objective import Form
+    from netsmith.systems import amc
+    from netsmith.training.schedule import SCHEDULES
+
+    assert set(STRATEGIES) == set(_BUILTIN)
+    assert choices(CompressConfig, "importance") == set(importance.CRITERIA)
+    assert choices(CompressConfig, "calibration") == set(calibrate.METHODS)
+    assert choices(CompressConfig, "sensitivity") == set(MEASURES)
+    assert choices(SpecializeConfig, "mode") == set(get_args(Mode))
+    assert choices(SpecializeConfig, "loss") == set(get_args(Form))
+    assert choices(TrainConfig, "schedule") == set(SCHEDULES)
+    assert STRATEGIES["amc"].usual == amc.EPISODES and Prune().widths == WIDTHS
+
+
+def test_the_page_of_options_is_what_the_code_says() -> None:
+    written = Path(__file__).parents[2] / "docs" / "options.md"
+    assert written.read_text(encoding="utf-8") == page(), "run: python -m netsmith.cli.reference > docs/options.md"
+
+
+def test_flat_options_and_configurations_say_the_same() -> None:
+    flat = compress(methods="prune,quantize", widths=16, least_bits=4, evaluations=9, epochs=3, image_size=8)
+    whole = compress(
+        methods=(Prune(widths=16), Quantize(least_bits=4)), strategy=Exact(evaluations=9), fine_tune=FineTune(epochs=3),
+        images=Images(image_size=8),
+    )  # fmt: skip
+    assert flat == whole
+    record = flatten(whole)
+    assert record["methods"] == ["prune", "quantize"] and record["strategy"] == "exact" and record["widths"] == 16
+    assert assemble(CompressConfig, record) == whole
+
+
+def test_each_method_has_its_own_least_bits() -> None:
+    assert flatten(compress(methods="share", size="0.3x", latency=None))["least_bits"] == Share().least_bits == 1
+    assert flatten(compress(methods="prune"))["least_bits"] == Quantize().least_bits == 2
+
+
+def test_a_thing_of_python_is_recorded_by_a_name_that_lasts() -> None:
+    from torch import nn
+
+    record = flatten(compress(model=nn.Linear(2, 2), data=[("x", 1)], classes=("a", "b")))
+    assert record["model"] == "Linear" and "0x" not in record["data"] and record["classes"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"epoch": 3}, "no option 'epoch' (did you mean 'epochs'?)"),
+        ({"epochs": "3x"}, "--epochs must be a whole number"), ({"epochs": 1.5}, "--epochs must be a whole number"),
+        ({"epochs": True}, "--epochs must be a whole number"), ({"weights": 5}, "--weights must be a text"),
+        ({"lr": 0}, "--lr must be above 0"), ({"lr": float("nan")}, "--lr must be finite"),
+        ({"seed": 2**64}, "--seed must be at most"), ({"image_size": 10**9}, "--image-size must be at most"),
+        ({"latency": 3}, "3 has no unit"), ({"latency": None}, "there is no budget"),
+        ({"mean": (0.5,)}, "--mean and --std belong together"),
+        ({"mean": (0.5, 0.5), "std": (1,)}, "--mean has 2 numbers and --std 1"), ({"data": ""}, "--data is empty"),
+        ({"weights": "nowhere.pth"}, "there is no file nowhere.pth for --weights"), ({"weights": ""}, "is empty"),
+        ({"model": "no.py:net"}, "there is no file no.py"), ({"model": "design:no.json"}, "there is no file no.json"),
+        ({"methods": ()}, "--methods is empty"), ({"methods": 3}, "--methods must be one or more of"),
+        ({"methods": (Prune(), "quantise")}, "did you mean 'quantize'"), ({"strategy": Prune()}, "unknown strategy"),
+        ({"methods": "prune", "least_bits": 4}, "--least-bits is of quantize or share"),
+        ({"methods": (Prune(),), "widths": 16}, "--widths is given beside a configuration that has it"),
+        ({"fine_tune": FineTune(), "epochs": 3}, "--epochs is given beside a configuration"),
+        ({"fine_tune": 3}, "--fine-tune must be a FineTune"),
+        ({"strategy": "netadapt", "evaluations": 5}, "drop --evaluations"),
+    ],
+)  # fmt: skip
+def test_bad_options_are_one_sentence_before_anything_is_loaded(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        compress(**options)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_signature_shows_every_option() -> None:
+    shown = inspect.signature(netsmith.compress).parameters
+    assert set(options_of(CompressConfig)) <= set(shown) and {"methods", "fine_tune", "out"} <= set(shown)
+    assert shown["widths"].default == 8 and set(METHODS) == {"prune", "quantize", "share"}
