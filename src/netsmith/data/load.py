@@ -30,6 +30,7 @@ from netsmith.errors import InputError
 
 _WORTH_CACHING_S = 1.0
 _LARGEST_SIDE = 16384  #: of images; larger ones would not fit into memory
+_LONGEST_NAME = 200  #: of a data set
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?(:.+)?")
 
 
@@ -217,7 +218,8 @@ def _read(spec: str, label_column: str | None) -> Raw:
         there = path.exists()
     except (RuntimeError, ValueError, OSError):  # nobody's home folder, a null byte, a name that is too long
         path, there = Path(spec), False
-    if not there and (path.suffix == ".parquet" or not _HUB_NAME.fullmatch(spec)):
+    known = len(spec) <= _LONGEST_NAME and _HUB_NAME.fullmatch(spec) and path.suffix != ".parquet"
+    if not there and not known:
         raise InputError(f"there is no file or folder {spec!r}; give 'digits', an existing path or a Hugging Face name")
     if not there:
         return read_hub(spec, label_column)

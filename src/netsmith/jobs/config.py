@@ -409,7 +409,7 @@ class SupernetSearch(Config):
     def check(self) -> None:
         if self.evaluations < 1 and "oneshot" in self.systems:
             raise InputError("oneshot chooses by running networks; give --evaluations 1 or more")
-        if self.warmup_from is not None and not Path(self.warmup_from).is_dir():
+        if self.warmup_from is not None and not _is_there(self.warmup_from):
             raise InputError(f"--warmup-from {self.warmup_from} is no folder; give that of a run, or drop it")
         object.__setattr__(self, "compare", self.systems[1:])
 
@@ -558,9 +558,16 @@ def check_file(name: str, given: Any) -> None:
         return
     if not str(given).strip():
         raise InputError(f"{name} is empty; give a file, or drop it")
-    places = {Path(given).expanduser(), Path(str(given).rpartition("#")[0] or given).expanduser()}
-    if not any(place.exists() for place in places):
+    if not any(_is_there(place) for place in (str(given), str(given).rpartition("#")[0])):
         raise InputError(f"there is no file {given} for {name}; give an existing one")
+
+
+def _is_there(place: str) -> bool:
+    """Whether a path can be followed: not nobody's home folder, a name that is too long or one with a null byte."""
+    try:
+        return bool(place) and Path(place).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def check_model(name: str, given: Any) -> None:
@@ -578,7 +585,7 @@ def check_model(name: str, given: Any) -> None:
     file = text.removeprefix("design:") if text.startswith("design:") else next(
         (part for part in (place, text) if part.endswith(".py")), None
     )  # fmt: skip
-    if file is not None and not Path(file).exists():
+    if file is not None and not _is_there(file):
         raise InputError(f"there is no file {file} for {name} {given!r}; give an existing one")
 
 

@@ -38,7 +38,7 @@ def facts_of(summary: Mapping[str, Any], config: Mapping[str, Any]) -> list[tupl
     if isinstance(data, Mapping):
         facts.append(("data", " – ".join(str(v) for v in data.values() if v)))
     elif data or config.get("data"):
-        facts.append(("data", str(data or config["data"])))
+        facts.append(("data", str(data or config.get("data"))))
     facts += [("data, as read", sentence) for sentence in summary.get("data_notes") or []]
     if summary.get("accuracy_split"):
         facts.append(("accuracy on", plain(summary["accuracy_split"])))
