@@ -27,20 +27,19 @@ class Shape(Protocol):
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number of ``low`` to ``high``; ``above`` excludes the lower end."""
+    """A finite number of ``low`` to ``high``."""
 
     low: float = -MOST
     high: float = MOST
-    above: bool = False
     whole: bool = False
 
     def problem(self, value: Any, where: str) -> str | None:
         kinds = int if self.whole else (int, float)
         fits = isinstance(value, kinds) and not isinstance(value, bool) and self.low <= value <= self.high
-        if fits and not (self.above and value == self.low):
+        if fits:
             return None
         kind = "a whole number" if self.whole else "a number"
-        low = [f"more than {self.low:.12g}" if self.above else f"at least {self.low:.12g}"] if self.low > -MOST else []
+        low = [f"at least {self.low:.12g}"] if self.low > -MOST else []
         high = [f"at most {self.high:.12g}"] if self.high < MOST else []
         return f"{where} is {shown(value)}, not {kind}{' of ' if low or high else ''}{' and '.join(low + high)}"
 

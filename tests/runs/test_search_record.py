@@ -46,7 +46,7 @@ def _set(*path: Any) -> Callable[[dict[str, Any]], None]:
         (_set("history", 2, "epoch", float("nan")), r"history\[2\]\.epoch is nan"),
         (_set("limits", "speed", 3.0), r"limits has 'speed', which is not one of latency"),
         (_set("stage", "training"), r"stage is 'training', not one of search, done"),
-        (_set("epochs", 0), r"epochs is 0, not a number of more than 0"),
+        (_set("epochs", 0), r"epochs is 0, not a number"),
         (_set("compared", 1, "blocks", ["k3e1"]), r"compared\[1\]\.blocks must have 22 choices"),
         (_set("compared", 1, "blocks", 0, "skip"), r"compared\[1\]\.blocks has 'skip' for 'stage1\.block1'"),
         (_set("compared", 0, "accuracy", "high"), r"compared\[0\]\.accuracy is 'high'"),

@@ -111,6 +111,13 @@ def parse_json(text: str, called: str, remedy: str) -> Any:
     except ValueError as error:
         raise InputError(f"{called} is damaged, it has a number of thousands of digits; {remedy}") from error
     check_levels(found, called, remedy)
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{called} is damaged, half a character stands in it (\\ud800 or such); {remedy}"
+            ) from error
     return found
 
 

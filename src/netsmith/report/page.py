@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
@@ -74,6 +75,11 @@ def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str, w
 
 
 def _filled(**values: Any) -> str:
+    return str(_template().render(**values))
+
+
+@cache
+def _template() -> Any:
     import jinja2
 
     def read(name: str) -> str:
@@ -82,7 +88,7 @@ def _filled(**values: Any) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, loader=jinja2.FunctionLoader(read)
     )
-    return environment.get_template("page.html").render(**values)
+    return environment.get_template("page.html")
 
 
 def _title(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netsmith.errors import InputError
-from netsmith.files import digest_file, read_json, to_json, write_atomic
+from netsmith.files import check_regular, digest_file, read_json, to_json, write_atomic
 from netsmith.runs.names import ARTEFACTS
 
 _AGAIN = "repeat the run's command with --resume, which makes it again"
@@ -66,6 +66,8 @@ class Artefacts:
 
     def _digest(self, name: str) -> str:
         try:
+            if name.endswith(".json"):  # all are small: of a huge one it need not be known how it differs
+                check_regular(self.folder / name, remedy=_AGAIN)
             return digest_file(self.folder / name)
         except OSError as error:
             raise InputError(f"{self.folder / name} cannot be read ({error.strerror}); {_AGAIN}") from error

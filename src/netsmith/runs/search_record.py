@@ -8,7 +8,7 @@ from typing import Any
 
 from netsmith.errors import InputError, shown
 from netsmith.files import read_json
-from netsmith.shapes import Anything, Flag, List, Named, Number, Record, Text
+from netsmith.shapes import MOST, Anything, Flag, List, Named, Number, Record, Text
 
 SEARCH_FILE = "search.json"
 STAGES = ("search", "done")
@@ -79,7 +79,7 @@ _COMPARED = Record(
 SEARCH = Record(
     {
         "space": Text(), "system": Text(), "target": Text(), "stage": Text(STAGES),
-        "epochs": Number(low=0, high=_MANY, above=True), "limits": Named(Number(low=0, above=True), COSTS),
+        "epochs": Number(low=1e-9, high=_MANY), "limits": Named(Number(low=1 / MOST), COSTS),
         "blocks": List(_BLOCK, least=1), "history": List(_ROW),
     },
     {"search_seconds": _AMOUNT, "train_seconds": _AMOUNT, "compared": List(_COMPARED)}, _together,

@@ -7,10 +7,10 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.runs.search_record import COSTS, SEARCH
-from netsmith.shapes import Anything, Either, Flag, List, Named, Number, OrNull, Record, Text
+from netsmith.shapes import MOST, Anything, Either, Flag, List, Named, Number, OrNull, Record, Text
 
 _AMOUNT, _WHOLE, _SHARE = Number(low=0), Number(low=0, whole=True), Number(low=0, high=1)
-_POSITIVE, _COUNT = Number(low=0, above=True), Number(low=1, whole=True)
+_POSITIVE, _COUNT = Number(low=1 / MOST), Number(low=1, whole=True)
 _BITS = Number(low=0, high=32, whole=True)
 _PAIR = Record({"before": OrNull(_AMOUNT), "after": OrNull(_AMOUNT)})
 _MEASURED = 0.05  #: the most by which repeated measurements may differ, as a share
