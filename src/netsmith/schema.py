@@ -18,11 +18,12 @@ from inspect import cleandoc
 from types import NoneType, UnionType
 from typing import Any
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 
 _META = "netsmith.parameter"
 Name = Callable[[str], str]  #: how a message calls a field
 _MOST, _MOST_WHOLE = 1e50, 2**48  #: products of a few such numbers are still finite
+_MOST_ITEMS = 1000  #: of a list or a table
 _WORDS = {float: "number", int: "whole number", bool: "true or false", str: "text"}
 _SEVERAL = {tuple[int, ...]: int, tuple[float, ...]: float, tuple[str, ...]: str}
 _WORDS_SEVERAL = {
@@ -211,7 +212,7 @@ def read_mapping(config: type, values: Mapping[str, Any], source: str, page: str
     for key in values:
         if key not in fields:
             raise InputError(
-                f"{source}: unknown key {key!r}{did_you_mean(key, list(fields))}; known keys: {', '.join(fields)}"
+                f"{source}: unknown key {shown(key)}{did_you_mean(key, list(fields))}; known keys: {', '.join(fields)}"
             )
     hints = typing.get_type_hints(config)
     for name, f in fields.items():
@@ -242,14 +243,16 @@ def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str, name:
     limits, words = limits_of(f, hint), name(f.name)
     if kind is Mapping:
         if not isinstance(value, Mapping):
-            raise InputError(f"{where}{words} must be a table of numbers, not {value!r}")
+            raise InputError(f"{where}{words} must be a table of numbers, not {shown(value)}")
+        if len(value) > _MOST_ITEMS:
+            raise InputError(f"{where}{words} has {len(value)} entries; at most {_MOST_ITEMS} are read")
         items = {f"{f.name}.{k}": (k, v) for k, v in value.items()}
         return {k: _scalar(name(key), float, v, limits, where) for key, (k, v) in items.items()}
     if kind in _SEVERAL:
-        several = value if isinstance(value, list | tuple) else ()
-        repeated = not meaning(f).repeats and len(set(map(repr, several))) < len(several)
+        several = value if isinstance(value, list | tuple) and len(value) <= _MOST_ITEMS else ()
+        repeated = not meaning(f).repeats and len({shown(v, 1000) for v in several}) < len(several)
         if (not several and (kind != tuple[str, ...] or value not in ((), []))) or repeated:
-            raise InputError(f"{where}{words} must be a {in_words(kind)}, not {value!r}")
+            raise InputError(f"{where}{words} must be a {in_words(kind)}, not {shown(value)}")
         return tuple(_scalar(name(f"{f.name}[{i}]"), _SEVERAL[kind], v, limits, where) for i, v in enumerate(several))
     return _scalar(words, kind, value, limits, where)
 
@@ -262,10 +265,10 @@ def _scalar(name: str, kind: type, value: Any, limits: Limits, where: str) -> An
         value, fits = float(value) if abs(value) <= 10**300 else math.inf, True
     if not fits:
         article = "" if kind is bool else "a "
-        raise InputError(f"{where}{name} must be {article}{in_words(kind)}, not {value!r}")
+        raise InputError(f"{where}{name} must be {article}{in_words(kind)}, not {shown(value)}")
     problem = limits.problem(value)
     if problem is not None:
-        raise InputError(f"{where}{name} {problem}, not {value!r}")
+        raise InputError(f"{where}{name} {problem}, not {shown(value)}")
     return value
 
 

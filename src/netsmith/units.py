@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 
 Quantity = Literal["latency", "energy", "size", "macs"]
 
@@ -167,15 +167,23 @@ def parse_input_shape(text: str) -> tuple[int, ...]:
     parts = [p.strip() for p in re.split(r"[,xX]", str(text).strip().strip("()[]"))]
     if parts and parts[-1] == "":
         parts.pop()  # "(64,)" is how Python writes a single axis
-    if not parts or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
+    axes = [count_of(part) for part in parts]
+    if not parts or not all(axes):
         raise InputError(
-            f"the input shape {text!r} cannot be read: write channels, height, width, for instance 3,224,224"
+            f"the input shape {shown(text)} cannot be read: write channels, height, width, for instance 3,224,224"
         )
     if len(parts) > 4:
         raise InputError(
-            f"the input shape {text!r} has {len(parts)} axes: leave out the batch axis, for instance 3,224,224"
+            f"the input shape {shown(text)} has {len(parts)} axes: leave out the batch axis, for instance 3,224,224"
         )
-    return tuple(int(p) for p in parts)
+    return tuple(axis for axis in axes if axis)
+
+
+def count_of(text: str, most: int = 10**9) -> int | None:
+    """The whole number that the digits 0 to 9 write, such as ``"16"``; None for any other text, or above ``most``."""
+    if not text.isascii() or not text.isdigit() or len(text.lstrip("0")) > len(str(most)):
+        return None
+    return found if (found := int(text)) <= most else None
 
 
 def numbers(option: str, what: str = "one number a channel, such as 0.5,0.5,0.5") -> Callable[[str], tuple[float, ...]]:

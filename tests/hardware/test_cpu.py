@@ -178,12 +178,10 @@ def test_the_calibration_is_kept_and_counted(
     assert LatencyTable.load(target.path).calibration == CALIBRATION
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, slow_device: list[list[Key]]) -> None:
+def test_a_cache_that_is_a_file_is_found_before_anything_is_done(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    target = CpuTarget(path=tmp_path / "file" / "t.json")
-    target.table.calibration = CALIBRATION
-    with pytest.raises(InputError, match=r"file/t.json cannot be written .*choose another place"):
-        target.prepare(small_table())
+    with pytest.raises(InputError, match=r"file is a file, but the latency table .*set NETSMITH_CACHE"):
+        CpuTarget(path=tmp_path / "file" / "new" / "t.json")
 
 
 def test_a_cached_table_of_another_method_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

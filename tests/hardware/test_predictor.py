@@ -185,7 +185,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     del arrays["residuals"]
     record = '{"format": "netsmith-predictor/1", "names": [], "unit": "s", "kinds": ["forest"], "weights": [1]}'
     save_file(arrays, path, metadata={"netsmith": record})
-    with pytest.raises(InputError, match=r"damaged predictor: it lacks metrics, .*residuals, forest"):
+    with pytest.raises(InputError, match=r"damaged predictor: it lacks metrics, .*residuals, 'forest'"):
         Predictor.load(path)
 
 

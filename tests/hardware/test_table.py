@@ -77,7 +77,7 @@ def test_another_device_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"another device or runtime \(P, abc\)"):
         LatencyTable.load(tmp_path / "t.json", "def")
     (tmp_path / "t.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="holds no JSON"):
         LatencyTable.load(tmp_path / "t.json")
 
 

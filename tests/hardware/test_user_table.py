@@ -349,7 +349,7 @@ def test_messages_of_other_files_and_options(tmp_path: Path) -> None:
 
 def test_a_table_that_is_no_text_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_bytes(b"\xff\0")
-    with pytest.raises(InputError, match="not text in UTF-8"):
+    with pytest.raises(InputError, match="not in UTF-8"):
         read_table(tmp_path / "t.json")
 
 

@@ -204,14 +204,14 @@ def test_a_description_survives_its_file(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"classes": 0}, "has a number that no network has"),
-        ({"input_shape": [3, 32]}, "has a number that no network has"),
-        ({"input_shape": [3, 0, 32]}, "has a number that no network has"),
-        ({"blocks": [{"kernel": 4, "expansion": 3, "channels": 8, "stride": 1}]}, "has a number that no network has"),
-        ({"blocks": [{"kernel": 3}]}, "describes no network of blocks"),
+        ({"classes": 0}, "'classes' must be at least 1, not 0"),
+        ({"input_shape": [3, 32]}, "three whole numbers above 0, not [3, 32]"),
+        ({"input_shape": [3, 0, 32]}, "three whole numbers above 0"),
+        ({"blocks": [{"kernel": 4, "expansion": 3, "channels": 8, "stride": 1}]}, "kernels must be odd, not 4"),
+        ({"blocks": [{"kernel": 3}]}, "block 1: the key 'expansion' is missing"),
         ({"blocks": 3}, "describes no network of blocks"),
-        ({"stem": "wide"}, "describes no network of blocks"),
-        ({"dropout": 1.0}, "has a number that no network has"),
+        ({"stem": "wide"}, "'stem' must be a whole number, not 'wide'"),
+        ({"dropout": 1.0}, "'dropout' must be at most 0.99"),
         (None, "describes no network of blocks"),
     ],
 )

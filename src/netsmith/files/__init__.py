@@ -1,6 +1,6 @@
 """Files: written whole or not at all, and read with a sentence on what is wrong with them."""
 
-from netsmith.files.reading import check_regular, parse_json, read_bytes, read_json, read_text, read_toml
+from netsmith.files.reading import check_regular, check_values, parse_json, read_bytes, read_json, read_text, read_toml
 from netsmith.files.writing import (
     check_name,
     check_place,
@@ -14,6 +14,7 @@ from netsmith.files.writing import (
 )
 
 __all__ = [
-    "check_name", "check_place", "check_regular", "digest_file", "open_temporary", "parse_json", "read_bytes",
-    "read_json", "read_text", "read_toml", "replacing", "same_file", "to_json", "write_atomic", "written_for",
+    "check_name", "check_place", "check_regular", "check_values", "digest_file", "open_temporary", "parse_json",
+    "read_bytes", "read_json", "read_text", "read_toml", "replacing", "same_file", "to_json", "write_atomic",
+    "written_for",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from netsmith.errors import InputError, did_you_mean, shown
 
 MOST_BYTES = 64_000_000  #: of a text that is read whole
 MOST_TOML = 1_000_000  #: bytes; such files are written by hand
+_MOST_BITS = 1000  #: of a whole number; larger ones are no floating point numbers either
 MOST_LEVELS = 100  #: of lists and mappings within each other
 
 
@@ -144,8 +145,26 @@ def read_toml(path: Path, what: str, remedy: str) -> dict[str, Any]:
         raise InputError(f"{what} {path} is no valid TOML: {error}") from error
     except ValueError as error:
         raise InputError(f"{what} {path} has a number of thousands of digits, or a date that is none") from error
-    check_levels(found, f"{what} {path}", remedy)
+    check_values(found, f"{what} {path}", remedy)
     return found
+
+
+def check_values(value: Any, called: str, remedy: str) -> None:
+    """Refuse what YAML and TOML can write and hardly anything can work with; JSON cannot write such numbers.
+
+    Raises:
+        InputError: a whole number so large that Python does not write it, or as :func:`check_levels`.
+    """
+    check_levels(value, called, remedy)
+    open_ = [value]
+    while open_:
+        node = open_.pop()
+        if isinstance(node, dict):
+            open_ += [*node, *node.values()]
+        elif isinstance(node, list | tuple | set):
+            open_ += node
+        elif isinstance(node, int) and node.bit_length() > _MOST_BITS:
+            raise InputError(f"{called} has a number of thousands of digits; {remedy}")
 
 
 def check_levels(value: Any, called: str, remedy: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.network.layers import LayerTable
 from netsmith.progress import Progress
 
@@ -305,5 +305,5 @@ def get_target(spec: str, **options: Any) -> Target:
     if name not in _REGISTRY:
         kind = _OPENED.get(PurePath(spec).suffix.lower())
         hint = f" (did you mean '{kind}:{spec}'?)" if kind else did_you_mean(name, target_names())
-        raise InputError(f"unknown target {spec!r}{hint}; known targets: {', '.join(target_names())}")
+        raise InputError(f"unknown target {shown(spec)}{hint}; known targets: {', '.join(target_names())}")
     return _REGISTRY[name](argument, **options) if argument else _REGISTRY[name](**options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
+from netsmith.files import parse_json
 
 Designs = NDArray[np.int64]
 Choice = int | float | str
+_REMEDY = "give what Space.to_json wrote"
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ class Decision:
     def __post_init__(self) -> None:
         object.__setattr__(self, "choices", tuple(self.choices))
         if not self.choices:
-            raise InputError(f"decision {self.name!r} has no choices; give it at least one")
+            raise InputError(f"decision {shown(self.name)} has no choices; give it at least one")
         if len(set(self.choices)) < len(self.choices):
-            raise InputError(f"decision {self.name!r} lists a choice twice: {self.choices}")
+            raise InputError(f"decision {shown(self.name)} lists a choice twice: {shown(self.choices)}")
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,17 @@ class Space:
         object.__setattr__(self, "tied", tuple(tuple(int(i) for i in group) for group in self.tied))
         if len(self._position) < len(self.decisions):
             names = [d.name for d in self.decisions]
-            twice = next(n for n in names if names.count(n) > 1)
-            raise InputError(f"decision {twice!r} appears twice; names must be unique")
+            twice = next(n for i, n in enumerate(names) if self._position[n] != i)
+            raise InputError(f"decision {shown(twice)} appears twice; names must be unique")
         seen: set[int] = set()
         for group in self.tied:
             if any(not 0 <= i < len(self.decisions) for i in group):
-                raise InputError(f"tied group {group} names a decision outside 0..{len(self.decisions) - 1}")
+                raise InputError(f"tied group {shown(group)} names a decision outside 0..{len(self.decisions) - 1}")
             if len(set(group)) < len(group) or seen & set(group):
-                raise InputError(f"tied group {group} names a decision twice or overlaps another group")
+                raise InputError(f"tied group {shown(group)} names a decision twice or overlaps another group")
             if len({len(self.decisions[i].choices) for i in group}) > 1:
                 names = [self.decisions[i].name for i in group]
-                raise InputError(f"tied decisions {names} have different numbers of choices")
+                raise InputError(f"tied decisions {shown(names)} have different numbers of choices")
             seen |= set(group)
 
     def __len__(self) -> int:
@@ -106,7 +108,7 @@ class Space:
     def index(self, name: str) -> int:
         """Position of the decision ``name``."""
         if name not in self._position:
-            raise InputError(f"no decision {name!r} in this space{did_you_mean(name, list(self._position))}")
+            raise InputError(f"no decision {shown(name)} in this space{did_you_mean(name, list(self._position))}")
         return self._position[name]
 
     def sample(self, rng: np.random.Generator, n: int) -> Designs:
@@ -157,11 +159,13 @@ class Space:
         for name, value in values.items():
             decision = self.decisions[self.index(name)]
             if value not in decision.choices:
-                raise InputError(f"decision {name!r} has no choice {value!r}; it has {list(decision.choices)}")
+                raise InputError(
+                    f"decision {shown(name)} has no choice {shown(value)}; it has {shown(list(decision.choices))}"
+                )
             design[self.index(name)] = decision.choices.index(value)
         if (design < 0).any():
             missing = [d.name for d, k in zip(self.decisions, design, strict=True) if k < 0]
-            raise InputError(f"no value for decision {missing[0]!r} ({len(missing)} of {len(self)} left out)")
+            raise InputError(f"no value for decision {shown(missing[0])} ({len(missing)} of {len(self)} left out)")
         if not self.valid(design)[0]:
             i = int(np.flatnonzero(design != design[self.leader])[0])
             names = self.decisions[self.leader[i]].name, self.decisions[i].name
@@ -175,8 +179,28 @@ class Space:
 
     @classmethod
     def from_json(cls, text: str) -> Space:
-        """The space that ``to_json`` wrote."""
-        data: dict[str, Any] = json.loads(text)
-        decisions = tuple(Decision(d["name"], d["kind"], tuple(d["choices"])) for d in data["decisions"])
-        tied: Sequence[Sequence[int]] = data.get("tied", ())
-        return cls(decisions, tuple(tuple(g) for g in tied))
+        """The space that ``to_json`` wrote.
+
+        Raises:
+            InputError: it did not write that.
+        """
+        data = parse_json(text, "the space", _REMEDY)
+        if not isinstance(data, dict) or not isinstance(data.get("decisions"), list):
+            raise InputError(f"the space is {shown(data)}, not a mapping with a list of decisions; {_REMEDY}")
+        tied = data.get("tied", [])
+        if not isinstance(tied, list) or not all(isinstance(g, list) and g and all(map(_is_index, g)) for g in tied):
+            raise InputError(f"the ties of the space are {shown(tied)}, not lists of positions; {_REMEDY}")
+        return cls(tuple(map(_read_decision, data["decisions"])), tuple(tuple(g) for g in tied))
+
+
+def _read_decision(record: Any) -> Decision:
+    choices = record.get("choices") if isinstance(record, dict) else None
+    if not isinstance(choices, list) or not all(isinstance(c, int | float | str) for c in choices):
+        raise InputError(f"{shown(record)} is no decision with a list of choices; {_REMEDY}")
+    if not isinstance(record.get("name"), str) or not isinstance(record.get("kind"), str):
+        raise InputError(f"the name and the kind of a decision are texts, unlike those of {shown(record)}; {_REMEDY}")
+    return Decision(record["name"], record["kind"], tuple(choices))
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.files import read_toml
-from netsmith.network.zoo.blocks import Block, Description
+from netsmith.network.zoo.blocks import MOST_WEIGHTS, Block, Description
 from netsmith.schema import parameter, read_mapping
 from netsmith.space import Decision, Space
 
@@ -24,6 +24,7 @@ SKIP = "skip"  #: the block is not there; what enters it leaves it
 OPERATOR = "operator"  #: kind of these decisions
 REFERENCE = "k3e6"  #: the block of MobileNetV2
 SPACES = Path(__file__).parent / "spaces"
+_MOST_STAGES = 64
 _PAGE = "docs/specialize.md"
 _REMEDY = f"{_PAGE} shows how to write one"
 
@@ -161,7 +162,7 @@ def load_space(spec: str) -> BlockSpace:
     if not spec.endswith(".toml"):
         if spec not in space_names():
             hint = did_you_mean(spec, space_names())
-            raise InputError(f"unknown space {spec!r}{hint}; known: {', '.join(space_names())}, or FILE.toml")
+            raise InputError(f"unknown space {shown(spec)}{hint}; known: {', '.join(space_names())}, or FILE.toml")
         return load_space(str(SPACES / f"{spec}.toml"))
     path = Path(spec)
     values = read_toml(path, "space", _REMEDY)
@@ -170,10 +171,15 @@ def load_space(spec: str) -> BlockSpace:
     stages = values.pop("stages", None)
     if not isinstance(stages, list) or not stages:
         raise InputError(f"space {path} has no [[stages]]; {_REMEDY}")
+    if len(stages) > _MOST_STAGES:
+        raise InputError(f"space {path} has {len(stages)} stages; at most {_MOST_STAGES} are read")
     if not all(isinstance(stage, Mapping) for stage in stages):
         raise InputError(f"space {path}: every one of its stages must be a table of keys; {_REMEDY}")
     read = tuple(read_mapping(Stage, stage, f"space {path}, stage {i}", _PAGE) for i, stage in enumerate(stages, 1))
     space: BlockSpace = read_mapping(BlockSpace, values | {"name": path.stem, "stages": read}, f"space {path}", _PAGE)
     if not space.searched:
         raise InputError(f"space {path} leaves nothing to choose: give a stage several kernels or expansions")
+    largest = space.describe(space.decisions.sizes - 1, 1).weights
+    if largest > MOST_WEIGHTS:
+        raise InputError(f"space {path} has networks of {largest:.2g} weights; at most {MOST_WEIGHTS:.0e} are built")
     return space

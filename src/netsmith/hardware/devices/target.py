@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.hardware.table.keys import IntArray, unique_keys
 from netsmith.hardware.table.limits import bound_of, least_traffic, roof_seen
 from netsmith.hardware.table.mbconv import MBCONV
 from netsmith.hardware.target import Capabilities, Cost, Roof, register_target
 from netsmith.network.layers import LayerTable
+from netsmith.units import count_of
 
 if TYPE_CHECKING:
     from netsmith.hardware.table.latency import LatencyTable
@@ -54,7 +56,7 @@ class TableTarget:
 
         if missing not in MISSING:
             hint = did_you_mean(missing, list(MISSING))
-            raise InputError(f"target table: missing is {' or '.join(MISSING)}, not {missing!r}{hint}")
+            raise InputError(f"target table: missing is {' or '.join(MISSING)}, not {shown(missing)}{hint}")
         self.path = source if isinstance(source, Path) else None
         found = read_table(source, unit=unit, layout=layout) if isinstance(source, Path) else source
         self.table = replace(found, interpolate=bool(interpolate))
@@ -165,16 +167,16 @@ def table(argument: str = "", **options: Any) -> TableTarget:
     while len(words) > 1 and words[-1].partition("=")[0] in OPTIONS and "=" in words[-1]:
         name, _, value = words.pop().partition("=")
         if name == "interpolate" and value not in ("0", "1"):
-            raise InputError(f"target table: interpolate is 0 or 1, not {value!r}")
+            raise InputError(f"target table: interpolate is 0 or 1, not {shown(value)}")
         settings[name] = value == "1" if name == "interpolate" else value
         if name == "multiple":
-            if not value.isdigit() or int(value) < 1:
-                raise InputError(f"target table: multiple is a whole number of channels above 0, not {value!r}")
-            settings[name] = int(value)
-    if len(words) > 1 and "=" in words[-1] and not Path(",".join(words)).exists():
+            if not (count := count_of(value)):
+                raise InputError(f"target table: multiple is a whole number of channels above 0, not {shown(value)}")
+            settings[name] = count
+    if len(words) > 1 and "=" in words[-1] and not os.path.exists(",".join(words)):
         name = words[-1].partition("=")[0]
         raise InputError(
-            f"target table has no option {words[-1]!r}{did_you_mean(name, list(OPTIONS))}; write "
+            f"target table has no option {shown(words[-1])}{did_you_mean(name, list(OPTIONS))}; write "
             "table:FILE,unit=ms,interpolate=1,missing=zero"
         )
     settings |= options

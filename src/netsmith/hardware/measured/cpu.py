@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -9,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.files import check_place
 from netsmith.hardware.table.keys import ENTRY, IntArray, Key, keys_of, unique_keys
 from netsmith.hardware.table.limits import bound_of, least_traffic, roof_seen
 from netsmith.hardware.target import Capabilities, Cost, Roof, register_target
 from netsmith.network.layers import KIND, LayerTable
+from netsmith.units import count_of
 
 if TYPE_CHECKING:
     from netsmith.hardware.table.latency import LatencyTable
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 _OPTIONS = ("threads", "interpolate", "table")
 MOST_THREADS = 1024
+_LONGEST_NAME = 240  #: bytes; a little is added to it while a file is written
 _AGAIN = "again"  #: keys of a campaign that was interrupted before it had repeated them
 
 
@@ -80,6 +83,7 @@ class CpuTarget:
             monotone=False,
         )  # fmt: skip
         self._lock = threading.Lock()
+        _check_folder(self.path)
         if self.path.exists() and (stored := self._stored(path is None, device.hash)):
             self.table = stored
         else:
@@ -195,6 +199,22 @@ class CpuTarget:
         return roof_seen(self.table, max(w_bits, a_bits))
 
 
+def _check_folder(path: Path) -> None:
+    """Refuse a cache that can hold no table, before networks are loaded and made ready for being measured."""
+    try:
+        if len(os.fsencode(path.name)) > _LONGEST_NAME:
+            raise InputError(f"{path} is too long a name for the latency table; choose another")
+        folder = next(folder for folder in path.parents if os.path.lexists(folder))
+        is_folder = os.path.isdir(folder)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be the file of a latency table ({error}); choose another") from error
+    if not is_folder:
+        raise InputError(
+            f"{folder} is a file, but the latency table {path} belongs into a folder of that name; set NETSMITH_CACHE, "
+            "or the option table, to another place"
+        )
+
+
 def _leave(campaign: dict[str, Any], again: Iterable[Iterable[int]]) -> None:
     """Note the keys that a campaign still has to repeat."""
     left = [list(key) for key in again]
@@ -249,15 +269,15 @@ def cpu(argument: str = "", **options: Any) -> CpuTarget:
         name, equals, value = item.partition("=")
         if name not in _OPTIONS or not equals:
             raise InputError(
-                f"target cpu has no option {item!r}{did_you_mean(name, list(_OPTIONS))}; write cpu:threads=2, "
+                f"target cpu has no option {shown(item)}{did_you_mean(name, list(_OPTIONS))}; write cpu:threads=2, "
                 "cpu:interpolate=16 or cpu:table=FILE"
             )
         if name == "table":
             if not value:
                 raise InputError("target cpu: option table needs a file; write cpu:table=FILE")
             settings["path"] = Path(value)
-        elif not value.isdigit():
-            raise InputError(f"target cpu: option {name} is a whole number, not {value!r}")
+        elif (count := count_of(value)) is None:
+            raise InputError(f"target cpu: option {name} is a whole number, not {shown(value)}")
         else:
-            settings[name] = int(value)
+            settings[name] = count
     return CpuTarget(**settings)

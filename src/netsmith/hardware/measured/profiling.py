@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from netsmith.files import read_json
 from netsmith.hardware.measured.timing import Model, make_session, random_feed
+
+_MOST_TRACE = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def profile_nodes(model: Model, runs: int = 50, *, threads: int = 1, warmup: int
         for _ in range(warmup + runs):
             session.run(None, feed)
         trace = session.end_profiling()
-        events = json.loads(Path(trace).read_text(encoding="utf-8"))
+        events = read_json(Path(trace), "profile again, with fewer runs", limit=_MOST_TRACE)
     times: dict[tuple[str, int], list[int]] = {}
     about: dict[tuple[str, int], tuple[str, str]] = {}
     for event in events:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.hardware.predictor.members import predict_member
 from netsmith.hardware.predictor.metrics import FloatArray
 from netsmith.hardware.predictor.trees import check_trees
@@ -26,7 +26,7 @@ def check_file(record: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> N
     names, kinds, weights = (record[k] for k in ("names", "kinds", "weights"))
     for what, value in (("names", names), ("kinds", kinds), ("weights", weights)):
         if not isinstance(value, list) or not value:
-            raise InputError(f"its {what} are {value!r}, not a list of them")
+            raise InputError(f"its {what} are {shown(value)}, not a list of them")
     if not all(isinstance(n, str) for n in names) or not isinstance(record["unit"], str):
         raise InputError("the names of its features and its unit are no texts")
     if len(kinds) != len(weights):
@@ -35,21 +35,23 @@ def check_file(record: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> N
         number(weight, f"weight of member {i}", above=True)
     for what in _MAPPINGS:
         if not isinstance(record[what], dict):
-            raise InputError(f"{what} is {record[what]!r}, not a mapping")
+            raise InputError(f"{what} is {shown(record[what])}, not a mapping")
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu":
-            raise InputError(f"array {name!r} is not of numbers")
+            raise InputError(f"array {shown(name)} is not of numbers")
         finite = np.isfinite(array)
         if not finite.all():
             place = np.argwhere(~finite)[0]
-            raise InputError(f"array {name!r} has {array[tuple(place)]} at {place.tolist()}, which is not finite")
+            raise InputError(f"array {shown(name)} has {array[tuple(place)]} at {place.tolist()}, which is not finite")
     for name in _OF_FEATURES:
         if arrays[name].shape != (len(names),):
-            raise InputError(f"array {name!r} has the shape {arrays[name].shape}, not one value a feature")
+            raise InputError(f"array {shown(name)} has the shape {arrays[name].shape}, not one value a feature")
     for name, array in (("scale", arrays["scale"]), ("floor", arrays["floor"]), ("residuals", arrays["residuals"] + 1)):
         if array.ndim != 1 or (array <= 0).any() or (name == "floor" and len(array) != 1):
             least = -1 if name == "residuals" else 0
-            raise InputError(f"array {name!r} has {array.min(initial=0) + least:g} in it, all must be above {least}")
+            raise InputError(
+                f"array {shown(name)} has {array.min(initial=0) + least:g} in it, all must be above {least}"
+            )
 
 
 def check_member(kind: str, arrays: Mapping[str, FloatArray], features: int) -> None:

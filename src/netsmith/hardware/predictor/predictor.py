@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.errors import InputError
-from netsmith.files import write_atomic
+from netsmith.errors import InputError, shown
+from netsmith.files import check_regular, parse_json, write_atomic
 from netsmith.hardware.predictor.checks import check_file, check_member
 from netsmith.hardware.predictor.members import PREDICT, predict_member
 from netsmith.hardware.predictor.metrics import FloatArray, upper_margin
 
 FORMAT = "netsmith-predictor/1"
+_MOST_BYTES = 256_000_000
 _SCHEMA = ("format", "names", "unit", "kinds", "weights", "metrics", "device", "about", "extra")
 _ARRAYS = ("center", "scale", "low", "high", "floor", "residuals")
 
@@ -82,7 +83,7 @@ class Predictor:
         flat = rows.reshape(-1, len(self.names))
         finite = np.isfinite(flat).all(axis=0)
         if not finite.all():
-            raise InputError(f"feature {self.names[int(np.argmin(finite))]!r} has a value that is not finite")
+            raise InputError(f"feature {shown(self.names[int(np.argmin(finite))])} has a value that is not finite")
         standard = (flat - self.center) / self.scale
         total = np.zeros(len(flat))
         for member in self.members:
@@ -143,19 +144,22 @@ class Predictor:
         """
         from safetensors import SafetensorError, safe_open
 
-        if not path.is_file():
-            raise InputError(f"predictor {path} does not exist; fit one and save it there")
+        try:
+            check_regular(path, "predictor", "fit one and save it", _MOST_BYTES)
+        except FileNotFoundError:
+            raise InputError(f"predictor {path} does not exist; fit one and save it there") from None
         try:
             with safe_open(str(path), framework="numpy") as file:
-                record = json.loads((file.metadata() or {}).get("netsmith", "null"))
+                text = (file.metadata() or {}).get("netsmith", "null")
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, ValueError, TypeError, OSError, RecursionError) as error:
+        except (SafetensorError, ValueError, TypeError, OSError) as error:
             raise InputError(f"{path} cannot be read as a predictor, it is damaged; fit it again") from error
+        record = parse_json(text, f"the header of {path}", "fit it again")
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise InputError(f"{path} is not a predictor of format {FORMAT}; fit it again")
         lacking = [k for k in _SCHEMA if k not in record] + [k for k in _ARRAYS if k not in arrays]
         kinds = record.get("kinds", [])
-        unknown = [str(k) for k in (kinds if isinstance(kinds, list) else [kinds]) if k not in (*PREDICT,)]
+        unknown = [shown(k) for k in (kinds if isinstance(kinds, list) else [kinds]) if k not in (*PREDICT,)]
         if lacking or unknown:
             raise InputError(f"{path} is a damaged predictor: it lacks {', '.join(lacking + unknown)}; fit it again")
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.hardware.table.keys import IntArray, Key, keys_of, unique_keys
 from netsmith.hardware.table.limits import least_traffic
 from netsmith.hardware.table.numbers import whole
@@ -134,9 +134,9 @@ def predictor(argument: str = "", **options: Any) -> PredictorTarget:
         name, _, value = word.partition("=")
         if name != "quantile":
             hint = did_you_mean(name, ["quantile"])
-            raise InputError(f"target predictor has no option {word!r}{hint}; write predictor:FILE,quantile=0.9")
+            raise InputError(f"target predictor has no option {shown(word)}{hint}; write predictor:FILE,quantile=0.9")
         try:
             options["quantile"] = float(value)
         except ValueError:
-            raise InputError(f"target predictor: quantile is a share such as 0.9, not {value!r}") from None
+            raise InputError(f"target predictor: quantile is a share such as 0.9, not {shown(value)}") from None
     return PredictorTarget(Path(words[0]), **options)

@@ -60,6 +60,8 @@ def check_trees(arrays: Mapping[str, FloatArray], features: int) -> str:
     shape = arrays["feature"].shape
     if len(shape) != 2 or not all(shape) or arrays["base"].shape != (1,):
         return "the arrays of its trees do not fit each other"
+    if any((arrays[n] != np.floor(arrays[n])).any() for n in ("feature", "left", "right")):
+        return "a tree has features or branches that are no whole numbers"
     inner = arrays["feature"] >= 0
     if (arrays["feature"] >= features).any():
         return f"a tree asks for feature {arrays['feature'].max():g} of {features}"

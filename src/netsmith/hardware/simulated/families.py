@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.files import read_toml
 from netsmith.hardware.target import Target, register_target, register_target_file
 from netsmith.schema import Parameter, describe, markdown, read_mapping
+from netsmith.units import count_of
 
 CONFIGS = Path(__file__).parent / "configs"
 _ROOFLINE = "write roofline:peak=64e9,peak8=256e9,bandwidth=12e9 (peak in MAC/s, peakN at N bits, bandwidth in bytes/s)"
@@ -75,7 +76,7 @@ def family(name: str, source: str = "family") -> Family:
     """
     if name not in _FAMILIES:
         hint = did_you_mean(name, family_names())
-        raise InputError(f"{source}: unknown family {name!r}{hint}; known families: {', '.join(family_names())}")
+        raise InputError(f"{source}: unknown family {shown(name)}{hint}; known families: {', '.join(family_names())}")
     return _FAMILIES[name]
 
 
@@ -128,7 +129,7 @@ def load_config(
         )
     named = values.pop("family")
     if not isinstance(named, str):
-        raise InputError(f"{where}: the key 'family' must be a text, not {named!r}; {', '.join(family_names())}")
+        raise InputError(f"{where}: the key 'family' must be a text, not {shown(named)}; {', '.join(family_names())}")
     kind = family(named, where)
     config, target_class = kind.classes()
     target = target_class(read_mapping(config, values | dict(overrides or {}), where))
@@ -161,10 +162,10 @@ def _assignments(text: str, source: str) -> dict[str, Any]:
     for item in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not key or not value:
-            raise InputError(f"{source}: {item!r} is no assignment; write KEY=VALUE,KEY=VALUE")
+            raise InputError(f"{source}: {shown(item)} is no assignment; write KEY=VALUE,KEY=VALUE")
         try:
             found[key] = tomllib.loads(f"value = {value}")["value"]
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, KeyError, RecursionError):
             found[key] = value
     return found
 
@@ -184,16 +185,16 @@ def _roofline(argument: str = "", **options: Any) -> Target:
     rates: dict[str, float] = {}
     others: dict[str, Any] = {}
     for key, value in given.items():
-        bits = key.removeprefix("peak") or "32"
-        if key.startswith("peak") and bits.isdigit() and 1 <= int(bits) <= 32:
-            rates[f"{int(bits)}x{int(bits)}"] = value
+        bits = count_of(key.removeprefix("peak") or "32", most=32)
+        if key.startswith("peak") and bits:
+            rates[f"{bits}x{bits}"] = value
         elif key in ("bandwidth", "overhead"):
             others["bandwidth_bytes_per_s" if key == "bandwidth" else "overhead_s"] = value
         else:
             hint = did_you_mean(key, ["peak", "peak8", "peak4", "bandwidth", "overhead"])
-            raise InputError(f"{source} has no option {key!r}{hint}; {_ROOFLINE}")
+            raise InputError(f"{source} has no option {shown(key)}{hint}; {_ROOFLINE}")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{source}: option {key} is a number, not {value!r}")
+            raise InputError(f"{source}: option {key} is a number, not {shown(value)}")
     if not rates or "bandwidth_bytes_per_s" not in others:
         raise InputError(f"{source} needs a peak and a bandwidth; {_ROOFLINE}")
     return Roofline(read_mapping(RooflineConfig, {"peak_macs_per_s": rates} | others, source))

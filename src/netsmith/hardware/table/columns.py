@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.hardware.table.interpolation import Row
 from netsmith.hardware.table.keys import IntArray, layer_columns
 from netsmith.hardware.table.mbconv import MBCONV, add_blocks
@@ -122,7 +122,8 @@ class Schema:
             doubled = np.flatnonzero(np.diff(pairs[:, 0]) == 0)
             if len(doubled):
                 raise InputError(
-                    f"the latency table prices {self.names[pairs[doubled[0], 0]]!r} by its name and knows nothing of "
+                    f"the latency table prices {shown(self.names[pairs[doubled[0], 0]])} by its name and knows "
+                    "nothing of "
                     f"{column}, but its channels change here; give times by channels, or do not prune "
                     "(--methods quantize)"
                 )

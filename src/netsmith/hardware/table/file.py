@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from netsmith.errors import InputError
-from netsmith.files import write_atomic
+from netsmith.errors import InputError, one_line, shown
+from netsmith.files import read_json, write_atomic
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.columns import ANY, COLUMNS, describe_row
 from netsmith.hardware.table.entry import METHOD, Entry
@@ -57,39 +57,37 @@ def save(path: Path, fields: Mapping[str, Any]) -> None:
 
 def load(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
     """The fields that :func:`save` wrote; see :meth:`LatencyTable.load`."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as a latency table ({error.strerror}); name its file") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as a latency table, it is no JSON; measure again") from error
+    record = read_json(path, "measure again", "latency table")
     if not is_own(record):
         raise InputError(f"{path} is not a latency table of format {FORMAT}; measure again")
     lacking = [f for f in _FIELDS if f not in record]
     if lacking:
         raise InputError(f"{path} is an incomplete latency table: it lacks {', '.join(lacking)}; measure again")
     if record["unit"] != "seconds":
-        raise InputError(f"{path} is in {record['unit']!r}, not in seconds; convert it or measure again")
+        raise InputError(f"{path} is in {shown(record['unit'])}, not in seconds; convert it or measure again")
     if fingerprint is not None and record["fingerprint"] != fingerprint:
-        device = record["device"].get("processor", "unknown") if isinstance(record["device"], dict) else "unknown"
+        device = record["device"] if isinstance(record["device"], dict) else {}
+        which = [one_line(str(v), 60) for v in (device.get("processor", "unknown"), record["fingerprint"])]
         raise InputError(
-            f"{path} was measured on another device or runtime ({device}, {record['fingerprint']}), not on this "
+            f"{path} was measured on another device or runtime ({', '.join(which)}), not "
+            "on this "
             f"one ({fingerprint}); measure again here"
         )
     method = record.get("method", 1)
     if fingerprint is not None and method != METHOD:
         raise InputError(
-            f"{path} was measured in another way (method {method}, not {METHOD}), and times of both cannot be mixed; "
+            f"{path} was measured in another way (method {shown(method)}, not {METHOD}), and times of both cannot "
+            "be mixed; "
             "measure again"
         )
     try:
         for name, kind in _KINDS_OF.items():
             if not isinstance(record.get(name, kind()), kind):
-                raise InputError(f"{name} is {_short(record[name])}, not {_WORDS[kind]}")
+                raise InputError(f"{name} is {shown(record[name])}, not {_WORDS[kind]}")
         names = tuple(str(n) for n in record.get("names", ()))
         columns = tuple(map(str, record["columns"]))
         if columns != Key._fields and (not columns or not set(columns) <= set(COLUMNS)):
-            raise InputError(f"columns {', '.join(columns) or 'none'} are not {', '.join(Key._fields)}")
+            raise InputError(f"columns {shown(', '.join(columns) or 'none')} are not {', '.join(Key._fields)}")
         if not all(isinstance(c, dict) and isinstance(c.get("control_s", []), list) for c in record["campaigns"]):
             raise InputError("a campaign is no mapping")
         return {
@@ -107,8 +105,8 @@ def load(path: Path, fingerprint: str | None = None) -> dict[str, Any]:
 def is_table(path: Path) -> bool:
     """Whether a file is a table in netsmith's own format."""
     try:
-        return is_own(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
+        return is_own(read_json(path, ""))
+    except InputError:
         return False
 
 
@@ -142,11 +140,11 @@ def _entries(record: dict[str, Any], columns: tuple[str, ...], names: tuple[str,
 def _key(row: Any, where: str, columns: tuple[str, ...], names: tuple[str, ...]) -> Row:
     """One row of numbers; -1 where a user's table does not tell layers apart by a column."""
     if not isinstance(row, list) or len(row) != len(columns):
-        raise InputError(f"{where}: {_short(row)} does not have {len(columns)} values")
+        raise InputError(f"{where}: {shown(row)} does not have {len(columns)} values")
     least = 0 if columns == Key._fields else ANY
     for column, value in zip(columns, row, strict=True):
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
-            raise InputError(f"{where}: {column} is {value!r}, no whole number of {least} to 10^9")
+            raise InputError(f"{where}: {column} is {shown(value)}, no whole number of {least} to 10^9")
     found = dict(zip(columns, row, strict=True))
     if "name" in found and not 0 <= found["name"] < len(names):
         raise InputError(f"{where} has no name")
@@ -176,15 +174,10 @@ def calibration(record: Any) -> Calibration | None:
         return None
     gamma = record.get("gamma") if isinstance(record, dict) else None
     if not isinstance(gamma, list | tuple) or len(gamma) != 2:
-        raise InputError(f"the calibration is {_short(record)}, it lacks its two factors gamma")
+        raise InputError(f"the calibration is {shown(record)}, it lacks its two factors gamma")
     rank = record.get("rank")
     if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int | float) or not -1 <= rank <= 1):
-        raise InputError(f"calibration, rank: {rank!r} is no number from -1 to 1")
+        raise InputError(f"calibration, rank: {shown(rank)} is no number from -1 to 1")
     floating, integer = (number(g, "calibration, gamma", above=True) for g in gamma)
     beta, residual = (number(record.get(k), f"calibration, {k}") for k in ("beta_s", "residual"))
     return Calibration((floating, integer), beta, residual, None if rank is None else float(rank))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

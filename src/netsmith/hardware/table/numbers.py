@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 
 MOST_BITS = 32
 MOST_AMOUNT = 1e18  #: of times in the smallest unit, energies or cycles
@@ -26,9 +26,9 @@ def number(value: Any, where: str, *, above: bool = False) -> float:
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found) or found < 0 or (above and found == 0):
-        raise InputError(f"{where}: {value!r} is no number {'above 0' if above else 'of at least 0'}")
+        raise InputError(f"{where}: {shown(value)} is no number {'above 0' if above else 'of at least 0'}")
     if found > MOST_AMOUNT:
-        raise InputError(f"{where}: {value!r} is more than {MOST_AMOUNT:g}, which nothing takes")
+        raise InputError(f"{where}: {shown(value)} is more than {MOST_AMOUNT:g}, which nothing takes")
     return found
 
 
@@ -44,5 +44,5 @@ def whole(value: Any, where: str, least: int = 1) -> int:
         found = math.nan
     if not (least <= found <= MOST and found == int(found)):
         what = "above 0" if least == 1 else f"of at least {least}"
-        raise InputError(f"{where}: {value!r} is no whole number {what}" + (" and at most 10^9" * (found > MOST)))
+        raise InputError(f"{where}: {shown(value)} is no whole number {what}" + (" and at most 10^9" * (found > MOST)))
     return int(found)

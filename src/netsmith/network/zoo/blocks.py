@@ -9,23 +9,26 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.files import read_json
+from netsmith.schema import parameter, read_mapping
 
 if TYPE_CHECKING:
     from netsmith.network.zoo.mobilenet import MobileNet
 
+MOST_BLOCKS, MOST_WEIGHTS = 4096, 10**10  #: of a network that is built
+_PAGE, _MOST_FILE = "docs/specialize.md", 4_000_000
 EPS = 1e-3  #: of batch norm, as in the released networks of ProxylessNAS
 
 
 @dataclass(frozen=True)
 class Block:
-    """An inverted residual block: kernel and expansion of its depthwise convolution, what leaves it and its stride."""
+    """An inverted residual block."""
 
-    kernel: int
-    expansion: int
-    channels: int
-    stride: int
+    kernel: int = parameter("of its depthwise convolution, odd", low=1, high=63)
+    expansion: int = parameter("how many times wider it is inside", low=1, high=64)
+    channels: int = parameter("that leave it", low=1, high=65536)
+    stride: int = parameter("of its depthwise convolution", low=1, high=8)
 
 
 @dataclass(frozen=True)
@@ -34,26 +37,31 @@ class Description:
 
     Attributes:
         input_shape: ``(C, H, W)`` that it was made for.
-        classes: number of logits.
-        stem: channels of the first convolution, 3x3.
-        stem_stride: of it.
         blocks: in order; those that were skipped are not there.
-        head: channels of the last 1x1 convolution; 0 for none.
-        dropout: before the classifier, in training.
     """
 
     input_shape: tuple[int, int, int]
-    classes: int
-    stem: int
-    stem_stride: int
-    blocks: tuple[Block, ...]
-    head: int
-    dropout: float = 0.0
+    classes: int = parameter("number of logits", low=1, high=1_000_000)
+    stem: int = parameter("channels of the first convolution, 3x3", low=1, high=65536)
+    stem_stride: int = parameter("of the first convolution", low=1, high=8)
+    blocks: tuple[Block, ...] = parameter("in order")
+    head: int = parameter("channels of the last 1x1 convolution, 0 for none", low=0, high=65536)
+    dropout: float = parameter("before the classifier, in training", default=0.0, low=0.0, high=0.99)
 
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits that tell it from other descriptions."""
         return sha256(self.to_json().encode()).hexdigest()[:12]
+
+    @property
+    def weights(self) -> int:
+        """How many weights its convolutions and its classifier have."""
+        c_in, total = self.stem, 9 * self.input_shape[0] * self.stem
+        for b in self.blocks:
+            inside = c_in * b.expansion
+            total += inside * (c_in * (b.expansion > 1) + b.kernel**2 + b.channels)
+            c_in = b.channels
+        return total + c_in * self.head + (self.head or c_in) * self.classes
 
     def to_json(self) -> str:
         """The description as JSON text; :meth:`read` reads a file of it."""
@@ -64,21 +72,24 @@ class Description:
         """The description whose fields ``record`` has.
 
         Raises:
-            InputError: it has other fields, or values of another kind.
+            InputError: it has other fields, values of another kind or out of range, or more weights than can be built.
         """
-        try:
-            blocks = tuple(Block(**{k: int(v) for k, v in block.items()}) for block in record["blocks"])
-            shape = tuple(int(n) for n in record["input_shape"])
-            numbers = {k: int(record[k]) for k in ("classes", "stem", "stem_stride", "head")}
-            dropout = float(record.get("dropout", 0.0))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{where} describes no network of blocks ({error}); write it by a search") from error
-        positive = [*shape, *(v for k, v in numbers.items() if k != "head")]
-        positive += [n for b in blocks for n in asdict(b).values()]
-        even = any(b.kernel % 2 == 0 for b in blocks)
-        if len(shape) != 3 or min(positive) < 1 or even or numbers["head"] < 0 or not 0 <= dropout < 1:
-            raise InputError(f"{where} has a number that no network has; write it by a search")
-        return cls((shape[0], shape[1], shape[2]), blocks=blocks, dropout=dropout, **numbers)
+        blocks, shape = record.get("blocks"), record.get("input_shape")
+        if not isinstance(blocks, list | tuple) or not all(isinstance(block, Mapping) for block in blocks):
+            raise InputError(f"{where} describes no network of blocks; write it by netsmith specialize")
+        if len(blocks) > MOST_BLOCKS:
+            raise InputError(f"{where} has {len(blocks)} blocks; at most {MOST_BLOCKS} are built")
+        if not isinstance(shape, list | tuple) or len(shape) != 3 or not all(_is_side(n) for n in shape):
+            raise InputError(f"{where}: input_shape must be three whole numbers above 0, not {shown(shape)}")
+        read = tuple(read_mapping(Block, block, f"{where}, block {i}", _PAGE) for i, block in enumerate(blocks, 1))
+        even = next((b.kernel for b in read if b.kernel % 2 == 0), None)
+        if even is not None:
+            raise InputError(f"{where}: kernels must be odd, not {even}")
+        values = {**record, "blocks": read, "input_shape": tuple(shape)}
+        found: Description = read_mapping(cls, values, where, _PAGE)
+        if found.weights > MOST_WEIGHTS:
+            raise InputError(f"{where} has {found.weights:.2g} weights; at most {MOST_WEIGHTS:.0e} are built")
+        return found
 
     @classmethod
     def read(cls, path: str | Path) -> Description:
@@ -87,10 +98,14 @@ class Description:
         Raises:
             InputError: absent, damaged, or something else.
         """
-        record = read_json(Path(path), "write it by netsmith specialize")
+        record = read_json(Path(path), "write it by netsmith specialize", limit=_MOST_FILE)
         if not isinstance(record, dict):
             raise InputError(f"{path} describes no network of blocks; write it by netsmith specialize")
         return cls.from_dict(record, str(path))
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65536
 
 
 def block_network(description: Description) -> MobileNet:

@@ -8,20 +8,17 @@ import math
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from netsmith.errors import InputError, did_you_mean
-from netsmith.files import read_json
+from netsmith.errors import InputError, did_you_mean, shown
+from netsmith.hardware.devices.exchange.manifest import Layer, Manifest, read_manifest
 from netsmith.hardware.devices.exchange.write import quantizing
-from netsmith.hardware.devices.readers import EXCHANGE
 from netsmith.hardware.devices.readers.assemble import Time
 from netsmith.hardware.devices.readers.columns import columns_of, time_of
 from netsmith.hardware.devices.readers.raw import Raw, read_raw
 from netsmith.hardware.table.calibration import Calibration
 from netsmith.hardware.table.entry import Entry
-from netsmith.hardware.table.file import is_key
 from netsmith.hardware.table.keys import Key
 from netsmith.hardware.table.latency import LatencyTable
 from netsmith.hardware.table.numbers import whole
@@ -45,12 +42,7 @@ def read_timings(folder: Path, timings: Path | None = None, *, max_drift: float 
     Raises:
         InputError: a file, a line or the device's record lacks, the device was not steady, or a layer takes no time.
     """
-    manifest = read_json(folder / "manifest.json", "name the folder that targets measure --write (write_layers) made")
-    if not isinstance(manifest, dict) or manifest.get("format") != EXCHANGE:
-        raise InputError(
-            f"{folder / 'manifest.json'} is not a list of layers of format {EXCHANGE}; write the layers again"
-        )
-    _check(manifest, folder / "manifest.json")
+    manifest = read_manifest(folder)
     raw = read_raw(timings or folder / "timings.csv")
     found = _times(raw, manifest)
     drift, control = _drift(raw, manifest, found, max_drift)
@@ -67,7 +59,7 @@ def read_timings(folder: Path, timings: Path | None = None, *, max_drift: float 
     device["processor"] = device["device"]
     table = LatencyTable(
         target="exchange", threads=whole(raw.meta["threads"], f"{raw.path}, threads"), device=device, entries=entries,
-        channel_multiple=manifest.get("channel_multiple", 1),
+        channel_multiple=manifest.channel_multiple,
         fingerprint=hashlib.sha256(json.dumps(device, sort_keys=True).encode()).hexdigest()[:16],
         campaigns=[{
             "date": raw.meta["date"], "keys": len(entries), "drift": round(drift, 4), "control_s": control,
@@ -78,24 +70,7 @@ def read_timings(folder: Path, timings: Path | None = None, *, max_drift: float 
     return table
 
 
-def _check(manifest: dict[str, Any], path: Path) -> None:
-    """Refuse a manifest that ``write_layers`` did not write so."""
-    try:
-        for layer in (manifest["control"], *manifest["layers"]):
-            whole(layer["copies"], f"copies of {layer['file']!r}")
-            if not all(isinstance(layer[k], str) for k in ("file", "without")) or not is_key(layer["key"]):
-                raise InputError(f"layer {layer['file']!r} has no files or no key")
-        for network in manifest["networks"]:
-            if not isinstance(network["file"], str) or not all(map(is_key, network["keys"])):
-                raise InputError(f"network {network['file']!r} has no file or no keys")
-        whole(manifest.get("channel_multiple", 1), "channel_multiple")
-    except InputError as error:
-        raise InputError(f"{path} is damaged: {error}; write the layers again") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged, it lacks what layers are told by; write the layers again") from error
-
-
-def _times(raw: Raw, manifest: dict[str, Any]) -> dict[str, list[Time]]:
+def _times(raw: Raw, manifest: Manifest) -> dict[str, list[Time]]:
     """File -> its times in order."""
     for name in _STATED:
         if not str(raw.meta.get(name, "")).strip():
@@ -104,33 +79,29 @@ def _times(raw: Raw, manifest: dict[str, Any]) -> dict[str, list[Time]]:
     if raw.rows is None or "file" not in raw.head:
         raise InputError(f"{raw.path} has no column 'file'; keep the columns of the template")
     columns = columns_of(raw, list(raw.head))
-    known = {manifest["control"][k] for k in ("file", "without")}
-    known |= {layer[k] for layer in manifest["layers"] for k in ("file", "without")}
-    known |= {network["file"] for network in manifest["networks"]}
+    known = {file for layer in (manifest.control, *manifest.layers) for file in (layer.file, layer.without)}
+    known |= {network.file for network in manifest.networks}
     found: dict[str, list[Time]] = defaultdict(list)
     for line in raw.rows:
         name = str(line.cells.get("file", ""))
         if name not in known:
             hint = did_you_mean(name, sorted(known))
-            raise InputError(f"{raw.path}, {line.where}: {name!r} is no file of the manifest{hint}")
+            raise InputError(f"{raw.path}, {line.where}: {shown(name)} is no file of the manifest{hint}")
         time = time_of(raw, line, columns)
         if time.seconds <= 0 or time.runs < 1:
             runs = f"{time.runs} runs" if time.runs else "no number of runs"
             raise InputError(
-                f"{raw.path}, {line.where}: {name!r} has {runs} of {time.seconds:g} s; both must be above 0"
+                f"{raw.path}, {line.where}: {shown(name)} has {runs} of {time.seconds:g} s; both must be above 0"
             )
         found[name].append(time)
     return found
 
 
-def _drift(
-    raw: Raw, manifest: dict[str, Any], found: dict[str, list[Time]], max_drift: float
-) -> tuple[float, list[float]]:
-    control = [t.seconds for t in found.get(manifest["control"]["file"], [])]
+def _drift(raw: Raw, manifest: Manifest, found: dict[str, list[Time]], max_drift: float) -> tuple[float, list[float]]:
+    control = [t.seconds for t in found.get(manifest.control.file, [])]
     if len(control) < 2:
         raise InputError(
-            f"{raw.path} has the control {manifest['control']['file']} fewer than twice; time it wherever the template "
-            "has it"
+            f"{raw.path} has the control {manifest.control.file} fewer than twice; time it wherever the template has it"
         )
     drift = max(control) / min(control) - 1
     if drift > max_drift:
@@ -142,20 +113,20 @@ def _drift(
     return drift, control
 
 
-def _entries(manifest: dict[str, Any], found: dict[str, list[Time]]) -> tuple[dict[Key, Entry], list[str]]:
+def _entries(manifest: Manifest, found: dict[str, list[Time]]) -> tuple[dict[Key, Entry], list[str]]:
     """Entries of the layers that were timed, and the files of layers that compute but take no time."""
     entries: dict[Key, Entry] = {}
-    unseen: dict[Key, tuple[dict[str, Any], Entry]] = {}
+    unseen: dict[Key, tuple[Layer, Entry]] = {}
     lost: list[str] = []
-    for layer in manifest["layers"]:
-        pair = [found.get(layer["file"], []), found.get(layer["without"], [])]
+    for layer in manifest.layers:
+        pair = [found.get(layer.file, []), found.get(layer.without, [])]
         if not all(pair):
             continue
-        key = Key(*layer["key"])
+        key = layer.key
         seconds, without = (float(np.median([t.seconds for t in times])) for times in pair)
         spreads = [t.iqr_s for times in pair for t in times if t.iqr_s is not None]
-        iqr = math.hypot(*spreads) / layer["copies"] if spreads else math.nan
-        difference = (seconds - without) / layer["copies"]
+        iqr = math.hypot(*spreads) / layer.copies if spreads else math.nan
+        difference = (seconds - without) / layer.copies
         runs = min(t.runs for times in pair for t in times)
         if difference <= 0 and key.computes:
             unseen[key] = (layer, Entry(difference, iqr, runs, 1.0))
@@ -166,8 +137,8 @@ def _entries(manifest: dict[str, Any], found: dict[str, list[Time]]) -> tuple[di
         if best > 0 and max(key.macs / best, -entry.seconds) < entry.iqr_s:
             # so small that it is lost in the noise: at the best rate seen it takes less than that
             entries[key] = replace(entry, seconds=key.macs / best)
-        elif layer["wanted"]:  # of those for calibration only, a few may go
-            lost.append(layer["file"])
+        elif layer.wanted:  # of those for calibration only, a few may go
+            lost.append(layer.file)
     for key in [k for k in entries if KINDS[k.kind] == "dequantize"]:
         within = entries.get(quantizing(key))
         if within is None:
@@ -178,15 +149,14 @@ def _entries(manifest: dict[str, Any], found: dict[str, list[Time]]) -> tuple[di
     return entries, lost
 
 
-def _calibration(manifest: dict[str, Any], found: dict[str, list[Time]], table: LatencyTable) -> Calibration | None:
+def _calibration(manifest: Manifest, found: dict[str, list[Time]], table: LatencyTable) -> Calibration | None:
     """Fit of the sums over layers to the whole networks; None if they were not timed."""
     from netsmith.hardware.measured.calibrate import fit
 
     rows, whole = [], []
-    for network in manifest["networks"]:
-        keys = [Key(*k) for k in network["keys"]]
-        if network["file"] in found and not table.missing(keys):
-            sums = [sum(table.seconds(k) for k in keys if (k.bits == 8) == integer) for integer in (False, True)]
-            rows.append([*sums, 1.0])
-            whole.append(float(np.median([t.seconds for t in found[network["file"]]])))
+    for network in manifest.networks:
+        if network.file in found and not table.missing(network.keys):
+            times = [(k.bits == 8, table.seconds(k)) for k in network.keys]
+            rows.append([*(sum(t for is_8, t in times if is_8 == integer) for integer in (False, True)), 1.0])
+            whole.append(float(np.median([t.seconds for t in found[network.file]])))
     return fit(np.array(rows), np.array(whole), (0.2, 5.0)) if len(whole) >= 4 else None

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,11 +45,12 @@ def read_table(path: Path, *, unit: str | None = None, layout: str | None = None
     if layout is not None and layout not in LAYOUTS:
         hint = did_you_mean(layout, list(LAYOUTS))
         raise InputError(f"layout is {' or '.join(LAYOUTS)}, not {layout!r}{hint}")
-    if (path / "manifest.json").is_file():
+    if os.path.isfile(path / "manifest.json"):
         raise InputError(_LAYERS.format(path, path))
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        siblings = [str(p) for p in path.parent.glob("*") if p.suffix in SUFFIXES] if path.parent.is_dir() else []
+    if not os.path.exists(path) or os.path.isdir(path):
+        what = "is a folder" if os.path.isdir(path) else "does not exist"
+        beside = path.parent.glob("*") if os.path.isdir(path.parent) else ()
+        siblings = [str(p) for p in beside if p.suffix in SUFFIXES]
         raise InputError(
             f"latency table {path} {what}{did_you_mean(str(path), siblings)}; name the file of a table, or make one: "
             "see docs/devices.md"

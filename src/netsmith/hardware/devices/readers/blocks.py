@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.hardware.devices.readers.assemble import Time, assemble
 from netsmith.hardware.devices.readers.raw import Raw
 from netsmith.hardware.devices.readers.units import seconds_per
@@ -64,29 +64,31 @@ def read_blocks(raw: Raw) -> LatencyTable:
 def _parse(raw: Raw, key: str) -> dict[str, int]:
     found = _KEY.match(key)
     if found is None:
-        raise InputError(f"{raw.path}: {key!r} is no key of the form TYPE-input:HxWxC-output:HxWxC-kernel:K-stride:S")
+        raise InputError(
+            f"{raw.path}: {shown(key)} is no key of the form TYPE-input:HxWxC-output:HxWxC-kernel:K-stride:S"
+        )
     if found["type"] not in _TYPES:
         hint = did_you_mean(found["type"], list(_TYPES))
         raise InputError(
-            f"{raw.path}: {found['type']!r} in {key!r} is no type of layer{hint}; known: {', '.join(_TYPES)}"
+            f"{raw.path}: {shown(found['type'])} in {shown(key)} is no type of layer{hint}; known: {', '.join(_TYPES)}"
         )
     kind = _TYPES[found["type"]]
     into, out = (
-        [whole(v, f"{raw.path}, {key!r}") for v in found[side].split("x") if v] for side in ("input", "output")
+        [whole(v, f"{raw.path}, {shown(key)}") for v in found[side].split("x") if v] for side in ("input", "output")
     )
     if len(into) not in (1, 3) or len(out) not in (1, 3):
-        raise InputError(f"{raw.path}: the sizes in {key!r} are not HxWxC")
+        raise InputError(f"{raw.path}: the sizes in {shown(key)} are not HxWxC")
     row = {"kind": kind, "c_in": into[-1], "c_out": out[-1]}
     if kind != KIND["linear"]:
         for side, size in (("in", into), ("out", out)):
             if len(size) == 3:
                 row |= {f"h_{side}": size[0], f"w_{side}": size[1]}
     parts = [part.split(":") for part in found["rest"].split("-") if part]
-    rest = {k: whole(v, f"{raw.path}, {k} of {key!r}", least=int(k not in _FLAGS)) for k, v in parts}
+    rest = {k: whole(v, f"{raw.path}, {k} of {shown(key)}", least=int(k not in _FLAGS)) for k, v in parts}
     if kind == MBCONV:
         lacking = [k for k in ("expand", "kernel", "stride", "idskip") if k not in rest]
         if lacking:
-            raise InputError(f"{raw.path}: {key!r} lacks {', '.join(lacking)}")
+            raise InputError(f"{raw.path}: {shown(key)} lacks {', '.join(lacking)}")
         row |= {"expanded": rest["expand"], "kernel_h": rest["kernel"], "kernel_w": rest["kernel"]}
         row |= {"stride": rest["stride"], "skip": rest["idskip"]} | {k: rest[k] for k in ("se", "hs") if k in rest}
     return row
@@ -97,13 +99,13 @@ def _time(raw: Raw, key: str, value: Any) -> Time:
     cells = value if isinstance(value, dict) else {"mean": value}
 
     def given(name: str) -> float | None:
-        return None if cells.get(name) is None else number(cells[name], f"{raw.path}, {name} of {key!r}")
+        return None if cells.get(name) is None else number(cells[name], f"{raw.path}, {name} of {shown(key)}")
 
     mean = given("mean")
     if mean is None:
-        raise InputError(f"{raw.path}: {key!r} has no mean; it has {', '.join(map(str, cells)) or 'nothing'}")
+        raise InputError(f"{raw.path}: {shown(key)} has no mean; it has {', '.join(map(str, cells)) or 'nothing'}")
     std, variance = given("std"), given("variance")
     if std is None and variance is not None:
         std = variance**0.5
-    runs = 0 if cells.get("count") is None else whole(cells["count"], f"{raw.path}, count of {key!r}")
+    runs = 0 if cells.get("count") is None else whole(cells["count"], f"{raw.path}, count of {shown(key)}")
     return Time(key, mean * scale, None if std is None else _IQR * std * scale, runs)

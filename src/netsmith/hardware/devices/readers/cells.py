@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.hardware.devices.readers.raw import Line, Raw
 from netsmith.hardware.table.numbers import MOST_BITS, whole
 from netsmith.network.layers import ACTIVATION, ACTIVATIONS, KIND
@@ -34,7 +34,7 @@ def kind_of(raw: Raw, line: Line, word: str) -> tuple[str, dict[str, int]]:
     plain = word.strip().lower().replace(" ", "_").replace("-", "_")
     if plain not in _KINDS:
         hint = did_you_mean(plain, list(_KINDS))
-        raise InputError(f"{raw.path}, {line.where}: {word!r} is no kind of layer{hint}; known: {', '.join(KIND)}")
+        raise InputError(f"{raw.path}, {line.where}: {shown(word)} is no kind of layer{hint}; known: {', '.join(KIND)}")
     return _KINDS[plain]
 
 
@@ -42,11 +42,13 @@ def count_of(raw: Raw, line: Line, column: str, *, square: bool = False, needed:
     """A whole number above 0, None for an empty cell; ``square`` takes ``2x2`` too."""
     if column not in line.cells:
         if needed:
-            raise InputError(f"{raw.path}, {line.where}: column {column!r} is empty; every layer needs it")
+            raise InputError(f"{raw.path}, {line.where}: column {shown(column)} is empty; every layer needs it")
         return None
     values = _numbers(raw, line, column)
     if len(set(values)) != 1 or (len(values) > 1 and not square):
-        raise InputError(f"{raw.path}, {line.where}, column {column!r}: {line.cells[column]!r} is not one number")
+        raise InputError(
+            f"{raw.path}, {line.where}, column {shown(column)}: {shown(line.cells[column])} is not one number"
+        )
     return values[0]
 
 
@@ -57,7 +59,8 @@ def size_of(raw: Raw, line: Line, column: str, axes: tuple[str, str]) -> dict[st
     values = _numbers(raw, line, column)
     if len(values) > 2:
         raise InputError(
-            f"{raw.path}, {line.where}, column {column!r}: {line.cells[column]!r} is no size; write 56 or 56x56"
+            f"{raw.path}, {line.where}, column {shown(column)}: {shown(line.cells[column])} is no size; write 56 "
+            "or 56x56"
         )
     return {axes[0]: values[0], axes[1]: values[-1]}
 
@@ -65,7 +68,7 @@ def size_of(raw: Raw, line: Line, column: str, axes: tuple[str, str]) -> dict[st
 def _numbers(raw: Raw, line: Line, column: str) -> list[int]:
     text = str(line.cells[column]).strip()
     parts = [p for p in re.split(r"[xX×,\s]+", text.strip("()[]")) if p]
-    where = f"{raw.path}, {line.where}, column {column!r}"
+    where = f"{raw.path}, {line.where}, column {shown(column)}"
     return [whole(p, where) for p in parts or [text]]
 
 
@@ -73,5 +76,7 @@ def bits_of(raw: Raw, line: Line, column: str) -> int | None:
     """A width of 1 to 32 bits, None for an empty cell."""
     bits = count_of(raw, line, column)
     if bits is not None and bits > MOST_BITS:
-        raise InputError(f"{raw.path}, {line.where}, column {column!r}: {bits} is no width of 1 to {MOST_BITS} bits")
+        raise InputError(
+            f"{raw.path}, {line.where}, column {shown(column)}: {bits} is no width of 1 to {MOST_BITS} bits"
+        )
     return bits

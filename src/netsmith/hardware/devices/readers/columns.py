@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.hardware.devices.readers.assemble import Time
 from netsmith.hardware.devices.readers.raw import Line, Raw
 from netsmith.hardware.devices.readers.units import JOULES, SECONDS, seconds_per, split_unit
@@ -62,7 +62,8 @@ def columns_of(raw: Raw, head: list[str]) -> Columns:
         if plain in _NAMES:
             if _NAMES[plain] in shape:
                 raise InputError(
-                    f"{raw.path}: columns {shape[_NAMES[plain]]!r} and {column!r} are both {_NAMES[plain]}; keep one"
+                    f"{raw.path}: columns {shown(shape[_NAMES[plain]])} and {shown(column)} are both "
+                    f"{_NAMES[plain]}; keep one"
                 )
             shape[_NAMES[plain]] = column
         elif word in _SPREADS:
@@ -83,7 +84,7 @@ def columns_of(raw: Raw, head: list[str]) -> Columns:
     column, scale = times[0]
     if scale is not None and "unit" in raw.meta and _default_unit(raw, column) != scale:
         raise InputError(
-            f"{raw.path}: the column {column!r} and unit={raw.meta['unit']} contradict each other; drop one"
+            f"{raw.path}: the column {shown(column)} and unit={raw.meta['unit']} contradict each other; drop one"
         )
     return Columns(shape, (column, scale if scale is not None else _default_unit(raw, column)), energy, spread)
 
@@ -92,7 +93,8 @@ def _default_unit(raw: Raw, column: str) -> float:
     unit = raw.meta.get("unit")
     if not unit:
         raise InputError(
-            f"{raw.path} does not say the unit of its column {column!r}; name it latency_ms, latency_us or latency_s, "
+            f"{raw.path} does not say the unit of its column {shown(column)}; name it latency_ms, latency_us or "
+            "latency_s, "
             "or give unit=ms (cycles: unit=cycles@200MHz)"
         )
     return seconds_per(str(unit), str(raw.path))
@@ -101,7 +103,9 @@ def _default_unit(raw: Raw, column: str) -> float:
 def _energy_unit(raw: Raw, column: str) -> float:
     unit = str(raw.meta.get("energy_unit", "")).lower()
     if unit not in JOULES:
-        raise InputError(f"{raw.path} does not say the unit of its column {column!r}; name it energy_mj or energy_j")
+        raise InputError(
+            f"{raw.path} does not say the unit of its column {shown(column)}; name it energy_mj or energy_j"
+        )
     return JOULES[unit]
 
 
@@ -110,14 +114,16 @@ def time_of(raw: Raw, line: Line, found: Columns) -> Time:
 
     def given(column: str, read: Callable[[Any, str], float] = number) -> float | None:
         value = line.cells.get(column)
-        return None if value is None else read(value, f"{raw.path}, {line.where}, column {column!r}")
+        return None if value is None else read(value, f"{raw.path}, {line.where}, column {shown(column)}")
 
     for column, _ in filter(None, (found.time, found.energy)):  # NaN is no price; of a spread, it is not stated
         if column in line.void:
-            number(line.void[column], f"{raw.path}, {line.where}, column {column!r}")
+            number(line.void[column], f"{raw.path}, {line.where}, column {shown(column)}")
     seconds = given(found.time[0])
     if seconds is None:
-        raise InputError(f"{raw.path}, {line.where}: column {found.time[0]!r} is empty; give a time or drop the line")
+        raise InputError(
+            f"{raw.path}, {line.where}: column {shown(found.time[0])} is empty; give a time or drop the line"
+        )
     energy = given(found.energy[0]) if found.energy else None
     spread = given(found.spread[0]) if found.spread else None
     runs = given(found.shape["runs"], whole) if "runs" in found.shape else None

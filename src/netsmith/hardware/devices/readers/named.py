@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.hardware.devices.readers.assemble import Time, assemble
-from netsmith.hardware.devices.readers.raw import Raw
+from netsmith.hardware.devices.readers.raw import MOST_TIMES, Raw
 from netsmith.hardware.devices.readers.units import seconds_per
 from netsmith.hardware.table.latency import LatencyTable
 from netsmith.hardware.table.numbers import MOST_BITS, number, whole
@@ -42,6 +42,8 @@ def read_named(raw: Raw) -> LatencyTable:
     for i, (name, value) in enumerate(raw.tree.items()):
         cells = [((), value)] if layout == "plain" else _cells(raw, name, value)
         for index, cell in cells:
+            if len(keys) == MOST_TIMES:
+                raise InputError(f"{raw.path} has more than {MOST_TIMES} times; give those of fewer channel counts")
             keys.append((i, *index))
             if layout == "bits" and max(index) > MOST_BITS:
                 raise InputError(f"{raw.path}: {name} has a time at {max(index)} bits; widths are 1 to {MOST_BITS}")
@@ -61,7 +63,7 @@ def _layout(raw: Raw) -> str:
     said = raw.meta.get("layout")
     if said is not None:
         if said not in ("bits", "channels"):
-            raise InputError(f"{raw.path}: layout is bits or channels, not {said!r}")
+            raise InputError(f"{raw.path}: layout is bits or channels, not {shown(said)}")
         return str(said)
     for name, value in raw.tree.items():
         if not isinstance(value, list | dict) and any(isinstance(v, int | float) for v in values):
@@ -100,7 +102,7 @@ def _items(raw: Raw, where: str, value: Any) -> Iterator[tuple[int, Any]]:
             seen.add(count)
             yield count, item
     else:
-        raise InputError(f"{raw.path}: {where} is {value!r}, neither a list nor a mapping of times")
+        raise InputError(f"{raw.path}: {where} is {shown(value)}, neither a list nor a mapping of times")
 
 
 def _number(raw: Raw, name: str, index: tuple[int, ...], value: Any) -> float:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
-import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from netsmith.errors import InputError
-from netsmith.optional import require
+from netsmith.errors import InputError, shown
+from netsmith.files import check_regular, read_json, read_text
+from netsmith.hardware.devices.readers.yaml import read_yaml
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".yaml", ".yml")
+WHAT, REMEDY = "latency table", "docs/devices.md shows how to write one"
+MOST_BYTES = 32_000_000  #: of a file; what Python makes of one is up to fifty times larger
+MOST_TIMES = 1_000_000  #: layers, or times of layers in all their sizes
+_MOST_COLUMNS, _LONGEST = 1000, 200  #: and characters of the name of one
 _CONTENT = ("rows", "layers", "blocks", "table")  #: keys below which a JSON or YAML file may keep its times
 
 
@@ -49,7 +54,7 @@ def read_raw(path: Path) -> Raw:
     """Read a file by its suffix.
 
     Raises:
-        InputError: unreadable, or of a suffix that is not known.
+        InputError: unreadable, larger than any table, or of a suffix that is not known.
     """
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
@@ -57,61 +62,15 @@ def read_raw(path: Path) -> Raw:
     if suffix in (".parquet", ".pq"):
         return _parquet(path)
     if suffix in (".yaml", ".yml"):
-        yaml = require("yaml", "yaml")
-        try:
-            value = yaml.load(_text(path), _loader(path))
-        except (RecursionError, TypeError) as error:
-            raise InputError(f"{path} is nested too deeply, or has keys that are no texts or numbers") from error
-        except yaml.YAMLError as error:
-            raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-        return _nested(path, value)
+        return _nested(path, read_yaml(path, WHAT, REMEDY))
     if suffix == ".json":
-        try:
-            value = json.loads(_text(path), object_pairs_hook=lambda pairs: _once(path, pairs))
-        except RecursionError as error:
-            raise InputError(f"{path} is nested too deeply for a latency table") from error
-        except ValueError as error:
-            raise InputError(f"{path} cannot be read as a latency table, it is no JSON: {error}") from error
-        return _nested(path, value)
+        return _nested(path, read_json(path, REMEDY, WHAT, MOST_BYTES))
     raise InputError(f"{path} is not a table that can be read: its name must end in {', '.join(SUFFIXES)}")
-
-
-def _once(path: Path, pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A mapping, none of whose entries is there twice: JSON and YAML would let the last one win in silence."""
-    found: dict[Any, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise InputError(f"{path} has two entries {key!r}; keep the one that is meant")
-        found[key] = value
-    return found
-
-
-def _loader(path: Path) -> Any:
-    """A safe loader of YAML that refuses entries which are there twice."""
-    yaml = require("yaml", "yaml")
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            self.flatten_mapping(node)
-            return _once(
-                path, [(self.construct_object(k, True), self.construct_object(v, True)) for k, v in node.value]
-            )
-
-    return Loader
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as a latency table ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no latency table: it is not text in UTF-8; write it so") from error
 
 
 def _delimited(path: Path, delimiter: str) -> Raw:
     """Comment lines ``# key: value`` before the header are what the file says about itself."""
-    lines = _text(path).splitlines()
+    lines = read_text(path, WHAT, REMEDY, MOST_BYTES).splitlines()
     meta: dict[str, Any] = {}
     start = 0
     while start < len(lines) and (not lines[start].strip() or lines[start].lstrip().startswith("#")):
@@ -119,7 +78,16 @@ def _delimited(path: Path, delimiter: str) -> Raw:
         if colon and value.strip():
             meta[key.strip().lower()] = value.strip()
         start += 1
-    rows = csv.reader(lines[start:], delimiter=delimiter)
+    rows = csv.reader(lines[start:], delimiter=delimiter, strict=True)
+    try:
+        return _separated(path, meta, rows, start)
+    except csv.Error as error:
+        reason = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
+        raise InputError(f"{path}, line {start + rows.line_num}: this is no row of cells ({reason})") from error
+
+
+def _separated(path: Path, meta: dict[str, Any], rows: Any, start: int) -> Raw:
+    """Rows of a :func:`csv.reader`, which begin after line ``start``."""
     head = [name.strip() for name in next(rows, [])]
     if not head:
         raise InputError(f"{path} is empty: it needs a line of column names and one line a layer")
@@ -137,20 +105,25 @@ def _delimited(path: Path, delimiter: str) -> Raw:
 
 
 def _parquet(path: Path) -> Raw:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_regular(path, WHAT, REMEDY, MOST_BYTES)
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        with pq.ParquetFile(path) as file:
+            size = file.metadata.num_rows, file.metadata.num_columns
+            table = file.read() if size[0] <= MOST_TIMES and size[1] <= _MOST_COLUMNS else None
+        values = [] if table is None else table.to_pylist()
+    except Exception as error:  # what its readers raise for damaged files is not said anywhere
         raise InputError(f"{path} cannot be read as parquet: {error}") from error
+    if table is None:
+        raise InputError(f"{path} has {size[0]} rows of {size[1]} columns, which no latency table has")
     meta = {
-        k.decode(): v.decode()
+        k.decode(errors="replace"): v.decode(errors="replace")
         for k, v in (table.schema.metadata or {}).items()
         if k not in (b"pandas", b"ARROW:schema", b"huggingface")
     }
     head = table.column_names
-    return Raw(path, meta, _filled(path, _lines(table.to_pylist()), head), head=tuple(head))
+    return Raw(path, meta, _filled(path, _lines(values), head), head=tuple(head))
 
 
 def _nested(path: Path, value: Any) -> Raw:
@@ -177,16 +150,38 @@ def _nested(path: Path, value: Any) -> Raw:
 def _lines(rows: list[dict[str, Any]]) -> list[Line]:
     found = []
     for i, row in enumerate(rows, 1):
-        given = {str(k): v for k, v in row.items() if v is not None and str(v).strip()}
-        void = {k: v for k, v in given.items() if str(v).strip().lower() == "nan"}
+        given = {str(k): v for k, v in row.items() if v is not None and not (isinstance(v, str) and not v.strip())}
+        void = {k: v for k, v in given.items() if _is_nan(v)}
         found.append(Line(f"row {i}", {k: v for k, v in given.items() if k not in void}, void))
     return found
+
+
+def _is_nan(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip().lower() == "nan"
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _filled(path: Path, rows: list[Line], head: list[str]) -> list[Line]:
     if not rows:
         raise InputError(f"{path} has no rows; it needs one a layer")
+    if len(rows) > MOST_TIMES:
+        raise InputError(f"{path} has {len(rows)} rows; at most {MOST_TIMES} are read")
+    _check_head(path, head or list(dict.fromkeys(name for line in rows for name in (*line.cells, *line.void))))
     doubled = {name for name in head if name and head.count(name) > 1}
     if doubled:
-        raise InputError(f"{path}: there are two columns named {sorted(doubled)[0]!r}; keep one")
+        raise InputError(f"{path}: there are two columns named {shown(sorted(doubled)[0])}; keep one")
     return rows
+
+
+def _check_head(path: Path, head: list[str]) -> None:
+    """Refuse names of columns which are so many or so long that they are none.
+
+    Raises:
+        InputError: they are.
+    """
+    longest = max(head, key=len, default="")
+    if len(longest) > _LONGEST:
+        raise InputError(f"{path} has a column {shown(longest)}; names of columns have at most {_LONGEST} characters")
+    if len(head) > _MOST_COLUMNS:
+        raise InputError(f"{path} has {len(head)} columns; at most {_MOST_COLUMNS} are read")

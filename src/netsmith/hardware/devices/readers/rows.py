@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.hardware.devices.readers.assemble import assemble
 from netsmith.hardware.devices.readers.cells import bits_of, count_of, kind_of, size_of
 from netsmith.hardware.devices.readers.columns import Columns, columns_of, time_of
@@ -33,7 +33,8 @@ def read_rows(raw: Raw) -> LatencyTable:
         if needed not in found.shape:
             near = did_you_mean(needed, [c for c in head if c not in found.shape.values()])
             raise InputError(
-                f"{raw.path} has no column {needed!r}{near}; its columns are {', '.join(head)}: a table needs kind, "
+                f"{raw.path} has no column {shown(needed)}{near}; its columns are {', '.join(head)}: a table "
+                "needs kind, "
                 "c_in, c_out and the sizes of its layers, or their names"
             )
     times = [time_of(raw, line, found) for line in raw.rows]
@@ -103,11 +104,13 @@ def _row(raw: Raw, line: Line, found: Columns) -> dict[str, int]:
     if "c_in" not in row and "c_out" in row and kind not in ("conv", "linear", "matmul"):
         row["c_in"] = row["c_out"]
     if "c_in" not in row:
-        raise InputError(f"{raw.path}, {line.where}: column {found.shape['c_in']!r} is empty; every layer needs it")
+        raise InputError(
+            f"{raw.path}, {line.where}: column {shown(found.shape['c_in'])} is empty; every layer needs it"
+        )
     if "c_out" not in row:
         if kind in ("conv", "linear", "matmul") and "groups" not in implied:
             raise InputError(
-                f"{raw.path}, {line.where}: column {found.shape['c_out']!r} is empty; every layer needs it"
+                f"{raw.path}, {line.where}: column {shown(found.shape['c_out'])} is empty; every layer needs it"
             )
         row["c_out"] = row["c_in"]
     if implied.get("groups"):
@@ -127,7 +130,8 @@ def _row(raw: Raw, line: Line, found: Columns) -> dict[str, int]:
         row |= {"h_in": tokens, "h_out": tokens, "w_in": 1, "w_out": 1}
     if "h_in" not in row and "h_out" not in row:
         raise InputError(
-            f"{raw.path}, {line.where}: a layer of kind {word!r} needs the size of its maps; add a column size (or h "
+            f"{raw.path}, {line.where}: a layer of kind {shown(word)} needs the size of its maps; add a column "
+            "size (or h "
             "and w) of its input, or out_size of its output"
         )
     if kind not in _RESIZES:
@@ -147,7 +151,7 @@ def _row(raw: Raw, line: Line, found: Columns) -> dict[str, int]:
         if str(cell).lower() not in ACTIVATION:
             hint = did_you_mean(str(cell).lower(), list(ACTIVATION))
             raise InputError(
-                f"{raw.path}, {line.where}: {cell!r} is no activation{hint}; known: {', '.join(ACTIVATION)}"
+                f"{raw.path}, {line.where}: {shown(cell)} is no activation{hint}; known: {', '.join(ACTIVATION)}"
             )
         row["activation"] = ACTIVATION[str(cell).lower()]
     return row
@@ -155,5 +159,7 @@ def _row(raw: Raw, line: Line, found: Columns) -> dict[str, int]:
 
 def _need(raw: Raw, line: Line, found: Columns, column: str) -> Any:
     if found.shape[column] not in line.cells:
-        raise InputError(f"{raw.path}, {line.where}: column {found.shape[column]!r} is empty; every layer needs it")
+        raise InputError(
+            f"{raw.path}, {line.where}: column {shown(found.shape[column])} is empty; every layer needs it"
+        )
     return line.cells[found.shape[column]]

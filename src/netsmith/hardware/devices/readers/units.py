@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 
 SECONDS = MappingProxyType({
     "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0,
@@ -36,7 +36,7 @@ def seconds_per(unit: str, where: str) -> float:
     cycles = _CYCLES.fullmatch(text)
     if cycles and float(cycles[1]) > 0:
         return 1.0 / (float(cycles[1]) * _PREFIX[cycles[2].lower()])
-    raise InputError(f"{where}: {unit!r} is no unit of time; write s, ms, us, ns or cycles@200MHz")
+    raise InputError(f"{where}: {shown(unit)} is no unit of time; write s, ms, us, ns or cycles@200MHz")
 
 
 def split_unit(column: str, units: MappingProxyType[str, float]) -> tuple[str, float | None]:
