@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy
 from netsmith.export.product import COMPARED, release
 from netsmith.jobs.specialization import SEARCHED, Specialization
-from netsmith.jobs.timing import timed
+from netsmith.jobs.timing import UNTIMED, final_timing
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights, save_weights
@@ -79,20 +78,15 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
     if own:
         tables = {"baseline": job.reference, "result": graph.layers}
         job.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
-    path = product.files["onnx"]
-    timing = {} if job.simulated else _timing(job, path, system)
+    figures = product.figures | UNTIMED
+    if not job.simulated:
+        job.announce("measure", system)
+        figures |= final_timing(job.run, product, baseline, job.config.threads)
     costs = job.prices.total(graph.layers, job.costs)
-    return product.figures | {
-        "search_accuracy": onnx_accuracy(path, job.data.search, job.data.normalisation),
-        "latency_measured_s": timing["ratio"] * baseline["latency_measured_s"] if timing else None,
+    return figures | {
+        "search_accuracy": onnx_accuracy(product.files["onnx"], job.data.search, job.data.normalisation),
         "latency_predicted_s": costs["latency"] * job.correction, "energy_j": costs.get("energy"),
-        "timing": timing,
     }  # fmt: skip
-
-
-def _timing(job: Specialization, path: Path, system: str) -> dict[str, Any]:
-    job.announce("measure", system)
-    return timed(job.run.path("baseline.onnx"), path, job.config.threads)
 
 
 def tested(job: Specialization, found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.short_tune import ShortTuner, load_cut
 from netsmith.jobs.subject import CALIBRATION_IMAGES, Subject, idle_kernels
-from netsmith.jobs.timing import near_timed, quiet_latency, timed
+from netsmith.jobs.timing import UNTIMED, final_timing, near_timed, quiet_latency
 from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import count_parameters, trace
 from netsmith.progress import Progress
@@ -320,15 +319,15 @@ class Stages:
         self.run.write_text("recipe.json", recipe.to_json())
         tables = {"baseline": self.graph.layers, "result": self.pricing.rows(as_it_runs(self.choices, design, floats))}
         self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
-        path = product.files["onnx"]
-        timing = self._final_timing(path)
-        return product.figures | {
-            "search_accuracy": onnx_accuracy(path, self.subject.data.search, self.norm),
+        figures = product.figures | UNTIMED
+        if not self.simulated:
+            self.progress.stage("measure")
+            figures |= final_timing(self.run, product, baseline, self.config.threads)
+        return figures | {
+            "search_accuracy": onnx_accuracy(product.files["onnx"], self.subject.data.search, self.norm),
             "search_accuracy_untuned": before,
-            "latency_measured_s": timing.get("ratio", 0.0) * baseline["latency_measured_s"] if timing else None,
             "fusion": {"expected": fusion.expected, "fused": fusion.fused, "floats": list(fusion.floats)},
             "floats": list(floats),
-            "timing": timing,
             "history": history,
         }
 
@@ -350,12 +349,6 @@ class Stages:
             }
 
         return dict(self.run.stage("test", both))
-
-    def _final_timing(self, path: Path) -> dict[str, Any]:
-        if self.simulated:
-            return {}
-        self.progress.stage("measure")
-        return timed(self.run.path("baseline.onnx"), path, self.config.threads)
 
     # --- what the stages share ---------------------------------------------------------------------------------------
 

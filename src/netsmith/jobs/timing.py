@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from netsmith.export.product import Product
 from netsmith.hardware.measured.timing import time_models
+from netsmith.runs.folder import Run
 
 SESSION_S = 0.5
 SEARCH_SESSIONS, FINAL_SESSIONS = 3, 7
+#: figures of a product that only a model prices
+UNTIMED: MappingProxyType[str, Any] = MappingProxyType({"latency_measured_s": None, "timing": {}})
 NEAR = 0.06  #: networks this close to the budget are worth a final measurement before they are trained
 
 
@@ -44,3 +50,16 @@ def near_timed(baseline: Path, model: bytes | Path, threads: int, share: float) 
     """Latency of a model over that of another; measured longer where it is near ``share``."""
     quick = float(timed(baseline, model, threads, final=False)["ratio"])
     return float(timed(baseline, model, threads)["ratio"]) if abs(quick / share - 1) < NEAR else quick
+
+
+def final_timing(run: Run, product: Product, baseline: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """A product on this machine, against the network that its run began with.
+
+    Args:
+        baseline: figures of that network, whose ``latency_measured_s`` is the unit.
+
+    Returns:
+        ``latency_measured_s`` and ``timing``, see :func:`timed`; :data:`UNTIMED` has both where nothing is measured.
+    """
+    timing = timed(run.path("baseline.onnx"), product.files["onnx"], threads)
+    return {"latency_measured_s": timing["ratio"] * baseline["latency_measured_s"], "timing": timing}
