@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _GREY = ("1", "L", "LA", "La")
+MOST_BYTES = 500_000_000  #: of a file that is read as one image
 _NPY = b"\x93NUMPY"
 _TIFF_DEPTH, _TIFF_SIGN = 258, 339  # tags: bits of a sample, and whether they are unsigned (1, or absent) or signed
 
@@ -63,6 +64,10 @@ def read_picture(row: bytes | Path | np.ndarray | Picture | Image.Image, name: s
     try:
         if isinstance(row, Path) and not row.is_file():
             raise OSError("it is no file" if row.exists() else "there is no such file")
+        if isinstance(row, Path) and row.stat().st_size > MOST_BYTES:
+            raise OSError(
+                f"it has {row.stat().st_size / 1e6:.0f} MB, more than the {MOST_BYTES / 1e6:.0f} MB of an image"
+            )
         content = row.read_bytes() if isinstance(row, Path) else row
         if isinstance(content, bytes) and not content:
             raise OSError("it is empty")
