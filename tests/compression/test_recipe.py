@@ -64,7 +64,7 @@ def test_replay_on_a_fresh_model_loads_strictly_and_computes_the_same(
     factory: object, drop: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert callable(factory)
-    model, rng, recipe = factory(), np.random.default_rng(0), Recipe(quantize={"bits": {"head": 8}})
+    model, rng, recipe = factory(), np.random.default_rng(0), Recipe(quantize={"bits": {"head": [8, 8]}})
     model(IMAGE)  # batch-norm statistics are part of the state
     if drop:
         branches = find_branches(model, IMAGE)[:1]
@@ -132,7 +132,7 @@ def test_a_recipe_for_another_model_is_one_clear_sentence(step: DropStep | Prune
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1, "steps": [{"do": "bake"}]}'])
 def test_text_that_is_no_recipe(text: str) -> None:
-    with pytest.raises(InputError, match=r"not a netsmith recipe"):
+    with pytest.raises(InputError, match=r"^the recipe is .*; give the recipe.json of a run$"):
         Recipe.from_json(text)
 
 

@@ -7,7 +7,7 @@ user's own factory output becomes the compressed network without tracing, and th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,42 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from netsmith.compression.branches import Branch, ZeroBranch, drop_branches
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
+from netsmith.files import parse_json, read_json
+from netsmith.shapes import Anything, List, Named, Number, Record, Text
 
 IntArray = NDArray[np.int64]
 VERSION = 1
+_REMEDY = "give the recipe.json of a run"
+MOST_CHANNELS = 10_000_000  #: of a layer
+
+
+def _pass_rule(branch: Mapping[str, Any]) -> str | None:
+    """Modules that are passed: a path each, and how many values it yields."""
+    for pair in branch["passes"]:
+        fits = len(pair) == 2 and isinstance(pair[0], str) and _PLACE.problem(pair[1], "") is None
+        if not fits:
+            return f"passes has {shown(pair)}, not the path of a module and a small number"
+    return None
+
+
+_COUNT, _PLACE = Number(low=0, high=MOST_CHANNELS, whole=True), Number(low=0, high=7, whole=True)
+_BITS = List(Number(low=1, high=32, whole=True), count=2)
+_STEP = Record(
+    {"do": Text(("drop", "prune"))},
+    {
+        "groups": Named(List(_COUNT, count=2)), "attributes": Named(Named(_COUNT)),
+        "layers": Named(Record(optional={"in": Text(), "out": Text(), "dim": _PLACE})),
+        "branches": List(Record({
+            "name": Text(), "zero": Text(), "passes": List(List(Anything())), "channels": _COUNT, "channel_dim": _PLACE,
+            "stride": List(_COUNT), "layers": List(Text()),
+        }, rule=_pass_rule)),
+    },
+)  # fmt: skip
+_RECIPE = Record(
+    {"version": Number(low=1, whole=True), "steps": List(_STEP)},
+    {"quantize": Record(optional={"int8": List(Text()), "bits": Named(_BITS)})},
+)
 
 
 @dataclass(frozen=True)
@@ -91,10 +123,7 @@ class Recipe:
         Raises:
             InputError: it cannot be read, or holds no recipe.
         """
-        try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be read ({error}); give the recipe.json of a run") from error
+        return cls._of(read_json(Path(path), _REMEDY), str(path))
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
@@ -103,16 +132,21 @@ class Recipe:
         Raises:
             InputError: the text is no recipe, or one of a newer version.
         """
+        return cls._of(parse_json(text, "the recipe", _REMEDY), "the recipe")
+
+    @classmethod
+    def _of(cls, data: Any, called: str) -> Recipe:
+        if problem := _RECIPE.problem(data, ""):
+            raise InputError(f"{called} is no recipe of netsmith: {problem}; {_REMEDY}")
+        if data["version"] > VERSION:
+            raise InputError(
+                f"{called} has version {data['version']}, this netsmith reads up to {VERSION}; update netsmith"
+            )
         try:
-            data = json.loads(text)
-            if data["version"] > VERSION:
-                raise InputError(
-                    f"the recipe has version {data['version']}, this netsmith reads up to {VERSION}; update netsmith"
-                )
             steps = tuple(_step_from_dict(s) for s in data["steps"])
-            return cls(steps, data.get("quantize", {}), data["version"])
-        except (KeyError, TypeError, ValueError, AttributeError) as e:
-            raise InputError(f"this is not a netsmith recipe ({e!r}); give the recipe.json of a run") from e
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{called} is no recipe of netsmith ({shown(str(error))}); {_REMEDY}") from error
+        return cls(steps, data.get("quantize") or {}, data["version"])
 
 
 def apply_recipe(model: nn.Module, recipe: Recipe) -> nn.Module:
@@ -139,6 +173,10 @@ def apply_prune(model: nn.Module, step: PruneStep) -> nn.Module:
     for name, values in step.attributes.items():
         module = _submodule(model, name)
         for attribute, value in values.items():
+            if not isinstance(getattr(module, attribute, None), int):
+                raise InputError(
+                    f"the recipe sets {attribute!r} of layer {name!r}, which is no number there; use the same MODEL"
+                )
             setattr(module, attribute, value)
     return model
 
@@ -289,12 +327,15 @@ def _to_ranges(indices: Sequence[int]) -> str:
 
 
 def _from_ranges(text: str) -> tuple[int, ...]:
-    def items() -> Iterator[int]:
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            yield from range(int(first), int(last or first) + 1)
-
-    return tuple(items()) if text else ()
+    """The inverse of :func:`_to_ranges`."""
+    found: list[int] = []
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        here = range(int(first), int(last or first) + 1)
+        if here.stop > MOST_CHANNELS or not here or (found and here.start <= found[-1]):
+            raise ValueError(f"the indices {part} are not ascending, or more than a layer has")
+        found += here
+    return tuple(found)
 
 
 def _prune_to_dict(step: PruneStep) -> dict[str, Any]:
@@ -328,5 +369,5 @@ def _step_from_dict(data: Mapping[str, Any]) -> DropStep | PruneStep:
         )
         for name, e in data["layers"].items()
     }
-    groups = {k: (int(v[0]), int(v[1])) for k, v in data.get("groups", {}).items()}
-    return PruneStep(layers, data.get("attributes", {}), groups)
+    groups = {k: (int(v[0]), int(v[1])) for k, v in (data.get("groups") or {}).items()}
+    return PruneStep(layers, data.get("attributes") or {}, groups)
