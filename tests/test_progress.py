@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from netsmith.progress import Lines, Live, Silent, make_progress, training_events
+from netsmith.progress import Lines, Live, Part, Silent, make_progress, training_events
+from netsmith.progress.live import _Shown
 from netsmith.progress.pace import Pace
-from netsmith.progress.words import clock, share_done
+from netsmith.progress.plan import Left, Whole
+from netsmith.progress.words import clock, roughly, share_done
 
 
 class Clock:
@@ -122,3 +124,115 @@ def test_time_left() -> None:
         "1 h 00 min",
         "2 h 01 min",
     ]
+
+
+PARTS = [Part("load", 3, fixed=True), Part("sensitivity", 20), Part("search", 10, loops=True), Part("build", 10),
+         Part("fine-tune", 50), Part("test", 10)]  # fmt: skip
+
+
+def went(whole: Whole, time: Clock, name: str, seconds: float, steps: int = 0) -> None:
+    """A stage that begins, reports so many steps, and ends."""
+    whole.end()
+    whole.begin(name)
+    for step in range(1, steps + 1):
+        time.now += seconds / steps
+        whole.update(step, steps)
+    time.now += 0 if steps else seconds
+
+
+def test_the_time_left_of_the_whole_is_no_wild_number() -> None:
+    """On a machine a third as fast as the plan's: nothing before there is a basis, then about right, then right."""
+    time, slower = Clock(), 3.0
+    whole = Whole(time)
+    whole.begin("load")
+    whole.plan("compress", PARTS)
+    assert whole.title == "stage 1 of 6: load" and whole.left() is None
+    time.now += 3
+    end = 3 + slower * 100
+    said = []
+    for part in PARTS[1:]:
+        whole.end()
+        whole.begin(part.name)
+        for step in range(1, 101):
+            time.now += slower * part.seconds / 100
+            if part.name not in ("build", "search"):
+                whole.update(step, 100)
+            left = whole.left()
+            if left is not None and left.of == "the job":
+                said.append((time.now, left.seconds, left.about))
+    assert time.now == pytest.approx(end)
+    assert said[0][0] < 0.15 * end and not any(about for now, _, about in said if now > 0.95 * end)
+    wrong = [(now, s, end - now) for now, s, _ in said if abs(s - (end - now)) > 0.25 * (end - now) + 15]
+    assert not wrong
+
+
+def test_a_stage_that_comes_again_is_counted_once_and_takes_as_long_as_before() -> None:
+    time = Clock()
+    whole = Whole(time)
+    whole.plan("compress", PARTS)
+    for name, seconds in (("load", 1.0), ("sensitivity", 10.0), ("search", 40.0), ("build", 5.0), ("fine-tune", 100.0)):
+        went(whole, time, name, seconds)
+    went(whole, time, "search", 0.0)  # the finished network was over its budget
+    assert whole.title == "stage 3 of 6: search"
+    left = whole.left()
+    assert left is not None and 145 <= left.seconds <= 175
+    assert str(Left(150.0, "the job", about=True)) == "about 2 min left of the job"
+    went(whole, time, "fine-tune", 50.0, steps=50)
+    whole.end()
+    whole.begin("a stage that nobody planned")
+    assert whole.place == (6, 7)
+
+
+def test_stages_from_disk_count_as_done_and_larger_jobs_keep_their_count() -> None:
+    time = Clock()
+    whole = Whole(time)
+    whole.begin("starting")
+    whole.plan("demo", [Part("train", 10), *PARTS])
+    assert whole.place is None  # it is no stage of the plan
+    went(whole, time, "train", 20.0)
+    went(whole, time, "load", 1.0)
+    whole.plan("compress", PARTS)
+    assert (whole.job, whole.title) == ("demo", "stage 2 of 7: load")
+    went(whole, time, "build", 0.0)  # sensitivity and search were done before
+    assert whole.title == "stage 5 of 7: build"
+    left = whole.left()
+    assert left is not None and left.about and 100 < left.seconds < 170  # twice what the plan says
+
+
+def test_a_search_that_loops_is_not_almost_done_at_the_end_of_each_pass() -> None:
+    time = Clock()
+    whole = Whole(time)
+    whole.plan("compress", PARTS)
+    went(whole, time, "sensitivity", 20.0, steps=40)
+    whole.end()
+    whole.begin("search")
+    for step in range(1, 10):
+        time.now += 0.2
+        whole.update(step, 9)
+    left = whole.left()
+    assert left is not None and left.about and 70 < left.seconds < 90
+
+
+def test_the_live_line_is_one_line_at_any_width() -> None:
+    shown = _Shown("compress 3/9 sensitivity", 0.42, "42%", "layer3.2.conv1, loss 0.013", Left(187, "the job"), 5, 0)
+    lines = {width: shown.line(width, 7.0, ascii_only=False).plain for width in (20, 60, 80, 100, 200)}
+    assert all(len(line) <= width for width, line in lines.items())
+    assert lines[20].endswith("…") and "compress 3/9" in lines[20]
+    for width in (60, 80, 100, 200):
+        assert "compress 3/9 sensitivity " in lines[width] and "42%, 3 min 05 s left of the job" in lines[width]
+    assert "layer3.2" in lines[100] and lines[80].count("━") > 10 and lines[200].count("━") == 24
+    assert shown.line(100, 7.0, ascii_only=True).plain.isascii()
+    unknown = _Shown("baseline", None, "", "", None, 5, 0).line(60, 7.0, ascii_only=False).plain
+    assert unknown[1:] == " baseline 7.0 s"  # a sign of life
+
+
+def test_times_in_words() -> None:
+    assert [roughly(s) for s in (3, 44, 107, 1000, 5000, 7300)] == [
+        "10 s",
+        "40 s",
+        "2 min",
+        "15 min",
+        "1 h 30 min",
+        "2 h",
+    ]
+    assert Left(30.0, "this stage").after(20.0) == Left(10.0, "this stage")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
 
@@ -342,13 +342,18 @@ class Stages:
 
         def both() -> dict[str, Any]:
             self.progress.stage("test")
-            split, show = self.subject.data.test, self.progress.update
+            split = self.subject.data.test
+            show, again = (partial(self._half, half) for half in (0, 1))
             return {
                 "baseline_accuracy": onnx_accuracy(self.run.path("baseline.onnx"), split, self.norm, progress=show),
-                "accuracy": onnx_accuracy(self.run.path("model.onnx"), split, self.norm, progress=show),
+                "accuracy": onnx_accuracy(self.run.path("model.onnx"), split, self.norm, progress=again),
             }
 
         return dict(self.run.stage("test", both))
+
+    def _half(self, half: int, done: int, total: int) -> None:
+        """Show the progress of the first or the second of two passes as that of one."""
+        self.progress.update(half * total + done, 2 * total)
 
     # --- what the stages share ---------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from netsmith.progress.plan import Left, Whole
 from netsmith.progress.words import clock, one_line, share_done
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, OverflowMethod
     from rich.text import Text
 
 _BAR = 24  #: cells of the bar, where there is room for it
@@ -115,7 +115,8 @@ class _Shown:
         spinner = "-\\|/"[int(now * _A_SECOND) % 4] if ascii_only else "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"[int(now * _A_SECOND) % 10]
         left = str(self.left.after(now - self.at)) if self.left else ""
         said = ", ".join(p for p in (self.percent or clock(now - self.began), left) if p)
-        line = Text(no_wrap=True, overflow="ellipsis")
+        cut: OverflowMethod = "crop" if ascii_only else "ellipsis"
+        line = Text(no_wrap=True, overflow=cut)
         line.append(f"{spinner} ", "green").append(self.title, "bold")
         room = width - line.cell_len - len(said) - 1
         if self.share is not None and room > _LEAST_BAR:
@@ -126,7 +127,7 @@ class _Shown:
         room = width - line.cell_len - 1
         if self.text and room >= _LEAST_TEXT:
             text = Text(f" {self.text}", "dim")
-            text.truncate(room, overflow="ellipsis")
+            text.truncate(room, overflow=cut)
             line.append_text(text)
-        line.truncate(width, overflow="ellipsis")
+        line.truncate(width, overflow=cut)
         return line

@@ -12,6 +12,7 @@ from netsmith.progress.words import clock, roughly
 _SURE = 0.25  #: share of what is left that may be a guess, where the estimate is not called one
 _BASIS = 0.1  #: of what is left: so much must be behind before anything is guessed from it
 _PRIOR = 0.02  #: of the plan counts as done at the speed that its seconds are of, so that one short stage rules nothing
+_FADES = 0.5  #: the weight of what earlier stages tell of the speed, with every further one
 _OVERDUE = 0.2  #: of what a stage has taken is left of it at least, as long as nobody knows
 
 
@@ -93,7 +94,8 @@ class Whole:
     def update(self, done: float, total: float) -> None:
         """So much of the running stage is done."""
         self._updated = self._clock()
-        self._rest = self._pace.left(self._updated, done, total)
+        rest = self._pace.left(self._updated, done, total)
+        self._rest = 0.0 if done >= total > 0 else rest
 
     @property
     def place(self) -> tuple[int, int] | None:
@@ -133,18 +135,24 @@ class Whole:
     def _speed(self, elapsed: float, rest: float | None) -> tuple[float, float]:
         """Seconds that are a basis for a guess, and seconds here for one of the plan's."""
         assert self._at is not None
-        took = {i: s for i, s in self._took.items() if i != self._at}
         part = self._parts[self._at]
-        behind = sum(s for i, s in took.items() if not self._parts[i].fixed)
-        if not part.loops and rest is not None:
-            took[self._at] = elapsed + rest
-            behind += elapsed
-        elif elapsed > part.seconds:
-            took[self._at] = elapsed
-        counted = [i for i in took if not self._parts[i].fixed and self._parts[i].seconds > 0]
-        prior = _PRIOR * sum(p.seconds for p in self._parts if not p.fixed)
-        planned = sum(self._parts[i].seconds for i in counted) + prior
-        return behind, (sum(took[i] for i in counted) + prior) / planned if planned > 0 else 1.0
+        took = {i: s for i, s in self._took.items() if i != self._at and not self._parts[i].fixed}
+        behind = sum(took.values())
+        if part.fixed:
+            return behind, self._seconds_for_one(took)
+        if rest is not None and not part.loops:
+            return behind + elapsed, self._seconds_for_one(took | {self._at: elapsed + rest})
+        speed = self._seconds_for_one(took)
+        # a stage that takes longer than expected tells something too, one that has not yet does not
+        return behind, self._seconds_for_one(took | {self._at: elapsed}) if elapsed > speed * part.seconds else speed
+
+    def _seconds_for_one(self, took: dict[int, float]) -> float:
+        """Seconds here for one of the plan's, from what stages took."""
+        here = planned = _PRIOR * sum(part.seconds for part in self._parts if not part.fixed)
+        for i in sorted(took):  # how busy the machine is changes: the later a stage, the more it counts
+            if self._parts[i].seconds > 0:
+                here, planned = _FADES * here + took[i], _FADES * planned + self._parts[i].seconds
+        return here / planned if planned > 0 else 1.0
 
     def _index(self, name: str) -> int | None:
         """Where a stage is in the plan: the next of that name, else the one that comes again."""
