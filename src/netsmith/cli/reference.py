@@ -27,7 +27,7 @@ COMMANDS: dict[str, type[Config]] = {
 
 _HEAD = """# Options
 
-Written by `python -m netsmith.cli.reference` from `netsmith/jobs/config.py`, where each is written once. On the command
+Written by `python -m netsmith.cli.reference` from `netsmith/jobs/config/`, where each is written once. On the command
 line an option is `--least-bits 4`, in Python it is a keyword argument by the same name, `least_bits=4`; `--out`,
 `--resume` and `--json` are those of the commands alone, of which Python has `out` and `resume`.
 

@@ -14,7 +14,6 @@ from netsmith.progress import Part
 
 if TYPE_CHECKING:
     from netsmith.jobs.specialization import Specialization
-    from netsmith.jobs.stages import Stages
 
 _MACS_A_SECOND = 4e10
 _SESSIONS_S = 7.0  #: a final timing
@@ -75,21 +74,6 @@ class Extent:
         ]  # fmt: skip
         some = {"latency table": self.table, "measure": self.measured, "fine-tune": self.epochs, "score": self.epochs}
         return [part for part in parts if some.get(part.name, True)]
-
-
-def of_compression(job: Stages, images: int) -> list[Part]:
-    """The plan of a compression whose network and data are loaded.
-
-    Args:
-        images: as in :class:`Extent`.
-    """
-    data, table = job.subject.data, job.graph.layers
-    return Extent(
-        macs=float(table.macs.sum()), train=len(data.train) if data.train is not None else 0, search=len(data.search),
-        test=len(data.test), images=min(images, len(data.search)),
-        choices=int((job.choices.space.sizes - 1).sum()), evaluations=job.evaluations, epochs=job.epochs,
-        mixed=job.choices.is_mixed, measured=not job.simulated, table=hasattr(job.target, "prepare"),
-    ).parts()  # fmt: skip
 
 
 def of_demonstration(train_epochs: int, epochs: int) -> list[Part]:

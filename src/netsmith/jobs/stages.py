@@ -31,7 +31,7 @@ from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.config import CompressConfig, Quantize, chosen
 from netsmith.jobs.episodes import TunedEvaluator
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
-from netsmith.jobs.plans import of_compression
+from netsmith.jobs.plans import Extent
 from netsmith.jobs.proposals import Estimated, Evaluated, strategy_options
 from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
@@ -66,7 +66,7 @@ class Stages:
 
     def first_screen(self) -> None:
         table, s = self.graph.layers, self.subject
-        self.progress.plan(self.run.job, of_compression(self, max(SENSITIVITY_IMAGES, EVALUATION_IMAGES)))
+        self.progress.plan(self.run.job, self._extent().parts())
         for note in s.loaded.notes:
             self.progress.note(note)
         self.progress.note(
@@ -94,6 +94,17 @@ class Stages:
             self.progress.note(sentence)
         for layer, reason in list(s.frozen.items())[:6]:
             self.progress.note(f"  {layer}: {reason}")
+
+    def _extent(self) -> Extent:
+        """How much there is to do."""
+        data, table = self.subject.data, self.graph.layers
+        return Extent(
+            macs=float(table.macs.sum()), train=len(data.train) if data.train is not None else 0,
+            search=len(data.search), test=len(data.test),
+            images=min(max(SENSITIVITY_IMAGES, EVALUATION_IMAGES), len(data.search)),
+            choices=int((self.choices.space.sizes - 1).sum()), evaluations=self.evaluations, epochs=self.epochs,
+            mixed=self.choices.is_mixed, measured=not self.simulated, table=hasattr(self.target, "prepare"),
+        )  # fmt: skip
 
     def baseline(self) -> dict[str, Any]:
         """The network as given: exported, checked and measured."""

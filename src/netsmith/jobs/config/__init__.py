@@ -1,0 +1,35 @@
+"""What can be asked of each job: frozen dataclasses whose fields say their type, range, default and meaning, once.
+
+The command line and its help, ``docs/options.md``, the keyword arguments of Python and the ``config.json`` of a run are
+all made from them (``netsmith.jobs.assembly``). Whatever can be wrong with options alone is found when one is made.
+A method or a strategy is a small configuration of its own: ``methods=(Prune(widths=16), Quantize(least_bits=4))``.
+"""
+
+from netsmith.jobs.config.base import MOST_SEED, Config, option
+from netsmith.jobs.config.compress import CompressConfig
+from netsmith.jobs.config.groups import Budgets, FineTune, Images
+from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, Share, chosen
+from netsmith.jobs.config.others import MeasureConfig, ProfileConfig, TrainConfig
+from netsmith.jobs.config.specialize import SYSTEMS, FoundTraining, SpecializeConfig, SupernetSearch
+from netsmith.jobs.config.strategies import (
+    STRATEGIES,
+    Amc,
+    CompactNet,
+    Ddpg,
+    Deep,
+    Evolution,
+    Exact,
+    Greedy,
+    NetAdapt,
+    Random,
+    Shallow,
+    Strategy,
+    Uniform,
+)
+
+__all__ = [
+    "METHODS", "MOST_SEED", "STRATEGIES", "SYSTEMS", "Amc", "Budgets", "CompactNet", "CompressConfig", "Config", "Ddpg",
+    "Deep", "Evolution", "Exact", "FineTune", "FoundTraining", "Greedy", "Images", "MeasureConfig", "Method",
+    "NetAdapt", "ProfileConfig", "Prune", "Quantize", "Random", "Shallow", "Share", "SpecializeConfig", "Strategy",
+    "SupernetSearch", "TrainConfig", "Uniform", "chosen", "option",
+]  # fmt: skip

@@ -1,0 +1,85 @@
+"""The options of compress."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from netsmith.errors import InputError
+from netsmith.jobs.config.base import DATA, MODEL, Config, seed_field, target_field, threads_field, weights_field
+from netsmith.jobs.config.groups import Budgets, FineTune, Images
+from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, Share, chosen
+from netsmith.jobs.config.places import check_data, check_file, check_model
+from netsmith.jobs.config.strategies import STRATEGIES, Exact, Strategy
+from netsmith.schema import parameter
+
+
+@dataclass(frozen=True)
+class CompressConfig(Config):
+    """Make a trained network keep its budgets on a target, at the least loss of accuracy."""
+
+    model: Any = parameter(MODEL, metavar="MODEL")
+    data: Any = parameter(DATA)
+    target: str = target_field()
+    budgets: Budgets = dataclasses.field(default_factory=Budgets)
+    methods: tuple[Method, ...] = parameter(
+        "prune, quantize, or both with a comma; or share, for --size", default=(Prune(), Quantize()), panel="Search"
+    )
+    strategy: Strategy = parameter(f"{', '.join(STRATEGIES)} (exact proves its bound)", default=Exact(), panel="Search")
+    fine_tune: FineTune = dataclasses.field(default_factory=FineTune)
+    huffman: bool = parameter(
+        "code the packed file; the search goes by its size without, an upper bound", default=False, panel="Bits"
+    )
+    weights: str | None = weights_field()
+    images: Images = dataclasses.field(default_factory=Images)
+    threads: int = threads_field()
+    seed: int = seed_field()
+
+    def check(self) -> None:
+        self._check_methods()
+        if self.strategy.trims and self.strategy.episode_images:
+            self._check_trained_trimming()
+        check_model("MODEL", self.model)
+        check_data(self.data)
+        check_file("--weights", self.weights)
+
+    def _check_methods(self) -> None:
+        budgets = self.budgets.read()
+        if not self.methods:
+            raise InputError(f"--methods is empty; give at least one of {', '.join(METHODS)}")
+        if chosen(self.methods, Share) is None:
+            return
+        if chosen(self.methods, Quantize):
+            raise InputError(
+                "--methods share and quantize exclude each other: a weight is an index or an integer; drop one"
+            )
+        if "size" not in budgets:
+            raise InputError("--methods share saves bytes and no time or energy: give a budget of them with --size")
+        others = [name for name in budgets if name != "size"]
+        if others and not chosen(self.methods, Prune):
+            raise InputError(
+                f"--methods share does not change {others[0]}: drop --{others[0]}, or add prune to --methods"
+            )
+
+    def _check_trained_trimming(self) -> None:
+        if self.strategy.evaluations == 0 or [m.name for m in self.methods] != ["prune"]:
+            raise InputError(
+                f"--strategy {self.strategy.name} with --episode-images trains smaller networks: give --methods prune, "
+                "and no --evaluations"
+            )
+        if self.prune.importance == "reconstruction":
+            raise InputError(
+                "--importance reconstruction is about the network as given, but --episode-images cuts candidates out "
+                "of trained winners; use l2 or another criterion"
+            )
+
+    @property
+    def prune(self) -> Prune:
+        """How channels go; its defaults where none do."""
+        return chosen(self.methods, Prune) or Prune()
+
+    @property
+    def quantize(self) -> Quantize:
+        """How integers come about; its defaults where none do."""
+        return chosen(self.methods, Quantize) or Quantize()

@@ -1,0 +1,93 @@
+"""Groups of options that several jobs take."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from netsmith.errors import InputError
+from netsmith.jobs.config.base import Config
+from netsmith.jobs.config.places import check_file
+from netsmith.schema import parameter
+from netsmith.units import Budget, numbers, read_budgets
+
+_SIDE = 16384  #: of images in pixels; larger ones would not fit into memory
+
+
+@dataclass(frozen=True)
+class Budgets(Config):
+    """Upper bounds on costs, absolute (``3ms``) or relative to the network as given (``0.5x``)."""
+
+    panel: ClassVar[str] = "Budgets"
+    latency: str | None = parameter("3ms, or 0.5x of the network as given", default=None, metavar="BUDGET")
+    energy: str | None = parameter("2mJ, or 0.5x", default=None, metavar="BUDGET")
+    size: str | None = parameter("300KB, or 0.25x", default=None, metavar="BUDGET")
+    macs: str | None = parameter("30M, or 0.5x", default=None, metavar="BUDGET")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # a bare number gets the sentence that asks for its unit
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                object.__setattr__(self, field.name, str(value))
+        super().__post_init__()
+
+    def check(self) -> None:
+        self.read()
+
+    def read(self) -> dict[str, Budget]:
+        """The budgets that are given, by cost."""
+        return read_budgets(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+
+
+@dataclass(frozen=True)
+class Images(Config):
+    """How images and labels are read."""
+
+    panel: ClassVar[str] = "Data"
+    mean: tuple[float, ...] | None = parameter(
+        "normalisation a channel, on x/255", default=None, metavar="R,G,B", read=numbers("--mean"), repeats=True
+    )
+    std: tuple[float, ...] | None = parameter(
+        "likewise; both or neither", default=None, metavar="R,G,B", read=numbers("--std"), repeats=True
+    )
+    image_size: int | None = parameter("side; default is that of the images", "pixels", default=None, low=1, high=_SIDE)
+    label_column: str | None = parameter("where the labels are, if not in `label`", default=None)
+    classes: Any = parameter(
+        "class names in the order of the network's outputs: one a line, or JSON", default=None, metavar="FILE"
+    )
+    pixel_range: tuple[float, ...] | None = parameter(
+        "values that become 0 and 255 in images of more than 8 bits", default=None, metavar="LOW,HIGH",
+        read=numbers("--pixel-range", "two numbers, the lower first, such as 0,4095"), repeats=True,
+    )  # fmt: skip
+    search_size: int | None = parameter("held out of train to decide on", "images", default=None, low=1)
+    train_limit: int | None = parameter("train on this many only", "images", default=None, low=1)
+
+    def check(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise InputError("--mean and --std belong together; give both or neither")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise InputError(
+                f"--mean has {len(self.mean)} numbers and --std {len(self.std)}; give one a channel in each"
+            )
+        if self.std is not None and not all(value > 0 for value in self.std):
+            raise InputError(f"--std is {','.join(f'{v:g}' for v in self.std)}; every number of it must be above 0")
+        if self.pixel_range is not None and (len(self.pixel_range) != 2 or self.pixel_range[0] >= self.pixel_range[1]):
+            raise InputError("--pixel-range must be two numbers, the lower first, such as 0,4095")
+        if self.classes is not None and not isinstance(self.classes, str | Path | list | tuple):
+            raise InputError("--classes must be a file, or in Python a list of names")
+        check_file("--classes", self.classes)
+
+    def for_data(self) -> dict[str, Any]:
+        """The fields as keyword arguments of ``netsmith.data.data_for``."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True)
+class FineTune(Config):
+    """Training of what is left."""
+
+    panel: ClassVar[str] = "Training"
+    epochs: int | None = parameter("fine-tuning; default by the size of the data", default=None, low=0, high=1_000_000)
+    lr: float | None = parameter("peak learning rate; default by what is fine-tuned", default=None, above=0)

@@ -1,0 +1,72 @@
+"""Files that options name, looked for before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from netsmith.errors import InputError
+from netsmith.jobs.config.base import MODEL
+
+
+def check_file(name: str, given: Any) -> None:
+    """Refuse a file that is not there; ``FILE#KEY`` is a key of a file.
+
+    Raises:
+        InputError: names the option and the file.
+    """
+    if not isinstance(given, str | Path):
+        return
+    if not str(given).strip():
+        raise InputError(f"{name} is empty; give a file, or drop it")
+    if not any(is_there(place) for place in (str(given), str(given).rpartition("#")[0])):
+        raise InputError(f"there is no file {given} for {name}; give an existing one")
+
+
+def is_there(place: str) -> bool:
+    """Whether a path can be followed: not nobody's home folder, a name that is too long or one with a null byte."""
+    try:
+        return bool(place) and Path(place).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def check_model(name: str, given: Any) -> None:
+    """Refuse a MODEL that names a file that is not there.
+
+    Raises:
+        InputError: names it.
+    """
+    if not isinstance(given, str):
+        return
+    text = given.strip().partition("?")[0]
+    if not text:
+        raise InputError(f"{name} is empty: write {MODEL}")
+    place, _, _ = text.rpartition(":")
+    file = text.removeprefix("design:") if text.startswith("design:") else next(
+        (part for part in (place, text) if part.endswith(".py")), None
+    )  # fmt: skip
+    if file is not None and not is_there(file):
+        raise InputError(f"there is no file {file} for {name} {given!r}; give an existing one")
+
+
+def check_teacher(teacher: Any, weights: str | None) -> None:
+    """Refuse weights without a network, and files that are not there.
+
+    Raises:
+        InputError: names the option.
+    """
+    if weights is not None and teacher is None:
+        raise InputError("--teacher-weights are of no network; name it with --teacher")
+    check_model("--teacher", teacher)
+    check_file("--teacher-weights", weights)
+
+
+def check_data(given: Any) -> None:
+    """Refuse data that name nothing.
+
+    Raises:
+        InputError: names it.
+    """
+    if given is None or (isinstance(given, str) and not given.strip()):
+        raise InputError("--data is empty; give 'digits', an existing path or a Hugging Face name")
