@@ -11,11 +11,7 @@ couplings form a chain or a tree nothing at all (``coupled.py``).
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -27,6 +23,7 @@ from netsmith.search.solver.coupled import search_coupled
 from netsmith.search.solver.few import best_of_few
 from netsmith.search.solver.polish import polish
 from netsmith.search.solver.program import Far, Program, above, bounds, join, program, prune, rows, target
+from netsmith.search.solver.quiet import quiet_library
 from netsmith.search.solver.reduced import embed
 from netsmith.search.solver.relaxation import relax
 from netsmith.search.strategy import Designs, FloatArray
@@ -224,7 +221,7 @@ def _highs(model: Program, limits: FloatArray, far: Far, known: float, time_limi
     options: dict[str, float] = {"mip_rel_gap": share}
     if time_limit is not None:
         options["time_limit"] = max(time_limit, 1e-3)
-    with _chatter_to_stderr():
+    with quiet_library():
         result = milp(
             goal * unit, integrality=binary, bounds=Bounds(0, upper), constraints=constraints, options=options
         )
@@ -250,23 +247,3 @@ def _nearness(model: Program, far: Far, width: int) -> FloatArray:
     rows[:, : flat.shape[1]] = far.least - flat
     reached = np.sum([a.min(axis=1) for a in apart], axis=0) < far.least
     return np.asarray(rows[reached])
-
-
-@contextmanager
-def _chatter_to_stderr() -> Iterator[None]:
-    """HiGHS writes some lines to file descriptor 1 whatever it is asked, and what stands there may be a user's JSON."""
-    try:
-        sys.stdout.flush()
-        out = os.dup(1)
-    except (OSError, ValueError, AttributeError):  # no such descriptor, as in a service
-        yield
-        return
-    flush = ctypes.CDLL(None).fflush
-    try:
-        flush(None)
-        os.dup2(2, 1)
-        yield
-    finally:
-        flush(None)  # the C library keeps its lines until then
-        os.dup2(out, 1)
-        os.close(out)

@@ -14,6 +14,7 @@ import numpy as np
 from netsmith.hardware.target import CostTable
 from netsmith.search.solver.elimination import Elimination
 from netsmith.search.solver.program import Far, Program, bounds, join, loosened, program
+from netsmith.search.solver.quiet import quiet_library
 from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, FloatArray, Problem
 
@@ -182,7 +183,8 @@ def _highest(
     cost = np.zeros(len(top) + 1)
     cost[0] = -1.0
     limits = [(None, None), *[(-a, 1e3 - a) for a in at / top]]
-    result = linprog(cost, matrix / size[:, None], above / unit / size, bounds=limits, method="highs")
+    with quiet_library():
+        result = linprog(cost, matrix / size[:, None], above / unit / size, bounds=limits, method="highs")
     if result.x is None:
         return best, at  # lost in rounding: what is there is a bound
     return float(result.x[0]) * unit + best, np.maximum(at + np.asarray(result.x[1:]) * top, 0.0)

@@ -1,0 +1,78 @@
+"""Whatever ``netsmith.allocate`` is given, it answers or says in a sentence what it needs."""
+
+from __future__ import annotations
+
+import warnings
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import netsmith
+from doors import sentence
+from netsmith.errors import InputError
+
+_EXTREME = (1e308, -1e308, 1e51, 1e50, -1e50, 1e30, 1e20, 1e9, 0.0, -1.0, 1e-9, 1e-50, 1e-300, 5e-324, np.inf, np.nan)
+_NONSENSE: tuple[Any, ...] = (
+    None, True, "a", b"x", [], {}, [[]], [[[1]]], object(), 1 + 2j, [[1, 2], [3]], [["a", "b"]], [["1", "2"]],
+    [[None, 1]], [[10**400, 1]], [[True, False]], np.array([[1 + 0j, 2]]), np.array([[object()]]), np.zeros((0, 3)),
+    np.array([[1, 2]], "M8[s]"), {"a": 1}, range(3), np.float64(2), float("nan"), 10**400, -(10**400), "x" * 10**5,
+    {1: 2}, [[0, 0]], [[0, 1], [1, 2]], [[-1]], [[0.5]], [[10**400]], [[float("nan")]], -1, 0, 1e308, [0, 1], [[[0]]],
+)  # fmt: skip
+
+
+def arguments(rng: Random) -> tuple[Any, ...]:
+    """Tables of all magnitudes, budgets within them, and something that is none of it in places."""
+    rows, options, spread = rng.randint(1, 12), rng.randint(1, 6), rng.choice((0, 3, 25))
+
+    def table() -> Any:
+        values = [[rng.random() * 10 ** rng.uniform(-spread, spread) for _ in range(options)] for _ in range(rows)]
+        for _ in range(rng.choice((0, 0, 1, 3))):
+            values[rng.randrange(rows)][rng.randrange(options)] = rng.choice(_EXTREME)
+        return values
+
+    costs = {name: table() for name in ("size", "time")[: rng.randint(0, 2)]}
+    budgets = {name: sum(map(min, cost)) * rng.choice((0.5, 1, 1.5, 100)) for name, cost in costs.items()}
+    given = [table(), costs, budgets, [[0, rows - 1]] if rows > 1 and rng.random() < 0.3 else (), 5.0]
+    if rng.random() < 0.5:
+        given[rng.randrange(5)] = rng.choice(_NONSENSE)
+    elif costs and rng.random() < 0.3:
+        rng.choice((costs, budgets))[rng.choice(list(costs))] = rng.choice(_NONSENSE)
+    return tuple(given)
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=50)
+def test_nonsense_is_refused_in_a_sentence(seed: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sentence(lambda: netsmith.allocate(*arguments(Random(seed))))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"loss": [[1e308, 1e308]]}, r"loss has 1e\+308 at row 0, option 0; write it in a larger unit"),
+        ({"loss": [["1", "2"]]}, "loss must be a rectangular table of numbers"),
+        ({"costs": None}, r"costs is None; it must be a mapping from names, such as"),
+        ({"budgets": {"size": True}}, "the budget 'size' is True; it must be a number"),
+        ({"tied": [["a"]]}, r"tied is \[\['a'\]\]; it must be groups of row numbers"),
+        ({"time_limit": float("nan")}, "time_limit is nan; it must be a number of seconds above 0"),
+        ({"time_limit": 0}, "time_limit is 0; it must be a number of seconds above 0"),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, Any], says: str) -> None:
+    fine: dict[str, Any] = {"loss": [[2.0, 1.0]], "costs": {"size": [[1, 2]]}, "budgets": {"size": 5}}
+    with pytest.raises(InputError, match=says):
+        netsmith.allocate(**(fine | change))
+
+
+def test_swaps_do_not_come_round_in_a_circle_where_losses_differ_by_fifty_powers_of_ten() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        loss, size = (10 ** rng.uniform(-45, 45, (30, 5)) for _ in range(2))
+        limit = float(size.min(axis=1).sum() + 0.1 * np.ptp(size, axis=1).sum())
+        assert netsmith.allocate(loss, {"size": size}, {"size": limit}, time_limit=10.0).costs["size"] <= limit
