@@ -87,6 +87,8 @@ def test_it_is_trained_on_in_a_plain_loop_and_exported_again(result: Result, dat
     np.save(tmp_path / "images.npy", data.test.images[:100].numpy())
     said = [p["top"][0]["index"] for p in predict(product.files["onnx"], [tmp_path / "images.npy"])["predictions"]]
     assert np.mean(np.array(said) == data.test.labels[:100].numpy()) == pytest.approx(tuned, abs=0.2)
+    untuned = predict(result.folder, [tmp_path / "images.npy"], top=3)["predictions"]
+    assert len(untuned) == 100 and [len(p["top"]) for p in untuned] == [3] * 100
     result.export(tmp_path / "tuned", net)  # what was exported may be exported again
     (tmp_path / "tuned" / "recipe.json").write_text("mine")
     other, infinite = Net(), netsmith.load(result.folder, Net).float_model

@@ -207,6 +207,11 @@ def test_a_module_from_python_and_data_in_memory(tmp_path: Path) -> None:
     with safe_open(tmp_path / "w.safetensors", framework="pt") as stored:
         assert json.loads(stored.metadata()["made_by"])["model"] == "Sequential"
         assert not torch.equal(stored.get_tensor("1.weight"), before)
+        assert torch.equal(stored.get_tensor("1.weight"), result.model[1].weight)
+    product = result.export(tmp_path / "files", result.float_model)
+    assert product.parity.ok and product.labels == data.classes and product.files["onnx"].is_file()
+    with pytest.raises(InputError, match="a report is written of runs"):
+        result.report()
 
 
 def test_weights_that_guess_and_training_that_learns_nothing_are_said(spec: str, tmp_path: Path) -> None:

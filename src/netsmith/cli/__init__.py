@@ -54,6 +54,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     except (Exception, SystemExit) as error:
+        if isinstance(error.__context__, BrokenPipeError):  # rich ends so when what it prints is not read to its end
+            sys.stderr.close()
+            sys.exit(1)
         from netsmith.cli.fault import FAULT_CODE, sentence
 
         _fail(sentence(error, arguments), FAULT_CODE, as_json)
