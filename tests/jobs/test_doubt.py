@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,13 @@ def test_a_compression_without_weights_says_so(tmp_path: Path, capsys: pytest.Ca
     ).summary  # fmt: skip
     before = capsys.readouterr().err
     assert "warning: the network as given" in before and before.index("warning") < before.index("sensitivity")
-    assert "images are normalised with mean 0.3" in before and "statistics of this data set" in before
+    numbered = re.findall(r"^stage (\d+) of (\d+): (\w+)$", before, re.MULTILINE)
+    assert numbered[0] == ("2", numbered[-1][0], "baseline") and len({n for _, n, _ in numbered}) == 1
+    assert (
+        "allowed: MACs " in before
+        and "images are normalised with mean 0.3" in before
+        and "statistics of this data set" in before
+    )
     assert summary["doubt"]["kind"] == "guess" and summary["doubt"]["images"] > 500
     show_summary(summary)
     shown = capsys.readouterr().out
