@@ -178,7 +178,7 @@ def digests_of_folder(folder: Path) -> dict[str, str]:
     return {
         f"{path.relative_to(folder)}: {part}".removesuffix(": "): value
         for path in paths
-        # what lies in checkpoints/ is working files; what they come to is in the stages and the weights; a log has times
+        # what lies in checkpoints/ is working files; what they come to is in the stages and weights; a log has times
         if path.is_file()
         and not path.name.startswith(".")
         and path.name != "log.txt"

@@ -64,7 +64,7 @@ class Extent:
             Part("baseline", 1.0 + 1.5 * timed + self.seconds(self.search)),
             Part("latency table", _TABLE_S, fixed=True),
             Part("sensitivity", 1.0 + self.seconds(self.choices * self.images, 0.35 if self.mixed else 0.5)),
-            Part("search", 3.0 + 3 * _ROUND_S * timed + self.seconds(evaluated, 4.0), loops=True),
+            Part("search", 3.0 + 2 * _ROUND_S * timed + self.seconds(evaluated, 4.0), loops=True),
             Part("build", 1.0 + self.seconds(self.search, 1.0 + 2 * slow)),
             Part("fine-tune", self.seconds(trained, 4.0 * slow)),
             Part("score", self.seconds(self.search, 2.0 + 2 * slow)),
