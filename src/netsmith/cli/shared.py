@@ -11,6 +11,7 @@ import typer
 
 from netsmith.errors import InfeasibleError
 from netsmith.progress import Progress, make_progress
+from netsmith.usercode import user_code
 
 app = typer.Typer(
     name="netsmith",
@@ -36,7 +37,8 @@ def root(context: typer.Context, version: Annotated[bool, typer.Option("--versio
 def progress_of(as_json: bool) -> Iterator[Progress]:
     progress = make_progress(silent=as_json)
     try:
-        yield progress
+        with user_code():
+            yield progress
     except BaseException:
         progress.close(failed=True)
         raise

@@ -92,6 +92,8 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor):
         if not isinstance(b, torch.Tensor) or a.shape != b.shape:
             return False
+        if a.dtype == torch.bool:
+            return torch.equal(a, b)
         tolerance = 1e-8 if a.dtype == torch.float64 else 1e-4
         spread = (a - a.mean()).abs().max() if a.is_floating_point() and a.numel() > 1 else a.abs().max()
         return bool((a - b).abs().max() <= tolerance * spread)  # False for NaN

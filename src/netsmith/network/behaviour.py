@@ -18,6 +18,7 @@ from netsmith.errors import InputError
 from netsmith.network.batch import written_batch
 from netsmith.network.copying import copy_network
 from netsmith.network.outputs import describe_output, tensors_of
+from netsmith.usercode import words_of
 
 _LOUD = (1.0, 4.0, 1.0)  #: factors of the images of a batch: company is louder, so that a maximum over it shows
 #: share of its range by which an output may differ: kernels for another batch never do by as much, in float64 (where a
@@ -270,5 +271,5 @@ def failure_of(probe: nn.Module, x: torch.Tensor, error: BaseException) -> str:
     finally:
         for hook in hooks:
             hook.remove()
-    text = (str(error).strip() or type(error).__name__).splitlines()[0][:120].rstrip(".")
+    text = words_of(error, 120).rstrip(".")
     return f"{_names(probe, inside[-1:])} fails ({text})"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netsmith.errors import InputError
+from netsmith.files import check_regular
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +23,7 @@ _TORCH_SUFFIXES = (".pth", ".th", ".pt", ".tar", ".bin", ".ckpt")
 _REFUSALS = ("Unsupported global", "Unsupported class", "unsupported GLOBAL", "Can only ")  #: how torch says so
 _LFS, _ZIP, _PICKLE = b"version https://git-lfs", b"PK\x03\x04", b"\x80"  #: how such files begin
 _DEPTH = 6  #: of mappings within mappings that are looked through
+_MOST_BYTES, _MOST_NAMES = 2**40, 200_000  #: of a file
 #: plain dictionaries by other names, of which hyper-parameters are kept
 _DICTIONARIES = (
     "lightning.fabric.utilities.data.AttributeDict", "lightning_fabric.utilities.data.AttributeDict",
@@ -48,7 +52,22 @@ def split_key(path: str | Path) -> tuple[Path, str]:
     A file whose own name has a ``#`` is that file.
     """
     whole, (name, mark, key) = Path(path), str(path).rpartition("#")
-    return (whole, "") if whole.exists() or not mark or not name else (Path(name), key)
+    return (whole, "") if os.path.exists(whole) or not mark or not name else (Path(name), key)
+
+
+def check_file(path: Path) -> None:
+    """Refuse at once what is no file of weights by its name and kind; a pipe or a device is never opened.
+
+    Raises:
+        InputError: no such file, a folder or a device, or another format.
+    """
+    if not os.path.exists(path):
+        raise InputError(f"there is no weights file {path}")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a weights file: give a .safetensors or .pth file")
+    if path.suffix.lower() not in (".safetensors", *_TORCH_SUFFIXES):
+        raise InputError(f"{path} is no weights file that can be read: give a .safetensors or .pth file")
+    check_regular(path, remedy="give a .safetensors or .pth file", limit=_MOST_BYTES)
 
 
 def read_content(path: Path) -> Content:
@@ -57,18 +76,12 @@ def read_content(path: Path) -> Content:
     Raises:
         InputError: no such file, another format, damaged, or without any weights.
     """
-    if not path.exists():
-        raise InputError(f"there is no weights file {path}")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not a weights file: give a .safetensors or .pth file")
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
+    check_file(path)
+    if path.suffix.lower() == ".safetensors":
         tensors, metadata = _read_safetensors(path)
         content = Content(tensors, (), metadata)
-    elif suffix in _TORCH_SUFFIXES:
-        content = _read_torch(path)
     else:
-        raise InputError(f"{path} is no weights file that can be read: give a .safetensors or .pth file")
+        content = _read_torch(path)
     if not content.tensors:
         raise InputError(f"{path} holds no weights")
     return content
@@ -90,6 +103,8 @@ def _read_torch(path: Path) -> Content:
     import torch
 
     foreign: list[str] = []
+    if _unpacked(path) > max(2 * path.stat().st_size, 1_000_000_000):  # no tool compresses them
+        raise InputError(f"{path} is no file of weights: it is many times as large unpacked; download it again")
     try:
         with torch.serialization.safe_globals([*_plain_types()]):
             with suppress(Exception):  # of damaged files, and of those from before torch 1.6: loading them says more
@@ -110,6 +125,8 @@ def _read_torch(path: Path) -> Content:
     others: list[str] = []
     if isinstance(content, Mapping):
         for name, value in _flat(content):
+            if len(tensors) + len(others) >= _MOST_NAMES:  # mappings that share their parts multiply
+                raise InputError(f"{path} has more than {_MOST_NAMES} names; save model.state_dict() alone")
             if isinstance(value, torch.Tensor):
                 tensors[name] = value
             else:
@@ -119,6 +136,15 @@ def _read_torch(path: Path) -> Content:
     if not isinstance(content, Mapping) or (content and not tensors):
         raise InputError(f"{path} holds no state dict: save model.state_dict()")
     return Content(tensors, tuple(others), {})
+
+
+def _unpacked(path: Path) -> int:
+    """Bytes that a zip file says to hold; 0 for what is none."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            return sum(part.file_size for part in packed.infolist())
+    except Exception:  # of damaged ones: loading them says more
+        return 0
 
 
 def _has_objects(path: Path) -> InputError:

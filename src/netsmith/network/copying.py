@@ -34,6 +34,10 @@ def copy_network(model: Network, shared: dict[int, Any] | None = None) -> Networ
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of traced networks, on torch's own tree specifications
             return copy.deepcopy(model, dict(memo))
+    except RecursionError as error:
+        raise InputError(
+            "the network cannot be copied: its modules lie within each other too deeply, or one of its attributes does"
+        ) from error
     except Exception as error:
         raise InputError(f"the network cannot be copied{_culprit(model, memo)}") from error
 

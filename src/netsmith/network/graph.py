@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx, nn
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.network.batch import written_batch
 from netsmith.network.copying import copy_network
 from netsmith.network.layers import LayerTable
 from netsmith.network.passes import clean, fold_batch_norm, make_functional
 from netsmith.network.rows import read_rows
+from netsmith.usercode import words_of
 
 
 @dataclass
@@ -101,7 +102,8 @@ def export_program(
     Raises:
         InputError: the network cannot run on this input, or its control flow depends on data.
     """
-    model = model.eval()
+    model.eval()
+    _check_names(model)
     x = random_input(batch, *input_shape)
     try:
         with torch.no_grad():
@@ -110,11 +112,11 @@ def export_program(
         if written := written_batch(model, x):
             raise InputError(written) from error
         raise InputError(
-            f"the network does not run on an input of shape {tuple(input_shape)}: {_first_line(error)}; "
+            f"the network does not run on an input of shape {tuple(input_shape)}: {words_of(error)}; "
             "give the shape it expects with --input C,H,W"
         ) from error
     shapes = ({0: torch.export.Dim.AUTO},)
-    reason: Exception | None = None
+    reason: Exception = RuntimeError()
     for dynamic in (shapes, None):
         try:
             with warnings.catch_warnings(), torch.no_grad():
@@ -125,8 +127,18 @@ def export_program(
         except Exception as error:
             reason = error
     raise InputError(
-        f"the network cannot be traced: {_first_line(reason)}; its forward must not branch on the values of tensors"
+        f"the network cannot be traced: {words_of(reason)}; its forward must not branch on the values of tensors"
     ) from reason
+
+
+def _check_names(model: nn.Module) -> None:
+    """Refuse names of modules and tensors that torch writes into the code of a traced network as they are."""
+    for name in (*dict(model.named_modules()), *dict(model.named_parameters()), *dict(model.named_buffers())):
+        if set(name) & set('"\\\n\r'):
+            raise InputError(
+                f"the layer {shown(name)} has a quote, a backslash or a line break in its name, with which no network "
+                "can be traced; give it another name"
+            )
 
 
 def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) -> Graph:
@@ -143,9 +155,14 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) 
     # export() lifts parameters by reference; passes write new tensors, so the caller's network must not share them
     module = copy_module(program.module(check_guards=False))
     if not make_functional(module):
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            program = program.run_decompositions({})  # knows every in-place operator and view, but takes much longer
+        try:
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore")
+                program = program.run_decompositions({})  # knows every in-place operator and view, but takes longer
+        except Exception as error:  # a buffer that grows in forward, for one
+            raise InputError(
+                f"the network cannot be traced: {words_of(error)}; its forward must not change shapes of its tensors"
+            ) from error
         module = copy_module(program.module(check_guards=False))
     clean(module)
     folded = module if fold else copy_module(module)
@@ -154,8 +171,3 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) 
     if not rows:
         raise InputError("the network has no layer that could be priced: no operator was found in its trace")
     return Graph(module, tuple(input_shape), LayerTable.from_rows(rows), node_of, dynamic, batch, fold)
-
-
-def _first_line(error: BaseException | None) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
+from netsmith.network.checkpoint import check_file, split_key
+from netsmith.network.memory import limited
 from netsmith.network.sources import Source, find_source
-from netsmith.network.weights import Loaded, check_finite_parameters, load_weights
+from netsmith.network.weights import Loaded, check_finite_parameters, check_parameters, load_weights
+from netsmith.usercode import failure, lacks_memory
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+_MOST_VALUES = 2**28  #: of one sample, a gigabyte
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,12 @@ def load_model(
     def factory() -> nn.Module:
         return _build(lambda: source.call(**options), source.spec, seed)
 
-    model = factory()
+    if weights is not None:
+        check_file(split_key(weights)[0])
+    if input_shape is not None and math.prod(input_shape) > _MOST_VALUES:
+        raise InputError(f"an input of shape {shown(tuple(input_shape))} has too many values; give a smaller one")
+    with limited(source.spec):
+        model = factory()
     found = Loaded({})
     if weights is not None:
         found = load_weights(model, weights)
@@ -117,13 +128,18 @@ def _build(build: Callable[[], Any], spec: str, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         try:
             model = build()
-        except InputError:
+            if isinstance(model, nn.Module):
+                check_parameters(model, spec)
+                model.cpu()
+                model.eval()
+        except (InputError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
-            text = (str(error).strip() or "no message").splitlines()[0][:200]
-            if isinstance(error, MemoryError) or "can't allocate memory" in text or "Overflow when unpacking" in text:
+        except RecursionError as error:
+            raise InputError(f"{spec} has modules within modules too deeply, or one within itself") from error
+        except BaseException as error:  # also SystemExit: a user's code may raise anything
+            if lacks_memory(error):
                 raise InputError(f"{spec} needs more memory than there is; make the network smaller") from error
-            raise InputError(f"{spec} failed while it built the network: {type(error).__name__}: {text}") from error
+            raise InputError(f"{spec} failed while it built the network: {failure(error)}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"{spec} returned {type(model).__name__}, not a torch.nn.Module")
-    return model.cpu().eval()
+    return model

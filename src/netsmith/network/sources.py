@@ -6,19 +6,22 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.network.userfile import importing, load_file
+from netsmith.usercode import failure
 
 if TYPE_CHECKING:
     from torch import nn
 
 _FORMS = "file.py:callable, package.module:callable, timm:NAME, torchvision:NAME, zoo:NAME or design:FILE.json"
+_SHOWN = 12  #: names of a file
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def _literal(text: str) -> Any:
         return text.lower() == "true"
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two of thousands of brackets
         return text
 
 
@@ -215,7 +218,7 @@ def _design(spec: str, path: str, options: dict[str, Any]) -> Source:
 def _file(spec: str, text: str, options: dict[str, Any]) -> Source:
     where, _, name = text.rpartition(":") if not text.endswith(".py") else (text, "", "")
     path = Path(where)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"there is no file {where}")
     module = load_file(path)
     thing = _find(module, name, where, spec)
@@ -230,8 +233,10 @@ def _package(spec: str, place: str, name: str, options: dict[str, Any]) -> Sourc
         if error.name is not None and (place == error.name or place.startswith(error.name + ".")):
             raise InputError(f"there is no Python package {error.name}: write {_FORMS}") from error
         raise InputError(f"{place} cannot be imported: it needs {error.name}, which is not installed") from error
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{place} cannot be imported: {type(error).__name__}: {error}".splitlines()[0]) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit: a user's code may raise anything
+        raise InputError(f"{place} cannot be imported: {failure(error)}") from error
     return _from_thing(spec, _find(module, name, place, spec), options)
 
 
@@ -259,14 +264,18 @@ def _find(module: ModuleType, name: str, where: str, spec: str) -> Any:
         if not k.startswith("_")
         and (_is_module(v) or (callable(v) and getattr(v, "__module__", None) == module.__name__))
     ]
-    has = f"it has {', '.join(here)}" if here else "it has none of its own"
+    more = f" and {len(here) - _SHOWN} more" if len(here) > _SHOWN else ""
+    has = f"it has {', '.join(here[:_SHOWN])}{more}" if here else "it has none of its own"
     if not name:
         raise InputError(f"{spec} names no callable behind the colon: {has}")
     thing: Any = module
     for part in name.split("."):
-        if not hasattr(thing, part):
-            raise InputError(f"{where} has no callable {name!r}{did_you_mean(name, here)}: {has}")
-        thing = getattr(thing, part)
+        try:
+            thing = getattr(thing, part)
+        except AttributeError as error:
+            raise InputError(f"{where} has no callable {shown(name)}{did_you_mean(name, here)}: {has}") from error
+        except (Exception, SystemExit) as error:  # of a property, or of a __getattr__
+            raise InputError(f"{shown(name)} of {where} cannot be read: {failure(error)}") from error
     if not callable(thing):
         raise InputError(f"{name} in {where} is {type(thing).__name__}, not a callable: {has}")
     return thing

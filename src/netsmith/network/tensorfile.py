@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ def serialised(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] 
 def metadata_of(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file, without reading its tensors; empty if it has none or is no such file."""
     try:
+        if not os.path.isfile(path):  # a pipe would wait for somebody to write
+            return {}
         with path.open("rb") as stream:
             size = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(size)) if 0 < size <= _LONGEST else {}

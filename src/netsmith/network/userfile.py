@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from netsmith.errors import InputError
+from netsmith.usercode import failure
 
 
 def load_file(path: Path) -> ModuleType:
@@ -33,7 +34,9 @@ def load_file(path: Path) -> ModuleType:
     try:
         with importing(path.parent):
             spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit: a user's code may raise anything
         if before is None:
             sys.modules.pop(name, None)
         else:
@@ -89,9 +92,10 @@ def _describe(error: BaseException, path: Path) -> str:
     """The error with the line of the user's file where it came up."""
     import traceback
 
-    text = (str(error).strip() or "no message").splitlines()[0][:200]
+    if isinstance(error, SyntaxError) and error.lineno is None:
+        return f"{error.msg}, so it is no Python file"
     if isinstance(error, SyntaxError):
         return f"{error.msg} in line {error.lineno}" + (f" of {error.filename}" if error.filename != str(path) else "")
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     where = f" in line {lines[-1]}" if lines else ""
-    return f"{type(error).__name__}: {text}{where}"
+    return f"{failure(error)}{where}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.files import write_atomic
-from netsmith.network.checkpoint import read_content, split_key
+from netsmith.network.checkpoint import check_file, read_content, split_key
 from netsmith.network.tensorfile import metadata_of, serialised
 
 if TYPE_CHECKING:
@@ -57,8 +57,14 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of a file of weights, without its tensors; empty where it has none, or there is no such file."""
-    return metadata_of(split_key(path)[0])
+    """The metadata of a file of weights, without its tensors; empty where it has none.
+
+    Raises:
+        InputError: there is no such file, or none that could be one: jobs find it here, before they load data.
+    """
+    file = split_key(path)[0]
+    check_file(file)
+    return metadata_of(file)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> Loaded:
@@ -108,6 +114,25 @@ def save_weights(
     path = Path(path)
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
     write_atomic(path, serialised(tensors, {k: str(v) for k, v in (metadata or {}).items()} | MADE_HERE))
+
+
+def check_parameters(model: nn.Module, spec: str) -> None:
+    """Check that the parameters of a network are tensors that hold their values.
+
+    Raises:
+        InputError: names the first that does not.
+    """
+    import torch
+    from torch.nn.parameter import is_lazy
+
+    for name, tensor in model.named_parameters():
+        if not isinstance(tensor, torch.Tensor):
+            raise InputError(f"{spec} has a parameter that is no tensor: {shown(name)}")
+        if is_lazy(tensor):
+            raise InputError(f"{spec} has a lazy layer, {name} has no size yet; give its sizes, or run it once first")
+        if tensor.is_meta or tensor.layout is not torch.strided:
+            kind = "no values (it is on the meta device)" if tensor.is_meta else "sparse values"
+            raise InputError(f"{spec} has weights that cannot be used: {name} has {kind}; make it a dense tensor")
 
 
 def check_finite_parameters(model: nn.Module, spec: str) -> None:

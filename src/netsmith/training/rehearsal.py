@@ -15,6 +15,7 @@ from netsmith.training.device import random_state, set_random_state
 from netsmith.training.loss import training_loss
 from netsmith.training.modes import set_mode
 from netsmith.training.score import check_logits
+from netsmith.usercode import words_of
 
 
 def rehearse(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
@@ -48,7 +49,7 @@ def _rehearse(probe: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> N
         try:
             torch.autograd.backward(loss)
         except RuntimeError as error:
-            text = str(error).strip().split(":")[0].splitlines()[0][:160]
+            text = words_of(error, 160).split(":")[0]
             raise InputError(
                 f"the network cannot be trained, as its loss has no gradients ({text}); its forward must neither "
                 "detach its values nor write in place to what gradients need"

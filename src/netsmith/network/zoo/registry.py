@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -136,4 +136,4 @@ def _cast(name: str, option: str, value: Any, default: Any) -> Any:
         if isinstance(value, str):
             return value
         wanted = "a word"
-    raise InputError(f"zoo:{name} cannot take {option}={value}: {option} must be {wanted}")
+    raise InputError(f"zoo:{name} cannot take {option}={shown(value)}: {option} must be {wanted}")
