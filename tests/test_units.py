@@ -175,3 +175,19 @@ def test_the_least_that_is_reported_can_be_asked_for(quantity: str) -> None:
         text = format_least(quantity, value)
         budget = parse_budget(text if text[-1].isalpha() else f"{text}MACs", quantity)  # type: ignore[arg-type]
         assert value * (1 - 1e-8) <= budget.value <= value * 1.011 + (1 if quantity == "size" else 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["\uff13ms", "\u00b2ms", "1_000ms", "1e5000x", "1e-400x", "nanx", "9" * 5000 + "x", "3 m\ns"]
+)
+def test_numbers_that_are_none_are_refused_in_a_short_line(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_budget(text, "latency")
+    assert len(str(caught.value)) < 200 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("text", ["3,\u00b2,8", "3,8,\uff11", "9" * 5000, "3,9999999999,8", "1," * 10_000, "1_0"])
+def test_shapes_that_are_none_are_refused_in_a_short_line(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_input_shape(text)
+    assert len(str(caught.value)) < 200 and str(caught.value).isprintable()

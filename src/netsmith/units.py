@@ -23,7 +23,7 @@ _UNITS = MappingProxyType(
 )
 #: what the messages propose
 _EXAMPLE = MappingProxyType({"latency": "ms", "energy": "mJ", "size": "MB", "macs": "M"})
-_NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\d.,;:_'\s+-].*)?$")
+_NUMBER = re.compile(r"^([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([^\d.,;:_'\s+-].*)?$")
 #: how costs are called in sentences
 COST_NAMES = MappingProxyType({"latency": "latency", "energy": "energy", "size": "size", "macs": "MACs"})
 #: what a number without a unit may be meant in, the likeliest first, and what a network may cost in the base unit
@@ -31,6 +31,7 @@ _MEANT = MappingProxyType({
     "latency": (("ms", "s", "us", "ns"), 1e-5, 100.0), "energy": (("mJ", "J", "uJ", "nJ"), 1e-7, 1000.0),
     "size": (("MB", "B"), 100.0, 1e10), "macs": (("M", "MACs", "G"), 1e3, 1e13),
 })  # fmt: skip
+_LONGEST = 60  #: characters of a budget
 _ROUNDING = 1e-9  #: of a value that has come through a sum
 
 
@@ -71,8 +72,9 @@ def parse_budget(text: str, quantity: Quantity) -> Budget:
     """
     if quantity not in get_args(Quantity):
         raise InputError(f"there is no budget of {quantity!r}: choose {', '.join(get_args(Quantity))}")
-    text = str(text).strip()
-    unit = _EXAMPLE[quantity]
+    text, unit = str(text).strip(), _EXAMPLE[quantity]
+    if len(text) > _LONGEST:
+        raise InputError(f"the {quantity} budget {shown(text)} is too long: write for instance 0.5x or 3{unit}")
     if not text:
         raise InputError(f"the {quantity} budget is empty: write for instance 0.5x or 3{unit}")
     match = _NUMBER.match(text)
@@ -164,7 +166,7 @@ def parse_input_shape(text: str) -> tuple[int, ...]:
     Raises:
         InputError: not whole numbers above 0.
     """
-    parts = [p.strip() for p in re.split(r"[,xX]", str(text).strip().strip("()[]"))]
+    parts = [p.strip() for p in re.split(r"[,xX]", str(text)[: 2 * _LONGEST].strip().strip("()[]"))]
     if parts and parts[-1] == "":
         parts.pop()  # "(64,)" is how Python writes a single axis
     axes = [count_of(part) for part in parts]

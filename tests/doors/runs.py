@@ -74,3 +74,23 @@ def _searching(run: Run) -> None:
 
 
 register("search.json", _made(_searching, digests=False), ("search.json",))(write_report)
+
+
+def _begun(run: Run) -> None:
+    run.pin({"the network": "abc", "the data": "def"})
+    for i in range(8):
+        run.log_trial([i, 0, 2], {"loss": 0.5 * i, "accuracy": 0.9}, {"latency": 1e-3})
+    run.stage("baseline", lambda: {"accuracy": 0.5, "latency": [1e-3, 2e-3]})
+    run.stage("build", lambda: run.write_json("recipe.json", {"a": 1}).name)
+
+
+@register("a run that is resumed", _made(_begun, digests=True))
+def _resume(folder: Path) -> None:
+    with Run.resume(folder, example_config()) as run:
+        run.pin({"the network": "abc", "the data": "def"})
+        for row in run.trials():
+            sum(row["design"])
+            run.log_trial(row["design"], row["losses"], row["costs"])
+        run.stored("baseline")
+        run.stage("baseline", lambda: {"accuracy": 0.5, "latency": [1e-3, 2e-3]})
+        run.stage("build", lambda: run.write_json("recipe.json", {"a": 1}).name)

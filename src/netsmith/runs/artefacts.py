@@ -9,8 +9,12 @@ from typing import Any
 from netsmith.errors import InputError
 from netsmith.files import check_regular, digest_file, read_json, to_json, write_atomic
 from netsmith.runs.names import ARTEFACTS
+from netsmith.shapes import Record, Text
 
 _AGAIN = "repeat the run's command with --resume, which makes it again"
+
+_ENTRY = Record({"sha256": Text(), "stage": Text()})
+_LONGEST = 200  #: bytes of a name that file systems take
 
 
 class Artefacts:
@@ -85,5 +89,10 @@ class Artefacts:
 
 
 def _is_entry(name: str, entry: Any) -> bool:
-    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-    return inside and isinstance(entry, dict) and {"sha256", "stage"} <= set(entry)
+    inside = (
+        "\0" not in name
+        and len(name.encode()) <= _LONGEST
+        and not Path(name).is_absolute()
+        and ".." not in Path(name).parts
+    )
+    return inside and _ENTRY.problem(entry, "") is None

@@ -49,6 +49,10 @@ from netsmith.runs.names import (
 from netsmith.runs.options import FORMAT, check_same, read_config
 from netsmith.runs.summary import check_summary
 from netsmith.runs.trials import TrialLog
+from netsmith.shapes import Anything, Record, Text
+
+_STAGE = Record({"digest": Text(), "check": Text(), "value": Anything()})
+_STAGE_REMEDY = "delete it and use --resume, which computes it again"
 
 
 class Run:
@@ -231,9 +235,9 @@ class Run:
         stored = self.path(f"stages/{name}.json")
         known: tuple[Any, dict[str, str]] | None = None
         if stored.exists():
-            remedy = "delete it and use --resume, which computes it again"
+            remedy = _STAGE_REMEDY
             record = read_json(stored, remedy)
-            if not isinstance(record, dict) or {"digest", "check", "value"} - set(record):
+            if _STAGE.problem(record, "") is not None:
                 raise InputError(f"{stored} is damaged, it is no result of a stage; {remedy}")
             if record["digest"] == digest:
                 if record["check"] != _digest(record["value"]):
@@ -261,7 +265,10 @@ class Run:
     def stored(self, name: str, inputs: Any = None) -> bool:
         """Whether :meth:`stage` would take the result of these inputs from disk."""
         path = self.folder / "stages" / f"{name}.json"
-        return path.exists() and read_json(path, "delete it").get("digest") == _digest(self.config, name, inputs)
+        if not path.exists():
+            return False
+        record = read_json(path, _STAGE_REMEDY)
+        return _STAGE.problem(record, "") is None and bool(record["digest"] == _digest(self.config, name, inputs))
 
     def done(self, name: str) -> bool:
         """Whether a stage has a stored result (of whatever inputs)."""

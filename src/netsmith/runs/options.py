@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, one_line, shown
 from netsmith.files import read_json
 from netsmith.runs.names import ARTEFACTS, CONFIG, refuse_link
 
@@ -33,7 +33,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if record.get("format") != FORMAT:
         raise InputError(
-            f"{folder / CONFIG} has format {record.get('format')}, this netsmith reads {FORMAT}; "
+            f"{folder / CONFIG} has format {shown(record.get('format'))}, this netsmith reads {FORMAT}; "
             "use the netsmith that wrote it"
         )
     return options
@@ -64,4 +64,5 @@ def _flat(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(value: Any) -> str:
-    return "unset" if value is None else value if isinstance(value, str) else json.dumps(value)
+    text = "unset" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return one_line(text, 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.files import to_json
+from netsmith.shapes import List, Named, Number, OrNull, Record, Text
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS trials (
@@ -22,6 +24,9 @@ CREATE TABLE IF NOT EXISTS trials (
   UNIQUE (kind, design)
 )
 """
+_REMEDY = "delete it and go on with --resume: finished stages stay"
+_FIGURES = Named(OrNull(Number(low=-math.inf, high=math.inf)))
+_TRIAL = Record({"kind": Text(), "design": List(Number(whole=True)), "losses": _FIGURES, "costs": _FIGURES})
 
 
 class TrialLog:
@@ -59,10 +64,17 @@ class TrialLog:
             return []
         with self._connection() as base:
             found = base.execute("SELECT id, kind, design, losses, costs FROM trials ORDER BY id").fetchall()
-            return [
-                {"id": i, "kind": kind, "design": json.loads(d), "losses": json.loads(ls), "costs": json.loads(c)}
-                for i, kind, d, ls, c in found
-            ]
+            return [self._row(*row) for row in found]
+
+    def _row(self, number: Any, kind: Any, *texts: Any) -> dict[str, Any]:
+        try:
+            values = dict(zip(("design", "losses", "costs"), map(json.loads, texts), strict=True))
+        except (TypeError, RecursionError) as error:  # a number, a null or bytes in place of a text
+            raise ValueError(f"row {number} holds no JSON") from error
+        row = {"id": number, "kind": kind, **values}
+        if problem := _TRIAL.problem(row, f"row {number}"):
+            raise ValueError(problem)
+        return row
 
     def check(self) -> None:
         """Raise InputError if the file is damaged."""
@@ -72,6 +84,7 @@ class TrialLog:
             verdict = base.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise sqlite3.DatabaseError(str(verdict))
+        self.rows()
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -82,11 +95,10 @@ class TrialLog:
                 base.execute(_SCHEMA)
                 yield base
         except sqlite3.OperationalError as error:
+            if "column" in str(error):  # a table of that name, of something else
+                raise InputError(f"{self._path} is damaged ({error}); {_REMEDY}") from error
             raise InputError(
                 f"{self._path} could not be used ({error}); free some space or make the folder writable"
             ) from error
         except (sqlite3.DatabaseError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"{self._path} is damaged ({reason}); delete it and go on with --resume: finished stages stay"
-            ) from error
+            raise InputError(f"{self._path} is damaged ({error}); {_REMEDY}") from error
