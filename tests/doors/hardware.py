@@ -31,6 +31,10 @@ def _priced(spec: str) -> object:
     return price(target, example_table(target.capabilities.bits[0]))
 
 
+def _is_changed(path: Path, content: bytes) -> bool:
+    return not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content
+
+
 def _families() -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in CONFIGS.glob("*.toml")}
 
@@ -39,7 +43,7 @@ def _families() -> dict[str, bytes]:
 def _family(folder: Path) -> object:
     # ten of the twelve are as they were, and slow to price; which one was damaged is seen by its content
     own = _families()
-    changed = [p for p in sorted(folder.glob("*.toml")) if not p.is_file() or p.read_bytes() != own[p.name]]
+    changed = [p for p in sorted(folder.glob("*.toml")) if _is_changed(p, own[p.name])]
     return [_priced(str(path)) for path in changed]
 
 
@@ -105,7 +109,7 @@ def _parquet() -> bytes:
 def _table(folder: Path) -> object:
     own, found = _tables_once(), []
     for path in sorted(folder.iterdir()):
-        if not path.is_file() or path.read_bytes() != own[path.name]:
+        if _is_changed(path, own[path.name]):
             found.append(_priced(f"table:{path},missing=zero"))
     return found
 

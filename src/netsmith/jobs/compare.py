@@ -76,9 +76,10 @@ def compare(
 def _layers(run: Run) -> tuple[LayerTable, LayerTable]:
     """The layers of a run's network before and after."""
     record = read_json(run.path("layers.json"), "repeat the run with this netsmith, older ones did not write it")
+    tables = record if isinstance(record, dict) else {}
     try:
-        return LayerTable.from_dict(record["baseline"]), LayerTable.from_dict(record["result"])
-    except (KeyError, TypeError, ValueError) as error:
+        return LayerTable.from_dict(tables.get("baseline", {})), LayerTable.from_dict(tables.get("result", {}))
+    except InputError as error:
         raise InputError(f"{run.path('layers.json')} is damaged ({error}); repeat the run") from error
 
 

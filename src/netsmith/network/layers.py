@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netsmith.errors import InputError, shown
+
 IntArray = NDArray[np.int64]
 
 #: Row kinds. Those of ``COMPUTE`` do multiply-accumulates; the rest are the glue between them, which costs time too,
@@ -38,6 +40,11 @@ _COLUMNS = (
     "kind", "c_in", "c_out", "kernel_h", "kernel_w", "stride", "groups",
     "h_in", "w_in", "h_out", "w_out", "bias", "activation", "w_bits", "a_bits", "layout", "calls", "shared",
 )  # fmt: skip
+_MOST, _MOST_WORK = 10**9, 1e18  #: of any number of a layer, and of its multiply-accumulates, which are 64 bits wide
+_RANGES = {
+    "kind": (0, len(KINDS) - 1), "groups": (1, _MOST), "activation": (0, len(ACTIVATIONS) - 1),
+    "w_bits": (1, FLOAT), "a_bits": (1, FLOAT), "layout": (PLAIN, MIXED),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -182,15 +189,30 @@ class LayerTable:
         """The table that :meth:`to_dict` wrote.
 
         Raises:
-            KeyError: a column is missing.
-            ValueError: columns differ in length, or hold no numbers.
+            InputError: a column is missing, or holds other than whole numbers that a layer may have.
         """
-        one = np.ones(len(record["names"]), dtype=np.int64)  # files from before there were these columns lack them
-        record = {"calls": one, "shared": 0 * one} | dict(record)
-        columns: dict[str, Any] = {c: np.array(record[c], dtype=np.int64) for c in _COLUMNS}
-        if any(v.shape != (len(record["names"]),) for v in columns.values()):
-            raise ValueError("its columns differ in length")
-        return cls(names=tuple(record["names"]), **columns)
+        names = record.get("names") if isinstance(record, Mapping) else None
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise InputError("the layers have no list of names")
+        missing = {"calls": [1] * len(names), "shared": [0] * len(names)}  # in files from before there were these
+        columns: dict[str, Any] = {}
+        for name in _COLUMNS:
+            low, high = _RANGES.get(name, (0, _MOST))
+            values = record.get(name, missing.get(name))
+            if not isinstance(values, list | tuple) or len(values) != len(names):
+                raise InputError(f"the column {name} of the layers is no list of {len(names)} numbers")
+            wrong = [v for v in values if type(v) is not int or not low <= v <= high]
+            if wrong:
+                allowed = f"no whole number of {low} to {high}"
+                raise InputError(f"the column {name} of the layers has {shown(wrong[0])}, {allowed}")
+            columns[name] = np.array(values, dtype=np.int64)
+        found = cls(names=tuple(names), **columns)
+        sizes = [np.maximum(1.0, columns[c]) for c in ("c_in", "c_out", "kernel_h", "kernel_w", "calls")]
+        maps = [np.maximum(1.0, np.maximum(columns[f"{axis}_in"], columns[f"{axis}_out"])) for axis in "hw"]
+        work = np.prod([*sizes, *maps], axis=0)
+        if (work > _MOST_WORK).any():
+            raise InputError(f"layer {shown(names[int(work.argmax())])} has more work than any machine does")
+        return found
 
     def row(self, i: int) -> dict[str, Any]:
         """Row ``i`` of a table of shape ``(L,)`` as plain values."""
