@@ -299,3 +299,12 @@ def test_the_family_of_a_trimming_is_drawn_by_what_each_network_gained() -> None
     circles = [a["class"] for tag, a in seen.seen if tag == "circle"]
     assert circles.count("dot") == without.count("dot") + len(family)
     assert circles.count("chosen") == without.count("chosen") + 1
+
+
+def test_texts_of_a_million_letters_are_cut(tmp_path: Path) -> None:
+    summary, config = example_summary(str(tmp_path / "run")), example_config()
+    with Run.create(tmp_path / "run", config) as run:
+        for row in summary["layers"]:
+            row["name"] = "<b>" + "n" * 10**5
+        run.finish(summary | {"warnings": ["w" * 10**6], "frozen": {"f" * 10**6: "r" * 10**6}})
+    assert write_report(tmp_path / "run").stat().st_size < 200_000

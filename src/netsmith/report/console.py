@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from netsmith.report.brief import brief
 from netsmith.report.facts import plain, spaced
 from netsmith.report.figures import before_after, budget_rows, headline, notes, verdict, warnings
 from netsmith.report.networks import network_lines
 from netsmith.report.wide import Column, print_wide
 from netsmith.units import format_bytes, format_count, format_joules, format_seconds
 
+_LONGEST = 200  #: characters of a text in a table
 _FILES = {
     "model.onnx": "the network for ONNX Runtime", "model.pt2": "the network for torch.export",
     "model.safetensors": "its weights", "model.nsw": "its weights, packed in their bits",
@@ -138,6 +140,7 @@ def show_training(result: Mapping[str, Any]) -> None:
 
 def show_comparison(result: Mapping[str, Any]) -> None:
     """One line a run, as ``netsmith.jobs.compare`` has them in ``result["rows"]``."""
+    result = brief(result, _LONGEST)
     rows = result["rows"]
     columns: dict[str, tuple[str, Callable[[Any], str]]] = {
         "accuracy_after": ("accuracy", _percent), "accuracy_before": ("was", _percent),

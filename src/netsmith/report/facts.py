@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from netsmith.runs.summary import PARITY
 from netsmith.units import format_seconds
 
 _DEVICE = {
@@ -69,7 +70,7 @@ def parity_in_words(parity: Mapping[str, Any]) -> str:
 def plain(value: Any, seconds: bool = False) -> str:
     """A value of a file as text; keys that end in ``_s`` are seconds, two numbers are an interval."""
     if isinstance(value, Mapping):
-        if set(value) >= _PARITY:
+        if set(value) >= _PARITY and PARITY.problem(value, "") is None:
             return parity_in_words(value)
         return ", ".join(f"{spaced(k)} {plain(v, str(k).endswith('_s'))}" for k, v in value.items() if v is not None)
     if isinstance(value, (list, tuple)):

@@ -12,6 +12,7 @@ from typing import Any
 
 from netsmith.files import check_place, write_atomic
 from netsmith.report.bits import bits_plot
+from netsmith.report.brief import brief
 from netsmith.report.charts import JOULES, MAX_POINTS, SECONDS, Point, Series, linear, scatter, unit_of, wide
 from netsmith.report.facts import facts_of, plain, spaced
 from netsmith.report.family import family_plot
@@ -39,10 +40,10 @@ def write_report(run_path: str | Path) -> Path:
     check_place(target, "the report", own=lambda path: True)
     found = None if (run.folder / "summary.json").exists() else read_search(run.folder)
     if found is None:
-        html = render(run.summary(), run.config)
+        html = render(brief(run.summary()), brief(run.config))
     else:
         when = datetime.fromtimestamp((run.folder / SEARCH_FILE).stat().st_mtime)
-        html = render_live(found, run.config, str(run_path), f"{when:%H:%M:%S}")
+        html = render_live(brief(found), brief(run.config), str(run_path), f"{when:%H:%M:%S}")
     write_atomic(target, html)
     return target
 
