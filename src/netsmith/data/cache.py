@@ -6,12 +6,15 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from netsmith.data.decode import Decoded
+from netsmith.data.decode import Decoded, check_range
 from netsmith.data.sources import Raw
+from netsmith.errors import InputError
 from netsmith.files import open_temporary
 
 _VERSION = "3"
@@ -32,7 +35,7 @@ def fingerprint(raw: Raw, *options: object) -> str:
                 with contextlib.suppress(OSError):  # decoding says what is wrong with it
                     stat = row.stat()
                     digest.update(
-                        f"|{os.path.realpath(row)}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}".encode()
+                        os.fsencode(f"|{os.path.realpath(row)}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}")
                     )
             elif isinstance(row, bytes):
                 digest.update(f"|{len(row)}|".encode() + row)
@@ -41,21 +44,32 @@ def fingerprint(raw: Raw, *options: object) -> str:
     return digest.hexdigest()
 
 
-def read(folder: Path, key: str) -> Decoded | None:
-    """The images of an entry; None if there is no readable one."""
+def read(folder: Path, key: str, rows: Mapping[str, int]) -> Decoded | None:
+    """The images of an entry; None if there is no readable one.
+
+    Args:
+        rows: split -> how many images it must have.
+    """
     from safetensors import SafetensorError, safe_open
 
     file = folder / "data" / f"{key}.safetensors"
-    if not file.is_file():
+    if not os.path.isfile(file):
         return None
     try:
         with safe_open(file, framework="pt") as stored:
             meta = json.loads(stored.metadata()["netsmith"])
             images = {split: stored.get_tensor(split) for split in meta["splits"]}
-        scale = meta["pixel_range"]
-        return Decoded(images, (scale[0], scale[1]) if scale else None, tuple(meta["notes"]))
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+        scale = check_range(meta["pixel_range"], "the pixel range")
+        good = list(images) == list(rows) and all(_fits(part, rows[split]) for split, part in images.items())
+        good = good and len({part.shape[1:] for part in images.values()}) == 1
+        return Decoded(images, scale, tuple(map(str, meta["notes"]))) if good else None
+    except (SafetensorError, InputError, OSError, KeyError, ValueError, TypeError, RecursionError):
         return None  # a damaged entry is decoded again and replaced
+
+
+def _fits(images: torch.Tensor, rows: int) -> bool:
+    """Whether a tensor can be so many decoded images."""
+    return images.dtype == torch.uint8 and images.dim() == 4 and len(images) == rows and images.shape[1] in (1, 3)
 
 
 def write(folder: Path, key: str, decoded: Decoded) -> None:

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
+from netsmith.files import read_bytes
 
 SORTED = "sorted as text"  #: the order of names that a source gives no order to
 DECLARED = "as the data declares them"
 NUMBERED = "as the data numbers them"
 OF_WEIGHTS = "as the metadata of the weights has them"
+_LONGEST = 1000  #: characters of a name
 _SHOWN = 4  #: names at each end of a list
 
 
@@ -36,11 +38,11 @@ def read_classes(given: str | Path | Sequence[str]) -> tuple[str, ...]:
         return _checked([str(name) for name in given], "the classes given")
     path = Path(given)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bytes(path, "--classes", "give a text file with one name a line").decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"there is no file {path} for --classes; give one with one name a line") from None
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is in another encoding than UTF-8"
+    except UnicodeDecodeError as error:
+        why = "it is in another encoding than UTF-8"
         raise InputError(f"--classes {path} cannot be read ({why}); give a text file with one name a line") from error
     if text.lstrip()[:1] in ("[", "{"):
         try:
@@ -158,7 +160,9 @@ def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
         raise InputError(f"{where} names no classes; give one name a line")
     seen: set[str] = set()
     for name in names:
+        if len(name) > _LONGEST or any("\ud800" <= c <= "\udfff" for c in name):
+            raise InputError(f"{where} has the name {shown(name)}, which is too long or no text; shorten it")
         if name in seen:
-            raise InputError(f"{where} has {name!r} twice; a class has one place")
+            raise InputError(f"{where} has {shown(name)} twice; a class has one place")
         seen.add(name)
     return tuple(names)

@@ -45,7 +45,7 @@ def check_range(values: Sequence[float] | None, where: str) -> Range | None:
         return None
     try:
         found = tuple(float(v) for v in values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = ()
     if len(found) != 2 or not all(map(math.isfinite, found)) or found[0] >= found[1]:
         raise InputError(f"{where} is {values!r}; give two numbers, the lower first, such as 0,4095")
@@ -63,7 +63,7 @@ def range_from_metadata(metadata: Mapping[str, str] | None) -> Range | None:
         return None
     try:
         values = [float(v) for v in json.loads(text)]
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         values = []
     return check_range(values, "pixel_range in the metadata of the weights")
 

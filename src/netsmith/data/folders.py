@@ -14,6 +14,7 @@ from netsmith.data.sources import IMAGE_SUFFIXES, SPLIT_WORDS, Raw, RawSplit
 from netsmith.errors import InputError
 
 _JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # what file managers leave behind
+_DEEPEST = 100  #: folders within folders
 _ARRANGE = "arrange it as FOLDER/CLASS/image.jpg or FOLDER/train/CLASS/image.jpg"
 
 
@@ -91,6 +92,8 @@ def _walk(path: Path, above: frozenset[tuple[int, int]]) -> _Folder:
     Args:
         above: device and number of each folder that ``path`` lies in.
     """
+    if len(above) > _DEEPEST:
+        raise InputError(f"folder {path} lies too deeply within others; move the images up")
     found = _Folder(path)
     try:
         stat = path.stat()

@@ -223,6 +223,8 @@ def _read(spec: str, label_column: str | None) -> Raw:
         raise InputError(f"there is no file or folder {spec!r}; give 'digits', an existing path or a Hugging Face name")
     if not there:
         return read_hub(spec, label_column)
+    if not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} is neither a file nor a folder; give a .parquet file or a folder")
     if path.is_file() and path.suffix.lower() != ".parquet":
         raise InputError(f"{path} is not a parquet file; give a .parquet file, or a folder of parquet files or images")
     if path.is_file():
@@ -250,7 +252,7 @@ def _decoded(
         return decode(raw.splits, image_size, pixel_range)
     folder = cache.cache_folder(cache_dir)
     key = cache.fingerprint(raw, image_size, pixel_range)
-    stored = cache.read(folder, key)
+    stored = cache.read(folder, key, {split: len(part.rows) for split, part in raw.splits.items()})
     if stored is not None:
         return stored
     start = time.perf_counter()

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import torch
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 
+_LEAST = 1e-9  #: of a standard deviation; smaller ones make infinite values
 _MOST = 2.0  #: a mean beyond it is one of 0 to 255; networks that want a shift of their own stay below
 
 
@@ -43,7 +44,7 @@ class Normalisation(NamedTuple):
                 f"mean {list(self.mean)} and std {list(self.std)} of the normalisation must be finite numbers; "
                 "give --mean and --std on the scale of x/255"
             )
-        if any(s <= 0 for s in self.std):
+        if any(s <= _LEAST for s in self.std) or any(abs(v) > 1 / _LEAST for v in (*self.mean, *self.std)):
             raise InputError(f"--std {list(self.std)} must be positive, one value a channel, on the scale of x/255")
         if {len(self.mean), len(self.std)} - {1, channels}:
             raise InputError(
@@ -92,10 +93,10 @@ def normalisation_from_metadata(metadata: Mapping[str, str] | None) -> Normalisa
     if "mean" in metadata and "std" in metadata:
         try:
             values = [tuple(float(v) for v in _as_list(metadata[k])) for k in ("mean", "std")]
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise InputError(
-                f"the weights' metadata gives mean {metadata['mean']!r} and std {metadata['std']!r}, which are not "
-                "lists of numbers; give --mean and --std"
+                f"the weights' metadata gives mean {shown(metadata['mean'])} and std {shown(metadata['std'])}, "
+                "which are not lists of numbers; give --mean and --std"
             ) from error
         return Normalisation(*values)
     text = metadata.get("input", "").replace(" ", "").lower()
@@ -107,8 +108,8 @@ def normalisation_from_metadata(metadata: Mapping[str, str] | None) -> Normalisa
             mean = tuple(float(v) / 255.0 for v in minus.group(1).split(","))
         except ValueError as error:
             raise InputError(
-                f"the weights' metadata gives the input {metadata['input']!r}, which cannot be read; give --mean and "
-                "--std"
+                f"the weights' metadata gives the input {shown(metadata['input'])}, which cannot be read; give "
+                "--mean and --std"
             ) from error
         return Normalisation(mean, (1.0 / 255.0,) * len(mean))
     return None

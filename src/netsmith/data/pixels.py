@@ -83,7 +83,9 @@ def read_picture(row: bytes | Path | np.ndarray | Picture | Image.Image, name: s
                 picture = _picture(image, name)
     except UnidentifiedImageError as error:
         raise _unreadable(name, "its format is not known") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # readers of formats raise many kinds for damaged files
         why = getattr(error, "strerror", None) or str(error) or "it is damaged"
         raise _unreadable(name, why.splitlines()[0][:120]) from error
     if not picture.pixels.size:

@@ -74,7 +74,10 @@ def parquet_files(path: Path) -> list[Path]:
     """The parquet files at a file or below a folder, sorted; hidden ones are left out."""
     if path.is_file():
         return [path]
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".parquet" and p.is_file())
+    try:
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".parquet" and p.is_file())
+    except RecursionError as error:
+        raise InputError(f"folder {path} has folders within folders too deeply; move the data up") from error
     return [p for p in found if not any(part.startswith((".", "__")) for part in p.relative_to(path).parts)]
 
 
