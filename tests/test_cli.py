@@ -210,6 +210,15 @@ def test_json_is_the_summary_and_nothing_else(
     assert err == ""
 
 
+def test_figures_are_shown_though_no_report_can_be_written(
+    job: Any, finished: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (Path(finished["run"]) / "report.html").mkdir()
+    job("compress", lambda **_: Result.of_run(finished["run"], finished))
+    code, out, err = call(capsys, "compress", "zoo:x", "--data", "digits", "--latency", "0.5x")
+    assert code == 2 and "Every budget is met" in out and "report.html is a folder" in err
+
+
 def test_a_missed_budget_exits_3(job: Any, finished: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     finished["budgets"][0] |= {"value": 1e-3, "met": False}
     job("compress", lambda *_, **__: Result.of_run(finished["run"], finished))

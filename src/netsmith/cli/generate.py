@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from netsmith.errors import InputError
 from netsmith.jobs.assembly import Option, assemble, options_of
 from netsmith.jobs.config import Config
 
@@ -34,9 +35,9 @@ def command(
     parameters = [_parameter(o) for o in options_of(config).values()]
     if place is not None:
         text, default = place
-        hint = Path if default is ... else Path | None
+        hint = str if default is ... else str | None
         empty = inspect.Parameter.empty if default is ... else default
-        parameters.append(_keyword("out", Annotated[hint, typer.Option(help=text)], empty))
+        parameters.append(_keyword("out", Annotated[hint, typer.Option(help=text, metavar="PATH")], empty))
     if resumable:
         parameters.append(_keyword("resume", Resume, False))
     parameters.append(_keyword("as_json", AsJson, False))
@@ -47,6 +48,8 @@ def command(
         for name, o in options_of(config).items():
             if o.meaning.read is not None and isinstance(options[name], str):
                 options[name] = o.meaning.read(options[name])
+        if given.get("out") is not None:
+            given["out"] = place_of(given["out"])
         assemble(config, options)  # whatever is wrong with options is said before anything slow is imported
         call(options | {k: given[k] for k in own if k != "as_json"}, given["as_json"])
 
@@ -57,6 +60,13 @@ def command(
     )
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     app.command(epilog=f"Example:  {example}")(run)
+
+
+def place_of(text: str) -> Path:
+    """Where ``--out`` leads; an empty text would be the folder in which the user stands."""
+    if not text.strip():
+        raise InputError("--out is empty; give a place, or drop it")
+    return Path(text)
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -59,8 +59,14 @@ def finish_run(summary: dict[str, Any], as_json: bool) -> None:
     from netsmith.report import show_specialization, show_summary, write_report
     from netsmith.runs.summary import all_met
 
-    write_report(summary["run"])
-    finish(summary, as_json, show_specialization if summary.get("specialization") else show_summary)
+    failed: Exception | None = None
+    try:
+        write_report(summary["run"])
+    except Exception as error:  # the figures come first: they took longer
+        failed = error
+    finish(summary, as_json and failed is None, show_specialization if summary.get("specialization") else show_summary)
+    if failed is not None:
+        raise failed
     if not all_met(summary):
         raise typer.Exit(InfeasibleError.exit_code)
 

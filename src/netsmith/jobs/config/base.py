@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from netsmith.errors import InputError
 from netsmith.schema import parameter, validate
 from netsmith.units import parse_input_shape
 
@@ -24,6 +26,10 @@ class Config:
 
     def __post_init__(self) -> None:
         validate(self, option)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, str) and not value.strip():
+                raise InputError(f"{option(field.name)} is empty; give a value, or drop it")
         self.check()
 
     def check(self) -> None:
