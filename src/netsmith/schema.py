@@ -45,6 +45,8 @@ class Limits:
         """What is wrong with a value, as the end of a sentence, or None."""
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}{did_you_mean(str(value), list(self.choices))}"
+        if isinstance(value, str) and not is_text(value):
+            return "must be text in UTF-8"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         most = max(_MOST_WHOLE, int(self.high or 0))
@@ -236,6 +238,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str, name: Name = _key) -> Any:
     """The value in the type of its field."""
     kind, optional = kind_of(hint)
+    value = _plain(value)
     if value is None and optional:
         return None
     if kind is None:  # a type that no file can hold; the class itself must check it
@@ -258,6 +261,7 @@ def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str, name:
 
 
 def _scalar(name: str, kind: type, value: Any, limits: Limits, where: str) -> Any:
+    value = _plain(value)
     if kind is str and isinstance(value, os.PathLike):
         value = os.fspath(value)
     fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
@@ -269,6 +273,22 @@ def _scalar(name: str, kind: type, value: Any, limits: Limits, where: str) -> An
     problem = limits.problem(value)
     if problem is not None:
         raise InputError(f"{where}{name} {problem}, not {shown(value)}")
+    return value
+
+
+def is_text(value: str) -> bool:
+    """Whether a file can hold it; arguments of a command line that are no UTF-8 come as texts that none can."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of NumPy, and short arrays of them, as Python has them."""
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist") and value.size <= _MOST_ITEMS:
+        return value.tolist()
     return value
 
 

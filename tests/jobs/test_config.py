@@ -6,11 +6,13 @@ import inspect
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 import netsmith
 from netsmith.cli.reference import page
 from netsmith.errors import InputError
+from netsmith.files import to_path
 from netsmith.jobs.assembly import assemble, flatten, options_of
 from netsmith.jobs.config import (
     METHODS,
@@ -118,3 +120,53 @@ def test_the_signature_shows_every_option() -> None:
     shown = inspect.signature(netsmith.compress).parameters
     assert set(options_of(CompressConfig)) <= set(shown) and {"methods", "fine_tune", "out"} <= set(shown)
     assert shown["widths"].default == 8 and set(METHODS) == {"prune", "quantize", "share"}
+
+
+class Hidden:
+    def __repr__(self) -> str:
+        raise RuntimeError("nobody may look")
+
+
+WRONG: tuple[Any, ...] = (
+    [], {}, {1}, 10**5000, "a" * 100_000, "\ud800", b"x", Hidden(), Hidden, Prune, Exact, np.ones(3),
+    np.ones((40, 40)), ...,
+)  # fmt: skip
+
+
+def test_whatever_python_gives_is_refused_in_a_short_sentence(tmp_path: Path) -> None:
+    good: dict[str, Any] = GIVEN | {"out": tmp_path / "run", "target": "bitfusion"}
+    others = ("strategy", "methods", "fine_tune", "budgets", "out", "resume", "progress", "job", "epochs", "latency")
+    for name in ("seed", "lr", "weights", "label_column", "mean", *others):
+        for value in WRONG:
+            if name in ("methods", "job", "label_column", "out") and isinstance(value, str | list):
+                continue  # an empty list has a sentence of its own, and any text may be a name
+            with pytest.raises(InputError) as found:
+                netsmith.compress(**(good | {name: value}))
+            assert len(str(found.value)) <= 600 and "\n" not in str(found.value), name
+    for value in (3, 10**5000, Hidden(), "\ud800"):
+        with pytest.raises(InputError, match=r"MODEL must be"):
+            netsmith.compress(value, "digits", latency="0.5x", out=tmp_path / "run")
+    with pytest.raises(InputError, match=r"unknown strategy the class Exact: write Exact\(\); known"):
+        compress(strategy=Exact)
+    with pytest.raises(InputError, match=r"nobody has the home ~nosuchuser; write the whole path"):
+        netsmith.compress(**(good | {"out": "~nosuchuser/run"}))
+    for options in ({"epochs": 1, "report": 3}, {"epochs": 1, "progress": 3}, {"epochs": 1, "resume": 1}):
+        with pytest.raises(InputError, match=r"must be"):
+            netsmith.train("zoo:digits", "digits", out=tmp_path / "a.safetensors", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    found = compress(
+        epochs=np.int64(3), lr=np.float32(0.5), seed=np.uint8(4), huffman=np.bool_(True), mean=np.array([0.5, 0.25]),
+        std=np.ones(2), target=np.str_("cpu"),
+    )  # fmt: skip
+    assert found == compress(epochs=3, lr=0.5, seed=4, huffman=True, mean=(0.5, 0.25), std=(1.0, 1.0))
+    assert type(found.fine_tune.epochs) is int and type(found.huffman) is bool and type(found.images.std[0]) is float  # type: ignore[index]
+    with pytest.raises(InputError, match=r"--epochs must be a whole number, not 3\.5"):
+        compress(epochs=np.float32(3.5))
+
+
+def test_a_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert to_path("~/runs/x") == tmp_path / "runs" / "x"

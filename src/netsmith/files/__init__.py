@@ -9,12 +9,13 @@ from netsmith.files.writing import (
     replacing,
     same_file,
     to_json,
+    to_path,
     write_atomic,
     written_for,
 )
 
 __all__ = [
     "check_name", "check_place", "check_regular", "check_values", "digest_file", "open_temporary", "parse_json",
-    "read_bytes", "read_json", "read_text", "read_toml", "replacing", "same_file", "to_json", "write_atomic",
-    "written_for",
+    "read_bytes", "read_json", "read_text", "read_toml", "replacing", "same_file", "to_json", "to_path",
+    "write_atomic", "written_for",
 ]  # fmt: skip

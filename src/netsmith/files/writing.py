@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.tmp")
 
@@ -102,15 +102,38 @@ def check_place(
         raise InputError(f"{option} {path} exists{kind}; choose another name, or remove it if it is not needed")
 
 
+def to_path(given: Any, option: str = "--out") -> Path:
+    """The path of a file or folder that a caller names; ``~`` is their home, as in a shell.
+
+    Raises:
+        InputError: it is no path, an empty one, or one that no file can have.
+    """
+    try:
+        text = os.fspath(given)
+        if isinstance(text, bytes):
+            raise TypeError
+    except TypeError as error:
+        raise InputError(f"{option} must be a path, as text or pathlib.Path, not {shown(given)}") from error
+    if not text.strip() or "\0" in text:
+        raise InputError(f"{option} is {shown(text)}, which is no path; give one")
+    path = Path(text)
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{option} {text}: nobody has the home {path.parts[0]}; write the whole path") from error
+    check_name(path, option)
+    return path
+
+
 def check_name(path: Path, option: str = "") -> None:
     """Refuse a name that no record of a run could hold.
 
     Raises:
         InputError: it is not UTF-8, as file systems allow.
     """
-    shown = os.fsencode(path).decode(errors="replace")
-    if shown != str(path):
-        raise InputError(f"{option} {shown} is a name that is not in UTF-8; choose another".lstrip())
+    readable = str(path).encode(errors="replace").decode()
+    if readable != str(path):
+        raise InputError(f"{option} {readable} is a name that is not in UTF-8; choose another".lstrip())
 
 
 def same_file(one: Path, other: Path) -> bool:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from netsmith.errors import InputError, did_you_mean
-from netsmith.jobs.config import METHODS, STRATEGIES, Config, Strategy, option
+from netsmith.errors import InputError, did_you_mean, shown
+from netsmith.jobs.config import METHODS, STRATEGIES, Config, Method, Strategy, option
 from netsmith.schema import Meaning, kind_of, limits_of, meaning
 
 C = TypeVar("C", bound=Config)
@@ -129,7 +129,9 @@ def assemble(config: type[C], given: Mapping[str, Any]) -> C:
     used: set[str] = set()
     built: C = _build(config, given, used)
     for name in given:
-        if name not in used and given[name] not in (None, known[name].default):
+        value, default = given[name], None if name in used else known[name].default
+        left_open = value is None or (type(value) is type(default) and value == default)
+        if name not in used and not left_open:
             raise InputError(_unused(name, built))
     return built
 
@@ -158,7 +160,7 @@ def _build(config: type[C], given: Mapping[str, Any], used: set[str]) -> C:
             used.add(f.name)
             values[f.name] = value if value is not None else _build(hint, given, used)
             if not isinstance(values[f.name], hint):
-                raise InputError(f"{option(f.name)} must be a {hint.__name__}, not {value!r}")
+                raise InputError(f"{option(f.name)} must be a {hint.__name__}, not {_wrong(value)}")
         elif f.name in given:
             used.add(f.name)
             if value is not None or kind_of(hint)[1] or kind_of(hint)[0] is None:
@@ -184,26 +186,31 @@ def _methods(value: Any, given: Mapping[str, Any], used: set[str]) -> tuple[Conf
     several = value.split(",") if isinstance(value, str) else value
     several = [several] if isinstance(several, Config) else several
     if not isinstance(several, Sequence):
-        raise InputError(f"--methods must be one or more of {', '.join(METHODS)}, not {value!r}")
+        raise InputError(f"--methods must be one or more of {', '.join(METHODS)}, not {_wrong(value)}")
     found: dict[str, Config] = {}
     for one in several:
-        name = one.strip() if isinstance(one, str) else getattr(one, "name", None)
-        if name not in METHODS or not isinstance(one, str | METHODS[name]):
-            hint = did_you_mean(str(name), list(METHODS))
-            raise InputError(f"--methods: unknown method {name!r}{hint}; known: {', '.join(METHODS)}")
+        name = one.strip() if isinstance(one, str) else one.name if isinstance(one, Method) else ""
+        if name not in METHODS:
+            raise InputError(f"--methods: unknown method {_wrong(one, METHODS)}; known: {', '.join(METHODS)}")
         found.setdefault(name, _build(METHODS[name], given, used) if isinstance(one, str) else one)
     return tuple(found.values())
+
+
+def _wrong(value: Any, known: Mapping[str, Any] | None = None) -> str:
+    """What stands where a method, strategy or group should, and what was meant."""
+    if isinstance(value, type) and issubclass(value, Config):
+        return f"the class {value.__name__}: write {value.__name__}()"
+    return shown(value) + (did_you_mean(value, list(known)) if known and isinstance(value, str) else "")
 
 
 def _strategy(value: Any, given: Mapping[str, Any], used: set[str]) -> Strategy:
     if isinstance(value, Strategy) and value.name:
         return value
     known = dict(STRATEGIES)
-    if value not in known:
+    if isinstance(value, str) and value not in known:
         known |= _registered()
     if not isinstance(value, str) or value not in known:
-        hint = did_you_mean(str(value), list(known))
-        raise InputError(f"--strategy: unknown strategy {value!r}{hint}; known: {', '.join(known)}")
+        raise InputError(f"--strategy: unknown strategy {_wrong(value, known)}; known: {', '.join(known)}")
     return _build(known[value], given, used)
 
 

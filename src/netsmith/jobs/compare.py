@@ -10,7 +10,7 @@ from netsmith.errors import InputError
 from netsmith.files import read_json
 from netsmith.hardware.target import Target, as_run, get_target, prepare_target, price
 from netsmith.network.layers import LayerTable
-from netsmith.progress import Progress, Silent
+from netsmith.progress import Progress, progress_of
 from netsmith.runs.folder import Run
 from netsmith.runs.search_record import built_blocks
 
@@ -35,7 +35,7 @@ def compare(
     """
     if not runs:
         raise InputError("no run to compare; name at least one run folder")
-    progress = progress or Silent()
+    progress = progress_of(progress)
     devices = {spec: get_target(spec) for spec in targets}
     rows = []
     for folder in runs:

@@ -8,7 +8,7 @@ from typing import Any
 from netsmith.errors import InputError
 from netsmith.hardware.target import need_known
 from netsmith.jobs.assembly import assemble, flatten, takes
-from netsmith.jobs.config import CompressConfig
+from netsmith.jobs.config import CompressConfig, check_call
 from netsmith.jobs.contents import contents_of, data_contents, target_contents
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.episodes import check_episodes
@@ -16,7 +16,7 @@ from netsmith.jobs.outcome import summarise
 from netsmith.jobs.result import Result
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import device_of, load_subject
-from netsmith.progress import Progress, Silent
+from netsmith.progress import Progress, progress_of
 from netsmith.runs.folder import Run
 from netsmith.runs.names import RECORDED
 from netsmith.units import Budget
@@ -47,7 +47,8 @@ def compress(
         InfeasibleError: a budget that no design meets; ``reachable`` has the smallest values.
     """
     config = assemble(CompressConfig, {"model": model, "data": data} | options)
-    progress = progress or Silent()
+    check_call(resume, job)
+    progress = progress_of(progress)
     device = device_of(config)
     with Run.start(out, {"job": job} | flatten(config), resume=resume) as run:
         progress = run.logged(progress)

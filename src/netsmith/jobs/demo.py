@@ -10,7 +10,7 @@ from netsmith.jobs.compress import compress
 from netsmith.jobs.plans import TRAIN, of_demonstration
 from netsmith.jobs.result import Result
 from netsmith.jobs.train import is_trained, train
-from netsmith.progress import Progress, Silent, training_events
+from netsmith.progress import Progress, progress_of, training_events
 from netsmith.runs.folder import emptied
 
 MODEL = "zoo:digits?channels=64"
@@ -31,7 +31,7 @@ def demo(
     from netsmith.training.schedule import check_training
 
     check_training(seed=seed)  # before an earlier demonstration is removed
-    progress = progress or Silent()
+    progress = progress_of(progress)
     folder = Path(out)
     weights = folder.with_name(f"{folder.name}-baseline.safetensors")
     own = "the baseline of an earlier demonstration"

@@ -22,7 +22,7 @@ from netsmith.jobs.config import MeasureConfig
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
-from netsmith.progress import Progress, Silent
+from netsmith.progress import Progress, progress_of
 
 
 @takes(MeasureConfig)
@@ -40,7 +40,7 @@ def measure(model: Any = None, *, progress: Progress | None = None, **options: A
     Raises:
         InputError: options that contradict each other, or input that cannot be used.
     """
-    config, progress = assemble(MeasureConfig, {"model": model} | options), progress or Silent()
+    config, progress = assemble(MeasureConfig, {"model": model} | options), progress_of(progress)
     out = Path(config.out) if config.out is not None else None
     if config.read is not None:
         assert out is not None  # the configuration asks for it

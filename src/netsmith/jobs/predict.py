@@ -14,7 +14,7 @@ from netsmith.data.classes import printable, shorten
 from netsmith.data.folders import images_below
 from netsmith.errors import InputError
 from netsmith.export.feeding import read_feeding
-from netsmith.progress import Progress, Silent
+from netsmith.progress import Progress, progress_of
 from netsmith.runs.folder import Run
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def predict(
         raise InputError("there is no input; give images, .npy files or folders of them")
     network = _Network(model, feeding, threads)
     rows = [row for given in inputs for row in _rows(Path(given), feeding)]
-    progress, size = progress or Silent(), network.batch or BATCH
+    progress, size = progress_of(progress), network.batch or BATCH
     found: list[dict[str, Any]] = []
     for start in range(0, len(rows), size):
         part = rows[start : start + size]

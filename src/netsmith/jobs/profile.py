@@ -15,7 +15,7 @@ from netsmith.network.behaviour import fault_of
 from netsmith.network.graph import Graph, count_parameters, trace
 from netsmith.network.layers import KIND, KINDS, LayerTable
 from netsmith.network.load import load_model
-from netsmith.progress import Progress, Silent
+from netsmith.progress import Progress, progress_of
 
 
 @takes(ProfileConfig)
@@ -38,7 +38,7 @@ def profile(model: Any, *, progress: Progress | None = None, **options: Any) -> 
     Raises:
         InputError: the model, shape or target cannot be used.
     """
-    config, progress = assemble(ProfileConfig, {"model": model} | options), progress or Silent()
+    config, progress = assemble(ProfileConfig, {"model": model} | options), progress_of(progress)
     device = target_of(config.target, config.threads)
     progress.stage("load")
     loaded = load_model(model, weights=config.weights, num_classes=config.num_classes, input_shape=config.input_shape)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netsmith.errors import InputError
+from netsmith.files import to_path
 from netsmith.runs.names import FORMATS, SUMMARY
 from netsmith.units import COST_NAMES, format_apart
 
@@ -97,7 +98,7 @@ class Result:
         from netsmith.jobs.tuned import export_tuned
 
         images = self.images if images is None else images
-        return export_tuned(model, self.product, Path(out), images, self.summary.get("exported_with") or {})
+        return export_tuned(model, self.product, to_path(out, "out"), images, self.summary.get("exported_with") or {})
 
     def report(self) -> Path:
         """Write the HTML page of the run and return where it is.

@@ -9,7 +9,7 @@ from typing import Any
 from netsmith.data import Data, data_for
 from netsmith.errors import InputError, NetsmithError
 from netsmith.jobs.assembly import assemble, flatten, takes
-from netsmith.jobs.config import SpecializeConfig
+from netsmith.jobs.config import SpecializeConfig, check_call
 from netsmith.jobs.contents import target_contents
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.doubt import trained_guess
@@ -21,7 +21,7 @@ from netsmith.jobs.subject import device_of
 from netsmith.jobs.together import RunTogether
 from netsmith.jobs.versions import device, versions
 from netsmith.network.weights import read_metadata
-from netsmith.progress import Progress, Silent
+from netsmith.progress import Progress, Silent, progress_of
 from netsmith.runs.names import FORMATS, RECORDED
 from netsmith.runs.summary import kept_budgets
 from netsmith.supernets.space import BlockSpace, load_space
@@ -55,12 +55,13 @@ def specialize(
         InfeasibleError: a budget that no network of the space meets.
     """
     config = assemble(SpecializeConfig, {"space": space, "data": data} | options)
+    check_call(resume)
     target = device_of(config)
     if config.batch > 1 and target.capabilities.runs_here:
         raise InputError(f"{config.target} is measured at batch 1; drop --batch")
     loaded = space if isinstance(space, BlockSpace) else load_space(space)
     workers = Workers.from_environment()
-    progress = (progress or Silent()) if workers.is_first else Silent()
+    progress = progress_of(progress) if workers.is_first else Silent()
     with RunTogether(out, {"job": "specialize"} | flatten(config), resume, workers) as shared:
         run = shared.run
         progress = run.logged(progress)

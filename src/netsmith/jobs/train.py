@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netsmith import locks
-from netsmith.errors import InputError
-from netsmith.files import check_place, to_json, written_for
+from netsmith.errors import InputError, shown
+from netsmith.files import check_place, to_json, to_path, written_for
 from netsmith.jobs.assembly import assemble, takes
-from netsmith.jobs.config import TrainConfig
+from netsmith.jobs.config import TrainConfig, check_call
 from netsmith.jobs.result import Result
 from netsmith.network.tensorfile import metadata_of, serialised
 
@@ -66,7 +66,11 @@ def train(
     from netsmith.network.checkpoint import split_key
     from netsmith.training import evaluate, fit
 
-    config, out = assemble(TrainConfig, {"model": model, "data": data} | options), Path(out)
+    config, out = assemble(TrainConfig, {"model": model, "data": data} | options), to_path(out)
+    check_call(resume, job)
+    for name, told in (("progress", progress), ("report", report)):
+        if told is not None and not callable(told):
+            raise InputError(f"{name} must be a function, not {shown(told)}")
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out} must end in .safetensors")
     files = {"--weights": config.weights, "--teacher-weights": config.teacher_weights}

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from netsmith.errors import InputError, shown
+
 
 @dataclass(frozen=True)
 class Part:
@@ -64,6 +66,23 @@ class Silent:
     def note(self, sentence: str) -> None: ...
 
     def close(self, failed: bool = False) -> None: ...
+
+
+def progress_of(given: Any) -> Progress:
+    """Where a job reports to: nowhere for None.
+
+    Raises:
+        InputError: it is nothing that can be reported to.
+    """
+    if given is None:
+        return Silent()
+    missing = [m for m in ("plan", "stage", "update", "note", "close") if not callable(getattr(given, m, None))]
+    if missing or isinstance(given, type):
+        raise InputError(
+            f"progress must be an object with plan, stage, update, note and close, not {shown(given)}; "
+            "netsmith.progress.make_progress() makes one"
+        )
+    return given  # type: ignore[no-any-return]
 
 
 class Tee:

@@ -26,7 +26,7 @@ from typing import Any, Self
 
 from netsmith import locks
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.files import check_name, read_json, to_json, write_atomic, written_for
+from netsmith.files import read_json, to_json, to_path, write_atomic, written_for
 from netsmith.progress import Progress, Tee
 from netsmith.runs.artefacts import Artefacts
 from netsmith.runs.log import RunLog
@@ -107,7 +107,7 @@ class Run:
         Raises:
             InputError: an option differs from those the run was started with, a file is damaged, or it is in use.
         """
-        folder = Path(path)
+        folder = to_path(path)
         known = read_config(folder)
         lock = _acquire(folder)
         run = cls(folder, known, lock)
@@ -129,7 +129,7 @@ class Run:
     @classmethod
     def start(cls, path: str | Path, config: Mapping[str, Any], *, resume: bool = False) -> Run:
         """:meth:`resume` if asked to and there is something to go on with, else :meth:`create`."""
-        if resume and (Path(path) / CONFIG).exists():
+        if resume and (to_path(path) / CONFIG).exists():
             return cls.resume(path, config)
         return cls.create(path, config)
 
@@ -140,7 +140,7 @@ class Run:
         Raises:
             InputError: it is no run folder, or has links.
         """
-        folder = Path(path)
+        folder = to_path(path, "the run")
         config = read_config(folder)
         refuse_links(folder)
         return cls(folder, config, None)
@@ -385,8 +385,7 @@ def default_folder(model: str) -> Path:
 
 
 def _folder(path: str | Path) -> Path:
-    folder = Path(path)
-    check_name(folder, "--out")
+    folder = to_path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

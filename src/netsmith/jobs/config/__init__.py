@@ -10,6 +10,7 @@ from netsmith.jobs.config.compress import CompressConfig
 from netsmith.jobs.config.groups import Budgets, FineTune, Images
 from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, Share, chosen
 from netsmith.jobs.config.others import MeasureConfig, ProfileConfig, TrainConfig
+from netsmith.jobs.config.places import check_call
 from netsmith.jobs.config.specialize import SYSTEMS, FoundTraining, SpecializeConfig, SupernetSearch
 from netsmith.jobs.config.strategies import (
     STRATEGIES,
@@ -31,5 +32,5 @@ __all__ = [
     "METHODS", "MOST_SEED", "STRATEGIES", "SYSTEMS", "Amc", "Budgets", "CompactNet", "CompressConfig", "Config", "Ddpg",
     "Deep", "Evolution", "Exact", "FineTune", "FoundTraining", "Greedy", "Images", "MeasureConfig", "Method",
     "NetAdapt", "ProfileConfig", "Prune", "Quantize", "Random", "Shallow", "Share", "SpecializeConfig", "Strategy",
-    "SupernetSearch", "TrainConfig", "Uniform", "chosen", "option",
+    "SupernetSearch", "TrainConfig", "Uniform", "check_call", "chosen", "option",
 ]  # fmt: skip

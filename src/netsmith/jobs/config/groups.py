@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.jobs.config.base import Config
 from netsmith.jobs.config.places import check_file
 from netsmith.schema import parameter
@@ -30,7 +30,7 @@ class Budgets(Config):
         for field in dataclasses.fields(self):  # a bare number gets the sentence that asks for its unit
             value = getattr(self, field.name)
             if isinstance(value, int | float) and not isinstance(value, bool):
-                object.__setattr__(self, field.name, str(value))
+                object.__setattr__(self, field.name, shown(value))
         super().__post_init__()
 
     def check(self) -> None:

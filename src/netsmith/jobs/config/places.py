@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.jobs.config.base import MODEL
+from netsmith.schema import is_text
 
 
 def check_file(name: str, given: Any) -> None:
@@ -32,13 +33,16 @@ def is_there(place: str) -> bool:
 
 
 def check_model(name: str, given: Any) -> None:
-    """Refuse a MODEL that names a file that is not there.
+    """Refuse what is no MODEL, and one that names a file that is not there.
 
     Raises:
         InputError: names it.
     """
     if not isinstance(given, str):
+        if not callable(given):
+            raise InputError(f"{name} must be a text, a torch.nn.Module or a function, not {shown(given)}")
         return
+    _check_text(name, given)
     text = given.strip().partition("?")[0]
     if not text:
         raise InputError(f"{name} is empty: write {MODEL}")
@@ -58,7 +62,8 @@ def check_teacher(teacher: Any, weights: str | None) -> None:
     """
     if weights is not None and teacher is None:
         raise InputError("--teacher-weights are of no network; name it with --teacher")
-    check_model("--teacher", teacher)
+    if teacher is not None:
+        check_model("--teacher", teacher)
     check_file("--teacher-weights", weights)
 
 
@@ -70,3 +75,22 @@ def check_data(given: Any) -> None:
     """
     if given is None or (isinstance(given, str) and not given.strip()):
         raise InputError("--data is empty; give 'digits', an existing path or a Hugging Face name")
+    if isinstance(given, str):
+        _check_text("--data", given)
+
+
+def check_call(resume: Any, job: Any = "") -> None:
+    """Refuse what only a caller from Python can give.
+
+    Raises:
+        InputError: names it.
+    """
+    if not isinstance(resume, bool):
+        raise InputError(f"resume must be true or false, not {shown(resume)}")
+    if not isinstance(job, str) or not is_text(job):
+        raise InputError(f"job must be a text, not {shown(job)}")
+
+
+def _check_text(name: str, given: str) -> None:
+    if not is_text(given):
+        raise InputError(f"{name} must be text in UTF-8, not {shown(given)}")
