@@ -18,6 +18,7 @@ from torch import nn
 from netsmith.data import Data, Split, load_data
 from netsmith.errors import InputError
 from netsmith.training import Event, evaluate, fit
+from netsmith.training.checkpoint import Checkpoint, load, save
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,23 @@ def test_checkpoint_of_other_settings_or_damaged_is_refused(data: Data, tmp_path
     with pytest.raises(InputError, match=r"made with lr 0\.1, not 0\.2"):
         fit(network(), data, **SETTINGS | {"epochs": 1, "lr": 0.2}, checkpoint=file)
     fit(network(), data, **SETTINGS | {"epochs": 1, "lr": 0.2}, checkpoint=file, resume=False)
+    stored = load(file)
+    for change, what in (
+        ({"best": 1e9}, "position.best is"), ({"step": 40}, "behind the end"), ({"epoch": 0}, "history of 1 epochs"),
+        ({"seen": 3}, "contradict"), ({"more": 1}, "no training writes"),
+    ):  # fmt: skip
+        save(file, Checkpoint(stored.tensors, stored.meta | {"position": stored.meta["position"] | change}))
+        with pytest.raises(InputError, match=f"c.safetensors is damaged: .*{what}.*; delete it"):
+            fit(network(), data, **SETTINGS | {"epochs": 1, "lr": 0.2}, checkpoint=file)
+    weight = stored.tensors["momentum.0.weight"]
+    for name, tensor, what in (
+        ("momentum.0.weight", weight[:1], "shape"), ("best.0.bias", torch.full((8,), torch.nan), "not finite"),
+        ("best.x", weight, "not of this training"), ("model.0.weight", weight.double(), "float64"),
+        ("rng.torch", torch.zeros_like(stored.tensors["rng.torch"]), "no state of a generator"),
+    ):  # fmt: skip
+        save(file, Checkpoint(stored.tensors | {name: tensor}, stored.meta))
+        with pytest.raises(InputError, match=f"damaged: tensor {name} .*{what}.*; delete it"):
+            fit(network(), data, **SETTINGS | {"epochs": 1, "lr": 0.2}, checkpoint=file)
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(InputError, match="not a training checkpoint"):
         fit(network(), data, **SETTINGS | {"epochs": 1, "lr": 0.2}, checkpoint=file)

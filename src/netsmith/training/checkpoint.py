@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from netsmith.errors import InputError
-from netsmith.files import write_atomic
+from netsmith.files import check_regular, parse_json, write_atomic
 from netsmith.network.tensorfile import metadata_of, serialised
 
-_KEY = "netsmith"
+REMEDY = "delete it, then the training begins anew"  #: of a checkpoint that is damaged
+_KEY, _MOST_BYTES = "netsmith", 2**40
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint; whether it fits a training is for :func:`netsmith.training.state.check` to say.
 
     Raises:
         InputError: the file is not one.
@@ -51,11 +52,13 @@ def load(path: Path) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_regular(path, "checkpoint", REMEDY, _MOST_BYTES)
         with safe_open(path, framework="pt") as stored:
-            meta = json.loads((stored.metadata() or {})[_KEY])
+            meta = parse_json((stored.metadata() or {})[_KEY], f"the metadata of the checkpoint {path}", REMEDY)
             # clones: the mapped file may be replaced while training goes on
-            return Checkpoint({name: stored.get_tensor(name).clone() for name in stored.keys()}, meta)  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path} is not a training checkpoint of netsmith; delete it or train without resuming"
-        ) from error
+            tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a training checkpoint of netsmith; {REMEDY}") from error
+    if not isinstance(meta, dict):
+        raise InputError(f"the checkpoint {path} is damaged, its metadata is no mapping; {REMEDY}")
+    return Checkpoint(tensors, meta)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from netsmith.errors import InputError
-from netsmith.training.checkpoint import Checkpoint
+from netsmith.errors import InputError, shown
+from netsmith.shapes import Anything, Flag, List, Named, Number, OrNull, Record, Text
+from netsmith.training.checkpoint import REMEDY, Checkpoint
 from netsmith.training.device import device_of, random_state, set_random_state
 
 # settings that older checkpoints do not hold, and what those were made with
@@ -72,11 +73,7 @@ def restore(
     checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.SGD
 ) -> tuple[Position, dict[str, torch.Tensor]]:
     """Put a captured state back, on any device; returns where it stood and its best weights."""
-    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "momentum": {}, "best": {}, "rng": {}}
-    for name, value in checkpoint.tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind in parts:
-            parts[kind][rest] = value
+    parts = _parts(checkpoint)
     model.load_state_dict(parts["model"])
     optimizer.state.clear()
     for name, parameter in model.named_parameters():
@@ -91,13 +88,104 @@ def restore(
     return Position(**meta), parts["best"]
 
 
+def _parts(checkpoint: Checkpoint) -> dict[str, dict[str, torch.Tensor]]:
+    """The tensors of a checkpoint by what they are the state of."""
+    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "momentum": {}, "best": {}, "rng": {}}
+    for name, value in checkpoint.tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind in parts:
+            parts[kind][rest] = value
+    return parts
+
+
+def check(checkpoint: Checkpoint, model: nn.Module, settings: dict[str, Any], steps: int, where: str) -> None:
+    """Check that a checkpoint can be restored: it may have been damaged, or edited by hand.
+
+    Args:
+        model: the network that it is to be restored to.
+        settings: of the training.
+        steps: of an epoch.
+        where: the file.
+
+    Raises:
+        InputError: it is of a training with other settings, or damaged.
+    """
+    check_settings(checkpoint, settings, where)
+    problem = _META.problem(checkpoint.meta, "") or _misplaced(checkpoint.meta["position"], settings, steps)
+    problem = problem or _unfit(_parts(checkpoint), model)
+    if problem:
+        raise InputError(f"the checkpoint {where} is damaged: {problem}; {REMEDY}")
+
+
+class _Loss:
+    """A number that need not be finite: what a network loses on images that it was not trained on."""
+
+    def problem(self, value: Any, where: str) -> str | None:
+        return None if isinstance(value, float) else f"{where} is {shown(value)}, not a number"
+
+
+_COUNT, _SECONDS = Number(0, 2**53, whole=True), Number(0)
+_ENTRY = Record(
+    {"epoch": _COUNT, "loss": Number(), "lr": Number(0), "seconds": _SECONDS},
+    {"search_accuracy": Number(0, 1), "search_loss": _Loss()},
+)
+_POSITION = {
+    "epoch": _COUNT, "step": _COUNT, "loss_sum": Number(), "seen": _COUNT, "seconds": _SECONDS,
+    "lr_scale": Number(1e-9, 1), "retries": _COUNT, "best": Number(-1, 1), "best_loss": OrNull(_Loss()),
+    "best_epoch": _COUNT, "stale": _COUNT, "bf16": Flag(), "history": List(_ENTRY), "messages": List(Text()),
+}  # fmt: skip
+_META = Record({"position": Record(_POSITION)}, {"memory": Named(Anything())})
+
+
+def _misplaced(at: dict[str, Any], settings: dict[str, Any], steps: int) -> str | None:
+    """What is wrong between the numbers of a position, each of which may be right."""
+    if unknown := sorted(set(at) - set(_POSITION)):
+        return f"position has {shown(unknown[0])}, which no training writes"
+    if at["epoch"] > settings["epochs"] or at["step"] >= steps:
+        return f"epoch {at['epoch']}, step {at['step']} is behind the end of the training"
+    if (at["step"] > 0) != (at["seen"] > 0):
+        return f"step {at['step']} and {at['seen']} images seen contradict each other"
+    if max(at["best_epoch"], at["stale"]) > at["epoch"] or len(at["history"]) != at["epoch"]:
+        return f"its history of {len(at['history'])} epochs is not that of {at['epoch']}"
+    return None
+
+
+def _unfit(parts: dict[str, dict[str, torch.Tensor]], model: nn.Module) -> str | None:
+    """The first tensor that cannot be put back."""
+    state, trained, device = model.state_dict(), dict(model.named_parameters()), device_of(model)
+    generator = {"torch": torch.get_rng_state()}
+    for kind, expected, whole in (
+        ("model", state, True), ("best", state, bool(parts["best"])), ("momentum", trained, False),
+        ("rng", generator, True),
+    ):  # fmt: skip
+        found = {k: v for k, v in parts[kind].items() if kind != "rng" or k in generator}  # others are of a GPU
+        other = sorted(set(expected) ^ set(found)) if whole else sorted(set(found) - set(expected))
+        if other:
+            return f"tensor {kind}.{other[0]} is {'missing' if other[0] in expected else 'not of this training'}"
+        for name, value in found.items():
+            shape, kept = tuple(expected[name].shape), tuple(value.shape)
+            if shape != kept or value.dtype != expected[name].dtype:
+                return f"tensor {kind}.{name} has shape {kept} of {value.dtype}, not {shape} of {expected[name].dtype}"
+            if kind != "rng" and not bool(torch.isfinite(value).all()):
+                return f"tensor {kind}.{name} is not finite"
+    for name, value in parts["rng"].items():
+        if name in ("torch", device.type):
+            try:
+                torch.Generator("cpu" if name == "torch" else device).set_state(value)
+            except (RuntimeError, TypeError):
+                return f"tensor rng.{name} is no state of a generator of random numbers"
+    return None
+
+
 def check_settings(checkpoint: Checkpoint, settings: dict[str, Any], where: str) -> None:
     """Check that a checkpoint was written by a training with the same settings.
 
     Raises:
         InputError: naming the first setting that differs.
     """
-    stored = checkpoint.meta.get("settings", {})
+    stored = checkpoint.meta.get("settings")
+    if not isinstance(stored, dict):
+        raise InputError(f"the checkpoint {where} is damaged: it has no settings; {REMEDY}")
     for key, value in settings.items():
         theirs = stored.get(key, _SINCE.get(key))
         if key == "contents":
@@ -106,7 +194,8 @@ def check_settings(checkpoint: Checkpoint, settings: dict[str, Any], where: str)
                     f"the checkpoint {where} does not say what network and data it was made with; delete it, or train "
                     "without resuming"
                 )
-            changed = [what for what in value or {} if theirs.get(what) != value[what]]
+            known = theirs if isinstance(theirs, dict) else {}
+            changed = [what for what in value or {} if known.get(what) != value[what]]
             if changed:
                 raise InputError(
                     f"{' and '.join(changed)} changed since the checkpoint {where} was written; put back what was "

@@ -28,7 +28,7 @@ from netsmith.training.rehearsal import rehearse
 from netsmith.training.result import Event, FitResult, Progress
 from netsmith.training.schedule import learning_rate
 from netsmith.training.score import check_logits, evaluate
-from netsmith.training.state import Position, capture, check_settings, restore
+from netsmith.training.state import Position, capture, check, restore
 from netsmith.training.workers import Workers
 
 _RETRIES = 3
@@ -83,7 +83,7 @@ class Trainer:
             if not path.is_file():
                 raise InputError(f"process {self.workers.rank} does not find {path}; use a folder that all of them see")
             self.good = files.load(path)
-            check_settings(self.good, self.settings, str(path))
+            check(self.good, self.model, self.settings, self.steps, str(path))
             self._restore()
             if self.at.epoch < self.settings["epochs"]:
                 self._lay_out()
