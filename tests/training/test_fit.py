@@ -165,7 +165,7 @@ def test_checkpoint_of_other_settings_or_damaged_is_refused(data: Data, tmp_path
     weight = stored.tensors["momentum.0.weight"]
     for name, tensor, what in (
         ("momentum.0.weight", weight[:1], "shape"), ("best.0.bias", torch.full((8,), torch.nan), "not finite"),
-        ("best.x", weight, "not of this training"), ("model.0.weight", weight.double(), "float64"),
+        ("best.x", weight.clone(), "not of this training"), ("model.0.weight", weight.double(), "float64"),
         ("rng.torch", torch.zeros_like(stored.tensors["rng.torch"]), "no state of a generator"),
     ):  # fmt: skip
         save(file, Checkpoint(stored.tensors | {name: tensor}, stored.meta))

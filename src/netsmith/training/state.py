@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from netsmith.errors import InputError, shown
-from netsmith.shapes import Anything, Flag, List, Named, Number, OrNull, Record, Text
+from netsmith.shapes import Anything, Flag, List, Named, Number, OrNull, Record, Shape, Text
 from netsmith.training.checkpoint import REMEDY, Checkpoint
 from netsmith.training.device import device_of, random_state, set_random_state
 
@@ -129,7 +129,7 @@ _ENTRY = Record(
     {"epoch": _COUNT, "loss": Number(), "lr": Number(0), "seconds": _SECONDS},
     {"search_accuracy": Number(0, 1), "search_loss": _Loss()},
 )
-_POSITION = {
+_POSITION: dict[str, Shape] = {
     "epoch": _COUNT, "step": _COUNT, "loss_sum": Number(), "seen": _COUNT, "seconds": _SECONDS,
     "lr_scale": Number(1e-9, 1), "retries": _COUNT, "best": Number(-1, 1), "best_loss": OrNull(_Loss()),
     "best_epoch": _COUNT, "stale": _COUNT, "bf16": Flag(), "history": List(_ENTRY), "messages": List(Text()),
