@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,15 @@ def test_it_is_trained_on_in_a_plain_loop_and_exported_again(result: Result, dat
             result.export(tmp_path / out, model)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="the network reads N of 1x8x8"):
         result.export(tmp_path / "other", net, torch.zeros(4, 3, 8, 8))
+
+
+def test_a_result_can_be_pickled_and_copied(result: Result) -> None:
+    again = pickle.loads(pickle.dumps(result))
+    assert again.summary == result.summary and again.product == result.product
+    assert torch.equal(again.model(torch.ones(2, 1, 8, 8)), result.model(torch.ones(2, 1, 8, 8)))
+    with pytest.raises(InputError, match=r"not kept in a pickle; give it again: netsmith\.load\('.*net', factory="):
+        again.float_model  # noqa: B018
+    assert type(copy.deepcopy(result).float_model) is type(copy.copy(result).float_model) is Net
 
 
 def test_what_does_not_fit_is_one_sentence(result: Result, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ FILES = {**FORMATS, "recipe": "recipe.json", "network": "network.json"}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """What a job came to.
+    """What a job came to. A pickle of it has its figures, and networks that are loaded from its files.
 
     Attributes:
         summary: figures, as in ``summary.json``.
@@ -112,6 +113,16 @@ class Result:
 
         return write_report(self.folder)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For a pickle: figures and places of files. Networks are loaded again; code of the user's cannot be kept."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"given": None}
+
+    def __copy__(self) -> Result:
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Result:
+        return replace(self, summary=deepcopy(self.summary, memo))
+
     def _trained(self) -> nn.Module:
         from netsmith.network.weights import load_weights
 
@@ -125,7 +136,14 @@ class Result:
             from netsmith.network.zoo.blocks import Description, block_network
 
             return block_network(Description.read(self.product["network"]))
-        assert self.given is not None
+        if self.given is None:
+            file = self.product["safetensors"]
+            raise InputError(
+                f"what builds the network of {file} is not kept in a pickle; give it again: netsmith.load"
+                f"({str(self.folder)!r}, factory=...)"
+                if "recipe" in self.product
+                else f"what builds the network of {file} is not kept in a pickle; build it, and load the file into it"
+            )
         model = self.given()
         if "recipe" in self.product:
             from netsmith.compression.recipe import Recipe, apply_recipe
