@@ -254,7 +254,7 @@ def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str, name:
     if kind in _SEVERAL:
         several = value if isinstance(value, list | tuple) and len(value) <= _MOST_ITEMS else ()
         repeated = not meaning(f).repeats and len({shown(v, 1000) for v in several}) < len(several)
-        if (not several and (kind != tuple[str, ...] or value not in ((), []))) or repeated:
+        if (not several and (kind != tuple[str, ...] or not isinstance(value, list | tuple) or value)) or repeated:
             raise InputError(f"{where}{words} must be a {in_words(kind)}, not {shown(value)}")
         return tuple(_scalar(name(f"{f.name}[{i}]"), _SEVERAL[kind], v, limits, where) for i, v in enumerate(several))
     return _scalar(words, kind, value, limits, where)

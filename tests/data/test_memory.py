@@ -192,6 +192,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "negative labels": ((X, Y - 1), "negative"),
     "labels too few": ((X, Y[:9]), "60 inputs and 9 labels"),
     "NaN": ((NAN, Y), "row 7 has NaN or infinite"),
+    "inputs without values": ((X.to("meta"), Y), "input of row 0 is .* without values; give a dense"),
+    "labels without values": ((X, Y.to("meta")), "labels? of .* without values"),
     "vectors": ((X.flatten(1), Y), "shape 30; .* channels x height x width"),
     "floats, channels last": ((torch.rand(N, 6, 5, 3), Y), "6x5x3, with the channels last"),
     "shapes that change": (rows_that_end_badly(), "row 1 is 1x3x5, and those before it are 1x6x5"),

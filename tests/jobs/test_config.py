@@ -150,6 +150,13 @@ def test_whatever_python_gives_is_refused_in_a_short_sentence(tmp_path: Path) ->
         compress(strategy=Exact)
     with pytest.raises(InputError, match=r"nobody has the home ~nosuchuser; write the whole path"):
         netsmith.compress(**(good | {"out": "~nosuchuser/run"}))
+    for options in (
+        {"space": tmp_path}, {"space": None}, {"watch": 3}, {"out": None}, {"out": "a" * 300}, {"compare": Hidden()},
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=r"must be|unknown space|longer than a name may be"):
+            netsmith.specialize(
+                **({"space": "tiny", "data": "digits", "macs": "0.5x", "target": "bitfusion"} | options)
+            )
     for options in ({"epochs": 1, "report": 3}, {"epochs": 1, "progress": 3}, {"epochs": 1, "resume": 1}):
         with pytest.raises(InputError, match=r"must be"):
             netsmith.train("zoo:digits", "digits", out=tmp_path / "a.safetensors", **options)

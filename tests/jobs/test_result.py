@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import pickle
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +106,40 @@ def test_it_is_trained_on_in_a_plain_loop_and_exported_again(result: Result, dat
     ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             result.export(tmp_path / out, model)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="the network reads N of 1x8x8"):
-        result.export(tmp_path / "other", net, torch.zeros(4, 3, 8, 8))
+    for images, words in (
+        (torch.zeros(4, 3, 8, 8), "the network reads N of 1x8x8"), ({}, "images must be a tensor or an array"),
+        (torch.zeros(4, 1, 8, 8).long(), "images are torch.int64; give uint8 pixels, or floats"),
+        (torch.full((4, 1, 8, 8), torch.nan), "not finite"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            result.export(tmp_path / "other", net, images)  # type: ignore[arg-type]
+
+
+def test_a_result_stays_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Result) -> None:
+    monkeypatch.chdir(result.folder.parent)
+    found = netsmith.load("net", partial(Net, 16))
+    monkeypatch.chdir(tmp_path)
+    assert found.model(torch.ones(1, 1, 8, 8)).shape == (1, 10) and type(found.float_model) is Net
+    with pytest.raises(InputError, match=r"model\.pt2 is missing; repeat"):
+        Result.of_run(tmp_path, result.summary).model  # noqa: B018
+
+
+def test_jobs_of_several_threads_run_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    from netsmith.jobs import profile as job
+
+    inside: list[int] = []
+
+    def busy(*_: Any, **__: Any) -> None:
+        inside.append(1)
+        assert len(inside) == 1
+        time.sleep(0.02)
+        inside.pop()
+        raise InputError("seen")
+
+    monkeypatch.setattr(job, "load_model", busy)
+    with ThreadPoolExecutor(4) as pool:
+        ends = [pool.submit(netsmith.profile, Net, target="bitfusion").exception() for _ in range(4)]
+    assert [str(end) for end in ends] == ["seen"] * 4
 
 
 def test_a_result_can_be_pickled_and_copied(result: Result) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from netsmith.errors import InputError
+from netsmith.jobs.contents import contents_of
 from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights, read_weights, save_weights
 
@@ -406,3 +408,26 @@ def test_an_example_input_is_the_same_every_time_and_needs_a_shape() -> None:
     with pytest.raises(InputError, match=r"Sequential does not say what input it takes; give it with --input C,H,W"):
         load_model(nn.Sequential(nn.Conv2d(3, 4, 3))).example_input()
     assert load_model(nn.Conv2d(3, 4, 3), input_shape=(3, 9, 7)).example_input().shape == (2, 3, 9, 7)
+
+
+class Build:
+    def __call__(self) -> nn.Module:
+        return nn.Linear(2, 3)
+
+
+def test_what_is_called_has_a_name_that_holds_in_the_next_process() -> None:
+    for thing, name in (
+        (partial(partial(nn.Linear, 2), 3), "Linear"),
+        (Build(), "Build"),
+        (Build().__call__, "Build.__call__"),
+    ):
+        loaded = load_model(thing)
+        assert loaded.spec == name and contents_of(loaded, thing) == contents_of(load_model(thing), thing)
+
+
+def test_wrappers_are_taken_off() -> None:
+    net = nn.Sequential(nn.Linear(2, 3))
+    for wrapped in (nn.DataParallel(net), torch.compile(net), torch.compile(nn.DataParallel(net))):
+        for given in (wrapped, lambda wrapped=wrapped: wrapped):
+            found = load_model(given).model
+            assert type(found) is nn.Sequential and list(found.state_dict()) == ["0.weight", "0.bias"]

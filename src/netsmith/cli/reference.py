@@ -17,6 +17,7 @@ from netsmith.jobs.config import (
     ProfileConfig,
     SpecializeConfig,
     TrainConfig,
+    option,
 )
 from netsmith.schema import in_words
 
@@ -65,6 +66,8 @@ def _table(options: list[Option]) -> str:
     for o in options:
         limits = str(o.meaning.limits)
         meaning = o.meaning.doc + (f" ({limits})" if limits else "")
+        if o.flag != option(o.name) and o.name != "model":
+            meaning += f"; in Python `{o.name}`"
         words = o.meaning.metavar.strip("[]") if o.name == "model" else o.flag
         rows.append(f"| `{words}` | {in_words(o.kind or str)} | {o.meaning.unit} | {_default(o)} | {meaning} |")
     return "\n".join(rows)

@@ -189,6 +189,8 @@ def _labels(label: Any, name: str) -> _Labels:
         if not whole:
             kind = str(label.dtype).removeprefix("torch.")
             raise InputError(f"the labels of {name} are {kind}; give whole numbers, numbered from 0")
+        if isinstance(label, torch.Tensor):
+            _check_dense(label, f"the label of {name}")
         values = label.tolist()
         return _Labels(values, True) if label.ndim else _Labels([values], False)
     if isinstance(label, (list, tuple)):
@@ -214,15 +216,20 @@ def _tensor(given: torch.Tensor | np.ndarray, name: str, *, copy: bool) -> torch
     if isinstance(given, np.ndarray):
         array = np.ascontiguousarray(given, dtype=np.float32)
         return torch.from_numpy(array.copy() if copy or not array.flags.writeable else array)
-    if given.layout is not torch.strided or given.is_quantized:
-        raise InputError(f"the input of {name} is a sparse or quantized tensor; give a dense one")
+    _check_dense(given, f"the input of {name}")
     return given.detach().to("cpu", torch.float32, copy=copy).contiguous()
+
+
+def _check_dense(given: torch.Tensor, name: str) -> None:
+    if given.layout is not torch.strided or given.is_quantized or given.is_complex() or given.is_meta:
+        raise InputError(
+            f"{name} is a sparse, quantized or complex tensor, or one without values; give a dense real one"
+        )
 
 
 def _array(given: torch.Tensor | np.ndarray, name: str) -> np.ndarray:
     if isinstance(given, torch.Tensor):
-        if given.layout is not torch.strided or given.is_quantized or given.is_complex():
-            raise InputError(f"the input of {name} is a sparse, quantized or complex tensor; give a dense real one")
+        _check_dense(given, f"the input of {name}")
         return given.detach().cpu().numpy()
     if given.dtype.kind not in "biu":
         raise InputError(f"the input of {name} is an array of {given.dtype}, not of numbers; give uint8 or floats")

@@ -68,6 +68,8 @@ def load_pt2(path: str | Path) -> Program:
     Raises:
         InputError: it is no such file.
     """
+    if not Path(path).is_file():
+        raise InputError(f"{path} is missing; repeat the run that wrote it")
     try:
         return Program(torch.export.load(path).module())
     except Exception as error:  # a damaged archive ends in errors of many kinds

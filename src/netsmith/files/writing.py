@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from netsmith.errors import InputError, shown
 
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095  #: bytes, as Linux has it
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.tmp")
 
 
@@ -122,6 +123,8 @@ def to_path(given: Any, option: str = "--out") -> Path:
     except RuntimeError as error:
         raise InputError(f"{option} {text}: nobody has the home {path.parts[0]}; write the whole path") from error
     check_name(path, option)
+    if len(text) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_NAME for part in path.parts):
+        raise InputError(f"{option} {shown(text)} is longer than a name may be; choose a shorter one")
     return path
 
 

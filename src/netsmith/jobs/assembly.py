@@ -8,8 +8,10 @@ and a strategy: ``methods=(Prune(widths=16),)``, ``strategy=Exact(evaluations=16
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import os
+import threading
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,8 +91,14 @@ def _open(o: Option) -> Option:
     return o if len(several) == 1 else dataclasses.replace(o, default=None, optional=True)
 
 
+_ALONE = threading.RLock()  #: a job has the process for itself: torch traces, and machines are timed, one at a time
+
+
 def takes(config: type[Config]) -> Callable[[F], F]:
-    """Let a job's signature, as ``help()`` and editors show it, have the options that it takes by name."""
+    """Let a job's signature, as ``help()`` and editors show it, have the options that it takes by name.
+
+    Jobs that are called from several threads run one after another.
+    """
 
     def show(job: F) -> F:
         own = [p for p in inspect.signature(job).parameters.values() if p.kind is not p.VAR_KEYWORD]
@@ -101,8 +109,14 @@ def takes(config: type[Config]) -> Callable[[F], F]:
         ]  # fmt: skip
         groups = [f for f in dataclasses.fields(config) if f.default_factory is not dataclasses.MISSING]
         more += [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None) for f in groups]
-        job.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
-        return job
+
+        @functools.wraps(job)
+        def alone(*args: Any, **given: Any) -> Any:
+            with _ALONE:
+                return job(*args, **given)
+
+        alone.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
+        return alone  # type: ignore[return-value]
 
     return show
 

@@ -19,7 +19,7 @@ from torch import fx, nn
 
 from netsmith.data import Data, normalisation_from_metadata
 from netsmith.files import digest_file
-from netsmith.network.load import LoadedModel
+from netsmith.network.load import LoadedModel, named
 from netsmith.network.sourcefiles import code_of, source_files
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
@@ -82,7 +82,7 @@ def _code(given: Any, model: nn.Module) -> Iterator[str]:
         return
     classes = {type(module) for module in model.modules()}
     things = [c for c in classes if not c.__module__.startswith(("torch.", "torchvision.", "timm.", "netsmith."))]
-    things += [] if isinstance(given, nn.Module) else [given]
+    things += [] if isinstance(given, nn.Module) else [named(given)]
     for thing in sorted(things, key=lambda t: (t.__module__, t.__qualname__)):
         try:
             yield inspect.getsource(thing)

@@ -48,7 +48,7 @@ class Result:
         images: Tensor | None = None,
     ) -> Result:  # fmt: skip
         """The result of a run that is finished."""
-        folder, files = Path(folder), summary.get("files") or {}
+        folder, files = Path(folder).absolute(), summary.get("files") or {}
         return cls(
             summary, folder, {what: folder / name for what, name in FILES.items() if name in files}, given, images
         )

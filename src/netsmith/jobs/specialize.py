@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netsmith.data import Data, data_for
-from netsmith.errors import InputError, NetsmithError
+from netsmith.errors import InputError, NetsmithError, shown
 from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import SpecializeConfig, check_call
 from netsmith.jobs.contents import target_contents
@@ -56,6 +56,8 @@ def specialize(
     """
     config = assemble(SpecializeConfig, {"space": space, "data": data} | options)
     check_call(resume)
+    if watch is not None and not callable(watch):
+        raise InputError(f"watch must be a function, not {shown(watch)}")
     target = device_of(config)
     if config.batch > 1 and target.capabilities.runs_here:
         raise InputError(f"{config.target} is measured at batch 1; drop --batch")

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from netsmith.errors import InfeasibleError, InputError, NetsmithError
+from netsmith.files import to_path
 from netsmith.runs.folder import Run
 from netsmith.training.workers import Workers
 
@@ -26,7 +27,7 @@ class RunTogether:
     """
 
     def __init__(self, out: str | Path, config: Mapping[str, Any], resume: bool, workers: Workers) -> None:
-        self.workers, self.folder, self._stack = workers, Path(out), ExitStack()
+        self.workers, self.folder, self._stack = workers, to_path(out), ExitStack()
         self._alone = workers.world == 1  #: within a stage that the first process computes by itself
         where: str | Path = out
         if not workers.is_first:

@@ -128,7 +128,9 @@ def train(
         _write(network.state_dict(), _metadata(loaded.metadata, images, summary, job), out)
         for path in (checkpoint, record):
             path.unlink(missing_ok=True)  # only after the weights are safe
-        return Result(json.loads(to_json(summary)), out.parent, {"safetensors": out}, loaded.factory)
+        return Result(
+            json.loads(to_json(summary)), out.parent.absolute(), {"safetensors": out.absolute()}, loaded.factory
+        )
 
 
 def _load(config: TrainConfig, say: Callable[[str], None], record: Path) -> tuple[LoadedModel, Data]:

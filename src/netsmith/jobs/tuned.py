@@ -18,7 +18,7 @@ from netsmith.compression.quantize import QuantizedGraph, packed_tensors
 from netsmith.compression.recipe import Recipe
 from netsmith.data.feeding import Feeding
 from netsmith.data.normalise import Normalisation
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.export.feeding import read_feeding
 from netsmith.export.onnx import to_onnx
 from netsmith.export.product import Product, Quantized, release
@@ -167,11 +167,18 @@ def _seen(images: torch.Tensor | None, feeding: Feeding, *, needed: bool) -> tor
                 "uint8 pixels or normalised floats"
             )
         return random_input(64, *feeding.input_shape)
-    images = torch.as_tensor(images)
+    try:
+        images = torch.as_tensor(images)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"images must be a tensor or an array, not {shown(images)}") from error
+    if not (images.dtype == torch.uint8 or images.is_floating_point()):
+        raise InputError(f"images are {images.dtype}; give uint8 pixels, or floats as the network reads them")
     if images.ndim != len(feeding.input_shape) + 1 or images.shape[1:] != feeding.input_shape or not len(images):
         shape = "x".join(map(str, feeding.input_shape))
         raise InputError(f"images have the shape {tuple(images.shape)}; the network reads N of {shape}")
     if images.dtype != torch.uint8:
+        if not bool(images.isfinite().all()):
+            raise InputError("images have values that are not finite; repair or leave them out")
         return images.detach().cpu().float()
     if feeding.mean is None or feeding.std is None:
         raise InputError("images are uint8, and the network reads numbers as they are; give floats")

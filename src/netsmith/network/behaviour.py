@@ -55,6 +55,9 @@ def check_network(model: nn.Module, images: torch.Tensor, remedy: str) -> int:
         try:
             _run(probe, images)
         except Exception:
+            kinds = {str(p.dtype) for p in probe.parameters() if p.is_floating_point()} - {"torch.float32"}
+            if kinds:
+                remedy = f"its weights are {', '.join(sorted(kinds))}: make them float32, with .float()"
             raise InputError(f"the network does not run on images of shape {shape}: {why}; {remedy}") from error
         raise InputError(
             f"the network runs on {len(images)} images of shape {shape} at once but not on one alone, as it is "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,11 +114,29 @@ def _python_source(thing: nn.Module | Callable[[], nn.Module]) -> Source:
     if isinstance(thing, nn.Module):
         from netsmith.network.copying import copy_network
 
+        thing = _unwrapped(thing)
         snapshot = copy_network(thing)  # what happens to the caller's network later must not change the factory
         return Source(type(thing).__qualname__, lambda: copy_network(snapshot))
     if callable(thing):
-        return Source(getattr(thing, "__qualname__", repr(thing)), thing)
+        return Source(named(thing).__qualname__, thing)
     raise InputError(f"a network is expected as text, torch.nn.Module or callable, not as {type(thing).__name__}")
+
+
+def named(thing: Callable[..., Any]) -> Any:
+    """The function or class behind a callable, which has a name and code that are the same in the next process."""
+    while isinstance(thing, partial):
+        thing = thing.func
+    return thing if hasattr(thing, "__qualname__") else type(thing)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The network that ``torch.compile`` or a parallel wrapper stands around: its weights have the names of a file."""
+    from torch import nn
+
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while isinstance(model, parallel) or type(model).__name__ == "OptimizedModule":
+        model = model.module if isinstance(model, parallel) else model._orig_mod  # type: ignore[assignment]
+    return model
 
 
 def _build(build: Callable[[], Any], spec: str, seed: int) -> nn.Module:
@@ -129,6 +148,7 @@ def _build(build: Callable[[], Any], spec: str, seed: int) -> nn.Module:
         try:
             model = build()
             if isinstance(model, nn.Module):
+                model = _unwrapped(model)
                 check_parameters(model, spec)
                 model.cpu()
                 model.eval()

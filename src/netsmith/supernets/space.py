@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -153,12 +154,15 @@ def space_names() -> list[str]:
     return sorted(path.stem for path in SPACES.glob("*.toml"))
 
 
-def load_space(spec: str) -> BlockSpace:
+def load_space(spec: str | os.PathLike[str]) -> BlockSpace:
     """The space of a name, or of a TOML file.
 
     Raises:
         InputError: unknown name (the nearest is proposed), or a file with a key or value that cannot be used.
     """
+    spec = os.fspath(spec) if isinstance(spec, os.PathLike) else spec
+    if not isinstance(spec, str):
+        raise InputError(f"the space must be a name, a TOML file or a BlockSpace, not {shown(spec)}")
     if not spec.endswith(".toml"):
         if spec not in space_names():
             hint = did_you_mean(spec, space_names())
