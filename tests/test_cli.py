@@ -104,6 +104,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["report", "nowhere"], "error: nowhere is no run folder"),
         (["profile", "zoo:x", "--bits", "8", "--bits=4"], "error: --bits is given twice; give it once"),
         (["compress", "m.py:n", "--data", "d", "--macs", "0.5x"], "error: there is no file m.py for MODEL"),
+        (["profile", __file__], f"error: MODEL {__file__!r} is a file alone; write {__file__}:NAME"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_2(

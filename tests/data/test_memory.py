@@ -108,6 +108,15 @@ def test_floats_are_taken_as_they_are(name: str) -> None:
     assert data.with_normalisation(Normalisation((0.5,), (0.5,))).normalisation == AS_GIVEN
 
 
+def test_a_normalisation_that_is_not_that_of_the_weights_is_kept_and_said() -> None:
+    data = load_data((PIXELS, Y), mean=(0.25,), std=(0.5,))
+    for silent in ({}, {"mean": "[0.250001]", "std": "[0.5]"}, {"mean": "[none]", "std": "[0.5]"}):
+        assert data.compared_with(silent) is data
+    kept = data.compared_with({"mean": "[0.75]", "std": "[0.5]"})
+    assert kept.normalisation == data.normalisation
+    assert "not those of the file of the weights, mean 0.75 and std 0.5; drop them" in kept.sentences[-1]
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_images_are_treated_as_files_are(name: str) -> None:
     given = IMAGES[name]()

@@ -93,7 +93,7 @@ def test_factory_repeats_the_network_without_sharing(write: Write) -> None:
     ("name", "says"),
     [
         ("mak", ["did you mean 'make'", "Small"]),
-        ("", ["names no callable", "make"]),
+        ("", ["is a file alone", "net.py:NAME", "make"]),
         ("number", ["number", "int, not a callable"]),
         ("needs", ["the arguments a, b", "?a=VALUE"]),
         ("needs?a=1", ["the argument b"]),
@@ -113,7 +113,7 @@ def test_mistakes_with_files(write: Write, name: str, says: list[str]) -> None:
 
 def test_missing_and_broken_files(write: Write, tmp_path: Path) -> None:
     assert "there is no file" in fails(str(tmp_path / "none.py:make"))
-    assert "names no callable" in fails(str(write(NET)))
+    assert "is a file alone" in fails(str(write(NET)))
     syntax = write("a = 1\nb = (", "syntax.py")
     assert "line 2" in fails(f"{syntax}:make")
     divide = write("a = 1\nb = a / 0", "divide.py")

@@ -73,7 +73,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="equal seeds, equal results")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """The whole of it on an embedded data set, in a minute or two."""
+    """The whole of it on an embedded data set, in some minutes."""
     with progress_of(as_json) as progress:
         progress.stage("starting")
         from netsmith.jobs.demo import demo as job

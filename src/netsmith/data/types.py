@@ -22,7 +22,7 @@ from netsmith.data.classes import (
 )
 from netsmith.data.decode import range_from_metadata
 from netsmith.data.feeding import PIXEL, Feeding
-from netsmith.data.normalise import AS_GIVEN, Normalisation
+from netsmith.data.normalise import AS_GIVEN, Normalisation, normalisation_from_metadata
 from netsmith.errors import InputError
 
 #: where a normalisation comes from
@@ -167,7 +167,7 @@ class Data:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What a user has to know: the classes in their order, how images were read and normalised, what is odd."""
-        mean, std = (", ".join(f"{v:.4g}" for v in values) for values in self.normalisation)
+        mean, std = _in_words(self.normalisation)
         if self.as_given:
             given = f"inputs are {self.normalised_by}, taken as given: not scaled, not normalised and not augmented"
             return (order_sentence(self.classes, self.class_order), given, *self.notes)
@@ -189,13 +189,27 @@ class Data:
         if normalisation is None:
             return self
         if self.as_given:
-            mean, std = (", ".join(f"{v:.4g}" for v in values) for values in normalisation)
+            mean, std = _in_words(normalisation)
             return self._noting(
                 f"the weights were trained on images with mean {mean} and std {std} of x/255, which inputs that are "
                 "taken as given must have been normalised with"
             )
         checked = Normalisation(*normalisation).check(self.input_shape[0])
         return dataclasses.replace(self, normalisation=checked, normalised_by=OF_FILE)
+
+    def compared_with(self, metadata: Mapping[str, str] | None) -> Data:
+        """The same data, normalised as the user said, with a note where a file of weights says otherwise."""
+        try:
+            theirs = normalisation_from_metadata(metadata)
+        except InputError:  # giving --mean and --std is the remedy for what cannot be read
+            return self
+        if theirs is None or self.as_given or _in_words(theirs) == _in_words(self.normalisation):
+            return self
+        mean, std = _in_words(theirs)
+        return self._noting(
+            f"warning: --mean and --std are not those of the file of the weights, mean {mean} and std {std}; drop them "
+            "unless the network expects the new ones"
+        )
 
     def with_classes(self, order: Sequence[str], where: str, class_order: str) -> Data:
         """The same data with its labels renumbered by ``order``, which may have more classes.
@@ -258,6 +272,12 @@ class Data:
     def _noting(self, sentence: str) -> Data:
         """With one more sentence for the user, once."""
         return self if sentence in self.notes else dataclasses.replace(self, notes=(*self.notes, sentence))
+
+
+def _in_words(normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> tuple[str, str]:
+    """The means and the standard deviations, in four digits."""
+    mean, std = (", ".join(f"{v:.4g}" for v in values) for values in normalisation)
+    return mean, std
 
 
 def n_batches(n: int, batch_size: int, drop_last: bool = False) -> int:

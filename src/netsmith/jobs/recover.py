@@ -55,7 +55,9 @@ def fine_tune(
         checkpoint=checkpoint, progress=training_events(progress), bf16=bf16,
     )  # fmt: skip
     progress.stage("score")
-    progress.note(f"  fine-tuned {result.epochs_run} epochs in {time.time() - start:.0f} s")
+    progress.note(
+        f"  fine-tuned for {result.epochs_run} epoch{'s' * (result.epochs_run != 1)} in {time.time() - start:.0f} s"
+    )
     settle_batch_norm(model, data.search, normalisation=norm)
     after = evaluate(model, data.search, normalisation=norm)[0]
     if after < before:

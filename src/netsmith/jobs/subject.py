@@ -104,6 +104,8 @@ def load_subject(
     loaded = load_model(model, weights=weights, num_classes=found.known_classes, input_shape=found.input_shape)
     if images is None or images.mean is None:
         found = found.with_normalisation(normalisation_from_metadata(loaded.metadata))
+    else:
+        found = found.compared_with(loaded.metadata)
     first, _ = next(found.search.batches(4, normalise=found.normalisation, channels_last=False))
     outputs = check_network(loaded.model, first, "give the size it expects with --image-size")
     check_classes(found, outputs, loaded.metadata)

@@ -151,6 +151,8 @@ def _load(config: TrainConfig, say: Callable[[str], None], record: Path) -> tupl
         say(note)
     if config.images.mean is None:
         data = data.with_normalisation(normalisation_from_metadata(loaded.metadata))
+    else:
+        data = data.compared_with(loaded.metadata)
     for sentence in data.sentences:
         say(sentence)
     check_classes(data, _checked(loaded.model, data), loaded.metadata)

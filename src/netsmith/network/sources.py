@@ -267,7 +267,7 @@ def _find(module: ModuleType, name: str, where: str, spec: str) -> Any:
     more = f" and {len(here) - _SHOWN} more" if len(here) > _SHOWN else ""
     has = f"it has {', '.join(here[:_SHOWN])}{more}" if here else "it has none of its own"
     if not name:
-        raise InputError(f"{spec} names no callable behind the colon: {has}")
+        raise InputError(f"{spec} is a file alone; write {where}:NAME, of what builds the network: {has}")
     thing: Any = module
     for part in name.split("."):
         try:

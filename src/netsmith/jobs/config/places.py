@@ -33,7 +33,7 @@ def is_there(place: str) -> bool:
 
 
 def check_model(name: str, given: Any) -> None:
-    """Refuse what is no MODEL, and one that names a file that is not there.
+    """Refuse what is no MODEL, and one that names a file that is not there, or nothing in it.
 
     Raises:
         InputError: names it.
@@ -52,6 +52,10 @@ def check_model(name: str, given: Any) -> None:
     )  # fmt: skip
     if file is not None and not is_there(file):
         raise InputError(f"there is no file {file} for {name} {given!r}; give an existing one")
+    if file is not None and text.removesuffix(":").endswith(".py"):
+        raise InputError(
+            f"{name} {given!r} is a file alone; write {file}:NAME, the function or class in it that builds the network"
+        )
 
 
 def check_teacher(teacher: Any, weights: str | None) -> None:
