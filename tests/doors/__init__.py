@@ -33,12 +33,14 @@ class Door:
         valid: makes files that are let in: name (with folders) -> content; several may be alternatives.
         open: uses what is in a folder that holds these files, as a user's command would.
         changed: names of the files that are damaged, all of them by default.
+        slow: takes a second or more a file.
     """
 
     name: str
     valid: Callable[[], Mapping[str, bytes]]
     open: Callable[[Path], object]
     changed: tuple[str, ...] = ()
+    slow: bool = False
 
     def files(self) -> Mapping[str, bytes]:
         """What ``valid`` makes, made once."""
@@ -46,12 +48,12 @@ class Door:
 
 
 def register(
-    name: str, valid: Callable[[], Mapping[str, bytes]], changed: tuple[str, ...] = ()
+    name: str, valid: Callable[[], Mapping[str, bytes]], changed: tuple[str, ...] = (), slow: bool = False
 ) -> Callable[[Callable[[Path], object]], Callable[[Path], object]]:
     """Decorate the function that opens a door."""
 
     def add(opened: Callable[[Path], object]) -> Callable[[Path], object]:
-        _DOORS[name] = Door(name, valid, opened, changed)
+        _DOORS[name] = Door(name, valid, opened, changed, slow)
         return opened
 
     return add

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from doors import attempt, doors
 from mutations import mutate
 
+_NAMES = [pytest.param(n, marks=[pytest.mark.slow] if d.slow else []) for n, d in sorted(doors().items())]
 
-@pytest.mark.parametrize("name", sorted(doors()))
+
+@pytest.mark.parametrize("name", _NAMES)
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32))
 def test_damaged_files_are_read_or_refused_in_a_sentence(name: str, seed: int) -> None:

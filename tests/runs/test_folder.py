@@ -109,6 +109,14 @@ def test_an_edited_stage_is_named(tmp_path: Path) -> None:
             run.stage("baseline", lambda: {"accuracy": 0.5})
 
 
+def test_results_that_lack_what_is_looked_for_are_named_only_where_a_run_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), Run.create(tmp_path, CONFIG) as run:  # nothing from disk: a fault of ours
+        run.stage("baseline", dict)["accuracy"]
+    said = r"/stages that .* fit together .*KeyError.*start again in another folder"
+    with pytest.raises(InputError, match=said), Run.resume(tmp_path, CONFIG) as run:
+        run.stage("baseline", dict)["accuracy"]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

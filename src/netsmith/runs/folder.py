@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from netsmith import locks
-from netsmith.errors import InfeasibleError, InputError
+from netsmith.errors import InfeasibleError, InputError, shown
 from netsmith.files import read_json, to_json, to_path, write_atomic, written_for
 from netsmith.progress import Progress, Tee
 from netsmith.runs.artefacts import Artefacts
@@ -52,6 +52,8 @@ from netsmith.runs.trials import TrialLog
 from netsmith.shapes import Anything, Record, Text
 
 _STAGE = Record({"digest": Text(), "check": Text(), "value": Anything()})
+#: what comes of results that lack something, or hold other than they should, wherever they are used
+_OF_VALUES = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 _STAGE_REMEDY = "delete it and use --resume, which computes it again"
 
 
@@ -70,6 +72,7 @@ class Run:
         self._trials = TrialLog(folder / "trials.sqlite")
         self._artefacts = Artefacts(folder)
         self._log: RunLog | None = None
+        self._goes_on = False  #: whether a result of an earlier process was taken
         self._making: list[set[str]] = []  #: files that the stages that run now have made, the innermost last
 
     @classmethod
@@ -231,7 +234,7 @@ class Run:
         Raises:
             InputError: the stored result is damaged, or the result cannot be stored.
         """
-        digest = _digest(self.config, name, inputs)
+        digest = digest_of(self.config, name, inputs)
         stored = self.path(f"stages/{name}.json")
         known: tuple[Any, dict[str, str]] | None = None
         if stored.exists():
@@ -240,8 +243,9 @@ class Run:
             if _STAGE.problem(record, "") is not None:
                 raise InputError(f"{stored} is damaged, it is no result of a stage; {remedy}")
             if record["digest"] == digest:
-                if record["check"] != _digest(record["value"]):
+                if record["check"] != digest_of(record["value"]):
                     raise InputError(f"{stored} is damaged or was edited; {remedy}")
+                self._goes_on = True
                 if not self._artefacts.missing(name):
                     return record["value"]
                 known = record["value"], self._artefacts.of(name)
@@ -255,12 +259,12 @@ class Run:
         self._artefacts.note(name, made)
         if known is not None and known[1] == self._artefacts.of(name):
             value = known[0]
-        write_atomic(stored, to_json({"stage": name, "digest": digest, "check": _digest(value), "value": value}))
+        write_atomic(stored, to_json({"stage": name, "digest": digest, "check": digest_of(value), "value": value}))
         return value
 
     def digest(self, name: str, inputs: Any) -> str:
         """A stage name for one of many inputs: ``name`` and a digest of ``inputs``."""
-        return f"{name}-{_digest(inputs)}"
+        return f"{name}-{digest_of(inputs)}"
 
     def stored(self, name: str, inputs: Any = None) -> bool:
         """Whether :meth:`stage` would take the result of these inputs from disk."""
@@ -268,7 +272,7 @@ class Run:
         if not path.exists():
             return False
         record = read_json(path, _STAGE_REMEDY)
-        return _STAGE.problem(record, "") is None and bool(record["digest"] == _digest(self.config, name, inputs))
+        return _STAGE.problem(record, "") is None and bool(record["digest"] == digest_of(self.config, name, inputs))
 
     def done(self, name: str) -> bool:
         """Whether a stage has a stored result (of whatever inputs)."""
@@ -356,6 +360,12 @@ class Run:
         if isinstance(error, InfeasibleError):
             self.abandon()
         self.close()
+        if self._goes_on and isinstance(error, _OF_VALUES):
+            raise InputError(
+                f"the results in {self.folder / 'stages'} that the run goes on from do not fit together "
+                f"({shown(f'{type(error).__name__}: {error}', 100)}); if one of them was edited, start again in "
+                f"another folder, else please report it with {self.folder / LOG}, which has the traceback"
+            ) from error
 
 
 @contextmanager
@@ -400,7 +410,8 @@ def _plain(value: Any) -> Any:
     return json.loads(to_json(value))
 
 
-def _digest(*values: Any) -> str:
+def digest_of(*values: Any) -> str:
+    """A short digest of JSON values: stages have one of what they depend on and, as ``check``, one of their result."""
     return hashlib.sha256(to_json(values, sort=True).encode()).hexdigest()[:16]
 
 
