@@ -115,6 +115,8 @@ def test_round_channels_never_loses_a_tenth() -> None:
         ("zoo:mobilenet_v2?widht=0.5", "did you mean 'width'"),
         ("zoo:mobilenet_v2?width=wide", "number above 0"),
         ("zoo:mobilenet_v2?width=-1", "number above 0"),
+        ("zoo:mobilenet_v2?width=1e9", "at most 100"),
+        ("zoo:digits?in_channels=1000000", "a whole number of 1 to 100000"),
         ("zoo:mobilenet_v2?folded=3", "true or false"),
         ("zoo:mobilenet_v2_tf?folded=false", "no option 'folded'"),
         ("zoo:cifar_resnet20?num_classes=2.5", "whole number"),

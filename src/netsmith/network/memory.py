@@ -42,13 +42,16 @@ def limited(spec: str) -> Iterator[None]:
     """
     from torch.nn.modules.module import register_module_parameter_registration_hook
 
-    most, seen = free_memory() // _COPIES, dict[int, int]()
+    most, seen, total = free_memory() // _COPIES, dict[int, int](), 0
 
     def count(module: Any, name: str, parameter: Any) -> None:
+        nonlocal total
         if parameter is None or hasattr(parameter, "materialize"):  # of lazy layers no size is known
             return
-        seen[id(parameter)] = parameter.numel() * parameter.element_size()  # once, where layers share it
-        if (total := sum(seen.values())) > most:
+        size = parameter.numel() * parameter.element_size()
+        total += size - seen.get(id(parameter), 0)  # once, where layers share it
+        seen[id(parameter)] = size
+        if total > most:
             raise InputError(
                 f"{spec} needs more memory than there is: its weights take {total / 1e9:.3g} GB or more, and a job "
                 f"holds {_COPIES} copies of them, for which {_COPIES * most / 1e9:.3g} GB are free; make the network "

@@ -14,6 +14,8 @@ from netsmith.errors import InputError, did_you_mean, shown
 if TYPE_CHECKING:
     from torch import nn
 
+_MOST, _WIDEST = 100_000, 100.0  #: of an option that counts something, and of one that multiplies
+
 
 @dataclass(frozen=True)
 class ZooEntry:
@@ -125,13 +127,13 @@ def _cast(name: str, option: str, value: Any, default: Any) -> Any:
             return value
         wanted = "true or false"
     elif isinstance(default, int):
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST:
             return value
-        wanted = "a whole number above 0"
+        wanted = f"a whole number of 1 to {_MOST}"
     elif isinstance(default, float):
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf"):
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _WIDEST:
             return float(value)
-        wanted = "a number above 0"
+        wanted = f"a number above 0, at most {_WIDEST:g}"
     else:
         if isinstance(value, str):
             return value
