@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from image_files import eight_bits, save, save_classes
-from netsmith.data import Data, load_data
+from netsmith.data import Data, load_data, pixels, room
 from netsmith.errors import InputError
 
 NAMES = ["airplane", "bus", "car", "train"]
@@ -169,6 +169,38 @@ def test_links_to_folders_above_are_not_followed(tmp_path: Path) -> None:
     for i, target in enumerate((tmp_path, Path("/"), tmp_path / "d")):
         (tmp_path / "d" / f"link{i}").symlink_to(target)
     assert load_data(str(tmp_path / "d")).classes == tuple(NAMES)
+
+
+def test_folders_that_all_link_to_each_other_are_refused_at_once(tmp_path: Path) -> None:
+    save_classes(tmp_path, "abcdefghijkl", n=1)
+    for one in "abcdefghijkl":
+        for other in "abcdefghijkl":
+            (tmp_path / one / f"to-{other}").symlink_to(tmp_path / other)
+    with pytest.raises(InputError, match="is linked to in more than 20 ways; remove links between folders"):
+        load_data(str(tmp_path))
+
+
+def test_images_that_take_more_memory_than_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = str(save_classes(tmp_path / "d", NAMES, n=5, of=lambda i: np.full((500, 400), i, dtype=np.uint8)))
+    monkeypatch.setattr(room, "free_bytes", lambda: 4_000_000)
+    with pytest.raises(InputError, match=r"decoded, takes .* GB of memory or more, .* smaller --image-size"):
+        load_data(folder)
+    data = load_data(folder, image_size=8)  # each is resized as soon as it is read
+    assert data.input_shape == (1, 8, 8) and data.notes[0].startswith("20 of 20 images of one flat colour")
+    with pytest.raises(InputError, match=r"takes 5\.37 GB"):
+        load_data(folder, image_size=16384)
+    monkeypatch.setattr(pixels, "_LARGE", 1000)
+    with pytest.raises(InputError, match=r"0\.png takes .* GB of memory or more.*; make it smaller"):
+        monkeypatch.setattr(room, "free_bytes", lambda: 6_000_000)
+        load_data(folder, image_size=8)
+
+
+def test_an_image_that_is_hardly_more_than_a_line_is_not_resized(tmp_path: Path) -> None:
+    save(np.arange(20_000, dtype=np.uint8)[None], save_classes(tmp_path) / "a" / "line.png")
+    with pytest.raises(
+        InputError, match=r"line\.png has 20000x1 pixels, of which 64x64 would show .*; cut it or remove"
+    ):
+        load_data(str(tmp_path), image_size=64)
 
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:

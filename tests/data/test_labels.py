@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,14 @@ def test_metadata_of_others_that_cannot_be_read_is_ignored(tmp_path: Path) -> No
         table = pa.table({"image": [png(0), png(1)], "label": [0, 1]})
         pq.write_table(table.replace_schema_metadata({b"huggingface": text}), tmp_path / "x.parquet")
         assert load_data(str(tmp_path / "x.parquet")).classes == ("0", "1")
+
+
+def test_names_of_classes_in_metadata_are_held_to_what_names_may_be(tmp_path: Path) -> None:
+    many = [str(i) for i in range(1_000_001)]
+    for names, said in ((["a" * 5000, "b"], "which is too long"), (["a", "a"], "twice"), (many, "the most")):
+        features = {"info": {"features": {"label": {"_type": "ClassLabel", "names": names}}}}
+        table = pa.table({"image": [png(0), png(1)], "label": [0, 1]})
+        table = table.replace_schema_metadata({b"huggingface": json.dumps(features).encode()})
+        pq.write_table(table, tmp_path / "x.parquet")
+        with pytest.raises(InputError, match=f"the metadata of .*x.parquet .*{said}"):
+            load_data(str(tmp_path / "x.parquet"))

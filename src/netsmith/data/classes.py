@@ -21,7 +21,7 @@ SORTED = "sorted as text"  #: the order of names that a source gives no order to
 DECLARED = "as the data declares them"
 NUMBERED = "as the data numbers them"
 OF_WEIGHTS = "as the metadata of the weights has them"
-_LONGEST = 1000  #: characters of a name
+_LONGEST, _MOST = 1000, 1_000_000  #: characters of a name; names
 _SHOWN = 4  #: names at each end of a list
 
 
@@ -35,7 +35,7 @@ def read_classes(given: str | Path | Sequence[str]) -> tuple[str, ...]:
         InputError: the file cannot be read, holds something else, or a name twice.
     """
     if not isinstance(given, (str, Path)):
-        return _checked([str(name) for name in given], "the classes given")
+        return check_names([str(name) for name in given], "the classes given")
     path = Path(given)
     try:
         text = read_bytes(path, "--classes", "give a text file with one name a line").decode("utf-8-sig")
@@ -55,7 +55,7 @@ def read_classes(given: str | Path | Sequence[str]) -> tuple[str, ...]:
             )
     else:
         names = [line.strip() for line in text.splitlines() if line.strip()]
-    return _checked(names, f"--classes {path}")
+    return check_names(names, f"--classes {path}")
 
 
 def names_of(value: Any) -> list[str] | None:
@@ -155,9 +155,19 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(p), "") if p.isdecimal() and len(p) < 4000 else (1, 0, p) for p in parts]
 
 
-def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
+def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """Names of classes, each of which must be there once.
+
+    Args:
+        where: they come from, for messages.
+
+    Raises:
+        InputError: there are none or more than a million, or one is too long or no text.
+    """
     if not names:
         raise InputError(f"{where} names no classes; give one name a line")
+    if len(names) > _MOST:
+        raise InputError(f"{where} names {len(names)} classes, and {_MOST} are the most; give one name a class")
     seen: set[str] = set()
     for name in names:
         if len(name) > _LONGEST or any("\ud800" <= c <= "\udfff" for c in name):

@@ -11,13 +11,15 @@ import numpy as np
 import torch
 
 from netsmith.data.classes import plural
-from netsmith.data.pixels import Picture, read_picture
+from netsmith.data.pixels import Picture, Row, read_picture
+from netsmith.data.room import Room
 from netsmith.data.sources import RawSplit
 from netsmith.errors import InputError
 
 Range = tuple[float, float]
 
 _CROWDED = 16  #: of 256 levels hold nearly all pixels: a few far ones have stretched the range
+_LONGEST = 100  #: times the side that is kept of an image
 _SAMPLE = 256  #: images that a range to propose is found on
 
 
@@ -77,9 +79,15 @@ def decode(splits: Mapping[str, RawSplit], image_size: int | None, pixel_range: 
     images, becomes 0..255.
 
     Raises:
-        InputError: an image cannot be read (the message names it), depths are mixed, or all images are alike.
+        InputError: an image cannot be read (the message names it), depths are mixed, all images are alike, or they take
+            more memory than there is.
     """
-    pictures = {key: [read_picture(*row) for row in zip(s.rows, s.names, strict=True)] for key, s in splits.items()}
+    room = Room("the data set, decoded,", "give fewer images or a smaller --image-size")
+    if image_size is not None:
+        room.expect(sum(len(s.rows) for s in splits.values()) * image_size**2)
+    read = {key: [_read(*row, image_size, room) for row in zip(s.rows, s.names)] for key, s in splits.items()}
+    pictures = {key: [picture for picture, _ in found] for key, found in read.items()}
+    sizes = [size for found in read.values() for _, size in found]
     names = [name for s in splits.values() for name in s.names]
     every = [p for found in pictures.values() for p in found]
     deep = _is_deep(every, names)
@@ -95,13 +103,15 @@ def decode(splits: Mapping[str, RawSplit], image_size: int | None, pixel_range: 
             )
     elif pixel_range is not None:
         notes.append(f"the pixel range {pixel_range[0]:g} to {pixel_range[1]:g} is not used: the images have 8 bits")
-    target = _target(every, image_size)
+    target = _target(sizes, image_size)
     grey = all(p.pixels.ndim == 2 for p in every)
-    images = {key: stack([p.pixels for p in found], grey, target, scale) for key, found in pictures.items()}
+    room.expect(len(every) * (1 if grey else 3) * math.prod(target))
+    images = {
+        key: stack([p.pixels for p in found], splits[key].names, grey, target, scale) for key, found in pictures.items()
+    }
     _need_contents(images, every, names[:1], scale, given=pixel_range is not None)
-    sizes = {p.pixels.shape[:2] for p in every}
-    if len(sizes) > 1:
-        notes.append(f"images of {len(sizes)} sizes: the centre of each is resized to {target[0]}x{target[1]}")
+    if len(set(sizes)) > 1:
+        notes.append(f"images of {len(set(sizes))} sizes: the centre of each is resized to {target[0]}x{target[1]}")
     if scale is not None and (crowd := _crowding(images, every)):
         notes.append(crowd)
     return Decoded(images, scale, (*notes, *_on_alpha(every, names), *_on_more(every, names), *_on_flat(every, names)))
@@ -120,24 +130,40 @@ def _is_deep(every: Sequence[Picture], names: Sequence[str]) -> bool:
     return "8 bits" not in first
 
 
-def _target(every: Sequence[Picture], image_size: int | None) -> tuple[int, int]:
+def _read(row: Row, name: str, image_size: int | None, room: Room) -> tuple[Picture, tuple[int, int]]:
+    """One image and its size in the file; where it needs no scale it is resized at once, so as not to keep it whole."""
+    picture = read_picture(row, name)
+    height, width = picture.pixels.shape[:2]
+    if image_size is not None and picture.depth == "8 bits" and (height, width) != (image_size, image_size):
+        pixels = _fit(picture.pixels, (image_size, image_size), name)
+        picture = Picture(pixels, picture.alpha, picture.more, was_flat=picture.flat)
+    if picture is not row:
+        room.take(picture.pixels.nbytes)
+    return picture, (height, width)
+
+
+def _target(sizes: Sequence[tuple[int, int]], image_size: int | None) -> tuple[int, int]:
     if image_size is not None:
         return (image_size, image_size)
-    sizes = {p.pixels.shape[:2] for p in every}
-    if len(sizes) == 1:
-        height, width = next(iter(sizes))
-        return (height, width)
-    side = min(224, int(np.median([min(p.pixels.shape[:2]) for p in every])))
+    if len(set(sizes)) == 1:
+        return sizes[0]
+    side = min(224, int(np.median([min(size) for size in sizes])))
     return (side, side)
 
 
-def stack(images: Iterable[np.ndarray], grey: bool, target: tuple[int, int], scale: Range | None) -> torch.Tensor:
-    """Pixels of images, ``(H, W)`` or ``(H, W, 3)``, on one scale and in one size: uint8 ``(N, C, *target)``."""
+def stack(
+    images: Iterable[np.ndarray], names: Sequence[str], grey: bool, target: tuple[int, int], scale: Range | None
+) -> torch.Tensor:
+    """Pixels of images, ``(H, W)`` or ``(H, W, 3)``, on one scale and in one size: uint8 ``(N, C, *target)``.
+
+    Raises:
+        InputError: one is too long to be resized; ``names`` says which.
+    """
     images = list(images)
     out = np.empty((len(images), 1 if grey else 3, *target), dtype=np.uint8)
     for i, pixels in enumerate(images):
         array = pixels if scale is None else _scaled(pixels, scale)
-        array = array if array.shape[:2] == target else _fit(array, target)
+        array = array if array.shape[:2] == target else _fit(array, target, names[i])
         out[i] = array if array.ndim == 2 else array.transpose(2, 0, 1)  # a grey image broadcasts over channels
     return torch.from_numpy(out)
 
@@ -150,15 +176,20 @@ def _scaled(pixels: np.ndarray, scale: Range) -> np.ndarray:
     return np.rint(shares.clip(0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def _fit(array: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+def _fit(array: np.ndarray, target: tuple[int, int], name: str) -> np.ndarray:
     from PIL import Image
 
     height, width = array.shape[:2]
     scale = max(target[0] / height, target[1] / width)
     new = (max(target[1], round(width * scale)), max(target[0], round(height * scale)))
+    if math.prod(new) > _LONGEST * math.prod(target):  # nearly all of it would be cut off, after it took gigabytes
+        raise InputError(
+            f"{name} has {width}x{height} pixels, of which {target[1]}x{target[0]} would show less than 1 in "
+            f"{_LONGEST}; cut it or remove it"
+        )
     resized = np.asarray(Image.fromarray(array).resize(new, Image.Resampling.BILINEAR))
     top, left = (new[1] - target[0]) // 2, (new[0] - target[1]) // 2
-    return resized[top : top + target[0], left : left + target[1]]
+    return np.ascontiguousarray(resized[top : top + target[0], left : left + target[1]])
 
 
 def _need_contents(

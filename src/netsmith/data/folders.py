@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from netsmith.errors import InputError
 
 _JUNK = {"thumbs.db", "desktop.ini", "__macosx"}  # what file managers leave behind
 _DEEPEST = 100  #: folders within folders
+_MOST_WAYS = 20  #: that lead to one folder: where folders link to each other, there are more than anybody can walk
 _ARRANGE = "arrange it as FOLDER/CLASS/image.jpg or FOLDER/train/CLASS/image.jpg"
 
 
@@ -57,8 +59,7 @@ def read_folder(path: Path) -> Raw:
         InputError: there are no classes, or a folder can be read in two ways.
     """
     notes: list[str] = []
-    above = frozenset((s.st_dev, s.st_ino) for s in (p.stat() for p in path.resolve().parents))
-    root = _unwrap(_walk(path, above), notes)
+    root = _unwrap(_tree(path), notes)
     parts, holders = _parts(root, notes)
     classes = tuple(sorted({c.name for found in parts.values() for c in found}))
     notes += _on_empty(holders, classes) + _on_others(parts)
@@ -82,15 +83,20 @@ def images_below(path: Path) -> list[Path]:
     Raises:
         InputError: a folder cannot be read.
     """
-    above = frozenset((s.st_dev, s.st_ino) for s in (p.stat() for p in path.resolve().parents))
-    return list(_walk(path, above).below())
+    return list(_tree(path).below())
 
 
-def _walk(path: Path, above: frozenset[tuple[int, int]]) -> _Folder:
-    """The tree below ``path``; links to folders are followed, but not back to a folder that they lie in.
+def _tree(path: Path) -> _Folder:
+    """The tree below ``path``; links to folders are followed, but not back to a folder that they lie in."""
+    return _walk(path, frozenset((s.st_dev, s.st_ino) for s in (p.stat() for p in path.resolve().parents)), Counter())
+
+
+def _walk(path: Path, above: frozenset[tuple[int, int]], ways: Counter[tuple[int, int]]) -> _Folder:
+    """What :func:`_tree` says.
 
     Args:
         above: device and number of each folder that ``path`` lies in.
+        ways: how often each folder was walked through.
     """
     if len(above) > _DEEPEST:
         raise InputError(f"folder {path} lies too deeply within others; move the images up")
@@ -101,13 +107,16 @@ def _walk(path: Path, above: frozenset[tuple[int, int]]) -> _Folder:
     except OSError as error:
         raise InputError(f"folder {path} cannot be read ({error.strerror}); check its permissions") from error
     here = above | {(stat.st_dev, stat.st_ino)}
+    ways[stat.st_dev, stat.st_ino] += 1
+    if ways[stat.st_dev, stat.st_ino] > _MOST_WAYS:
+        raise InputError(f"folder {path} is linked to in more than {_MOST_WAYS} ways; remove links between folders")
     for entry in entries:
         if entry.name.startswith(".") or entry.name.lower() in _JUNK:
             continue
         if entry.is_dir():
             inner = entry.stat()
             if (inner.st_dev, inner.st_ino) not in here:
-                found.folders.append(_walk(entry, here))
+                found.folders.append(_walk(entry, here, ways))
         elif entry.suffix.lower() in IMAGE_SUFFIXES:
             found.images.append(entry)
         else:

@@ -29,8 +29,8 @@ def prepare(feeding: Feeding, rows: Sequence[bytes | Path | np.ndarray], names: 
     if feeding.scale is None or feeding.mean is None or feeding.std is None or feeding.size is None:
         return torch.from_numpy(np.stack([_as_given(feeding, *row) for row in zip(rows, names, strict=True)]))
     images = stack(
-        (_pixels(feeding, *row) for row in zip(rows, names, strict=True)), feeding.channels == 1, feeding.size,
-        feeding.pixel_range,
+        (_pixels(feeding, *row) for row in zip(rows, names, strict=True)), names, feeding.channels == 1,
+        feeding.size, feeding.pixel_range,
     )  # fmt: skip
     unit = feeding.scale / PIXEL  # 1 for all files that are written here: a mean of x is one of value / 255 then
     normalise = Normalisation(tuple(m / unit for m in feeding.mean), tuple(s / unit for s in feeding.std))

@@ -6,11 +6,12 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from netsmith.data.arrays import read_array
+from netsmith.data.room import Room
 from netsmith.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 
 _GREY = ("1", "L", "LA", "La")
 MOST_BYTES = 500_000_000  #: of a file that is read as one image
+_LARGE, _WORK = 2**24, 16  #: pixels, and bytes that each of them takes while it is decoded
 _NPY = b"\x93NUMPY"
 _TIFF_DEPTH, _TIFF_SIGN = 258, 339  # tags: bits of a sample, and whether they are unsigned (1, or absent) or signed
+
+Row: TypeAlias = "bytes | Path | np.ndarray | Picture | Image.Image"  #: what an image is read from
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,13 @@ class Picture:
     Attributes:
         alpha: whether the file has an alpha channel that differs from pixel to pixel; it is not in ``pixels``.
         more: whether the file has more images, as films and stacks have, than the first, which is read.
+        was_flat: what ``flat`` was of an image that has been resized since.
     """
 
     pixels: np.ndarray
     alpha: bool = False
     more: bool = False
+    was_flat: bool | None = None
 
     @property
     def depth(self) -> str:
@@ -44,10 +50,12 @@ class Picture:
     @property
     def flat(self) -> bool:
         """Whether all pixels are alike."""
+        if self.was_flat is not None:
+            return self.was_flat
         return bool((self.pixels == self.pixels[:1, :1]).all())
 
 
-def read_picture(row: bytes | Path | np.ndarray | Picture | Image.Image, name: str) -> Picture:
+def read_picture(row: Row, name: str) -> Picture:
     """Read one image: a file's content, a file, or an array ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, C of 1 or 3.
 
     Args:
@@ -100,6 +108,8 @@ def _unreadable(name: str, why: str) -> InputError:
 
 
 def _picture(image: Image.Image, name: str) -> Picture:
+    if image.width * image.height > _LARGE:  # a small file may hold a huge one
+        Room(name, "make it smaller").expect(image.width * image.height * _WORK)
     more = getattr(image, "n_frames", 1) > 1
     if image.mode[:1] in ("I", "F"):  # integers of 16 or 32 bits of either byte order, and floats
         return Picture(_native(image), more=more)

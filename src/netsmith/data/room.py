@@ -29,11 +29,11 @@ class Room:
 
     Args:
         what: is read, for messages.
+        remedy: what the user should do instead, the end of the sentence.
     """
 
-    def __init__(self, what: str) -> None:
-        free = free_bytes()
-        self._what, self._free, self._used = what, free, 0
+    def __init__(self, what: str, remedy: str = "give fewer or smaller rows, for instance a torch Subset") -> None:
+        self._what, self._remedy, self._free, self._used = what, remedy, free_bytes(), 0
 
     def expect(self, size: int) -> None:
         """Check that ``size`` more bytes would fit, before they are read.
@@ -45,7 +45,7 @@ class Room:
         if self._free is not None and need > self._free // 2:
             raise InputError(
                 f"{self._what} takes {need / 1e9:.3g} GB of memory or more, and {self._free / 1e9:.3g} GB are free, of "
-                "which half is for the work on it; give fewer or smaller rows, for instance a torch Subset"
+                f"which half is for the work on it; {self._remedy}"
             )
 
     def take(self, size: int) -> None:

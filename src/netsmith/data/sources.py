@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.data.cells import contents, is_array
+from netsmith.data.classes import check_names
 from netsmith.data.labels import to_labels
 from netsmith.errors import InputError
 
@@ -181,7 +182,9 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
         raise InputError(f"the column {label!r} of {where} has images, no labels; choose another with --label-column")
     feature = features.get(label)
     given = feature.get("names") if isinstance(feature, dict) else None
-    return images[0], label, tuple(str(v) for v in given) if isinstance(given, list) and given else None
+    if not isinstance(given, list) or not given:
+        return images[0], label, None
+    return images[0], label, check_names([str(v) for v in given], f"the metadata of {where}")
 
 
 def _features(schema: Any) -> dict[str, Any]:
