@@ -255,7 +255,7 @@ def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str, name:
         several = value if isinstance(value, list | tuple) and len(value) <= _MOST_ITEMS else ()
         repeated = not meaning(f).repeats and len({shown(v, 1000) for v in several}) < len(several)
         if (not several and (kind != tuple[str, ...] or not isinstance(value, list | tuple) or value)) or repeated:
-            raise InputError(f"{where}{words} must be a {in_words(kind)}, not {shown(value)}")
+            raise InputError(f"{where}{words} must be a {in_words(kind, meaning(f).repeats)}, not {shown(value)}")
         return tuple(_scalar(name(f"{f.name}[{i}]"), _SEVERAL[kind], v, limits, where) for i, v in enumerate(several))
     return _scalar(words, kind, value, limits, where)
 
@@ -315,9 +315,10 @@ def kind_of(hint: Any) -> tuple[Any, bool]:
     return (hint if hint in _WORDS else None), False
 
 
-def in_words(kind: Any) -> str:
-    """A type as messages and pages call it."""
-    return _WORDS_SEVERAL.get(kind) or _WORDS.get(kind, "value")
+def in_words(kind: Any, repeats: bool = False) -> str:
+    """A type as messages and pages call it; ``repeats`` where a list may have a value twice."""
+    words = _WORDS_SEVERAL.get(kind) or _WORDS.get(kind, "value")
+    return words.replace("different ", "") if repeats else words
 
 
 def _default(f: dataclasses.Field[Any]) -> str | None:

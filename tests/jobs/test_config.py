@@ -175,5 +175,35 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 
 def test_a_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from netsmith.network.load import load_model
+    from netsmith.network.sourcefiles import source_files
+    from netsmith.network.weights import save_weights
+
     monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "net.py").write_text("from torch import nn\ndef net():\n    return nn.Linear(2, 3)\n")
+    save_weights(tmp_path / "w.safetensors", load_model("~/net.py:net").model.state_dict())
+    assert load_model("~/net.py:net", weights="~/w.safetensors").metadata and source_files("~/net.py:net")
     assert to_path("~/runs/x") == tmp_path / "runs" / "x"
+
+
+def test_random_numbers_of_the_caller_go_on(tmp_path: Path) -> None:
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    shuffled = DataLoader(TensorDataset(torch.full((8, 1, 8, 8), torch.nan), torch.arange(8)), 4, shuffle=True)
+    torch.manual_seed(5)
+    with pytest.raises(InputError, match="NaN"):
+        netsmith.compress("zoo:digits", shuffled, macs="0.5x", target="bitfusion", out=tmp_path)
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(after, torch.rand(1))
+
+
+def test_names_that_no_file_can_hold_are_refused(tmp_path: Path) -> None:
+    labels = [("\udcff", "b")[i % 2] for i in range(20)]
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 1, 8, 8), np.uint8)
+    for options in ({"data": (pixels, labels)}, {"classes": ["\udcff", "b"]}):
+        with pytest.raises(InputError, match="UTF-8; rename it"):
+            netsmith.compress(**({"model": "zoo:digits", "data": "digits", "macs": "0.5x", "out": tmp_path} | options))
+    with pytest.raises(InputError, match="--methods has prune twice, differently"):
+        compress(methods=(Prune(), Prune(widths=4)))

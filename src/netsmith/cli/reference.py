@@ -69,7 +69,8 @@ def _table(options: list[Option]) -> str:
         if o.flag != option(o.name) and o.name != "model":
             meaning += f"; in Python `{o.name}`"
         words = o.meaning.metavar.strip("[]") if o.name == "model" else o.flag
-        rows.append(f"| `{words}` | {in_words(o.kind or str)} | {o.meaning.unit} | {_default(o)} | {meaning} |")
+        kind = in_words(o.kind or str, o.meaning.repeats)
+        rows.append(f"| `{words}` | {kind} | {o.meaning.unit} | {_default(o)} | {meaning} |")
     return "\n".join(rows)
 
 

@@ -36,7 +36,7 @@ def read_classes(given: str | Path | Sequence[str]) -> tuple[str, ...]:
     """
     if not isinstance(given, (str, Path)):
         return check_names([str(name) for name in given], "the classes given")
-    path = Path(given)
+    path = Path(os.path.expanduser(given))
     try:
         text = read_bytes(path, "--classes", "give a text file with one name a line").decode("utf-8-sig")
     except FileNotFoundError:

@@ -26,7 +26,8 @@ from netsmith.data.normalise import AS_GIVEN, Normalisation, statistics
 from netsmith.data.sources import Raw, RawSplit, parquet_files, read_hub, read_parquet
 from netsmith.data.splits import balanced, divide, rare_classes
 from netsmith.data.types import GIVEN, OF_DATA, Data, Split
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
+from netsmith.schema import is_text
 
 _WORTH_CACHING_S = 1.0
 _LARGEST_SIDE = 16384  #: of images; larger ones would not fit into memory
@@ -109,6 +110,9 @@ def load_data(
         if record is not None and not found.repeatable:
             recorded.write(record, data)
     data = data.for_weights(metadata, classes)
+    for name_of_class in data.classes:
+        if not is_text(name_of_class):
+            raise InputError(f"the class {shown(name_of_class)} has a name that is not in UTF-8; rename it")
     if len(data.classes) < 2:
         raise InputError(f"data set {name!r} has one class, {data.classes[0]!r}; give images of two or more classes")
     return data

@@ -11,9 +11,11 @@ import dataclasses
 import functools
 import inspect
 import os
+import sys
 import threading
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -91,6 +93,14 @@ def _open(o: Option) -> Option:
     return o if len(several) == 1 else dataclasses.replace(o, default=None, optional=True)
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """The random numbers of a caller who has torch go on as if no job had been called."""
+    torch = sys.modules.get("torch")
+    with torch.random.fork_rng(devices=[]) if torch else nullcontext():
+        yield
+
+
 _ALONE = threading.RLock()  #: a job has the process for itself: torch traces, and machines are timed, one at a time
 
 
@@ -112,7 +122,7 @@ def takes(config: type[Config]) -> Callable[[F], F]:
 
         @functools.wraps(job)
         def alone(*args: Any, **given: Any) -> Any:
-            with _ALONE:
+            with _ALONE, _undisturbed():
                 return job(*args, **given)
 
         alone.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
@@ -206,7 +216,9 @@ def _methods(value: Any, given: Mapping[str, Any], used: set[str]) -> tuple[Conf
         name = one.strip() if isinstance(one, str) else one.name if isinstance(one, Method) else ""
         if name not in METHODS:
             raise InputError(f"--methods: unknown method {_wrong(one, METHODS)}; known: {', '.join(METHODS)}")
-        found.setdefault(name, _build(METHODS[name], given, used) if isinstance(one, str) else one)
+        method = _build(METHODS[name], given, used) if isinstance(one, str) else one
+        if found.setdefault(name, method) != method:
+            raise InputError(f"--methods has {name} twice, differently; give it once")
     return tuple(found.values())
 
 

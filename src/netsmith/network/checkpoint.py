@@ -51,7 +51,8 @@ def split_key(path: str | Path) -> tuple[Path, str]:
 
     A file whose own name has a ``#`` is that file.
     """
-    whole, (name, mark, key) = Path(path), str(path).rpartition("#")
+    text = os.path.expanduser(path)
+    whole, (name, mark, key) = Path(text), text.rpartition("#")
     return (whole, "") if os.path.exists(whole) or not mark or not name else (Path(name), key)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ def source_files(spec: str) -> list[Path]:
     if place in ("", "zoo", "timm", "torchvision", "design"):
         return []
     if place.endswith(".py"):
-        path = Path(place).resolve()
+        path = Path(os.path.expanduser(place)).resolve()
         return imported(path, path.parent) if path.is_file() else []
     try:
         found = importlib.util.find_spec(place)

@@ -86,10 +86,11 @@ def find_source(spec: str) -> Source:
         InputError: no such form, file, callable or name.
     """
     text, _, query = spec.strip().partition("?")
+    text = os.path.expanduser(text)
     options = _options(query, spec)
     place, _, name = text.rpartition(":")
     if text.startswith("design:"):
-        return _design(spec, text.removeprefix("design:"), options)
+        return _design(spec, os.path.expanduser(text.removeprefix("design:")), options)
     if place in ("zoo", "timm", "torchvision"):
         return {"zoo": _zoo, "timm": _timm, "torchvision": _torchvision}[place](spec, name, options)
     if place.endswith(".py") or text.endswith(".py"):

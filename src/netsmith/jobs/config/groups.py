@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from netsmith.errors import InputError, shown
 from netsmith.jobs.config.base import Config
 from netsmith.jobs.config.places import check_file
-from netsmith.schema import parameter
+from netsmith.schema import is_text, parameter
 from netsmith.units import Budget, numbers, read_budgets
 
 _SIDE = 16384  #: of images in pixels; larger ones would not fit into memory
@@ -77,6 +77,9 @@ class Images(Config):
             raise InputError("--pixel-range must be two numbers, the lower first, such as 0,4095")
         if self.classes is not None and not isinstance(self.classes, str | Path | list | tuple):
             raise InputError("--classes must be a file, or in Python a list of names")
+        for name in self.classes if isinstance(self.classes, list | tuple) else ():
+            if not is_text(str(name)):
+                raise InputError(f"--classes has {shown(name)}, which is no text in UTF-8; rename it")
         check_file("--classes", self.classes)
 
     def for_data(self) -> dict[str, Any]:
