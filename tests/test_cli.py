@@ -333,7 +333,7 @@ def test_order_of_classes_and_pixel_range_reach_the_job(
 
 def test_names_of_files_that_are_no_text_are_said(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(capsys, "report", os.fsdecode(b"/nowhere/\xff"))
-    assert code == 2 and err.startswith("error: /nowhere/") and err.encode()
+    assert code == 2 and err.startswith("error: the run /nowhere/") and err.encode()
 
 
 class _Unspeakable(Exception):
