@@ -71,6 +71,7 @@ class Loop:
         propose: problem -> the best design that the strategy finds for it.
         aim: share of the latency budget to aim at.
         exact: whether proposals are made with prices that are right at every design on the way.
+        remedy: what the user can do where nothing keeps the budgets, the end of the sentence.
     """
 
     pricing: Pricing
@@ -81,6 +82,7 @@ class Loop:
     on_attempt: Callable[[Attempt], None] = lambda attempt: None
     aim: float = AIMS[0]
     exact: bool = False
+    remedy: str = "raise --latency"
 
     def run(self) -> tuple[Attempt, list[Attempt]]:
         """Return the chosen attempt and all attempts.
@@ -104,7 +106,7 @@ class Loop:
             find=lambda factor, tried: self._solved(self._solve(factor, around(tried))),
             least=lambda tried: self._solved(Proposal(self._fastest(around(tried)))),
             measure=lambda found: self.measure(found.design), note=lambda tried: self.on_attempt(_attempt(tried)),
-            aim=self.aim, target=self.pricing.target.name, remedy="raise --latency or allow more --methods",
+            aim=self.aim, target=self.pricing.target.name, remedy=self.remedy,
         ).run()  # fmt: skip
         return _attempt(best), [_attempt(t) for t in tried]
 

@@ -206,7 +206,9 @@ class Stages:
 
         propose = self._propose()
         exact = isinstance(propose, Trimmer)
-        best, attempts = Loop(self.pricing, sensitivity.loss, limits, measure, propose, note, aim, exact).run()
+        best, attempts = Loop(
+            self.pricing, sensitivity.loss, limits, measure, propose, note, aim, exact, self._remedy
+        ).run()
         if "latency" not in limits:  # nothing was measured on the way
             self._say_found(best, limits)
         additivity = propose.additivity if isinstance(propose, Evaluated) else None
@@ -218,6 +220,16 @@ class Stages:
         trimmed = propose.outcome(best.design, self.run, self._slim) if isinstance(propose, Trimmer) else {}
         both = {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts]}
         return both | {"additivity": additivity} | trimmed
+
+    @property
+    def _remedy(self) -> str:
+        """What the user can do where nothing keeps the budgets."""
+        used, least = [method.name for method in self.config.methods], self.config.quantize.least_bits
+        more = [
+            f"add {name} to --methods" for name in ("prune", "quantize") if name not in used and "share" not in used
+        ]
+        more += ["lower --least-bits"] * (self.choices.is_mixed and least > 2)
+        return " or ".join(["raise --latency", *more])
 
     def _say_found(self, attempt: Attempt, limits: dict[str, float]) -> None:
         """Say what a design costs beside what is allowed, and what it loses."""

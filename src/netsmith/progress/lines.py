@@ -31,6 +31,7 @@ class Lines:
 
     def plan(self, job: str, parts: Sequence[Part]) -> None:
         self._whole.plan(job, parts)
+        self._write(self._whole.overview)
 
     def stage(self, name: str) -> None:
         self._finish()

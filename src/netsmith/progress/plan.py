@@ -103,6 +103,11 @@ class Whole:
         return None if self._at is None else (self._at + 1, len(self._parts))
 
     @property
+    def overview(self) -> str:
+        """The stages of the plan by name: what a job will do, and what of it came from disk or was not needed."""
+        return f"{self.job} has {len(self._parts)} stages: {', '.join(part.name for part in self._parts)}"
+
+    @property
     def title(self) -> str:
         """``stage 3 of 9: sensitivity``."""
         return f"stage {self.place[0]} of {self.place[1]}: {self.name}" if self.place else self.name
