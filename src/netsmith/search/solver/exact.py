@@ -23,6 +23,8 @@ from netsmith.units import within as words_within
 
 __all__ = ["Solution", "minimise_cost", "solve", "solve_k_best"]
 
+_ROUNDED = 100  #: designs in turn that keep a budget up to rounding; of real tables hardly one does
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -75,7 +77,7 @@ def solve_k_best(
 
     Args:
         k: how many.
-        time_limit: seconds for each of them.
+        time_limit: seconds for each of them, with those beside it that rounding alone lets a budget hold.
         exclude: designs ``(N, D)`` that must not be returned.
         distance: each differs from those before it, and from ``exclude``, in at least so many decisions.
         gap: as in ``solve``, of each among those that are left.
@@ -86,8 +88,8 @@ def solve_k_best(
     if exclude is not None and len(exclude):
         cuts = [x for x in reduced.contract(exclude) if (x >= 0).all() or distance > 1]
     moves, found, floor = Moves(reduced), list[Solution](), -np.inf
+    start, rounded = perf_counter(), 0
     while len(found) < k:
-        start = perf_counter()
         far = Far(np.array(cuts, dtype=np.int64).reshape(-1, len(reduced.choices)), reduced.weight, max(distance, 1))
         guess = partial(_guess, moves, far)
         mend = partial(_mend, moves, far)
@@ -102,11 +104,18 @@ def solve_k_best(
         design = reduced.expand(answer.x[None])[0]
         cuts.append(answer.x)
         if not problem.feasible(design)[0]:  # within HiGHS' tolerance of a limit, but not within ours
+            rounded += 1
+            if rounded > _ROUNDED or (time_limit is not None and perf_counter() - start > time_limit):
+                raise InputError(
+                    "the costs differ by so many powers of ten that rounding decides which designs keep a budget; "
+                    "leave out options that cost next to nothing or far too much"
+                )
             continue
         share = (answer.value - answer.bound) / max(abs(answer.value), 1e-12)
         costs = {name: float(price[0]) for name, price in problem.price(design).items()}
         seconds = perf_counter() - start
         found.append(Solution(design, answer.value, answer.bound, costs, share, seconds, answer.status))
+        start, rounded = perf_counter(), 0
     if not found and exclude is None:
         raise _infeasible(problem, time_limit)
     return sorted(found, key=lambda s: s.loss)

@@ -62,7 +62,7 @@ def _paired(
         the loss; ``inf`` if x is not feasible and no swap makes it so at less loss than ``enough``.
     """
     own = owner[core]
-    seen: set[bytes] = set()  # where losses differ by so much that rounding is a gain, swaps come round in a circle
+    last, swapped = np.inf, False
     while True:
         now = float(loss[x].sum())
         fits_now = bool((cost[x].sum(axis=0) <= most).all())
@@ -76,9 +76,11 @@ def _paired(
         for row in range(len(most)):
             fits = spend[i, row] + np.where(i == j, 0.0, spend[j, row]) <= room[row]
             i, j = i[fits], j[fits]
-        if not len(i) or x.tobytes() in seen:
+        # Where numbers differ by so much that rounding is a gain, swaps would lead on and on.
+        stuck = swapped and not (fits_now and now < last)
+        if not len(i) or stuck:
             return now if fits_now else np.inf
-        seen.add(x.tobytes())
+        last, swapped = now if fits_now else np.inf, True
         best = int((gain[i] + np.where(i == j, 0.0, gain[j])).argmin())
         x[own[i[best]]], x[own[j[best]]] = core[i[best]], core[j[best]]
 

@@ -178,8 +178,11 @@ def _highest(
 
     above = planes[:, 0] + planes[:, 1:] @ at - best
     unit = max(float(np.median(above)), close, 1e-300)
-    matrix = np.column_stack([np.ones(len(planes)), -planes[:, 1:] * (top / unit)])
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrix = np.column_stack([np.ones(len(planes)), -planes[:, 1:] * (top / unit)])
     size = np.abs(matrix).max(axis=1)
+    if not np.isfinite(size).all():
+        return best, at  # as below
     cost = np.zeros(len(top) + 1)
     cost[0] = -1.0
     limits = [(None, None), *[(-a, 1e3 - a) for a in at / top]]
