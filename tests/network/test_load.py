@@ -431,3 +431,10 @@ def test_wrappers_are_taken_off() -> None:
         for given in (wrapped, lambda wrapped=wrapped: wrapped):
             found = load_model(given).model
             assert type(found) is nn.Sequential and list(found.state_dict()) == ["0.weight", "0.bias"]
+
+
+def test_a_huge_file_is_not_read_as_python(tmp_path: Path) -> None:
+    with (tmp_path / "net.py").open("wb") as stream:
+        stream.truncate(3_000_000_000)  # holes, which take no room
+    with pytest.raises(InputError, match=r"net\.py has 3000 MB, .*; name a Python file"):
+        load_model(f"{tmp_path / 'net.py'}:net")

@@ -11,7 +11,10 @@ from pathlib import Path
 from types import ModuleType
 
 from netsmith.errors import InputError
+from netsmith.files import check_regular
 from netsmith.usercode import failure
+
+_MOST_BYTES = 16_000_000
 
 
 def load_file(path: Path) -> ModuleType:
@@ -24,6 +27,8 @@ def load_file(path: Path) -> ModuleType:
         InputError: the file cannot be read or fails while it runs.
     """
     path = path.resolve()
+    with suppress(FileNotFoundError):  # which is said by those who run it
+        check_regular(path, remedy="name a Python file", limit=_MOST_BYTES)
     name = f"_netsmith_user_{path.stem}_{hashlib.sha1(str(path).encode()).hexdigest()[:10]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
