@@ -30,10 +30,6 @@ class FromTheStart(IncrementalEvaluator):
 def sweep(model: str, method: str, threads: int, args: Any) -> dict[str, Any]:
     """Designs a second of one sensitivity sweep, both ways, and where the time goes."""
     from netsmith.accuracy.sensitivity import measure_sensitivity
-    from netsmith.compression.calibrate import collect
-    from netsmith.compression.importance import channel_importance
-    from netsmith.compression.placement import place
-    from netsmith.compression.quantize import Calibration
     from netsmith.hardware.target import get_target
     from netsmith.jobs.config import METHODS
     from netsmith.jobs.subject import load_subject
@@ -43,29 +39,41 @@ def sweep(model: str, method: str, threads: int, args: Any) -> dict[str, Any]:
     weights = common.weights_of(model, None, args.results, args.seed)
     methods = (METHODS[method](),)
     s = load_subject(network.spec, network.data, get_target("cpu"), weights=weights, methods=methods, seed=args.seed)
-    names: set[str] = set()
-    for layer in s.choices.layers:
-        names |= place(s.graph, [layer]).scaled
-    calibration = (
-        Calibration(collect(s.graph, list(s.search_images(256)[0].split(64)), names), "mse") if names else None
-    )
-    importance = channel_importance(s.model, s.report, "l2", []) if method == "prune" else {}
+    candidates = candidates_of(s, prune=method == "prune")
     images, labels = s.search_images(args.images)
     found: dict[str, Any] = {}
     for kind in (IncrementalEvaluator, FromTheStart):
         evaluator = kind(s.graph, images, labels)
         evaluator.evaluate([Candidate()])  # warm
         start = time.perf_counter()
-        measured = measure_sensitivity(s.choices, evaluator, calibration, importance)
+        measured = measure_sensitivity(candidates, evaluator)
         seconds = time.perf_counter() - start
         found[kind.__name__] = {"seconds": seconds, "rate": measured.candidates / seconds, "loss": measured.loss}
         found |= {"candidates": measured.candidates, "batch": evaluator.batch_size}
         if kind is IncrementalEvaluator:
             found["recomputed"] = measured.recomputed
-            found["profile"] = profile(lambda e=evaluator: measure_sensitivity(s.choices, e, calibration, importance))
+            found["profile"] = profile(lambda e=evaluator: measure_sensitivity(candidates, e))
     a, b = (np.array(found[k.__name__].pop("loss"), dtype=float) for k in (IncrementalEvaluator, FromTheStart))
     found["largest_difference"] = float(np.abs(a - b)[np.isfinite(a)].max())
     return found
+
+
+def candidates_of(subject: Any, *, prune: bool) -> Any:
+    """What the choices of a network do to its graph, with grids from 256 images of the search split."""
+    from netsmith.accuracy.candidates import Candidates
+    from netsmith.compression.build import histograms_of
+    from netsmith.compression.importance import channel_importance
+    from netsmith.compression.mixed import LayerQuantizer
+    from netsmith.compression.placement import place
+    from netsmith.compression.quantize import Calibration
+
+    graph, names = subject.graph, set[str]()
+    for layer in subject.choices.layers:
+        names |= place(graph, [layer]).scaled
+    histograms = histograms_of(graph, subject.search_images(256)[0], names)
+    importance = channel_importance(subject.model, subject.report, "l2", []) if prune else {}
+    quantizer = LayerQuantizer(graph, histograms, "mse")
+    return Candidates(subject.choices, Calibration(histograms, "mse"), quantizer, importance)
 
 
 def profile(run: Any) -> dict[str, float]:
