@@ -84,7 +84,7 @@ def test_a_compression_without_weights_says_so(tmp_path: Path, capsys: pytest.Ca
         out=tmp_path / "run", progress=Lines(),
     ).summary  # fmt: skip
     before = capsys.readouterr().err
-    assert "warning: the network as given" in before and before.index("warning") < before.index("sensitivity")
+    assert "warning: the network as given" in before and before.index("warning") < before.index(": sensitivity")
     numbered = re.findall(r"^stage (\d+) of (\d+): (\w+)$", before, re.MULTILINE)
     assert numbered[0] == ("2", numbered[-1][0], "baseline") and len({n for _, n, _ in numbered}) == 1
     assert (

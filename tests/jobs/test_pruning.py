@@ -18,8 +18,9 @@ from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.quantize import Calibration
 from netsmith.errors import InputError
 from netsmith.hardware.target import get_target
+from netsmith.jobs.assembly import assemble
 from netsmith.jobs.compress import compress
-from netsmith.jobs.config import Prune
+from netsmith.jobs.config import CompressConfig, Prune
 from netsmith.jobs.pruning import Pruning, repair_images
 from netsmith.jobs.subject import Subject, load_subject
 from netsmith.jobs.train import train
@@ -40,7 +41,8 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 
 
 def pruning(subject: Subject, **options: Any) -> Pruning:
-    return Pruning(subject, {"importance": "l2", "reconstruct": True, "seed": 0} | options, Silent())
+    config = assemble(CompressConfig, {"model": MODEL, "data": "digits", "macs": "0.5x"} | options)
+    return Pruning(subject, config, Silent())
 
 
 def narrower(subject: Subject) -> np.ndarray:
