@@ -72,7 +72,7 @@ def compress(
                 subject.data.need_train()
                 if not config.strategy.trims:
                     check_episodes(subject.choices)
-        except InputError:
+        except (InputError, KeyboardInterrupt):
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
         summary = run.finish(_stages(Stages(run, subject, device, config, progress), config.budgets.read()))

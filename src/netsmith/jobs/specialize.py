@@ -74,7 +74,7 @@ def specialize(
             job = Specialization(shared, own, images, target, config, progress, watch)
             run.pin(job.contents | target_contents(config.target) | job.teacher_contents())
             job.check()
-        except InputError:
+        except (InputError, KeyboardInterrupt):
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
         summary = run.finish(_stages(job, config.budgets.read(), config.search.systems))
