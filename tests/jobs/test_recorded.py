@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from listener import Listener
 from netsmith.errors import InputError
 from netsmith.jobs.compress import compress
 from netsmith.jobs.train import train
@@ -88,14 +89,14 @@ def test_a_run_resumed_ends_as_one_that_was_not_interrupted(tmp_path: Path, monk
 
 
 def test_a_training_resumed_does_too(tmp_path: Path) -> None:
-    def stop(event: Any) -> None:
-        if event.epoch == 2:
+    def stop(text: str) -> None:
+        if text.startswith("epoch 2/"):
             raise KeyboardInterrupt
 
     whole, out = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
     train(network, loader(1), out=whole, epochs=3, batch_size=32)
     with pytest.raises(KeyboardInterrupt):
-        train(network, loader(1), out=out, epochs=3, batch_size=32, progress=stop)
+        train(network, loader(1), out=out, epochs=3, batch_size=32, progress=Listener(stop))
     assert (tmp_path / "killed.recorded.safetensors").exists()
     train(network, loader(2), out=out, epochs=3, batch_size=32)
     assert out.read_bytes() == whole.read_bytes()

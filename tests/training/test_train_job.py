@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from listener import Listener
 from netsmith.errors import InputError
 
 NETWORK = """
@@ -36,12 +37,13 @@ def test_from_scratch_then_fine_tuned(spec: str, tmp_path: Path) -> None:
     from netsmith.training import evaluate
 
     out = tmp_path / "w.safetensors"
-    said: list[str] = []
+    told = Listener()
     first = train(
-        spec, "digits", epochs=3, out=out, bf16=False, batch_size=64, mean=[0.5], std=[0.5], report=said.append
+        spec, "digits", epochs=3, out=out, bf16=False, batch_size=64, mean=[0.5], std=[0.5], progress=told
     ).summary
     after = first["accuracy"]["after"]
-    assert first["accuracy"]["before"] is None and after["test"] > 0.6 and "1223 train" in said[0]
+    assert first["accuracy"]["before"] is None and after["test"] > 0.6 and "1223 train" in told.notes[0]
+    assert told.stages == ["load", "train", "score"]
     json.dumps(first)
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["net.py", "w.safetensors"]
     with safe_open(out, framework="pt") as stored:
@@ -155,14 +157,14 @@ def test_a_place_that_cannot_be_written_is_found_first(tmp_path: Path, place: st
 def test_two_trainings_do_not_share_an_output(spec: str, tmp_path: Path) -> None:
     from netsmith.jobs.train import train
 
-    def second(*_: object) -> None:
+    def second(_: str) -> None:
         with pytest.raises(InputError, match=r"w\.safetensors is in use by another netsmith"):
             train(spec, "digits", epochs=1, out=out)
 
     out = tmp_path / "new" / "folder" / "w.safetensors"
     out.parent.mkdir(parents=True)
     (out.parent / ".w.safetensors.7.tmp").write_bytes(b"of a training that was killed")
-    train(spec, "digits", epochs=1, out=out, bf16=False, train_limit=64, progress=second)
+    train(spec, "digits", epochs=1, out=out, bf16=False, train_limit=64, progress=Listener(second))
     assert [p.name for p in out.parent.iterdir()] == ["w.safetensors"]
 
 
@@ -172,8 +174,8 @@ def test_a_training_of_something_else_is_not_resumed(spec: str, tmp_path: Path) 
     class Killed(BaseException):
         pass
 
-    def kill(event: Any) -> None:
-        if event.epoch == 2:
+    def kill(text: str) -> None:
+        if text.startswith("epoch 2/"):
             raise Killed
 
     out = tmp_path / "new" / "folder" / "w.safetensors"
@@ -181,7 +183,7 @@ def test_a_training_of_something_else_is_not_resumed(spec: str, tmp_path: Path) 
     whole = tmp_path / "whole.safetensors"
     train(spec, "digits", **(options | {"out": whole}))
     with pytest.raises(Killed):
-        train(spec, "digits", progress=kill, **options)
+        train(spec, "digits", progress=Listener(kill), **options)
     code = (tmp_path / "net.py").read_text()
     (tmp_path / "net.py").write_text(code.replace("nn.ReLU()", "nn.ReLU6()"))
     with pytest.raises(InputError, match=r"^the network .*:small changed since the checkpoint"):
@@ -220,11 +222,11 @@ def test_weights_that_guess_and_training_that_learns_nothing_are_said(spec: str,
     from netsmith.network.weights import save_weights
 
     save_weights(tmp_path / "raw.safetensors", load_model(spec).model.state_dict(), {"mean": "[0.5]", "std": "[0.25]"})
-    said: list[str] = []
+    told = Listener()
     result = train(
         spec, "digits", epochs=1, lr=1e-9, weights=tmp_path / "raw.safetensors", out=tmp_path / "w.safetensors",
-        bf16=False, report=said.append,
+        bf16=False, progress=told,
     ).summary  # fmt: skip
-    assert any("warning: the network as given" in s and "no more than a guess" in s for s in said)
-    assert any("normalised with mean 0.5 and std 0.25" in s and "file of the weights" in s for s in said)
+    assert any("warning: the network as given" in s and "no more than a guess" in s for s in told.notes)
+    assert any("normalised with mean 0.5 and std 0.25" in s and "file of the weights" in s for s in told.notes)
     assert "after training" in result["warnings"][0] and "no more than a guess" in result["warnings"][0]

@@ -12,11 +12,10 @@ from netsmith.jobs.config import CompressConfig, ProfileConfig, SpecializeConfig
 def train(options: dict[str, Any], as_json: bool) -> None:
     """A baseline: train a network from scratch, or fine-tune it."""
     with progress_of(as_json) as progress:
+        progress.stage("starting")
         from netsmith.jobs.train import train as job
-        from netsmith.progress import training_events
 
-        progress.stage("training")
-        result = job(**options, progress=training_events(progress), report=progress.note)
+        result = job(**options, progress=progress)
     from netsmith.report import show_training
 
     finish(result.summary, as_json, show_training)

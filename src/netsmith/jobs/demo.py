@@ -10,7 +10,7 @@ from netsmith.jobs.compress import compress
 from netsmith.jobs.plans import TRAIN, of_demonstration
 from netsmith.jobs.result import Result
 from netsmith.jobs.train import is_trained, train
-from netsmith.progress import Progress, progress_of, training_events
+from netsmith.progress import Progress, Within, progress_of
 from netsmith.runs.folder import emptied
 
 MODEL = "zoo:digits?channels=64"
@@ -40,7 +40,7 @@ def demo(
     progress.plan("demo", of_demonstration(EPOCHS, TUNING))
     progress.stage(TRAIN)
     train(MODEL, "digits", epochs=EPOCHS, out=weights, seed=seed, resume=False, job="demo",
-          progress=training_events(progress))  # fmt: skip
+          progress=Within(progress))  # fmt: skip
     return compress(
         MODEL, "digits", weights=str(weights), latency=latency, out=folder, epochs=TUNING, seed=seed, progress=progress,
         job="demo",

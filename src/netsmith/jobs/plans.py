@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from netsmith.progress import Part
 
 if TYPE_CHECKING:
+    from netsmith.data import Data
     from netsmith.jobs.specialization import Specialization
 
 _MACS_A_SECOND = 4e10
+_MACS = 4e7  #: of a network of which nothing is known
 _SESSIONS_S = 7.0  #: a final timing
 _ROUND_S = 10.0  #: of a search that measures: a solution, and a timing that may be repeated
 _TABLE_S = 20.0  #: nobody knows before which layers were measured earlier
@@ -83,6 +85,18 @@ def of_demonstration(train_epochs: int, epochs: int) -> list[Part]:
         measured=True, table=True,
     )  # fmt: skip
     return [Part(TRAIN, extent.seconds(train_epochs * extent.train, 4.0)), *extent.parts()]
+
+
+def of_training(data: Data, epochs: int, *, scored: bool) -> list[Part]:
+    """The plan of a training whose data is loaded; of its network only the shares of the stages are known.
+
+    Args:
+        scored: whether the weights that it starts from are scored first.
+    """
+    train, seen = len(data.need_train()), len(data.search) + len(data.test)
+    passes = {"score as loaded": seen * scored, "train": epochs * (4 * train + len(data.search)), "score": seen}
+    parts = [Part(name, images * _MACS / _MACS_A_SECOND) for name, images in passes.items() if images]
+    return [Part("load", 3.0, fixed=True), *parts]
 
 
 def of_specialization(job: Specialization, systems: Sequence[str], searched: str | Sequence[str]) -> list[Part]:

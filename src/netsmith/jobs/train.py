@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netsmith import locks
-from netsmith.errors import InputError, shown
+from netsmith.errors import InputError
 from netsmith.files import check_place, to_json, to_path, written_for
 from netsmith.jobs.assembly import assemble, takes
 from netsmith.jobs.config import TrainConfig, check_call
+from netsmith.jobs.plans import of_training
 from netsmith.jobs.result import Result
 from netsmith.network.tensorfile import metadata_of, serialised
+from netsmith.progress import Progress, progress_of, training_events
 
 if TYPE_CHECKING:
     from torch import nn
 
     from netsmith.data import Data
     from netsmith.network.load import LoadedModel
-    from netsmith.training import Progress
 
 
 @takes(TrainConfig)
@@ -33,7 +34,6 @@ def train(
     out: str | Path,
     resume: bool = True,
     progress: Progress | None = None,
-    report: Callable[[str], None] | None = None,
     job: str = "train",
     **options: Any,
 ) -> Result:
@@ -47,8 +47,7 @@ def train(
         data: see ``netsmith.data.load_data``, data in memory among it; or loaded data.
         out: ``.safetensors`` file to write.
         resume: go on from the checkpoint beside ``out``, if there is one.
-        progress: called during training.
-        report: called with one sentence a stage.
+        progress: told its plan, stages and sentences.
         job: which command it is, for the file's metadata; only what the same one wrote is replaced.
         options: every other option of the command, by its name (``epochs=3``); see
             :class:`netsmith.jobs.config.TrainConfig` and ``docs/options.md``.
@@ -68,9 +67,7 @@ def train(
 
     config, out = assemble(TrainConfig, {"model": model, "data": data} | options), to_path(out)
     check_call(resume, job)
-    for name, told in (("progress", progress), ("report", report)):
-        if told is not None and not callable(told):
-            raise InputError(f"{name} must be a function, not {shown(told)}")
+    progress = progress_of(progress)
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out} must end in .safetensors")
     files = {"--weights": config.weights, "--teacher-weights": config.teacher_weights}
@@ -78,8 +75,10 @@ def train(
     with reserved(out, job, read) as (checkpoint, record):
         if not (resume and checkpoint.exists()):
             record.unlink(missing_ok=True)  # of another training, with other data perhaps
-        say = report or (lambda sentence: None)
+        say = progress.note
+        progress.stage("load")
         loaded, images = _load(config, say, record)
+        progress.plan("train", of_training(images, config.epochs, scored=config.weights is not None))
         network, norm = loaded.model, images.normalisation
 
         def score() -> dict[str, float]:
@@ -88,8 +87,10 @@ def train(
                 for name, part in (("search", images.search), ("test", images.test))
             }
 
-        before = score() if config.weights is not None else None
-        if before is not None:
+        before = None
+        if config.weights is not None:
+            progress.stage("score as loaded")
+            before = score()
             say(f"as loaded: search {before['search']:.2%}, test {before['test']:.2%}")
             if found := doubt.of_splits(before, images):
                 say(f"warning: {doubt.sentence(found, images, 'search and test', weights=True)}")
@@ -100,6 +101,7 @@ def train(
             taught, teacher = known.model, known.spec
             contents |= contents_of(known, config.teacher, config.teacher_weights, who="teacher")
         peak, decay = _rates(config)
+        progress.stage("train")
         start = time.perf_counter()
         result = fit(
             network, images, epochs=config.epochs, lr=peak, batch_size=config.batch_size, weight_decay=decay,
@@ -107,9 +109,10 @@ def train(
             label_smoothing=config.label_smoothing,
             augment="auto" if config.augment else None, seed=config.seed,
             bf16="auto" if config.bf16 == "auto" else config.bf16 == "on", patience=config.patience,
-            checkpoint=checkpoint, resume=resume, progress=progress, contents=contents,
+            checkpoint=checkpoint, resume=resume, progress=training_events(progress), contents=contents,
             tag=f"{loaded.spec} from {config.weights}, teacher {teacher} from {config.teacher_weights}",
         )  # fmt: skip
+        progress.stage("score")
         after = score()
         say(f"trained: search {after['search']:.2%}, test {after['test']:.2%}")
         summary: dict[str, Any] = {
@@ -128,6 +131,7 @@ def train(
         _write(network.state_dict(), _metadata(loaded.metadata, images, summary, job), out)
         for path in (checkpoint, record):
             path.unlink(missing_ok=True)  # only after the weights are safe
+        progress.close()
         return Result(
             json.loads(to_json(summary)), out.parent.absolute(), {"safetensors": out.absolute()}, loaded.factory
         )

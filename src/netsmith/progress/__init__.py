@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import sys
 
-from netsmith.progress.contract import Part, Progress, Silent, Tee, progress_of, training_events
+from netsmith.progress.contract import Part, Progress, Silent, Tee, Within, progress_of, training_events
 from netsmith.progress.lines import Lines
 from netsmith.progress.live import Live
 from netsmith.progress.log import Log, traceback_place
 
 __all__ = [
-    "Lines", "Live", "Log", "Part", "Progress", "Silent", "Tee", "make_progress", "progress_of",
-    "traceback_place", "training_events",
+    "Lines",
+    "Live",
+    "Log",
+    "Part",
+    "Progress",
+    "Silent",
+    "Tee",
+    "Within",
+    "make_progress",
+    "progress_of",
+    "traceback_place",
+    "training_events",
 ]  # fmt: skip
 
 

@@ -112,6 +112,16 @@ class Tee:
             place.close(failed)
 
 
+class Within(Silent):
+    """Reports a job that is one stage of another: how far it is, and nothing else of it."""
+
+    def __init__(self, outer: Progress) -> None:
+        self._outer = outer
+
+    def update(self, done: float, total: float, text: str = "") -> None:
+        self._outer.update(done, total, text)
+
+
 def training_events(progress: Progress) -> Callable[[Any], None]:
     """A callback for ``netsmith.training.fit`` that shows its events on ``progress``."""
 
