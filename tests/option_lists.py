@@ -55,7 +55,7 @@ def option_list(seed: int) -> list[str]:
     for _ in range(rng.choice((1, 1, 2, 3, 5))):
         what, o = rng.random(), rng.choice(known)
         name = "MODEL" if o.name == "model" else o.flag
-        if what < 0.1:
+        if what < 0.1 and words:
             words.pop(rng.choice(list(words)), None)
         elif what < 0.15 and name != "MODEL":
             doubled += [name, _value(o, rng)]
