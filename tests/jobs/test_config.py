@@ -157,7 +157,7 @@ def test_whatever_python_gives_is_refused_in_a_short_sentence(tmp_path: Path) ->
             netsmith.specialize(
                 **({"space": "tiny", "data": "digits", "macs": "0.5x", "target": "bitfusion"} | options)
             )
-    for options in ({"epochs": 1, "report": 3}, {"epochs": 1, "progress": 3}, {"epochs": 1, "resume": 1}):
+    for options in ({"epochs": 1, "progress": print}, {"epochs": 1, "progress": 3}, {"epochs": 1, "resume": 1}):
         with pytest.raises(InputError, match=r"must be"):
             netsmith.train("zoo:digits", "digits", out=tmp_path / "a.safetensors", **options)
     assert not list(tmp_path.iterdir())
