@@ -30,8 +30,10 @@ class Lines:
         self._whole, self._last = Whole(clock), clock()
 
     def plan(self, job: str, parts: Sequence[Part]) -> None:
+        known = self._whole.job
         self._whole.plan(job, parts)
-        self._write(self._whole.overview)
+        if not known:  # a job within a larger one has told its stages already
+            self._write(self._whole.overview)
 
     def stage(self, name: str) -> None:
         self._finish()
