@@ -13,7 +13,8 @@ import pytest
 
 from netsmith import files
 from netsmith.errors import InputError
-from netsmith.runs.folder import Run, default_folder
+from netsmith.runs.folder import Run
+from netsmith.runs.place import default_folder
 
 CONFIG = {"job": "compress", "model": "zoo:digits", "budgets": {"latency": "0.5x", "size": None}, "seed": 0}
 

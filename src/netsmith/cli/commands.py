@@ -37,7 +37,7 @@ def compress(options: dict[str, Any], as_json: bool) -> None:
 
     Exits with 0 only if every budget is met, with 3 if one is not.
     """
-    from netsmith.runs.folder import default_folder
+    from netsmith.runs.place import default_folder
 
     with progress_of(as_json) as progress:
         progress.stage("starting")
@@ -54,7 +54,7 @@ def specialize(options: dict[str, Any], as_json: bool) -> None:
     Relative budgets refer to the space's reference network, every block of which is MobileNetV2's. Exits with 0 only
     if every budget is met, with 3 if one is not. `netsmith report RUN` shows how far a search is.
     """
-    from netsmith.runs.folder import default_folder
+    from netsmith.runs.place import default_folder
 
     with progress_of(as_json) as progress:
         progress.stage("starting")

@@ -11,7 +11,7 @@ from netsmith.jobs.plans import TRAIN, of_demonstration
 from netsmith.jobs.result import Result
 from netsmith.jobs.train import is_trained, train
 from netsmith.progress import Progress, Within, progress_of
-from netsmith.runs.folder import emptied
+from netsmith.runs.place import emptied
 
 MODEL = "zoo:digits?channels=64"
 EPOCHS, TUNING = 12, 8  #: of training, and of fine-tuning

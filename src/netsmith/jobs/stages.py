@@ -25,18 +25,19 @@ from netsmith.errors import InputError
 from netsmith.export.fusion import Fusion
 from netsmith.export.onnx import to_onnx
 from netsmith.export.product import Quantized, check_onnx, release, write_onnx
-from netsmith.hardware.target import prepare_target, unknown_costs
+from netsmith.hardware.target import prepare_target
 from netsmith.jobs import doubt
 from netsmith.jobs.closing import Attempt, Loop
-from netsmith.jobs.config import CompressConfig, Quantize, chosen
+from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.episodes import TunedEvaluator
+from netsmith.jobs.first_screen import first_screen
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
 from netsmith.jobs.plans import Extent
 from netsmith.jobs.proposals import Estimated, Evaluated, strategy_options
 from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.short_tune import ShortTuner, load_cut
-from netsmith.jobs.subject import CALIBRATION_IMAGES, Subject, idle_kernels
+from netsmith.jobs.subject import CALIBRATION_IMAGES, Subject
 from netsmith.jobs.timing import UNTIMED, final_timing, near_timed, quiet_latency
 from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import count_parameters, trace
@@ -44,7 +45,7 @@ from netsmith.progress import Progress
 from netsmith.runs.folder import Run
 from netsmith.training.batchnorm import settle_batch_norm
 from netsmith.training.score import evaluate
-from netsmith.units import Budget, allowed_of, format_count, format_seconds, reached_of
+from netsmith.units import Budget, allowed_of, format_seconds, reached_of
 
 SENSITIVITY_IMAGES = 512
 EVALUATION_IMAGES = 512
@@ -65,35 +66,10 @@ class Stages:
         self._cuts: dict[tuple[int, ...], str] = {}  #: designs whose weights were tuned on the way -> their files
 
     def first_screen(self) -> None:
-        table, s = self.graph.layers, self.subject
+        """Announce the plan, and say what the network is and what may change."""
         self.progress.plan(self.run.job, self._extent().parts())
-        for note in s.loaded.notes:
-            self.progress.note(note)
-        self.progress.note(
-            f"{s.loaded.spec}: {int(table.is_compute.sum())} layers, {format_count(float(table.macs.sum()))} MACs, "
-            f"{format_count(float(count_parameters(s.model)))} parameters; {s.data.note}"
-        )
-        for sentence in s.data.sentences:
+        for sentence in first_screen(self.subject, self.target, self.config):
             self.progress.note(sentence)
-        self.progress.note(
-            f"can change: {len(self.choices.groups)} channel groups, {len(self.choices.branches)} residual branches, "
-            f"bits of {len(self.choices.layers)} layers; frozen: {len(s.frozen)}"
-        )
-        bits = self.target.capabilities.bits
-        if (32, 32) not in bits and self.choices.scheme == "linear":
-            w, a = bits[0]
-            self.progress.note(
-                f"{self.config.target} has no floating point: every layer becomes an integer layer, and the network "
-                f"as given is priced at {w}-bit weights and {a}-bit activations"
-            )
-        if quantize := chosen(self.config.methods, Quantize):
-            idle = idle_kernels(self.target.capabilities, quantize.least_bits)
-            if idle:
-                self.progress.note(f"{self.config.target}: {idle}")
-        for sentence in [*unknown_costs(table), *self.graph.warnings]:
-            self.progress.note(sentence)
-        for layer, reason in list(s.frozen.items())[:6]:
-            self.progress.note(f"  {layer}: {reason}")
 
     def _extent(self) -> Extent:
         """How much there is to do."""

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -47,6 +45,7 @@ from netsmith.runs.names import (
     remove,
 )
 from netsmith.runs.options import FORMAT, check_same, read_config
+from netsmith.runs.place import acquire, made
 from netsmith.runs.summary import check_summary
 from netsmith.runs.trials import TrialLog
 from netsmith.shapes import Anything, Record, Text
@@ -85,8 +84,8 @@ class Run:
         Raises:
             InputError: the folder is not empty, cannot be written, or is in use.
         """
-        folder = _folder(path)
-        lock = _acquire(folder)
+        folder = made(path)
+        lock = acquire(folder)
         try:
             # what a run leaves that was killed before it had a config.json does not count
             begun = [ARTEFACTS] if Artefacts(folder).is_begun() and not (folder / CONFIG).exists() else []
@@ -112,7 +111,7 @@ class Run:
         """
         folder = to_path(path)
         known = read_config(folder)
-        lock = _acquire(folder)
+        lock = acquire(folder)
         run = cls(folder, known, lock)
         try:
             check_same(folder, known, _plain(config))
@@ -368,43 +367,6 @@ class Run:
             ) from error
 
 
-@contextmanager
-def emptied(path: str | Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """A run folder that is emptied of the run in it if the block ends well.
-
-    Yields:
-        The options of the run, none if there is none, and the files there that no run made.
-
-    Raises:
-        InputError: the folder cannot be made, is in use, has links, or its config.json is damaged.
-    """
-    folder = _folder(path)
-    lock = _acquire(folder)
-    try:
-        refuse_links(folder)
-        yield (read_config(folder) if (folder / CONFIG).exists() else {}), foreign(folder)
-        remove(folder)
-    finally:
-        locks.release(lock)
-
-
-def default_folder(model: str) -> Path:
-    """Where a run of ``model`` goes if the user names no place: ``zoo:resnet20`` -> ``runs/zoo-resnet20``."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", model.removesuffix("/")).strip("-.")
-    return Path("runs") / (name or "run")
-
-
-def _folder(path: str | Path) -> Path:
-    folder = to_path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"the run folder {folder} cannot be made ({error.strerror or error}); choose another --out"
-        ) from error
-    return folder
-
-
 def _plain(value: Any) -> Any:
     """The value as it comes back from a file."""
     return json.loads(to_json(value))
@@ -413,7 +375,3 @@ def _plain(value: Any) -> Any:
 def digest_of(*values: Any) -> str:
     """A short digest of JSON values: stages have one of what they depend on and, as ``check``, one of their result."""
     return hashlib.sha256(to_json(values, sort=True).encode()).hexdigest()[:16]
-
-
-def _acquire(folder: Path) -> int:
-    return locks.acquire(folder / LOCK, folder)

@@ -1,0 +1,39 @@
+"""What a compression says of its network before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netsmith.hardware.target import Target, unknown_costs
+from netsmith.jobs.config import CompressConfig, Quantize, chosen
+from netsmith.jobs.subject import Subject, idle_kernels
+from netsmith.network.graph import count_parameters
+from netsmith.units import format_count
+
+_FROZEN = 6  #: layers whose reason is said; the report has them all
+
+
+def first_screen(subject: Subject, target: Target, config: CompressConfig) -> Iterator[str]:
+    """Sentences on the network and its data, on what may change, and on what the target or nobody can do."""
+    table, choices, bits = subject.graph.layers, subject.choices, target.capabilities.bits
+    yield from subject.loaded.notes
+    yield (
+        f"{subject.loaded.spec}: {int(table.is_compute.sum())} layers, {format_count(float(table.macs.sum()))} MACs, "
+        f"{format_count(float(count_parameters(subject.model)))} parameters; {subject.data.note}"
+    )
+    yield from subject.data.sentences
+    yield (
+        f"can change: {len(choices.groups)} channel groups, {len(choices.branches)} residual branches, "
+        f"bits of {len(choices.layers)} layers; frozen: {len(subject.frozen)}"
+    )
+    if (32, 32) not in bits and choices.scheme == "linear":
+        w, a = bits[0]
+        yield (
+            f"{config.target} has no floating point: every layer becomes an integer layer, and the network "
+            f"as given is priced at {w}-bit weights and {a}-bit activations"
+        )
+    quantize = chosen(config.methods, Quantize)
+    if quantize and (idle := idle_kernels(target.capabilities, quantize.least_bits)):
+        yield f"{config.target}: {idle}"
+    yield from (*unknown_costs(table), *subject.graph.warnings)
+    yield from (f"  {layer}: {reason}" for layer, reason in list(subject.frozen.items())[:_FROZEN])
