@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from netsmith.errors import InputError, one_line
 
+#: how a user names a network
+FORMS = "file.py:callable, package.module:callable, timm:NAME, torchvision:NAME, zoo:NAME or design:FILE.json"
 _NO_MEMORY = ("can't allocate memory", "Overflow when unpacking", "out of memory")  #: how torch says so
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from netsmith.errors import InputError
+from netsmith.files import to_path
 from netsmith.jobs.assembly import Option, assemble, options_of
 from netsmith.jobs.config import Config
 
@@ -49,7 +47,7 @@ def command(
             if o.meaning.read is not None and isinstance(options[name], str):
                 options[name] = o.meaning.read(options[name])
         if given.get("out") is not None:
-            given["out"] = place_of(given["out"])
+            given["out"] = to_path(given["out"])
         assemble(config, options)  # whatever is wrong with options is said before anything slow is imported
         call(options | {k: given[k] for k in own if k != "as_json"}, given["as_json"])
 
@@ -62,13 +60,6 @@ def command(
     app.command(epilog=f"Example:  {example}")(run)
 
 
-def place_of(text: str) -> Path:
-    """Where ``--out`` leads; an empty text would be the folder in which the user stands."""
-    if not text.strip():
-        raise InputError("--out is empty; give a place, or drop it")
-    return Path(text)
-
-
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
@@ -76,11 +67,10 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 def _parameter(o: Option) -> inspect.Parameter:
     """An option as typer wants it."""
     m = o.meaning
-    required = o.default is dataclasses.MISSING
     if m.metavar.strip("[]") == "MODEL" and o.name == "model":
-        hint: Any = str if required else str | None
+        hint: Any = str if o.required else str | None
         argument = typer.Argument(metavar=m.metavar, help=m.doc)
-        return _keyword(o.name, Annotated[hint, argument], inspect.Parameter.empty if required else o.default)
+        return _keyword(o.name, Annotated[hint, argument], inspect.Parameter.empty if o.required else o.default)
     kind = o.kind if o.kind in (int, float, bool) else str
     names = [m.flag] if m.flag else []
     if kind is bool and o.default is False:
@@ -93,7 +83,7 @@ def _parameter(o: Option) -> inspect.Parameter:
     return _keyword(
         o.name,
         Annotated[kind | None if o.optional or o.default is None else kind, setting],
-        inspect.Parameter.empty if required else default,
+        inspect.Parameter.empty if o.required else default,
     )
 
 

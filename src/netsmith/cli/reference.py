@@ -5,8 +5,6 @@ A test holds the page to what this writes.
 
 from __future__ import annotations
 
-import dataclasses
-
 from netsmith.jobs.assembly import Option, options_of
 from netsmith.jobs.config import (
     METHODS,
@@ -75,7 +73,7 @@ def _table(options: list[Option]) -> str:
 
 
 def _default(o: Option) -> str:
-    if o.default is dataclasses.MISSING:
+    if o.required:
         return "required"
     if o.default is None or o.default == ():
         return ""

@@ -10,7 +10,7 @@ import typer
 
 from netsmith.cli.generate import AsJson
 from netsmith.cli.shared import app, finish, finish_run, progress_of, text
-from netsmith.jobs.config import MOST_SEED
+from netsmith.training.schedule import MOST_SEED
 
 
 class Format(StrEnum):

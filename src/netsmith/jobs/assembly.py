@@ -48,6 +48,11 @@ class Option:
     panel: str
 
     @property
+    def required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is dataclasses.MISSING
+
+    @property
     def flag(self) -> str:
         """How the command line calls it."""
         return self.meaning.flag or option(self.name)
@@ -114,7 +119,7 @@ def takes(config: type[Config]) -> Callable[[F], F]:
         own = [p for p in inspect.signature(job).parameters.values() if p.kind is not p.VAR_KEYWORD]
         empty, names = inspect.Parameter.empty, {p.name for p in own}
         more = [
-            inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=empty if _must(o) else o.default)
+            inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=empty if o.required else o.default)
             for o in options_of(config).values() if o.name not in names
         ]  # fmt: skip
         groups = [f for f in dataclasses.fields(config) if f.default_factory is not dataclasses.MISSING]
@@ -129,10 +134,6 @@ def takes(config: type[Config]) -> Callable[[F], F]:
         return alone  # type: ignore[return-value]
 
     return show
-
-
-def _must(o: Option) -> bool:
-    return o.default is dataclasses.MISSING
 
 
 def assemble(config: type[C], given: Mapping[str, Any]) -> C:

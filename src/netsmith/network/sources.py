@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.network.userfile import importing, load_file
-from netsmith.usercode import failure
+from netsmith.usercode import FORMS, failure
 
 if TYPE_CHECKING:
     from torch import nn
 
-_FORMS = "file.py:callable, package.module:callable, timm:NAME, torchvision:NAME, zoo:NAME or design:FILE.json"
 _SHOWN = 12  #: names of a file
 
 
@@ -105,7 +104,7 @@ def _no_form(spec: str, text: str) -> str:
 
     near = did_you_mean(text.strip(":"), [f"zoo:{n}" for n in zoo_names()] + zoo_names()) if text else ""
     near = near if "zoo:" in near else near.replace("mean '", "mean 'zoo:")
-    return f"{spec!r} names no network{near}: write {_FORMS}"
+    return f"{spec!r} names no network{near}: write {FORMS}"
 
 
 def _options(query: str, spec: str) -> dict[str, Any]:
@@ -232,7 +231,7 @@ def _package(spec: str, place: str, name: str, options: dict[str, Any]) -> Sourc
         module = importlib.import_module(place)
     except ModuleNotFoundError as error:
         if error.name is not None and (place == error.name or place.startswith(error.name + ".")):
-            raise InputError(f"there is no Python package {error.name}: write {_FORMS}") from error
+            raise InputError(f"there is no Python package {error.name}: write {FORMS}") from error
         raise InputError(f"{place} cannot be imported: it needs {error.name}, which is not installed") from error
     except KeyboardInterrupt:
         raise

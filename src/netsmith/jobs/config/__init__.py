@@ -5,7 +5,7 @@ all made from them (``netsmith.jobs.assembly``). Whatever can be wrong with opti
 A method or a strategy is a small configuration of its own: ``methods=(Prune(widths=16), Quantize(least_bits=4))``.
 """
 
-from netsmith.jobs.config.base import MOST_SEED, Config, option
+from netsmith.jobs.config.base import Config, option
 from netsmith.jobs.config.compress import CompressConfig
 from netsmith.jobs.config.groups import Budgets, FineTune, Images
 from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, Share, chosen
@@ -29,7 +29,7 @@ from netsmith.jobs.config.strategies import (
 )
 
 __all__ = [
-    "METHODS", "MOST_SEED", "STRATEGIES", "SYSTEMS", "Amc", "Budgets", "CompactNet", "CompressConfig", "Config", "Ddpg",
+    "METHODS", "STRATEGIES", "SYSTEMS", "Amc", "Budgets", "CompactNet", "CompressConfig", "Config", "Ddpg",
     "Deep", "Evolution", "Exact", "FineTune", "FoundTraining", "Greedy", "Images", "MeasureConfig", "Method",
     "NetAdapt", "ProfileConfig", "Prune", "Quantize", "Random", "Shallow", "Share", "SpecializeConfig", "Strategy",
     "SupernetSearch", "TrainConfig", "Uniform", "check_call", "chosen", "option",

@@ -8,10 +8,9 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.schema import parameter, validate
+from netsmith.training.schedule import MOST_SEED
 from netsmith.units import parse_input_shape
 
-MOST_SEED = 2**63 - 1
-MODEL = "file.py:callable, package.module:callable, timm:NAME, torchvision:NAME, zoo:NAME or design:FILE.json"
 DATA = "digits, a Hugging Face name, or a folder of images or parquet files"
 
 

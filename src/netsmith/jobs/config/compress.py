@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from netsmith.errors import InputError
-from netsmith.jobs.config.base import DATA, MODEL, Config, seed_field, target_field, threads_field, weights_field
+from netsmith.jobs.config.base import DATA, Config, seed_field, target_field, threads_field, weights_field
 from netsmith.jobs.config.groups import Budgets, FineTune, Images
 from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, Share, chosen
 from netsmith.jobs.config.places import check_data, check_file, check_model
 from netsmith.jobs.config.strategies import STRATEGIES, Exact, Strategy
 from netsmith.schema import parameter
+from netsmith.usercode import FORMS
 
 
 @dataclass(frozen=True)
 class CompressConfig(Config):
     """Make a trained network keep its budgets on a target, at the least loss of accuracy."""
 
-    model: Any = parameter(MODEL, metavar="MODEL")
+    model: Any = parameter(FORMS, metavar="MODEL")
     data: Any = parameter(DATA)
     target: str = target_field()
     budgets: Budgets = dataclasses.field(default_factory=Budgets)

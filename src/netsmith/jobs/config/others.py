@@ -9,7 +9,6 @@ from typing import Any, Literal
 from netsmith.errors import InputError
 from netsmith.jobs.config.base import (
     DATA,
-    MODEL,
     Config,
     input_field,
     num_classes_field,
@@ -21,13 +20,14 @@ from netsmith.jobs.config.base import (
 from netsmith.jobs.config.groups import Images
 from netsmith.jobs.config.places import check_data, check_file, check_model, check_teacher
 from netsmith.schema import parameter
+from netsmith.usercode import FORMS
 
 
 @dataclass(frozen=True)
 class TrainConfig(Config):
     """Train a network from scratch, or fine-tune it, and write its weights."""
 
-    model: Any = parameter(MODEL, metavar="MODEL")
+    model: Any = parameter(FORMS, metavar="MODEL")
     data: Any = parameter(DATA)
     epochs: int = parameter("passes over the train split", default=10, low=1, high=1_000_000)
     weights: str | None = weights_field()
@@ -62,7 +62,7 @@ class TrainConfig(Config):
 class ProfileConfig(Config):
     """Price a network layer by layer."""
 
-    model: Any = parameter(MODEL, metavar="MODEL")
+    model: Any = parameter(FORMS, metavar="MODEL")
     target: str = target_field()
     input_shape: tuple[int, ...] | None = input_field()
     weights: str | None = weights_field()

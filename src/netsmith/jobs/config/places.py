@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from netsmith.errors import InputError, shown
-from netsmith.jobs.config.base import MODEL
 from netsmith.schema import is_text
+from netsmith.usercode import FORMS
 
 
 def check_file(name: str, given: Any) -> None:
@@ -45,7 +45,7 @@ def check_model(name: str, given: Any) -> None:
     _check_text(name, given)
     text = given.strip().partition("?")[0]
     if not text:
-        raise InputError(f"{name} is empty: write {MODEL}")
+        raise InputError(f"{name} is empty: write {FORMS}")
     place, _, _ = text.rpartition(":")
     file = text.removeprefix("design:") if text.startswith("design:") else next(
         (part for part in (place, text) if part.endswith(".py")), None
