@@ -10,13 +10,13 @@ import numpy as np
 from common import Store, table
 
 if TYPE_CHECKING:
-    from netsmith.hardware import CostTable
+    from netsmith.space import CostTable
 
 LAYERS, DESIGNS = 50, 1_000_000
 
 
 def main() -> None:
-    from netsmith.hardware import CostTable, Factor
+    from netsmith.space import CostTable, Factor
 
     options = common.parser(__doc__ or "")
     options.add_argument("--repeats", type=int, default=7)

@@ -21,9 +21,10 @@ from netsmith.network.layers import KIND
 def tuned(case: Case, targets: list[str], loss: Any, bound: float) -> dict[str, list[int]]:
     """For each target the design of least latency with at most ``bound`` summed loss."""
     from netsmith.compression.pricing import Pricing
-    from netsmith.hardware.target import CostTable, get_target
+    from netsmith.hardware.target import get_target
     from netsmith.search.solver.exact import minimise_cost
     from netsmith.search.strategy import Problem
+    from netsmith.space import CostTable
 
     choices = case.subject.choices
     found = {}

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from netsmith.data import Data, Normalisation, Split
-from netsmith.hardware.target import CostTable
+from netsmith.space import CostTable
 from netsmith.supernets import BlockSpace, SuperNet
 from netsmith.supernets.space import Stage
 

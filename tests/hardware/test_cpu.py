@@ -85,7 +85,7 @@ def test_sum_is_the_manual_sum_and_pricing_is_vectorised(target: CpuTarget) -> N
 
 
 def test_expected_cost_is_exact_and_its_gradient_is_a_difference(target: CpuTarget) -> None:
-    from netsmith.hardware import CostTable
+    from netsmith.space import CostTable
 
     table = small_table()
     choices = [table.replace(w_bits=np.where(table.kind < 3, b, 32), a_bits=b) for b in (32, 8)]

@@ -7,8 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search.strategy import Problem
+from netsmith.space import CostTable, Factor
 
 
 def random_problem(

@@ -7,9 +7,9 @@ import pytest
 
 import netsmith
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.hardware.target import CostTable
 from netsmith.search import Problem
 from netsmith.search.greedy import Greedy
+from netsmith.space import CostTable
 
 BITS = np.array([2, 4, 8])
 LOSS = np.array([[9.0, 2.0, 0.1], [4.0, 1.0, 0.05], [6.0, 0.8, 0.02], [1.5, 0.5, 0.01]])

@@ -7,13 +7,12 @@ import pytest
 from cases import designs_of, random_problem
 
 from netsmith.errors import InputError
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, Results, get_strategy
 from netsmith.search.agents.bounded import BoundedSteps
 from netsmith.search.agents.ddpg import DdpgConfig
 from netsmith.search.solver.moves import Moves
 from netsmith.search.solver.reduced import reduce
-from netsmith.space import Decision, Space
+from netsmith.space import CostTable, Decision, Factor, Space
 from netsmith.testing import check_strategy
 from work import calls
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from cases import brute_force, random_problem
 
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, minimise_cost, solve
 from netsmith.search.dominated import without_dominated
+from netsmith.space import CostTable, Factor
 
 INF = np.inf
 

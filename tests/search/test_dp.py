@@ -9,8 +9,8 @@ from test_allocate import COSTS, LOSS, SIZE
 
 import netsmith
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, lagrange, minimise_cost, solve, solve_dp
+from netsmith.space import CostTable, Factor
 
 
 def reference(limit: float, tied=()) -> Problem:

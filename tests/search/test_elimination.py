@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from cases import brute_force, random_problem
 
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, lagrange, solve, solve_dp, solve_k_best
 from netsmith.search.solver.elimination import Elimination
 from netsmith.search.solver.listing import list_designs
 from netsmith.search.solver.reduced import reduce
+from netsmith.space import CostTable, Factor
 
 
 def case(seed: int):  # type: ignore[no-untyped-def]

@@ -9,11 +9,11 @@ import pytest
 from cases import brute_force, designs_of, random_problem
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, lagrange, minimise_cost, solve, solve_k_best
 from netsmith.search.greedy import Greedy
 from netsmith.search.random import Random
 from netsmith.search.solver.reduced import canonical, reduce
+from netsmith.space import CostTable, Factor
 
 CASES = [
     (seed, decisions, choices, budgets, tie, factors, forbid)

@@ -10,11 +10,11 @@ import pytest
 from cases import brute_force, designs_of, random_problem
 
 from netsmith.errors import InfeasibleError
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, lagrange, minimise_cost, solve, solve_k_best
 from netsmith.search.greedy import Greedy
 from netsmith.search.random import Random
 from netsmith.search.solver import elimination, program
+from netsmith.space import CostTable, Factor
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

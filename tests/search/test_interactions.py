@@ -7,11 +7,10 @@ import pytest
 from cases import brute_force, designs_of, random_problem, with_pairs
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, Results, get_strategy, pair_terms, solve, solve_k_best, told_terms
 from netsmith.search.solver.moves import Moves
 from netsmith.search.solver.reduced import reduce
-from netsmith.space import Decision, Space
+from netsmith.space import CostTable, Decision, Factor, Space
 from netsmith.testing import check_strategy
 
 CASES = [(8, 3, 1, False, 0), (7, 3, 2, True, 0), (7, 3, 2, True, 5), (6, 4, 1, False, 4), (8, 3, 3, True, 3)]

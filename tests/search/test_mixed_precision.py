@@ -10,13 +10,13 @@ import pytest
 from cases import brute_force, mixed_precision
 from scipy.optimize import milp
 
-from netsmith.hardware.target import CostTable
 from netsmith.search import Problem, lagrange, solve, solve_dp, solve_k_best
 from netsmith.search.greedy import Greedy
 from netsmith.search.random import Random
 from netsmith.search.solver.milp import _highs, solve_model
 from netsmith.search.solver.program import Far, join, program
 from netsmith.search.solver.reduced import reduce
+from netsmith.space import CostTable
 from work import calls
 
 

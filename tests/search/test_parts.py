@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from netsmith.errors import InfeasibleError
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, Results, minimize, solve
 from netsmith.search.exact_strategy import Exact
 from netsmith.search.ridge import part_scales
+from netsmith.space import CostTable, Factor
 
 PARTS = (range(8), range(8, 20))
 

@@ -7,9 +7,9 @@ import pytest
 from cases import random_problem
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, minimise_cost
 from netsmith.search.agents.projection import RULES, project
+from netsmith.space import CostTable, Factor
 from work import calls
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from netsmith.errors import InfeasibleError
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, get_strategy
-from netsmith.space import Decision, Space
+from netsmith.space import CostTable, Decision, Factor, Space
 from netsmith.testing import check_strategy
 
 NAMES = ["shallow", "deep", "uniform"]

@@ -7,11 +7,10 @@ import pytest
 from cases import brute_force, random_problem
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.hardware.target import CostTable
 from netsmith.search import Problem, Results, get_strategy, minimize, register_strategy, strategy_names
 from netsmith.search.solver.moves import Moves
 from netsmith.search.solver.reduced import reduce
-from netsmith.space import Decision, Space
+from netsmith.space import CostTable, Decision, Space
 from netsmith.testing import check_strategy, example_problem
 
 NAMES = ["evolution", "exact", "greedy", "random", "uniform"]

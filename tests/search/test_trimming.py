@@ -10,12 +10,11 @@ import pytest
 from cases import random_problem
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search import Problem, Results, get_strategy, minimize
 from netsmith.search.trim.compactnet import CompactNet
 from netsmith.search.trim.family import winner
 from netsmith.search.trim.trimming import Trimming
-from netsmith.space import Decision, Space
+from netsmith.space import CostTable, Decision, Factor, Space
 from netsmith.testing import check_strategy, example_problem
 
 NAMES = ["netadapt", "compactnet"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from netsmith.errors import InputError
-from netsmith.hardware.target import CostTable
+from netsmith.space import CostTable
 from netsmith.supernets.objective import Objective
 
 TABLES = {"latency": CostTable(1.0, np.array([[0.0, 2.0]])), "energy": CostTable(0.0, np.array([[4.0, 8.0]]))}

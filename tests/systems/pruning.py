@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.network.layers import KIND, LayerTable
 from netsmith.search import Problem
-from netsmith.space import Decision, Space
+from netsmith.space import CostTable, Decision, Factor, Space
 
 WIDTHS = (16, 32, 32, 64)
 

@@ -8,8 +8,8 @@ import torch
 from trimmed import Proportional, Steps, case
 
 from netsmith.errors import InputError
-from netsmith.hardware.target import CostTable
 from netsmith.search.strategy import Problem
+from netsmith.space import CostTable
 from netsmith.systems.compactnet import compactnet, iterations_for, speed_up_problem
 
 SPEED_UP = 1.3

@@ -8,11 +8,12 @@ import pytest
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.choices import Choices
 from netsmith.compression.pricing import Pricing
-from netsmith.hardware.target import CostTable, get_target, settings_of
+from netsmith.hardware.target import get_target, settings_of
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 from netsmith.search.solver.exact import minimise_cost, solve
 from netsmith.search.strategy import Problem
+from netsmith.space import CostTable
 
 TARGETS = ("bitfusion", "bismo-edge", "bismo-cloud")
 

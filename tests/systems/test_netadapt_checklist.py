@@ -14,9 +14,9 @@ from netsmith.compression.kept import keep_indices
 from netsmith.compression.prune import masked
 from netsmith.compression.widen import widened
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.hardware.target import CostTable
 from netsmith.network.graph import trace
 from netsmith.search.strategy import Problem
+from netsmith.space import CostTable
 from netsmith.systems.netadapt import DECAY, FIRST, netadapt
 
 

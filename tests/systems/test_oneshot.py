@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from block_paths import graded_data, random_table, steep, tiny_space
 from netsmith.errors import InfeasibleError
-from netsmith.hardware.target import CostTable
 from netsmith.search.strategy import Designs, FloatArray
+from netsmith.space import CostTable
 from netsmith.supernets import SuperNet
 from netsmith.systems.oneshot import evolve, mixed, path_losses, train_uniform
 

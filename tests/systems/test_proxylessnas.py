@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from block_paths import CLASSES, GradedNet, graded_data, random_table, steep, tiny_space
 from netsmith.data import Data
 from netsmith.errors import InputError
-from netsmith.hardware.target import CostTable, Factor
+from netsmith.space import CostTable, Factor
 from netsmith.supernets import SuperNet
 from netsmith.supernets.expected import expected_cost
 from netsmith.supernets.gates import MODES

@@ -13,7 +13,7 @@ import torch
 from block_paths import CLASSES, GradedNet, graded_data, random_table, steep, tiny_space
 from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.hardware.target import CostTable
+from netsmith.space import CostTable
 from netsmith.supernets import BlockSpace, SuperNet
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.space import Stage

@@ -18,8 +18,9 @@ from netsmith.compression.choices import BITS, DEPTH, WIDTH, Choices, Designs, F
 from netsmith.compression.placement import Placement, place
 from netsmith.export.packed import layer_bytes, table_bytes
 from netsmith.export.packed.model import stored_tensors
-from netsmith.hardware.target import Cost, CostTable, Factor, Target, as_run, price
+from netsmith.hardware.target import Cost, Target, as_run, price
 from netsmith.network.layers import FLOAT, KIND, LayerTable
+from netsmith.space import CostTable, Factor
 
 #: A factor over more cells than this is expanded around the current design instead, over the decisions that matter
 #: most: fewer where each cell has to be measured, and where all that touch a row would take more than the second.

@@ -11,8 +11,6 @@ from netsmith.hardware.simulated import families as _families  # noqa: F401  reg
 from netsmith.hardware.target import (
     Capabilities,
     Cost,
-    CostTable,
-    Factor,
     Roof,
     Target,
     as_run,
@@ -48,7 +46,7 @@ _HOME = {
 _LAZY = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "Capabilities", "Cost", "CostTable", "Factor", "Roof", "Target", "as_run", "get_target", "register_target",
+    "Capabilities", "Cost", "Roof", "Target", "as_run", "get_target", "register_target",
     "prepare_target", "price", "roof_of", "settings_of", "target_names", *_LAZY,
 ]  # fmt: skip
 

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from netsmith.errors import InfeasibleError
-from netsmith.hardware.target import CostTable
 from netsmith.network.zoo.blocks import Description
 from netsmith.search.registry import get_strategy
 from netsmith.search.strategy import FloatArray, Problem
+from netsmith.space import CostTable
 from netsmith.supernets.pricing import SpacePrices
 from netsmith.supernets.space import BlockSpace, Designs
 from netsmith.supernets.supernet import draw

@@ -15,7 +15,7 @@ from netsmith.errors import InputError
 from netsmith.export.onnx import to_onnx
 from netsmith.export.product import write_onnx
 from netsmith.files import write_atomic
-from netsmith.hardware.target import CostTable, Target, prepare_target
+from netsmith.hardware.target import Target, prepare_target
 from netsmith.jobs.config import SpecializeConfig
 from netsmith.jobs.contents import contents_of, data_contents, thing_contents
 from netsmith.jobs.course import Course
@@ -30,6 +30,7 @@ from netsmith.network.load import LoadedModel, load_model
 from netsmith.network.weights import read_weights, save_weights
 from netsmith.network.zoo.blocks import Description, block_network
 from netsmith.progress import Progress, training_events
+from netsmith.space import CostTable
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.pricing import COSTS, SpacePrices
 from netsmith.supernets.space import BlockSpace

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from netsmith.errors import InputError, did_you_mean, shown
-from netsmith.hardware.target import CostTable
 from netsmith.search.solver.exact import Solution, solve
 from netsmith.search.strategy import FloatArray, Problem
+from netsmith.space import CostTable
 
 _MOST = 1e50  #: sums of such numbers, and products of a few, are still finite
 _LEAST = 1e-50  #: smaller ones are 0

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from netsmith.errors import InputError
-from netsmith.hardware.target import Factor
 from netsmith.search.ridge import fit_scale, ridge
 from netsmith.search.strategy import Designs, FloatArray, Problem
+from netsmith.space import Factor
 
 
 def pair_terms(loss: FloatArray, pairs: Mapping[tuple[int, int, int, int], float]) -> tuple[Factor, ...]:

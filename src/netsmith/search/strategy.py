@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.hardware.target import CostTable, Factor
+from netsmith.space import CostTable, Factor
 
 Designs = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

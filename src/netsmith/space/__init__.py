@@ -1,7 +1,8 @@
-"""Decisions and designs."""
+"""Decisions, designs and what these cost."""
 
 from __future__ import annotations
 
-from netsmith.space.space import Decision, Space
+from netsmith.space.space import Decision, Designs, Space
+from netsmith.space.table import CostTable, Factor
 
-__all__ = ["Decision", "Space"]
+__all__ = ["CostTable", "Decision", "Designs", "Factor", "Space"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from netsmith.hardware.target import CostTable
+from netsmith.space import CostTable
 
 
 def expected_cost(table: CostTable, probabilities: torch.Tensor) -> torch.Tensor:

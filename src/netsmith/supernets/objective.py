@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 
 from netsmith.errors import InputError
-from netsmith.hardware.target import CostTable
+from netsmith.space import CostTable
 from netsmith.supernets.expected import expected_cost
 
 Form = Literal["constrained", "additive", "multiplicative"]

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from netsmith.errors import InputError
 from netsmith.export.packed import layer_bytes
 from netsmith.export.packed.file import file_bytes
-from netsmith.hardware.target import Cost, CostTable, Target, as_run, price
+from netsmith.hardware.target import Cost, Target, as_run, price
 from netsmith.network.layers import LayerTable
 from netsmith.network.zoo.block_rows import Row, block_rows, head_rows, network_rows, stem_rows
+from netsmith.space import CostTable
 from netsmith.supernets.space import SKIP, BlockSpace
 
 Designs = NDArray[np.int64]

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from netsmith.errors import InputError
-from netsmith.hardware.target import CostTable
 from netsmith.progress import Progress
 from netsmith.search.strategy import Problem
 from netsmith.search.trim.compactnet import CompactNet
 from netsmith.search.trim.family import Rule
 from netsmith.search.trim.trimming import Renew
-from netsmith.space import Space
+from netsmith.space import CostTable, Space
 from netsmith.systems.family import Family, Network, OnWinner, ShortTune, trim
 
 

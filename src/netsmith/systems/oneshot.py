@@ -15,10 +15,10 @@ import torch
 from torch.nn import functional as F
 
 from netsmith.data import Data, Split
-from netsmith.hardware.target import CostTable
 from netsmith.search.evolution import Evolution
 from netsmith.search.loop import History, minimize
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
+from netsmith.space import CostTable
 from netsmith.supernets.supernet import SuperNet
 from netsmith.training import fit
 from netsmith.training.modes import frozen_statistics

@@ -21,9 +21,9 @@ from torch.nn import functional as F
 
 from netsmith.data import Data
 from netsmith.errors import InputError
-from netsmith.hardware.target import CostTable
 from netsmith.search.solver.exact import solve
 from netsmith.search.strategy import Designs, FloatArray, Problem
+from netsmith.space import CostTable
 from netsmith.supernets.gates import Mode
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.pairs import draw_pairs, keep_mass, of_pairs, shared

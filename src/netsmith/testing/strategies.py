@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search.strategy import Designs, Problem, Results, Strategy
-from netsmith.space import Decision, Space
+from netsmith.space import CostTable, Decision, Factor, Space
 
 
 def example_problem(seed: int = 0, decisions: int = 6) -> tuple[Problem, Space]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from netsmith.hardware.target import CostTable
 from netsmith.search.solver.elimination import Elimination
 from netsmith.search.solver.listing import Listing, list_designs
 from netsmith.search.solver.program import SLACK, Far, Program, above, combine, dominate, loosened, target
 from netsmith.search.solver.relaxation import relax
 from netsmith.search.strategy import Designs, FloatArray
+from netsmith.space import CostTable
 
 #: So many designs are listed, one number after the other, until the optimum is proven or the gap is small enough.
 _MOST = (3_000, 30_000, 300_000)

@@ -14,9 +14,9 @@ from math import prod
 
 import numpy as np
 
-from netsmith.hardware.target import CostTable
 from netsmith.search.solver.reduced import embed
 from netsmith.search.strategy import Designs, FloatArray
+from netsmith.space import CostTable
 
 #: Cells of all buckets together, beyond which variables are not eliminated.
 _CELLS = 6_000_000

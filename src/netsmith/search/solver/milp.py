@@ -18,7 +18,6 @@ from time import perf_counter
 import numpy as np
 
 from netsmith.errors import NetsmithError
-from netsmith.hardware.target import CostTable
 from netsmith.search.solver.coupled import search_coupled
 from netsmith.search.solver.few import best_of_few
 from netsmith.search.solver.polish import polish
@@ -27,6 +26,7 @@ from netsmith.search.solver.quiet import quiet_library
 from netsmith.search.solver.reduced import embed
 from netsmith.search.solver.relaxation import relax
 from netsmith.search.strategy import Designs, FloatArray
+from netsmith.space import CostTable
 
 #: Rows are scaled to this right-hand side: HiGHS accepts 1e-6 of violation, which is then 1e-9 of a budget.
 _ROW = 1e3

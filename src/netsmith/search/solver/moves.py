@@ -7,10 +7,10 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.hardware.target import CostTable
 from netsmith.search.solver.program import SLACK
 from netsmith.search.solver.reduced import Reduced
 from netsmith.search.strategy import Designs, FloatArray
+from netsmith.space import CostTable
 
 
 class Stacked:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search.solver.reduced import canonical, restrict
 from netsmith.search.strategy import Designs, FloatArray
+from netsmith.space import CostTable, Factor
 
 #: Half of the tolerance of ``Problem.feasible``, so that what the search room holds for feasible is feasible there.
 SLACK = 5e-10

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.errors import InputError
-from netsmith.hardware.target import CostTable, Factor
 from netsmith.search.strategy import Designs, FloatArray, Problem
+from netsmith.space import CostTable, Factor
 
 Values = dict[tuple[int, ...], FloatArray]  #: sorted variables -> values over their choices
 

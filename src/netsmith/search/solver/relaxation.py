@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netsmith.hardware.target import CostTable
 from netsmith.search.solver.elimination import Elimination
 from netsmith.search.solver.program import Far, Program, bounds, join, loosened, program
 from netsmith.search.solver.quiet import quiet_library
 from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, FloatArray, Problem
+from netsmith.space import CostTable
 
 #: Multipliers ``(M, B)`` to minimising cells ``(M, groups)`` and what these sum to in every table, ``(M, tables)``.
 _Minimise = Callable[[FloatArray], tuple[Designs, FloatArray]]

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from netsmith.errors import InfeasibleError, InputError, NetsmithError
-from netsmith.hardware.target import CostTable
 from netsmith.search.solver.exact import solve
 from netsmith.search.solver.moves import Moves
 from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.search.trim.family import RULES, Member, Rule, winner
-from netsmith.space import Space
+from netsmith.space import CostTable, Space
 from netsmith.units import COST_NAMES, format_apart
 
 _GAIN = 1e-9  #: a saving below this share of the resource is rounding
