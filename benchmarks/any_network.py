@@ -139,9 +139,9 @@ class Worker:
         import torch
 
         from netsmith.compression.branches import find_branches
-        from netsmith.compression.build import slim
-        from netsmith.compression.choices import Choices
         from netsmith.compression.importance import channel_importance
+        from netsmith.decisions.choices import Choices
+        from netsmith.decisions.slim import slim
         from netsmith.errors import InputError
         from netsmith.network.graph import trace
 
@@ -251,10 +251,10 @@ def _designs(choices: Any) -> Iterator[Any]:
     groups, branches = len(choices.groups), len(choices.branches)
     full = np.array([g.channels for g in choices.groups], dtype=float)
     for eighth in range(7, 0, -1):
-        design = choices.original.copy()
+        design = choices.reference.copy()
         if groups:
             ratio = choices.values[:groups] / full[:, None]
-            ratio = np.where(np.arange(ratio.shape[1]) < choices.space.sizes[:groups, None], ratio, np.inf)
+            ratio = np.where(np.arange(ratio.shape[1]) < choices.decisions.sizes[:groups, None], ratio, np.inf)
             design[:groups] = np.abs(ratio - eighth / 8).argmin(axis=1)
         if not branches:
             yield design

@@ -47,7 +47,7 @@ class Widths(Case):
 
     @cached_property
     def subject(self) -> Any:
-        from netsmith.compression.choices import Choices
+        from netsmith.decisions.choices import Choices
 
         whole = super().subject
         choices = Choices.of(whole.graph, whole.report, [], quantize=False)
@@ -63,14 +63,14 @@ class Widths(Case):
 
 
 def problem_of(case: Case, cost: str, budget: float, loss: Any) -> Any:
-    from netsmith.compression.pricing import Pricing
+    from netsmith.decisions.pricing import Pricing
     from netsmith.hardware.target import get_target
     from netsmith.search.strategy import Problem
 
     choices = case.subject.choices
-    prices = Pricing(choices, get_target("bismo-edge")).table(cost, choices.original)
-    limit = budget * float(prices.price(choices.original)[0])
-    return Problem(loss, {cost: prices}, {cost: limit}, choices.space.tied)
+    prices = Pricing(choices, get_target("bismo-edge")).table(cost, choices.reference)
+    limit = budget * float(prices.price(choices.reference)[0])
+    return Problem(loss, {cost: prices}, {cost: limit}, choices.decisions.tied)
 
 
 def train(case: Case, model: Any, lr: float | None = None) -> dict[str, Any]:

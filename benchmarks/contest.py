@@ -157,7 +157,7 @@ def compete(case: Case, problem: Any, strategy: str, evaluations: int) -> dict[s
         return np.array([e.divergence for e in case.evaluator.evaluate(designs)])
 
     try:
-        chosen = get_strategy(strategy, problem, choices.space, case.seed, **strategy_options(strategy, choices))
+        chosen = get_strategy(strategy, problem, choices.decisions, case.seed, **strategy_options(strategy, choices))
         history = minimize(problem, chosen, evaluate, evaluations, batch=1 if strategy in AGENTS else 8)
     except InfeasibleError as error:
         return {"infeasible": {k: float(v) for k, v in error.reachable.items()}}

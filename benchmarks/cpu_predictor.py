@@ -32,9 +32,9 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
 
     from netsmith.compression.build import integerise
     from netsmith.compression.channels import GroupReport
-    from netsmith.compression.choices import Choices
-    from netsmith.compression.demand import rows_asked
-    from netsmith.compression.pricing import Pricing
+    from netsmith.decisions.choices import Choices
+    from netsmith.decisions.demand import rows_asked
+    from netsmith.decisions.pricing import Pricing
     from netsmith.export.onnx import to_onnx
     from netsmith.hardware.measured.cpu import CpuTarget
     from netsmith.hardware.table.keys import keys_of
@@ -66,7 +66,7 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     timed = [session(i) for i in range(SESSIONS // 2)]
     target.prepare(rows_asked(pricing))
     timed += [session(i) for i in range(SESSIONS // 2, SESSIONS)]
-    designs = {"fp32": choices.original, "int8": np.zeros_like(choices.original)}
+    designs = {"fp32": choices.reference, "int8": np.zeros_like(choices.reference)}
     found: dict[str, Any] = {"int8_layers": len(choices.layers), "layers": int(graph.layers.is_compute.sum())}
     for form, design in designs.items():
         rows = pricing.rows(design)

@@ -42,7 +42,7 @@ def run(case: Case, problem: Any, options: dict[str, Any], episodes: int) -> dic
     if "updates" in given:
         config = replace(config, updates=given.pop("updates"))
     strategy = get_strategy(
-        "ddpg", problem, choices.space, case.seed, config=config, **strategy_options("ddpg", choices), **given,
+        "ddpg", problem, choices.decisions, case.seed, config=config, **strategy_options("ddpg", choices), **given,
     )  # fmt: skip
     start = time.perf_counter()
     history = minimize(

@@ -46,20 +46,20 @@ class Joint(Case):
         return load_subject(net.spec, net.data, get_target(self.target), weights=weights, methods=methods)
 
     def problem(self, loss: Any, budget: float) -> Any:
-        from netsmith.compression.pricing import Pricing
+        from netsmith.decisions.pricing import Pricing
         from netsmith.hardware.target import get_target
         from netsmith.search.strategy import Problem
 
         choices = self.subject.choices
-        prices = Pricing(choices, get_target(self.target)).table(self.args.cost, choices.original)
-        limit = budget * float(prices.price(choices.original)[0])
-        return Problem(loss, {self.args.cost: prices}, {self.args.cost: limit}, choices.space.tied)
+        prices = Pricing(choices, get_target(self.target)).table(self.args.cost, choices.reference)
+        limit = budget * float(prices.price(choices.reference)[0])
+        return Problem(loss, {self.args.cost: prices}, {self.args.cost: limit}, choices.decisions.tied)
 
     @property
     def is_bits(self) -> Any:
         """Which decisions are about bits, ``(D,)``."""
         first = len(self.subject.choices.groups) + len(self.subject.choices.branches)
-        return np.arange(len(self.subject.choices.space)) >= first
+        return np.arange(len(self.subject.choices.decisions)) >= first
 
     def best(self, problem: Any, evaluations: int, **options: Any) -> tuple[Any, float]:
         """The design of least divergence that the exact search meets, and its divergence.
@@ -75,7 +75,7 @@ class Joint(Case):
 
         choices = self.subject.choices
         options = {"canonical": choices.canonical} | options
-        strategy = get_strategy("exact", problem, choices.space, self.args.seed, **options)
+        strategy = get_strategy("exact", problem, choices.decisions, self.args.seed, **options)
         history = minimize(problem, strategy, evaluate, evaluations, batch=min(8, max(evaluations // 2, 1)))
         return history.best, float(history.loss.min())
 
@@ -119,7 +119,7 @@ def sequential(case: Joint, loss: Any, budget: float, evaluations: int) -> dict[
     from netsmith.errors import InfeasibleError
 
     shares = [1.0, *(s for s in case.args.splits if budget <= s < 1.0)]
-    original, problem, found, by_share = case.subject.choices.original, case.problem(loss, budget), [], {}
+    original, problem, found, by_share = case.subject.choices.reference, case.problem(loss, budget), [], {}
     for share in shares:
         try:
             start, own = original, evaluations
@@ -143,7 +143,7 @@ def only(case: Joint, loss: Any, budget: float, evaluations: int, quantize: bool
 
     which = ~case.is_bits if quantize else case.is_bits
     try:
-        problem = case.problem(loss, budget).held(which, case.subject.choices.original)
+        problem = case.problem(loss, budget).held(which, case.subject.choices.reference)
         return case.outcome(problem, *case.best(problem, evaluations))
     except InfeasibleError:
         return {"infeasible": True}

@@ -24,15 +24,15 @@ PAIRS = (("exact", "ddpg"), ("exact", "evolution"), ("exact", "uniform"), ("ddpg
 
 
 def problem_of(case: Case, target: str, cost: str, budget: float, loss: Any) -> Any:
-    from netsmith.compression.pricing import Pricing
+    from netsmith.decisions.pricing import Pricing
     from netsmith.hardware.target import get_target
     from netsmith.search.strategy import Problem
 
     choices = case.subject.choices
     pricing = Pricing(choices, get_target(target))
-    prices = pricing.table(cost, choices.original)
-    limit = budget * float(prices.price(choices.original)[0])
-    return Problem(loss, {cost: prices}, {cost: limit}, choices.space.tied)
+    prices = pricing.table(cost, choices.reference)
+    limit = budget * float(prices.price(choices.reference)[0])
+    return Problem(loss, {cost: prices}, {cost: limit}, choices.decisions.tied)
 
 
 def tune(case: Case, design: Any, folder: Path) -> dict[str, Any]:

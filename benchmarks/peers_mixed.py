@@ -34,7 +34,7 @@ def peer(args: Any, tool: str, python: str, bits: float) -> dict[str, Any]:
 
 def ours(args: Any, weight_bytes: float, folder: Path) -> dict[str, Any]:
     """``compress`` with as many bytes of weights; what else a file stores comes on top for every tool."""
-    from netsmith.compression.choices import Choices
+    from netsmith.decisions.choices import Choices
     from netsmith.hardware.target import get_target
     from netsmith.jobs.config import Quantize
     from netsmith.jobs.subject import load_subject
@@ -43,9 +43,9 @@ def ours(args: Any, weight_bytes: float, folder: Path) -> dict[str, Any]:
     weights = args.weights or network.weights_file
     subject = load_subject(network.spec, network.data, get_target(args.target), weights=weights, methods=(Quantize(),))
     choices: Choices = subject.choices
-    from netsmith.compression.pricing import Pricing
+    from netsmith.decisions.pricing import Pricing
 
-    most = float(Pricing(choices, get_target(args.target)).predict(choices.original, "size")[0])
+    most = float(Pricing(choices, get_target(args.target)).predict(choices.reference, "size")[0])
     frame = most - float(choices.table.weights.sum())
     start = time.perf_counter()
     outcome = common.run_compress(

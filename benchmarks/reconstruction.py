@@ -22,7 +22,7 @@ TINY = 1e-13  #: a ridge that leaves the least-squares solution as it is
 
 def subject_of(model: str, args: Any) -> Any:
     """The network, its data, and choices of every eighth of each group's channels."""
-    from netsmith.compression.choices import Choices
+    from netsmith.decisions.choices import Choices
     from netsmith.hardware.target import get_target
     from netsmith.jobs.config import Prune
     from netsmith.jobs.subject import load_subject
@@ -59,7 +59,7 @@ def speed(model: str, args: Any) -> dict[str, Any]:
     rng = np.random.default_rng(args.seed)
     keeps = []
     for _ in range(args.candidates):
-        design = rng.integers(choices.space.sizes)
+        design = rng.integers(choices.decisions.sizes)
         kept = choices.kept(design)
         keeps.append({n: keep_indices(scores[n], k, s.report[n].unit) for n, k in kept.items()})
     repair = Repair(moments, scores)
@@ -119,9 +119,9 @@ def kept_columns(moments: Any, keep: dict[str, list[int]]) -> dict[str, np.ndarr
 
 def accuracy(model: str, criterion: str, args: Any) -> dict[str, Any]:
     """Accuracy of the network at half width, before fine-tuning, on images of the search split."""
-    from netsmith.compression.build import slim
     from netsmith.compression.importance import channel_importance
     from netsmith.compression.reconstruct import Repair, gather
+    from netsmith.decisions.slim import slim
     from netsmith.jobs.pruning import repair_images
     from netsmith.training import reestimate_batch_norm
     from netsmith.training.score import evaluate
@@ -136,7 +136,7 @@ def accuracy(model: str, criterion: str, args: Any) -> dict[str, Any]:
         s.model, s.report, criterion, list(zip(images.split(64), labels.split(64), strict=True)), moments=moments
     )
     found: dict[str, Any] = {"seconds": time.process_time() - start}
-    half = [int(np.argmin([abs(c - 0.5 * d.choices[-1]) for c in d.choices])) for d in choices.space.decisions]
+    half = [int(np.argmin([abs(c - 0.5 * d.choices[-1]) for c in d.choices])) for d in choices.decisions.decisions]
     ways = {"masked": None, "repaired": Repair(moments, scores), "intercept": Repair(moments, scores, True)}
     for way, repair in ways.items():
         network = slim(s.model, choices, s.report, np.array(half), scores, repair).model

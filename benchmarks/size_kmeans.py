@@ -19,9 +19,9 @@ from netsmith.accuracy.designs import DesignEvaluator
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 from netsmith.compression.mixed import quantize_mixed
-from netsmith.compression.pricing import Pricing
 from netsmith.compression.quantize import Calibration, packed_tensors
 from netsmith.compression.share import CodebookQuantizer
+from netsmith.decisions.pricing import Pricing
 from netsmith.export.packed import write_packed
 from netsmith.hardware.target import get_target
 from netsmith.jobs.config import Images, Share
@@ -87,15 +87,15 @@ class Case:
         return measure_sensitivity(self.candidates, self.evaluator).to_dict()
 
     def uniform(self, bits: int) -> list[int]:
-        return [d.choices.index(bits) for d in self.subject.choices.space.decisions]
+        return [d.choices.index(bits) for d in self.subject.choices.decisions.decisions]
 
     def chosen(self, bits: int, sensitivity: Sensitivity) -> list[int]:
         """The best design of no more bytes than the uniform one, of those that the exact strategy asks for."""
-        original = self.subject.choices.original
+        original = self.subject.choices.reference
         limit = float(self.pricing.predict(np.array(self.uniform(bits)), "size")[0])
         problem = Problem(sensitivity.loss, {"size": self.pricing.table("size", original)}, {"size": limit})
         designs = DesignEvaluator(self.candidates, self.evaluator)
-        space = self.subject.choices.space
+        space = self.subject.choices.decisions
         search = Evaluated("exact", space, self.args.seed, designs, self.args.evaluations)
         return [int(k) for k in search(problem).design]
 
@@ -147,7 +147,7 @@ def bench(name: str, store: Store, args: Any) -> list[list[Any]]:
                 training = settings | {"epochs": args.epochs, "lr": args.lr}
                 after = store.cell(f"{key}, tuned", training, lambda d=design, p=path: case.tuned(d, p))
             last = after or before
-            widths = [int(d.choices[k]) for d, k in zip(case.subject.choices.space.decisions, design, strict=True)]
+            widths = [int(d.choices[k]) for d, k in zip(case.subject.choices.decisions.decisions, design, strict=True)]
             rows.append([
                 name, f"{bits} bits, {kind}", percent(before["accuracy"]), percent(after.get("accuracy")),
                 drop(given, last), f"{last['bytes'] / 1e3:.1f}", f"{given['bytes'] / last['bytes']:.1f} ×",

@@ -20,7 +20,7 @@ from netsmith.network.layers import KIND
 
 def tuned(case: Case, targets: list[str], loss: Any, bound: float) -> dict[str, list[int]]:
     """For each target the design of least latency with at most ``bound`` summed loss."""
-    from netsmith.compression.pricing import Pricing
+    from netsmith.decisions.pricing import Pricing
     from netsmith.hardware.target import get_target
     from netsmith.search.solver.exact import minimise_cost
     from netsmith.search.strategy import Problem
@@ -29,8 +29,10 @@ def tuned(case: Case, targets: list[str], loss: Any, bound: float) -> dict[str, 
     choices = case.subject.choices
     found = {}
     for name in targets:
-        latency = Pricing(choices, get_target(name)).table("latency", choices.original)
-        problem = Problem(loss, {"latency": latency, "loss": CostTable(0.0, loss)}, {"loss": bound}, choices.space.tied)
+        latency = Pricing(choices, get_target(name)).table("latency", choices.reference)
+        problem = Problem(
+            loss, {"latency": latency, "loss": CostTable(0.0, loss)}, {"loss": bound}, choices.decisions.tied
+        )
         found[name] = minimise_cost(problem, "latency", within=("loss",))[1].tolist()
     return found
 
@@ -44,7 +46,7 @@ def kinds_of(case: Case) -> dict[str, Any]:
 
 def scored(case: Case, targets: list[str], design: Any) -> dict[str, Any]:
     """Accuracy of a design on the test split, its latency on every target over that at 8 bits, its mean bits."""
-    from netsmith.compression.pricing import Pricing
+    from netsmith.decisions.pricing import Pricing
     from netsmith.hardware.target import get_target
 
     choices, x = case.subject.choices, np.array(design)
@@ -52,7 +54,7 @@ def scored(case: Case, targets: list[str], design: Any) -> dict[str, Any]:
     latency = {}
     for name in targets:
         pricing = Pricing(choices, get_target(name))
-        latency[name] = float(pricing.predict(x)[0] / pricing.predict(choices.original)[0])
+        latency[name] = float(pricing.predict(x)[0] / pricing.predict(choices.reference)[0])
     return {
         "latency": latency,
         "bits": {
@@ -91,11 +93,11 @@ def main() -> None:
     settings = {"images": args.images, "targets": args.targets, "uniform": args.uniform}
     loss = case.sensitivity(store).loss
     choices = case.subject.choices
-    sizes = choices.space.sizes
+    sizes = choices.decisions.sizes
     even = np.minimum(args.uniform - 2, sizes - 1)
     bound = float(loss[np.arange(len(even)), even].sum())
     found = store.cell("designs", settings, lambda: tuned(case, args.targets, loss, bound))
-    found |= {f"uniform {args.uniform} bits": even.tolist(), "8 bits": choices.original.tolist()}
+    found |= {f"uniform {args.uniform} bits": even.tolist(), "8 bits": choices.reference.tolist()}
     scores = {n: store.cell(f"score {n}", settings | {"design": d}, lambda d=d: scored(case, args.targets, d))
               for n, d in found.items()}  # fmt: skip
     given = store.cell("given", settings, lambda: case.test_accuracy(case.subject.graph.module))

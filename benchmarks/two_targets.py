@@ -26,10 +26,10 @@ class Case:
         from netsmith.accuracy.candidates import Candidates
         from netsmith.accuracy.designs import DesignEvaluator
         from netsmith.accuracy.incremental import IncrementalEvaluator
-        from netsmith.compression.choices import Choices
-        from netsmith.compression.pricing import Pricing
         from netsmith.compression.quantize import Calibration
         from netsmith.compression.share import CodebookQuantizer
+        from netsmith.decisions.choices import Choices
+        from netsmith.decisions.pricing import Pricing
         from netsmith.hardware.target import get_target
         from netsmith.jobs.config import Prune
         from netsmith.jobs.pruning import Pruning
@@ -51,7 +51,7 @@ class Case:
 
     def prepare(self) -> None:
         """Measure what a target's table lacks."""
-        from netsmith.compression.demand import rows_asked
+        from netsmith.decisions.demand import rows_asked
         from netsmith.hardware.target import prepare_target
 
         for name, target in self.targets.items():
@@ -64,10 +64,10 @@ class Case:
         from netsmith.systems.compactnet import compactnet, iterations_for, speed_up_problem
 
         choices, pricing = self.choices, self.pricing[target]
-        width = np.arange(int(choices.space.sizes.max()))
-        loss = np.where(width < choices.space.sizes[:, None], 0.0, np.inf)
-        prices = pricing.table("latency", choices.original)
-        problem = speed_up_problem(Problem(loss, {}, {}, choices.space.tied), prices, speed_up)
+        width = np.arange(int(choices.decisions.sizes.max()))
+        loss = np.where(width < choices.decisions.sizes[:, None], 0.0, np.inf)
+        prices = pricing.table("latency", choices.reference)
+        problem = speed_up_problem(Problem(loss, {}, {}, choices.decisions.tied), prices, speed_up)
 
         def masked(_: None, designs: Any) -> Any:
             return [(None, e.divergence) for e in self.evaluator.evaluate(designs)]
@@ -75,7 +75,7 @@ class Case:
         start, before = time.perf_counter(), self.evaluator.evaluated
         try:
             family = compactnet(
-                problem, choices.space, None, masked, iterations=iterations_for(speed_up), progress=Silent(),
+                problem, choices.decisions, None, masked, iterations=iterations_for(speed_up), progress=Silent(),
                 renew=lambda design: {"latency": pricing.table("latency", design)},
             )  # fmt: skip
         except InfeasibleError as error:
@@ -88,7 +88,7 @@ class Case:
 
     def priced(self, designs: Any) -> dict[str, list[float]]:
         """Speed-ups of the networks of a family on every target."""
-        x, given = np.array(designs), self.choices.original
+        x, given = np.array(designs), self.choices.reference
         return {n: (p.predict(given)[0] / p.predict(x)).tolist() for n, p in self.pricing.items()}
 
     def tested(self, design: Any) -> dict[str, Any]:

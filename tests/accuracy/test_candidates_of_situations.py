@@ -14,13 +14,13 @@ from torch import nn
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.branches import Branch
-from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.kept import keep_indices
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.prune import prune
 from netsmith.compression.quantize import Calibration
+from netsmith.decisions.choices import Choices
 from netsmith.network.graph import trace
 from situations import (
     Decoder,
@@ -55,7 +55,7 @@ def test_what_is_built_loses_and_costs_what_was_said(make: Callable[[], nn.Modul
     scores = channel_importance(model, find_groups(model, torch.randn(2, 3, 8, 8)))
     candidates = Candidates(choices, Calibration({}), LayerQuantizer(choices.graph, {}), scores)
     images, labels = torch.randn(24, 3, 8, 8), torch.randint(0, 5, (24,))
-    designs = [np.array(d) for d in choices.space.sample(np.random.default_rng(1), 3)]
+    designs = [np.array(d) for d in choices.decisions.sample(np.random.default_rng(1), 3)]
     got = IncrementalEvaluator(choices.graph, images, labels, batch_size=24).evaluate(
         [candidates.of_design(d) for d in designs]
     )
@@ -78,7 +78,7 @@ def test_a_price_of_attention_in_one_operator_is_never_too_low() -> None:
     model = PlainAttention(fused=True).eval()
     choices = choices_of(model)
     smaller = copy.deepcopy(model)
-    design = np.zeros(len(choices.space), dtype=int)
+    design = np.zeros(len(choices.decisions), dtype=int)
     prune(smaller, find_groups(model, torch.randn(2, 3, 8, 8)), {n: range(k) for n, k in choices.kept(design).items()})
     assert choices.columns(design).macs.sum() >= trace(smaller, (3, 8, 8)).layers.macs.sum()
 
@@ -86,7 +86,7 @@ def test_a_price_of_attention_in_one_operator_is_never_too_low() -> None:
 def test_choices_within_a_dropped_branch_are_reset_whatever_rows_there_are() -> None:
     """Layers that are no rows of the table (here as if none was) keep their widths unless their branch is dropped."""
     choices = choices_of(GroupedUp())
-    design = np.zeros(len(choices.space), dtype=int)
+    design = np.zeros(len(choices.decisions), dtype=int)
     assert (choices.canonical(design) == design).all()
     without_rows = copy.copy(choices)
     object.__setattr__(without_rows, "graph", copy.copy(choices.graph))
@@ -99,8 +99,8 @@ def test_a_branch_takes_the_widths_of_its_layers_along() -> None:
     graph, report = trace(model, (3, 8, 8)), find_groups(model, torch.randn(2, 3, 8, 8))
     branch = Branch("1", "1", channels=8, layers=("1",))
     choices = Choices.of(graph, report, [branch], quantize=False)
-    names = [d.name for d in choices.space.decisions]
+    names = [d.name for d in choices.decisions.decisions]
     design = np.zeros(len(names), dtype=int)
     reset = choices.canonical(design)
-    assert reset[names.index("1.channels")] == choices.original[names.index("1.channels")]
+    assert reset[names.index("1.channels")] == choices.reference[names.index("1.channels")]
     assert reset[names.index("0.channels")] == 0

@@ -13,7 +13,6 @@ from netsmith.accuracy.sensitivity import measure_sensitivity
 from netsmith.compression.branches import drop_branches, find_branches
 from netsmith.compression.calibrate import collect
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.kept import keep_indices
@@ -21,6 +20,7 @@ from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import place
 from netsmith.compression.prune import prune
 from netsmith.compression.quantize import Calibration
+from netsmith.decisions.choices import Choices
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 
@@ -55,8 +55,8 @@ def test_widths_and_branches_match_physical_surgery(case) -> None:  # type: igno
     make = Candidates(choices, Calibration({}), LayerQuantizer(graph, {}), scores)
     candidates, networks = [], []
     for d, group in enumerate(choices.groups[:3]):
-        k = len(choices.space.decisions[d].choices) // 2
-        keep = keep_indices(scores[group.name], int(choices.space.decisions[d].choices[k]), group.unit)
+        k = len(choices.decisions.decisions[d].choices) // 2
+        keep = keep_indices(scores[group.name], int(choices.decisions.decisions[d].choices[k]), group.unit)
         candidates.append(make.of_choice(d, k))
         smaller = copy.deepcopy(model)
         prune(smaller, report, {group.name: keep})
@@ -91,11 +91,11 @@ def test_sensitivity_is_zero_for_original_and_grows_with_pruning(case) -> None: 
     evaluator = IncrementalEvaluator(graph, images, labels)
     candidates = Candidates(choices, calibration, LayerQuantizer(graph, {}), channel_importance(model, report))
     s = measure_sensitivity(candidates, evaluator)
-    rows = np.arange(len(choices.space))
-    assert (s.loss[rows, choices.original] == 0).all()
-    for d, n in enumerate(choices.space.sizes):
+    rows = np.arange(len(choices.decisions))
+    assert (s.loss[rows, choices.reference] == 0).all()
+    for d, n in enumerate(choices.decisions.sizes):
         assert np.isinf(s.loss[d, n:]).all() and np.isfinite(s.loss[d, :n]).all()
-    first = s.loss[0, : choices.space.sizes[0]]
+    first = s.loss[0, : choices.decisions.sizes[0]]
     assert (np.diff(first) <= 0).all() and first[0] > 0
     assert type(s).from_dict(s.to_dict()).loss.tolist() == s.loss.tolist()
 
@@ -110,8 +110,8 @@ def test_what_a_transposed_convolution_reads_is_masked_on_its_side() -> None:
     graph, report = trace(net, (1, 8, 8)), find_groups(net, x[:2])
     choices = Choices.of(graph, report, [], quantize=False)
     scores = channel_importance(net, report)
-    design = choices.original.copy()
-    first = choices.space.index("0.channels")
+    design = choices.reference.copy()
+    first = choices.decisions.index("0.channels")
     design[first] = 0
     candidates = Candidates(choices, Calibration({}), LayerQuantizer(graph, {}, "mse"), scores)
     evaluator = IncrementalEvaluator(graph, x, torch.zeros(8, dtype=torch.int64))

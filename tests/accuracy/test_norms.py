@@ -12,12 +12,12 @@ import torch
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
 from netsmith.compression.branches import find_branches
-from netsmith.compression.build import slim
-from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.quantize import Calibration
+from netsmith.decisions.choices import Choices
+from netsmith.decisions.slim import slim
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 
@@ -68,7 +68,7 @@ def test_a_settled_candidate_is_the_network_with_its_norms_estimated_again(case:
         Candidates(choices, Calibration({}), LayerQuantizer(graph, {}), scores, settle=settle)
         for settle in (True, False)
     )
-    designs = np.repeat(choices.original[None], 3, axis=0)
+    designs = np.repeat(choices.reference[None], 3, axis=0)
     groups, branch = len(choices.groups), 0
     designs[0, :groups] = 0
     designs[1, groups + branch] = 0
@@ -92,7 +92,7 @@ def test_one_choice_is_settled_as_the_design_that_takes_it(case: dict[str, Any])
     candidates = Candidates(choices, Calibration({}), LayerQuantizer(graph, {}), scores, settle=True)
     evaluator = IncrementalEvaluator(graph, case["images"], case["labels"])
     for decision in (0, len(choices.groups)):
-        design = choices.original.copy()
+        design = choices.reference.copy()
         design[decision] = 0
         one, whole = evaluator.evaluate([candidates.of_choice(decision, 0), candidates.of_design(design)]).divergence
         assert one == pytest.approx(whole, rel=1e-6) and one > 0

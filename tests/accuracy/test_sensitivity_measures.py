@@ -11,11 +11,11 @@ from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.sensitivity import MEASURES, measure_sensitivity
 from netsmith.compression.build import histograms_of
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.choices import Choices
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import layer_inputs
 from netsmith.compression.quantize import Calibration
 from netsmith.data import load_data
+from netsmith.decisions.choices import Choices
 from netsmith.errors import InputError
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
@@ -43,8 +43,8 @@ def tables(case, bits):  # type: ignore[no-untyped-def]
 def test_every_measure_orders_the_weights_of_layers_much_alike(case) -> None:  # type: ignore[no-untyped-def]
     choices, candidates, evaluator = tables(case, [(w, a) for w in (2, 3, 4) for a in (4, 8)])
     found = {m: measure_sensitivity(candidates, evaluator, measure=m) for m in MEASURES}
-    weights = [d for d, decision in enumerate(choices.space.decisions) if decision.kind == "w_bits"]
-    inputs = [d for d in range(len(choices.space)) if d not in weights]
+    weights = [d for d, decision in enumerate(choices.decisions.decisions) if decision.kind == "w_bits"]
+    inputs = [d for d in range(len(choices.decisions)) if d not in weights]
 
     def ranks(x: np.ndarray) -> np.ndarray:
         return x.ravel().argsort().argsort()

@@ -9,12 +9,12 @@ import numpy as np
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.sensitivity import measure_sensitivity
-from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.quantize import Calibration
 from netsmith.data import load_data
+from netsmith.decisions.choices import Choices
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 from netsmith.training import fit

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from torch import nn
 
 from netsmith.network.graph import Graph, trace
 from netsmith.network.load import load_model
-
-
-def warmed(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-    """Batch norm with running statistics of random images instead of zeros and ones."""
-    torch.manual_seed(0)
-    model.train()
-    with torch.no_grad():
-        for _ in range(4):
-            model(torch.randn(32, *shape))
-    return model.eval()
+from warmed import warmed
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from netsmith.compression.branches import find_branches
-from netsmith.compression.build import slim
-from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.recipe import Recipe, apply_recipe
+from netsmith.decisions.choices import Choices
+from netsmith.decisions.slim import slim
 from netsmith.network.graph import trace
 
 
@@ -35,7 +35,7 @@ def test_a_branch_that_is_a_container_goes_with_the_channels_of_its_shortcut(las
     report, branches = find_groups(model, x), find_branches(model, x)
     choices = Choices.of(trace(model, (3, 8, 8)), report, branches, quantize=False, multiple=4)
     assert len(branches) == 1
-    design = choices.original.copy()
+    design = choices.reference.copy()
     stream = next(d for d, g in enumerate(choices.groups) if "stem" in {m.layer for m in g.outputs})
     design[[stream, len(choices.groups)]] = [1, 0]
     scores = channel_importance(model, report)

@@ -12,12 +12,12 @@ from netsmith.accuracy.designs import DesignEvaluator
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.build import histograms_of
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.choices import Choices
 from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs
-from netsmith.compression.pricing import Pricing
 from netsmith.compression.qat import TrainedQuantizer, finish, prepare
 from netsmith.compression.quantize import Calibration, packed_tensors
+from netsmith.decisions.choices import Choices
+from netsmith.decisions.pricing import Pricing
 from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import write_packed
 from netsmith.export.parity import check_parity
@@ -49,16 +49,16 @@ def case():  # type: ignore[no-untyped-def]
 
 def test_a_layer_has_two_decisions_and_pinned_layers_have_no_choice(case) -> None:  # type: ignore[no-untyped-def]
     _, graph, choices, _, _, pinned = case
-    names = [d.name for d in choices.space.decisions]
+    names = [d.name for d in choices.decisions.decisions]
     assert names == [f"{n}.{kind}" for n in choices.layers for kind in ("w_bits", "a_bits")]
-    for d, decision in enumerate(choices.space.decisions):
+    for d, decision in enumerate(choices.decisions.decisions):
         assert decision.choices == ((8,) if choices.layer_of(d) in pinned else WIDTHS)
-    design = choices.space.sample(np.random.default_rng(0), 1)[0]
+    design = choices.decisions.sample(np.random.default_rng(0), 1)[0]
     table = choices.columns(design)
     for layer, (w, a) in choices.bits(design).items():
         row = graph.layers.names.index(layer)
         assert (table.w_bits[0, row], table.a_bits[0, row]) == (w, a)
-        assert choices.space.describe(design)[f"{layer}.a_bits"] == a
+        assert choices.decisions.describe(design)[f"{layer}.a_bits"] == a
 
 
 @pytest.mark.parametrize("target", ["bismo-edge", "bitfusion", "roofline-bitfusion"])
@@ -68,11 +68,11 @@ def test_prices_are_exact_at_every_design(case, target: str) -> None:  # type: i
         pairs = [(w, a) for w in (2, 4, 8) for a in (2, 4, 8)]
         choices = Choices.of(case[1], GroupReport([], {}, {}), [], prune=False, bits=pairs)
     pricing = Pricing(choices, get_target(target))
-    designs = choices.space.sample(np.random.default_rng(1), 40)
+    designs = choices.decisions.sample(np.random.default_rng(1), 40)
     costs = ["latency", "size", "macs"] + (["energy"] if target != "roofline-bitfusion" else [])
     for cost in costs:
         assert pricing.is_exact(cost)
-        table = pricing.table(cost, choices.original)
+        table = pricing.table(cost, choices.reference)
         np.testing.assert_allclose(table.price(designs), pricing.predict(designs, cost), rtol=1e-9)
     rows = choices.columns(designs)
     computing = rows.take(rows.is_compute[0])
@@ -87,7 +87,7 @@ def test_evaluated_designs_are_the_networks_that_are_built(case) -> None:  # typ
     evaluator = DesignEvaluator(
         Candidates(choices, Calibration({}), quantizer, {}), IncrementalEvaluator(graph, images, labels, batch_size=24)
     )
-    designs = choices.space.sample(np.random.default_rng(2), 3)
+    designs = choices.decisions.sample(np.random.default_rng(2), 3)
     found = evaluator.evaluate(np.concatenate([designs, designs[:1]]))
     assert evaluator.evaluated == 3 and found[0] == found[3]
     with torch.no_grad():
@@ -102,7 +102,7 @@ def test_evaluated_designs_are_the_networks_that_are_built(case) -> None:  # typ
 
 def test_onnx_clips_to_the_grid_and_the_packed_file_has_the_predicted_size(case, tmp_path) -> None:  # type: ignore[no-untyped-def]
     _, graph, choices, images, quantizer, _ = case
-    design = choices.space.sample(np.random.default_rng(3), 1)[0]
+    design = choices.decisions.sample(np.random.default_rng(3), 1)[0]
     quantized = quantize_mixed(graph, choices.bits(design), quantizer)
     model = to_onnx(quantized.graph, quantized.weight_scales, integer_bias=False).SerializeToString()
     # images far outside the calibrated range show whether the file clips where the network does
@@ -115,7 +115,7 @@ def test_onnx_clips_to_the_grid_and_the_packed_file_has_the_predicted_size(case,
 
 def test_training_starts_at_the_calibrated_network_and_ends_in_the_one_that_is_exported(case) -> None:  # type: ignore[no-untyped-def]
     model, graph, choices, images, quantizer, _ = case
-    design = choices.space.sample(np.random.default_rng(4), 1)[0]
+    design = choices.decisions.sample(np.random.default_rng(4), 1)[0]
     bits = choices.bits(design)
     student = prepare(model, bits, quantizer)
     with torch.no_grad():

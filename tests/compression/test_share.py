@@ -12,16 +12,16 @@ from torch import nn
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.compression.branches import find_branches
-from netsmith.compression.build import slim
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.choices import W_BITS, Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.mixed import quantize_mixed
-from netsmith.compression.pricing import Pricing
 from netsmith.compression.qat import finish, prepare
 from netsmith.compression.quantize import Calibration, packed_tensors
 from netsmith.compression.share import CodebookQuantizer
+from netsmith.decisions.choices import W_BITS, Choices
+from netsmith.decisions.pricing import Pricing
+from netsmith.decisions.slim import slim
 from netsmith.export.packed import CodebookTensor, write_packed
 from netsmith.export.packed.model import load_packed
 from netsmith.hardware.target import Capabilities, Cost
@@ -72,21 +72,21 @@ def test_norms_stay_and_the_layer_table_is_that_of_the_folded_network(digits_mod
 
 
 def test_a_layer_has_one_decision_and_stays_in_floats(choices: Choices) -> None:
-    assert [d.kind for d in choices.space.decisions] == [W_BITS] * len(choices.layers)
+    assert [d.kind for d in choices.decisions.decisions] == [W_BITS] * len(choices.layers)
     assert choices.is_mixed and not choices.has_floats
-    design = np.arange(len(choices.space)) % 8
+    design = np.arange(len(choices.decisions)) % 8
     assert choices.bits(design) == {n: (i % 8 + 1, 32) for i, n in enumerate(choices.layers)}
-    assert [choices.layer_of(d) for d in range(len(choices.space))] == list(choices.layers)
+    assert [choices.layer_of(d) for d in range(len(choices.decisions))] == list(choices.layers)
 
 
 @pytest.mark.parametrize("bits", [[(32, 32), (8, 8)], [(8, 8), (4, 4)]])
 def test_sharing_changes_the_size_and_no_latency(choices: Choices, bits: list[tuple[int, int]]) -> None:
     pricing = Pricing(choices, Toy(*bits))
-    designs = choices.space.sample(np.random.default_rng(0), 5)
-    latency = pricing.predict(np.concatenate([designs, [choices.original]]))
+    designs = choices.decisions.sample(np.random.default_rng(0), 5)
+    latency = pricing.predict(np.concatenate([designs, [choices.reference]]))
     assert latency == pytest.approx(float(pricing.row_cost("latency")(choices.table).sum()))
     assert len(set(pricing.predict(designs, "size"))) == 5
-    table = pricing.table("size", choices.original)
+    table = pricing.table("size", choices.reference)
     assert table.price(designs) == pytest.approx(pricing.predict(designs, "size"))
     assert pricing.is_exact("size")
 
@@ -94,7 +94,7 @@ def test_sharing_changes_the_size_and_no_latency(choices: Choices, bits: list[tu
 def test_the_price_is_the_size_of_the_file(graph: Graph, choices: Choices) -> None:
     pricing = Pricing(choices, Toy((32, 32)))
     quantizer = CodebookQuantizer(graph)
-    for design in choices.space.sample(np.random.default_rng(1), 4):
+    for design in choices.decisions.sample(np.random.default_rng(1), 4):
         quantized = quantize_mixed(graph, choices.bits(design), quantizer)
         tensors = packed_tensors(quantized)
         assert write_packed(None, tensors) == pricing.predict(design, "size")[0]
@@ -104,7 +104,7 @@ def test_the_price_is_the_size_of_the_file(graph: Graph, choices: Choices) -> No
 
 
 def test_the_network_of_the_file_is_the_network(graph: Graph, choices: Choices, tmp_path: Path) -> None:
-    quantized = shared(graph, choices, np.full(len(choices.space), 2))
+    quantized = shared(graph, choices, np.full(len(choices.decisions), 2))
     write_packed(tmp_path / "w.nsw", packed_tensors(quantized), huffman=True)
     loaded = graph.copy().module
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_the_network_of_the_file_is_the_network(graph: Graph, choices: Choices, 
 def test_trained_weights_lie_on_codebooks_that_the_file_has(
     digits_model: nn.Module, graph: Graph, choices: Choices
 ) -> None:
-    design = np.arange(len(choices.space)) % 3
+    design = np.arange(len(choices.decisions)) % 3
     bits, quantizer = choices.bits(design), CodebookQuantizer(graph)
     student = prepare(digits_model, bits, quantizer)
     x = torch.randn(32, *SHAPE)
@@ -148,7 +148,7 @@ def test_designs_may_prune_as_well(digits_model: nn.Module, graph: Graph) -> Non
     x = torch.randn(2, *SHAPE)
     report = find_groups(digits_model, x)
     choices = Choices.of(graph, report, find_branches(digits_model, x), multiple=8, bits=PAIRS, scheme="kmeans")
-    design = choices.original.copy()
+    design = choices.reference.copy()
     design[0], first = 0, len(choices.groups) + len(choices.branches)
     design[first:] = 1
     scores = channel_importance(digits_model, report)

@@ -48,11 +48,11 @@ def test_features_describe_the_layers_that_decisions_change() -> None:
     subject = load_subject(MODEL, "digits", get_target("roofline-edge"))
     choices, table = subject.choices, subject.choices.table
     known = strategy_options("amc", choices)["features"]
-    kinds = [d.kind for d in choices.space.decisions]
+    kinds = [d.kind for d in choices.decisions.decisions]
     assert {"channels", "branch", "bits"} == set(kinds)
     assert known.shape == (len(kinds), 8 + 3) and (known[:, 8:].sum(axis=1) == 1).all()
     rows = {name: i for i, name in enumerate(table.names)}
-    for d, decision in enumerate(choices.space.decisions):
+    for d, decision in enumerate(choices.decisions.decisions):
         layer = rows.get(decision.name.rsplit(".", 1)[0])
         if decision.kind in ("channels", "bits"):
             assert layer is not None

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from netsmith.compression.demand import rows_asked
-from netsmith.compression.pricing import Pricing
 from netsmith.data import load_data
+from netsmith.decisions.demand import rows_asked
+from netsmith.decisions.pricing import Pricing
 from netsmith.errors import InputError
 from netsmith.hardware import CpuTarget, get_target, prepare_target
 from netsmith.jobs.compress import compress
@@ -70,9 +70,9 @@ def test_a_written_space_holds_every_design_that_compress_may_try(tmp_path: Path
     subject = load_subject(MODEL, data, target)
     pricing = Pricing(subject.choices, target)
     prepare_target(target, lambda: rows_asked(pricing), Silent())  # refuses nothing
-    designs = subject.choices.space.sample(np.random.default_rng(0), 64)
+    designs = subject.choices.decisions.sample(np.random.default_rng(0), 64)
     latency = pricing.predict(designs)
-    given = float(pricing.predict(subject.choices.original)[0])
+    given = float(pricing.predict(subject.choices.reference)[0])
     # a design may pay for conversions a little more than its few integer layers save
     assert np.isfinite(latency).all() and latency.min() > 0
     assert np.median(latency) < 0.9 * given and latency.max() < 1.02 * given

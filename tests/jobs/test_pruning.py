@@ -12,10 +12,10 @@ import torch
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
-from netsmith.compression.choices import Choices
 from netsmith.compression.importance import CRITERIA
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.quantize import Calibration
+from netsmith.decisions.choices import Choices
 from netsmith.errors import InputError
 from netsmith.hardware.target import get_target
 from netsmith.jobs.assembly import assemble
@@ -46,7 +46,7 @@ def pruning(subject: Subject, **options: Any) -> Pruning:
 
 
 def narrower(subject: Subject) -> np.ndarray:
-    return subject.choices.space.sizes // 2  # five eighths of every group, residual streams included
+    return subject.choices.decisions.sizes // 2  # five eighths of every group, residual streams included
 
 
 def accuracy(subject: Subject, model: torch.nn.Module) -> float:
@@ -137,6 +137,6 @@ def test_a_design_is_judged_as_what_is_built_of_it(subject: Subject) -> None:
 
 
 def test_nothing_pruned_is_the_network_as_given(subject: Subject) -> None:
-    model = pruning(subject).slim(subject.choices.original).model
+    model = pruning(subject).slim(subject.choices.reference).model
     given = subject.model.state_dict()
     assert all(torch.equal(v, given[k]) for k, v in model.state_dict().items())

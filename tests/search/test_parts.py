@@ -116,7 +116,7 @@ def test_parts_that_are_tied_together_stay_together() -> None:
     asked = [x for _ in range(4) for x in told(strategy, real, 4)]
     assert len({tuple(x) for x in asked}) == 16
     assert all(x[0] == x[9] < 4 for x in asked) and tied.feasible(np.array(asked)).all()
-    assert any((x[:8] == tied.last[:8]).all() for x in asked)
+    assert any((x[:8] == tied.reference[:8]).all() for x in asked)
 
 
 def told(strategy: Exact, real: Problem, n: int) -> np.ndarray:

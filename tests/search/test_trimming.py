@@ -347,7 +347,7 @@ def test_what_is_tied_to_a_held_decision_is_held_at_a_choice_that_both_have() ->
     loss = np.array([[3.0, 1.0, 0.0], [3.0, 1.0, np.inf], [3.0, 1.0, 0.0]])
     table = CostTable(0.0, np.where(np.isfinite(loss), np.arange(1.0, 4.0), np.inf))
     problem = Problem(loss, {"c": table}, {"c": 5.5}, [[0, 1]])
-    assert problem.last.tolist() == [1, 1, 2]
+    assert problem.reference.tolist() == [1, 1, 2]
     held = problem.held(np.array([True, False, False]))
     assert np.isfinite(held.loss).sum(axis=1).tolist() == [1, 1, 3]
     decisions = [Decision("a", "width", (1, 2, 3)), Decision("b", "bits", (1, 2)), Decision("c", "bits", (1, 2, 3))]
@@ -355,5 +355,5 @@ def test_what_is_tied_to_a_held_decision_is_held_at_a_choice_that_both_have() ->
     run(strategy, problem)
     assert strategy.design.tolist() == [1, 1, 0]
     overlapping = replace(problem, tied=[[0, 1], [1, 2]])
-    assert overlapping.last.tolist() == [1, 1, 1]
+    assert overlapping.reference.tolist() == [1, 1, 1]
     assert np.isfinite(overlapping.held(np.array([False, False, True])).loss).sum() == 3

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.choices import Choices
-from netsmith.compression.pricing import Pricing
+from netsmith.decisions.choices import Choices
+from netsmith.decisions.pricing import Pricing
 from netsmith.hardware.target import get_target, settings_of
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
@@ -28,18 +28,20 @@ def case():  # type: ignore[no-untyped-def]
     choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False, bits=pairs, pinned=(layers[0], layers[-1]))
     # every bit less costs four times the squared error, alike in all layers, so that only the hardware tells them apart
     bits = choices.values
-    loss = np.where(np.arange(bits.shape[1]) < choices.space.sizes[:, None], 4.0**-bits, np.inf)
-    tables = {t: Pricing(choices, get_target(t)).table("latency", choices.original) for t in TARGETS}
+    loss = np.where(np.arange(bits.shape[1]) < choices.decisions.sizes[:, None], 4.0**-bits, np.inf)
+    tables = {t: Pricing(choices, get_target(t)).table("latency", choices.reference) for t in TARGETS}
     return graph, choices, loss, tables
 
 
 def test_a_policy_tuned_for_one_machine_is_slower_on_another(case) -> None:  # type: ignore[no-untyped-def]
     _, choices, loss, tables = case
-    even = np.minimum(np.full(len(choices.space), 2), choices.space.sizes - 1)  # 4 bits
+    even = np.minimum(np.full(len(choices.decisions), 2), choices.decisions.sizes - 1)  # 4 bits
     bound = float(loss[np.arange(len(even)), even].sum())
     tuned = {}
     for name, table in tables.items():
-        problem = Problem(loss, {"latency": table, "loss": CostTable(0.0, loss)}, {"loss": bound}, choices.space.tied)
+        problem = Problem(
+            loss, {"latency": table, "loss": CostTable(0.0, loss)}, {"loss": bound}, choices.decisions.tied
+        )
         tuned[name] = minimise_cost(problem, "latency", within=("loss",), time_limit=20.0)[1]
     price = np.array([[tables[on].price(tuned[of])[0] for on in TARGETS] for of in TARGETS])
     share = price / np.diag(price)
@@ -54,8 +56,8 @@ def test_a_policy_tuned_for_one_machine_is_slower_on_another(case) -> None:  # t
 def test_depthwise_layers_on_the_edge_read_fewer_bits_than_their_weights_have(case) -> None:  # type: ignore[no-untyped-def]
     graph, choices, loss, tables = case
     table = tables["bismo-edge"]
-    limit = 0.5 * float(table.price(choices.original)[0])
-    design = solve(Problem(loss, {"latency": table}, {"latency": limit}, choices.space.tied), 20.0).choice
+    limit = 0.5 * float(table.price(choices.reference)[0])
+    design = solve(Problem(loss, {"latency": table}, {"latency": limit}, choices.decisions.tied), 20.0).choice
     rows = choices.columns(design)
     cost = get_target("bismo-edge").cost(graph.layers.replace(w_bits=8, a_bits=8))
     assert cost.bound is not None

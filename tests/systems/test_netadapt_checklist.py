@@ -36,7 +36,7 @@ def run(given):
         asked.append(designs)
         return given.masked(start, designs)
 
-    return netadapt(problem, given.choices.space, None, recorded, renew=renew), asked
+    return netadapt(problem, given.choices.decisions, None, recorded, renew=renew), asked
 
 
 def test_the_network_has_all_couplings(given) -> None:
@@ -59,7 +59,7 @@ def test_winners_meet_their_limits_and_resources_fall_to_the_budget(given, run) 
 def test_an_unreachable_budget_is_said_with_what_can_be_reached(given) -> None:
     problem, renew = given.problem(Proportional(), 1e-4)
     with pytest.raises(InfeasibleError) as caught:
-        netadapt(problem, given.choices.space, None, given.masked, renew=renew)
+        netadapt(problem, given.choices.decisions, None, given.masked, renew=renew)
     assert caught.value.reachable["latency"] > problem.budgets["latency"]
 
 
@@ -115,7 +115,7 @@ def test_candidates_start_from_the_winners_weights_and_training_pays(given, run)
 
     family = netadapt(
         problem,
-        given.choices.space,
+        given.choices.decisions,
         None,
         recorded,
         finish,

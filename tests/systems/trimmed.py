@@ -11,14 +11,14 @@ from torch import nn
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.branches import find_branches
-from netsmith.compression.build import slim
-from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
-from netsmith.compression.pricing import Pricing
 from netsmith.compression.quantize import Calibration
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.compression.widen import widened
+from netsmith.decisions.choices import Choices
+from netsmith.decisions.pricing import Pricing
+from netsmith.decisions.slim import slim
 from netsmith.hardware.target import Capabilities, Cost
 from netsmith.network.graph import trace
 from netsmith.search.strategy import Problem
@@ -86,10 +86,10 @@ class Case:
     def problem(self, target, share):
         """A latency budget of a share of the network's own, and how to renew its table."""
         pricing, choices = self.pricing(target), self.choices
-        loss = np.where(np.arange(choices.values.shape[1]) < choices.space.sizes[:, None], 0.0, np.inf)
-        limit = share * float(pricing.predict(choices.original)[0])
-        tables = {"latency": pricing.table("latency", choices.original)}
-        problem = Problem(loss, tables, {"latency": limit}, choices.space.tied)
+        loss = np.where(np.arange(choices.values.shape[1]) < choices.decisions.sizes[:, None], 0.0, np.inf)
+        limit = share * float(pricing.predict(choices.reference)[0])
+        tables = {"latency": pricing.table("latency", choices.reference)}
+        problem = Problem(loss, tables, {"latency": limit}, choices.decisions.tied)
         return problem, lambda design: {"latency": pricing.table("latency", design)}
 
     def masked(self, _, designs):

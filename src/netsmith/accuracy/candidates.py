@@ -13,13 +13,13 @@ from netsmith.accuracy.incremental import Candidate
 from netsmith.compression.branches import Branch
 from netsmith.compression.calibrate import QuantParams
 from netsmith.compression.channels import ChannelGroup
-from netsmith.compression.choices import A_BITS, BITS, DEPTH, WIDTH, Choices, Designs
 from netsmith.compression.kept import keep_indices
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import place
 from netsmith.compression.prune import without_inputs, without_outputs
 from netsmith.compression.quantize import Calibration, input_grid, layer_scale, quantize_weight
 from netsmith.compression.reconstruct import Repair
+from netsmith.decisions.choices import A_BITS, BITS, DEPTH, WIDTH, Choices, Designs
 from netsmith.network.layers import FLOAT
 from netsmith.network.passes import get_parameter
 from netsmith.network.rows import fused_activation
@@ -50,7 +50,7 @@ class Candidates:
     def of_choice(self, decision: int, k: int) -> Candidate:
         """The network as given with one choice taken."""
         choices = self.choices
-        kind, value = choices.space.decisions[decision].kind, choices.space.decisions[decision].choices[k]
+        kind, value = choices.decisions.decisions[decision].kind, choices.decisions.decisions[decision].choices[k]
         if kind == WIDTH:
             weights = self._pruned({choices.groups[decision].name: int(value)})[0]
             return Candidate(weights, norms=weights if self.settle else None)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
-from netsmith.compression.choices import Designs
+from netsmith.decisions.choices import Designs
 
 FloatArray = NDArray[np.float64]
 

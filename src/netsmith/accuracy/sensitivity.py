@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
-from netsmith.compression.choices import DEPTH, W_BITS, WIDTH, WIDTHS
+from netsmith.decisions.choices import DEPTH, W_BITS, WIDTH, WIDTHS
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.layers import FLOAT
 
@@ -79,7 +79,7 @@ def measure_sensitivity(
         )
     start = perf_counter()
     choices = candidates.choices
-    space = choices.space
+    space = choices.decisions
     cells = [
         (d, k)
         for d, decision in enumerate(space.decisions)
@@ -134,12 +134,12 @@ def _from_curvature(candidates: Candidates, evaluator: IncrementalEvaluator, mea
     from netsmith.network.passes import get_parameter
 
     choices, quantizer = candidates.choices, candidates.quantizer
-    decisions = [d for d, decision in enumerate(choices.space.decisions) if decision.kind == W_BITS]
+    decisions = [d for d, decision in enumerate(choices.decisions.decisions) if decision.kind == W_BITS]
     if not decisions:
         raise InputError(
             f"--sensitivity {measure} is about bits of weights, of which there is no choice here; use loss"
         )
-    widths = max((choices.space.decisions[d].choices for d in decisions), key=len)
+    widths = max((choices.decisions.decisions[d].choices for d in decisions), key=len)
     names = [quantizer.parameter(choices.layer_of(d)) for d in decisions]
     weights = {n: get_parameter(choices.graph.module, n).detach() for n in names}
     quantized = {
@@ -155,6 +155,6 @@ def _from_curvature(candidates: Candidates, evaluator: IncrementalEvaluator, mea
         table = curvature.hessian_sensitivity(traces, weights, quantized)
     place = {b: i for i, b in enumerate(widths)}
     return {
-        d: np.array([row[place[b]] for b in choices.space.decisions[d].choices])
+        d: np.array([row[place[b]] for b in choices.decisions.decisions[d].choices])
         for d, row in zip(decisions, table, strict=True)
     }

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.compression.choices import Designs, FloatArray
-from netsmith.compression.pricing import Pricing
+from netsmith.decisions.choices import Designs, FloatArray
+from netsmith.decisions.pricing import Pricing
 from netsmith.errors import InfeasibleError
 from netsmith.jobs.device_loop import AIMS, DeviceLoop, Tried
 from netsmith.jobs.proposals import Proposal
@@ -129,7 +129,7 @@ class Loop:
     def _problem(self, correction: float, around: Designs) -> Problem:
         costs = {name: self.pricing.table(name, around) for name in self.budgets}
         limits = {n: v / correction if n == self._expanded else v for n, v in self.budgets.items()}
-        return without_dominated(Problem(self.loss, costs, limits, self.pricing.choices.space.tied))
+        return without_dominated(Problem(self.loss, costs, limits, self.pricing.choices.decisions.tied))
 
     def _solve(self, correction: float, around: Designs) -> Proposal:
         """Solve, renew the expansion at the solution, and solve again until the prediction of the design is right.
@@ -172,7 +172,7 @@ class Loop:
     def _fast_start(self) -> Designs:
         """All layers in integers, nothing pruned: nearer to most solutions than the network as given."""
         choices = self.pricing.choices
-        design = choices.original.copy()
+        design = choices.reference.copy()
         design[len(choices.groups) + len(choices.branches) :] = 0
         return design
 
@@ -181,7 +181,7 @@ class Loop:
         choices = self.pricing.choices
         for _ in range(3):
             cost = self._expanded
-            problem = Problem(self.loss, {cost: self.pricing.table(cost, around)}, {}, choices.space.tied)
+            problem = Problem(self.loss, {cost: self.pricing.table(cost, around)}, {}, choices.decisions.tied)
             _, design = minimise_cost(problem, cost, time_limit=20.0)
             design = choices.canonical(design)
             if np.array_equal(design, around):

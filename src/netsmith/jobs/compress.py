@@ -59,7 +59,7 @@ def compress(
                 seed=config.seed, record=run.path(RECORDED), report=progress.update,
             )  # fmt: skip
             need_known(config.budgets.read(), device, subject.graph.layers)
-            if not len(subject.choices.space):
+            if not len(subject.choices.decisions):
                 reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.frozen.items())[:3])
                 reasons = reasons or f"no convolution or linear module of it has a choice on {config.target}"
                 methods = ",".join(m.name for m in config.methods)

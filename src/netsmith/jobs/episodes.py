@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.designs import DesignEvaluator, Evaluation, evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator, divergence
-from netsmith.compression.choices import Choices, Designs
 from netsmith.compression.qat import prepare
 from netsmith.data import Data
+from netsmith.decisions.choices import Choices, Designs
 from netsmith.errors import InputError
 from netsmith.jobs.recover import QAT_LR
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from netsmith.compression.build import integerise
-from netsmith.compression.choices import BITS, Choices, Designs
 from netsmith.compression.mixed import Bits
 from netsmith.compression.quantize import QuantizedGraph
+from netsmith.decisions.choices import BITS, Choices, Designs
 from netsmith.export.fusion import Fusion, check_fusion
 from netsmith.export.onnx import to_onnx
 from netsmith.network.graph import Graph
@@ -72,6 +72,6 @@ def as_it_runs(choices: Choices, design: Designs, floats: tuple[str, ...]) -> De
     """The design ``(D,)`` with the layers ``floats`` at their widest bits."""
     out = design.copy()
     for layer in floats:
-        d = choices.space.index(f"{layer}.{BITS}")
-        out[d] = choices.original[d]
+        d = choices.decisions.index(f"{layer}.{BITS}")
+        out[d] = choices.reference[d]
     return out

@@ -9,10 +9,10 @@ import numpy as np
 
 from netsmith.compression.branches import find_branches
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.choices import Choices
-from netsmith.compression.demand import rows_possible
 from netsmith.compression.groups import find_groups
-from netsmith.compression.pricing import Pricing
+from netsmith.decisions.choices import Choices
+from netsmith.decisions.demand import rows_possible
+from netsmith.decisions.pricing import Pricing
 from netsmith.files import check_place
 from netsmith.hardware.devices.exchange import measure_here, new_folder, read_timings, write_layers
 from netsmith.hardware.measured.cpu import CpuTarget
@@ -84,5 +84,5 @@ def _rows(config: MeasureConfig, progress: Progress) -> LayerTable:
     else:
         choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False)
     pricing = Pricing(choices, target)
-    designs = (choices.original, np.zeros_like(choices.original))
+    designs = (choices.reference, np.zeros_like(choices.reference))
     return LayerTable.distinct([*(pricing.rows(d) for d in designs), rows_possible(pricing)])

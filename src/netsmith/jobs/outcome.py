@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.sensitivity import Sensitivity
-from netsmith.compression.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
+from netsmith.decisions.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
 from netsmith.export.onnx import stored_bits
 from netsmith.hardware.target import unknown_costs
 from netsmith.jobs.contents import code_digest
@@ -61,7 +61,7 @@ def summarise(
         "schema": 1, "doubt": doubt[0],
         "warnings": [*doubt[1], *ruined, *unknown_costs(job.graph.layers), *job.graph.warnings],
         "baseline": before, "result": after, "budgets": kept_budgets(limits, values),
-        "design": job.choices.space.describe(design), "seed": job.config.seed,
+        "design": job.choices.decisions.describe(design), "seed": job.config.seed,
         "frozen": job.subject.frozen | dict.fromkeys(result["floats"], REASON),
         "versions": versions(), "run": str(job.run.folder), "target": job.config.target,
         "simulated": job.simulated, "bound": found["best"]["bound"], "loss": found["best"]["loss"],
@@ -116,10 +116,10 @@ def _priced_bits(job: Stages) -> list[int]:
 
 
 def _layers(job: Stages, design: Any) -> list[dict[str, Any]]:
-    before, after = job.choices.columns(job.choices.original), job.choices.columns(design)
+    before, after = job.choices.columns(job.choices.reference), job.choices.columns(design)
     present = after.calls > 0
-    t0, t1 = job.pricing.per_row(job.choices.original), job.pricing.per_row(design)
-    sizes = np.append(job.choices.space.sizes, 1)  # of no decision, -1: one choice
+    t0, t1 = job.pricing.per_row(job.choices.reference), job.pricing.per_row(design)
+    sizes = np.append(job.choices.decisions.sizes, 1)  # of no decision, -1: one choice
     pinned = (sizes[job.choices.precision] == 1).all(axis=0)
     rows = []
     for i, name in enumerate(before.names):
@@ -156,13 +156,13 @@ def _trials(
          "measured": not job.simulated, "chosen": a["design"] == found["best"]["design"]}
         for a in found["attempts"]
     ]  # fmt: skip
-    original = job.choices.original
+    original = job.choices.reference
     designs, losses, kinds = [a["design"] for a in found["attempts"]], [], []
     names = {
         WIDTH: "one group narrower", DEPTH: "one branch dropped", BITS: "one layer int8",
         W_BITS: "weights of one layer in fewer bits", A_BITS: "input of one layer in fewer bits",
     }  # fmt: skip
-    for d, decision in enumerate(job.choices.space.decisions):
+    for d, decision in enumerate(job.choices.decisions.decisions):
         for k in range(len(decision.choices) - 1):
             x = original.copy()
             x[d] = k

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.accuracy.designs import DesignEvaluator, Evaluation
-from netsmith.compression.choices import Choices, Designs, FloatArray
+from netsmith.decisions.choices import Choices, Designs, FloatArray
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.search.loop import minimize
 from netsmith.search.registry import get_strategy
@@ -111,7 +111,7 @@ def strategy_options(strategy: str, choices: Choices) -> dict[str, Any]:
     "ddpg" gets HAQ's features where decisions are about bits alone, "amc" gets AMC's whatever they are about. "exact"
     learns which are pruning's and which are bits, where they are chosen together, and which designs are one network.
     """
-    kinds = [d.kind for d in choices.space.decisions]
+    kinds = [d.kind for d in choices.decisions.decisions]
     if strategy == "amc":
         rows, touched = _layers_of(choices)
         return {"features": amc.features(choices.table, rows, touched, kinds), "reward_scale": REWARD_A_NAT}
@@ -126,7 +126,7 @@ def strategy_options(strategy: str, choices: Choices) -> dict[str, Any]:
 def _layers_of(choices: Choices) -> tuple[list[int], NDArray[np.bool_]]:
     """For each decision the row that stands for it, the first whose outputs or bits it sets, and all it changes."""
     into, out_of = choices.coupling
-    decision = np.arange(len(choices.space))[:, None]
+    decision = np.arange(len(choices.decisions))[:, None]
     own = (choices.presence == decision) | (choices.precision[:, None] == decision).any(axis=0) | (out_of > 0)
     touched = own | (into > 0)
     compute = choices.table.is_compute
@@ -137,7 +137,7 @@ def _layers_of(choices: Choices) -> tuple[list[int], NDArray[np.bool_]]:
 def _parts(choices: Choices) -> dict[str, Any]:
     if not choices.is_mixed or not (choices.groups or choices.branches):
         return {}
-    parts = np.split(np.arange(len(choices.space)), [len(choices.groups) + len(choices.branches)])
+    parts = np.split(np.arange(len(choices.decisions)), [len(choices.groups) + len(choices.branches)])
     return {"parts": [part.tolist() for part in parts], "canonical": choices.canonical}
 
 

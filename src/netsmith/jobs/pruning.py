@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from netsmith.compression.build import Slimmed, slim
 from netsmith.compression.importance import FloatArray, channel_importance
 from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.data import Data
+from netsmith.decisions.slim import Slimmed, slim
 from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.subject import Subject
 from netsmith.network.copying import copy_network

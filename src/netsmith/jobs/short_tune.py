@@ -11,10 +11,10 @@ from torch import nn
 
 from netsmith.accuracy.designs import Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
-from netsmith.compression.build import Importance, Slimmed, slim
-from netsmith.compression.choices import Designs
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.compression.widen import widened
+from netsmith.decisions.choices import Designs
+from netsmith.decisions.slim import Importance, Slimmed, slim
 from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.episodes import Scorer
 from netsmith.jobs.proposals import loss_of

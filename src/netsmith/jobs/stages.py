@@ -14,13 +14,14 @@ from netsmith.accuracy.designs import DesignEvaluator, Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy, onnx_answers
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
-from netsmith.compression.build import Slimmed, histograms_of, is_int8, quantizer_for
-from netsmith.compression.demand import rows_asked
+from netsmith.compression.build import histograms_of, is_int8, quantizer_for
 from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs, place
-from netsmith.compression.pricing import Pricing
 from netsmith.compression.quantize import Calibration, QuantizedGraph, packed_tensors
 from netsmith.compression.share import CodebookQuantizer
+from netsmith.decisions.demand import rows_asked
+from netsmith.decisions.pricing import Pricing
+from netsmith.decisions.slim import Slimmed
 from netsmith.errors import InputError
 from netsmith.export.fusion import Fusion
 from netsmith.export.onnx import to_onnx
@@ -78,7 +79,7 @@ class Stages:
             macs=float(table.macs.sum()), train=len(data.train) if data.train is not None else 0,
             search=len(data.search), test=len(data.test),
             images=min(max(SENSITIVITY_IMAGES, EVALUATION_IMAGES), len(data.search)),
-            choices=int((self.choices.space.sizes - 1).sum()), evaluations=self.evaluations, epochs=self.epochs,
+            choices=int((self.choices.decisions.sizes - 1).sum()), evaluations=self.evaluations, epochs=self.epochs,
             mixed=self.choices.is_mixed, measured=not self.simulated, table=hasattr(self.target, "prepare"),
         )  # fmt: skip
 
@@ -232,7 +233,7 @@ class Stages:
 
     def _propose(self) -> Estimated | Evaluated | Trimmer:
         """How the strategy finds designs: by evaluating them where it learns from that or sums of losses mislead."""
-        strategy, space, seed = self.config.strategy, self.choices.space, self.config.seed
+        strategy, space, seed = self.config.strategy, self.choices.decisions, self.config.seed
         name, evaluations = strategy.name, self.evaluations
         if evaluations == 0:
             return Trimmer(name, self.pricing, self.progress) if strategy.trims else Estimated(name, space, seed)
@@ -385,7 +386,7 @@ class Stages:
     def given(self, cost: str) -> float:
         """A predicted cost of the network as given; latency and energy at widths that the target runs."""
         if self.pricing.between(cost):
-            return float(self.pricing.predict(self.choices.original, cost)[0])
+            return float(self.pricing.predict(self.choices.reference, cost)[0])
         return float(self.pricing.row_cost(cost)(self.graph.layers).sum()) + self.pricing.fixed(cost)
 
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from netsmith.compression.branches import find_branches
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import quantizable
 from netsmith.data import Data, Feeding, check_classes, data_for, normalisation_from_metadata
+from netsmith.decisions.choices import Choices
 from netsmith.errors import InputError
 from netsmith.export.packed.bits import MAX_BITS
 from netsmith.hardware.target import Capabilities, Target, has_energy, target_of

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.designs import DesignEvaluator
-from netsmith.compression.build import Slimmed
-from netsmith.compression.choices import Designs
-from netsmith.compression.pricing import Pricing
+from netsmith.decisions.choices import Designs
+from netsmith.decisions.pricing import Pricing
+from netsmith.decisions.slim import Slimmed
 from netsmith.jobs.proposals import Proposal, loss_of
 from netsmith.jobs.short_tune import FOLDER, Cut, ShortTuner
 from netsmith.progress import Progress
@@ -47,7 +47,7 @@ class Trimmer:
         else:
             self.strategy.retarget(problem)
             del self._cuts[len(self.strategy.family) :]
-        start: Any = self._cuts[-1] if self._cuts else Cut(self._key(self.pricing.choices.original))
+        start: Any = self._cuts[-1] if self._cuts else Cut(self._key(self.pricing.choices.reference))
         # masked designs are all cut from the network as given: nothing is carried on but the design
         family = trim(self.strategy, start, self._tune(problem), on_winner=self._won, progress=self.progress)
         design = self._key(family.design)
@@ -75,7 +75,7 @@ class Trimmer:
         return {"family": rows, "rule": self.strategy.rule}
 
     def _strategy(self, problem: Problem) -> Trimming:
-        space, pricing = self.pricing.choices.space, self.pricing
+        space, pricing = self.pricing.choices.decisions, self.pricing
         names = list(problem.budgets)
 
         def renew(design: Designs) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Trimmer:
 
         if self.name == "netadapt":
             return Trimming(problem, space, renew=renew)
-        given = problem.price(pricing.choices.original[None])
+        given = problem.price(pricing.choices.reference[None])
         speed_up = max((float(given[n][0]) / limit for n, limit in problem.budgets.items()), default=1.0)
         return CompactNet(problem, space, iterations=iterations_for(speed_up), renew=renew)
 

@@ -46,7 +46,7 @@ class Exact:
 
     Args:
         time_limit: seconds for one design; reached, proposals depend on the speed of the machine.
-        parts: disjoint sets of decisions, whose last choices change nothing.
+        parts: disjoint sets of decisions; at their choices in ``problem.reference`` they change nothing.
         canonical: a design ``(D,)`` to the one that stands for all that are the same network (choices inside a branch
             that is dropped do nothing); no network is asked for twice.
 
@@ -141,17 +141,17 @@ class Exact:
         views = [(every, np.inf)]
         if not self.parts:
             return views
-        last = self.problem.last
+        given = self.problem.reference
         loss = np.array([y for _, y in self._told])
-        designs = np.array([d for d, _ in self._told], dtype=np.int64).reshape(-1, len(last))
-        rest = [~np.isin(np.arange(len(last)), part) for part in self.parts]
+        designs = np.array([d for d, _ in self._told], dtype=np.int64).reshape(-1, len(given))
+        rest = [~np.isin(np.arange(len(given)), part) for part in self.parts]
         if len(loss):
             best, least = designs[int(loss.argmin())], float(loss.min())
         else:
-            best, least = last, _UNKNOWN * min(s.loss for s in self._apart)
+            best, least = given, _UNKNOWN * min(s.loss for s in self._apart)
         most = least + _BEHIND * abs(least)
         known = set[bytes]()
-        for held, anchor, own in [*((h, last, True) for h in rest), *((h, best, False) for h in rest)]:
+        for held, anchor, own in [*((h, given, True) for h in rest), *((h, best, False) for h in rest)]:
             key = held.tobytes() + anchor[held].tobytes()
             inside = loss[(designs == anchor)[:, held].all(axis=1)]
             if key not in known and (inside.min() if len(inside) else least) <= most:
@@ -193,7 +193,7 @@ class Exact:
         """The problem with the estimate that told losses leave; interactions take its scale.
 
         Args:
-            held: decisions ``(D,)`` at their last choices; only what was told of such designs counts.
+            held: decisions ``(D,)`` that stay as in the reference; only what was told of such designs counts.
         """
         loss = np.asarray(self.problem.loss, dtype=np.float64)
         designs = np.array([d for d, _ in self._told], dtype=np.int64).reshape(-1, len(loss))
@@ -201,7 +201,7 @@ class Exact:
         estimate = self.problem.estimate(designs)
         usable = np.isfinite(estimate)
         if held is not None:
-            usable &= (designs == self.problem.last)[:, held].all(axis=1)
+            usable &= (designs == self.problem.reference)[:, held].all(axis=1)
         designs, measured, estimate = designs[usable], measured[usable], estimate[usable]
         if not self.correct or len(estimate) < 3 or float(estimate.std()) <= 0.0:
             return self.problem

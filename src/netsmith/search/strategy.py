@@ -26,6 +26,7 @@ class Problem:
         budgets: name to upper bound; every name is in ``costs``.
         tied: groups of decisions that share one choice index.
         interactions: loss of decisions together, beyond the sum of their own (finite; see ``search/interactions.py``).
+        given: the design that changes nothing, ``(D,)``; by default every decision's last choice.
     """
 
     loss: FloatArray
@@ -33,6 +34,7 @@ class Problem:
     budgets: Mapping[str, float]
     tied: Sequence[Sequence[int]] = ()
     interactions: tuple[Factor, ...] = ()
+    given: Designs | None = None
 
     @classmethod
     def over(
@@ -49,25 +51,28 @@ class Problem:
         return cls(np.where(there, loss, np.inf), {name: tables[name] for name in limits}, limits)
 
     @property
-    def last(self) -> Designs:
-        """The last choice of each decision that its loss, and those of the ones tied to it, allow, ``(D,)``.
+    def reference(self) -> Designs:
+        """The design that changes nothing, ``(D,)``: what costs are saved from and where step-wise searches start.
 
-        It is the network as given.
+        Where a decision's choice of it is not allowed, by its own loss or by those tied to it, its last allowed one.
         """
         allowed = np.isfinite(np.asarray(self.loss, dtype=np.float64))
         for group in self._ties:
             allowed[group] = allowed[group].all(axis=0)
-        return np.asarray(allowed.shape[1] - 1 - allowed[:, ::-1].argmax(axis=1))
+        last = np.asarray(allowed.shape[1] - 1 - allowed[:, ::-1].argmax(axis=1))
+        if self.given is None:
+            return last
+        return np.where(allowed[np.arange(len(allowed)), self.given], self.given, last)
 
     def held(self, which: NDArray[np.bool_], design: Designs | None = None) -> Problem:
-        """The problem in which the decisions ``which (D,)`` stay as in ``design (D,)``; by default as in ``last``.
+        """The problem in which the decisions ``which (D,)`` stay as in ``design (D,)``; by default as in ``reference``.
 
         What is tied to one of them stays as well.
         """
         loss, which = np.array(self.loss, dtype=np.float64), np.array(which)
         for group in self._ties:
             which[group] = which[group].any()
-        stays = np.arange(loss.shape[1]) == np.asarray(self.last if design is None else design)[:, None]
+        stays = np.arange(loss.shape[1]) == np.asarray(self.reference if design is None else design)[:, None]
         loss[which[:, None] & ~stays] = np.inf
         return replace(self, loss=loss)
 

@@ -35,7 +35,7 @@ def speed_up_problem(problem: Problem, table: CostTable, speed_up: float) -> Pro
     """
     if not speed_up > 1:
         raise InputError(f"the speed-up is {speed_up:g}; CompactNet needs more than 1")
-    limit = float(table.price(problem.last[None])[0]) / speed_up
+    limit = float(table.price(problem.reference[None])[0]) / speed_up
     return replace(problem, costs={"latency": table}, budgets={"latency": limit})
 
 

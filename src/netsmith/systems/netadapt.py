@@ -38,8 +38,8 @@ def netadapt(
     """Adapt a network as the paper does.
 
     Args:
-        problem: budgets, costs and ties; its loss only says which choices are allowed (finite). The last choice of
-            every decision is the network as given.
+        problem: budgets, costs and ties; its loss only says which choices are allowed (finite). The network as given is
+            ``problem.reference``.
         space: the decisions behind the problem.
         start: the trained network; any value that ``short_tune`` understands.
         short_tune: the winner so far and candidate designs ``(n, D)`` to each candidate, cut from the winner's weights

@@ -13,10 +13,8 @@ from torch import nn
 from compression.reconstruct.networks import Mixed, correlated, warmed
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import Candidate
-from netsmith.compression.build import slim
 from netsmith.compression.calibrate import collect
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.kept import keep_indices
@@ -26,6 +24,8 @@ from netsmith.compression.quantize import Calibration, quantize_weight, weight_s
 from netsmith.compression.quantizers import linear
 from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.compression.share import CodebookQuantizer
+from netsmith.decisions.choices import Choices
+from netsmith.decisions.slim import slim
 from netsmith.export.packed import Scheme
 from netsmith.network.graph import Graph, trace
 from netsmith.network.passes import set_parameter
@@ -53,9 +53,9 @@ def with_weights(graph: Graph, weights: Mapping[str, torch.Tensor]) -> nn.Module
 
 def designs(choices: Choices, count: int = 4) -> list[np.ndarray]:
     rng = np.random.default_rng(3)
-    found = [np.array([rng.integers(n) for n in choices.space.sizes]) for _ in range(count)]
+    found = [np.array([rng.integers(n) for n in choices.decisions.sizes]) for _ in range(count)]
     for d in found:
-        d[len(choices.groups) :] = choices.original[len(choices.groups) :]
+        d[len(choices.groups) :] = choices.reference[len(choices.groups) :]
     return found
 
 
@@ -89,7 +89,7 @@ def test_masked_and_repaired_equals_sliced(case: Case, intercept: bool) -> None:
 def test_repair_brings_the_outputs_nearer_to_those_given(case: Case) -> None:
     model, graph, report, moments, scores, images = case
     choices = Choices.of(graph, report, [], quantize=False)
-    design = choices.original - 3
+    design = choices.reference - 3
     with torch.no_grad():
         given = model(images)
 
@@ -169,7 +169,7 @@ def test_a_shared_norm_takes_no_intercept() -> None:
 def mixed_case(case: Case, bits: tuple[tuple[int, int], ...], scheme: Scheme = "linear") -> tuple[Choices, np.ndarray]:
     _, graph, report, _, _, _ = case
     choices = Choices.of(graph, report, [], bits=bits, scheme=scheme)
-    design = choices.original.copy()
+    design = choices.reference.copy()
     design[: len(choices.groups)] -= 2
     design[len(choices.groups) :] = 0
     return choices, design

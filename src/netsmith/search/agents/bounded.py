@@ -31,10 +31,10 @@ class BoundedSteps(Steps):
     unused and those above it are allowed.
 
     The state of a step has, between the static features and the action before, for each budgeted cost C (or for
-    ``resource`` where nothing is budgeted), as shares of C with everything at its last choice:
+    ``resource`` where nothing is budgeted), as shares of C with everything as in ``problem.reference``:
 
-    - ``reduced``: what the choices so far have saved, the steps to come at their last choices;
-    - ``rest``: what the steps after this one could save, this one at its last choice.
+    - ``reduced``: what the choices so far have saved, the steps to come as in the reference;
+    - ``rest``: what the steps after this one could save, this one as in the reference.
 
     A step then has to save at least ``1 - budget / C - reduced - rest``.
 
@@ -62,7 +62,7 @@ class BoundedSteps(Steps):
             if resource not in reduced.costs:
                 raise InputError(f"no cost {resource!r} to save; there are {sorted(reduced.costs)}")
             self.tables = [Stacked(reduced.costs[resource], 0.0)]
-        self.top: Designs = reduced.sizes - 1
+        self.top: Designs = reduced.contract(problem.reference[None])[0]
         self.full = np.array([t.price(self.top[None])[0] or 1.0 for t in self.tables])  #: ``(C,)``
 
     @property
@@ -91,7 +91,7 @@ class BoundedWalk(Walk):
 
     def __init__(self, steps: BoundedSteps, n: int) -> None:
         super().__init__(steps, n)
-        high = np.repeat(steps.top[None], n, axis=0)  # what was chosen, and the last choices after it
+        high = np.repeat(steps.top[None], n, axis=0)  # what was chosen, and the reference after it
         self._ends: Designs = np.concatenate([self.x, high])
         self.x = self._ends[:n]
         prices = [t.price(self._ends) for t in steps.tables]
@@ -99,7 +99,7 @@ class BoundedWalk(Walk):
         self._price()
 
     def _price(self) -> None:
-        """What the choices of the coming step cost, before the floor and before the last choices, ``(C, 2, n, K)``."""
+        """What the choices of the coming step cost, before the floor and before the reference, ``(C, 2, n, K)``."""
         self._after = self._prices[..., None]
         if not self.is_over:
             v, size = int(self.steps.free[self.step]), int(self.steps.sizes[self.step])

@@ -31,8 +31,8 @@ Renew = Callable[[Designs], Mapping[str, CostTable]]
 class Trimming:
     """NetAdapt: trims until the budgets hold; ``family`` has the network of every iteration.
 
-    The resource is the cost of the most violated budget, as a share of that budget. The network as given (every
-    decision at its last choice) is asked for first; then, an iteration at a time, for every free decision the largest
+    The resource is the cost of the most violated budget, as a share of that budget. The network as given
+    (``problem.reference``) is asked for first; then, an iteration at a time, for every free decision the largest
     smaller choice whose whole network keeps the iteration's limit, all other decisions as in the winner of before. So
     most asked designs break the budgets: they are on the way. Decisions on a plateau, where no smaller choice gains
     anything, yield no candidate. If no decision reaches the limit alone, the step is halved until one does. Every
@@ -216,7 +216,7 @@ class Trimming:
         return told[winner(self.rule, losses - known, saved)]
 
     def _start(self) -> Designs:
-        return self.reduced.sizes - 1
+        return np.asarray(self.reduced.contract(self.problem.reference[None])[0])
 
     def _renew(self, design: Designs) -> None:
         """Price from tables that are right around ``design``."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.compression.choices import BITS, DEPTH, WIDTH, Choices, Designs, FloatArray
 from netsmith.compression.placement import Placement, place
+from netsmith.decisions.choices import BITS, DEPTH, WIDTH, Choices, Designs, FloatArray
 from netsmith.export.packed import layer_bytes, table_bytes
 from netsmith.export.packed.model import stored_tensors
 from netsmith.hardware.target import Cost, Target, as_run, price
@@ -74,7 +74,7 @@ class Pricing:
             return False
         if not self.choices.groups and not self.choices.branches:
             return True
-        ends = np.array([self.choices.original, np.zeros_like(self.choices.original)])
+        ends = np.array([self.choices.reference, np.zeros_like(self.choices.reference)])
         return not self._between(ends, name).any()
 
     def between(self, name: str) -> bool:
@@ -112,7 +112,7 @@ class Pricing:
 
     def table(self, name: str, around: Designs) -> CostTable:
         """The cost table of one cost, exact for layers, expanded around the design ``around`` for what lies between."""
-        space = self.choices.space
+        space = self.choices.decisions
         d, k = len(space), int(space.sizes.max()) if len(space) else 1
         unary = np.where(np.arange(k) < space.sizes[:, None], 0.0, np.inf)
         fixed, factors = self._layers(name, around, unary)
@@ -137,7 +137,7 @@ class Pricing:
         return rest + [int(d) for d in wide if into[d, r] + out_of[d, r] > 0]
 
     def _layers(self, name: str, around: Designs, unary: FloatArray) -> tuple[float, list[Factor]]:
-        space, plan, costs = self.choices.space, self._plan(name), list[FloatArray]()
+        space, plan, costs = self.choices.decisions, self._plan(name), list[FloatArray]()
         ends = np.cumsum([np.prod(space.sizes[exact]) + space.sizes[rest].sum() for _, exact, rest in plan])
         for part in np.split(np.arange(len(plan)), np.flatnonzero(np.diff(ends // _AT_ONCE)) + 1):
             costs += self._row_costs(name, around, [plan[i] for i in part])
@@ -162,7 +162,7 @@ class Pricing:
 
     def _plan(self, name: str) -> list[_Row]:
         """Each compute row with the decisions that its factor is over, and those that are expanded."""
-        choices, space = self.choices, self.choices.space
+        choices, space = self.choices, self.choices.decisions
         plan: list[_Row] = []
         compute = np.flatnonzero(choices.table.is_compute)
         modelled = name in ("macs", "size") or not self.target.capabilities.measured
@@ -194,7 +194,7 @@ class Pricing:
 
     def _cells(self, around: Designs, exact: list[int], rest: list[int]) -> Designs:
         """The design ``around`` with all combinations of ``exact``, then with every choice of each of ``rest``."""
-        sizes = self.choices.space.sizes
+        sizes = self.choices.decisions.sizes
         designs = np.tile(around, (int(np.prod(sizes[exact])), 1))
         if exact:
             designs[:, exact] = np.indices(sizes[exact].tolist()).reshape(len(exact), -1).T
@@ -208,7 +208,7 @@ class Pricing:
     def _expansion(
         self, name: str, around: Designs
     ) -> tuple[float, list[FloatArray], dict[tuple[int, int], FloatArray]]:
-        space = self.choices.space
+        space = self.choices.decisions
         kinds = [d.kind for d in space.decisions]
         designs: list[Designs] = [around]
         where: list[tuple[int, ...]] = [()]
@@ -240,7 +240,7 @@ class Pricing:
     def _neighbours(self) -> list[tuple[int, int]]:
         """Pairs of bit decisions whose layers meet through glue only."""
         choices = self.choices
-        decision = {choices.graph.node_of[n]: choices.space.index(f"{n}.{BITS}") for n in choices.layers}
+        decision = {choices.graph.node_of[n]: choices.decisions.index(f"{n}.{BITS}") for n in choices.layers}
         reach: dict[str, frozenset[int]] = {}
         found: set[tuple[int, int]] = set()
         for node in choices.graph.module.graph.nodes:

@@ -13,16 +13,17 @@ from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.designs import DesignEvaluator
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.branches import find_branches
-from netsmith.compression.build import histograms_of, slim
-from netsmith.compression.choices import Choices, group_widths
+from netsmith.compression.build import histograms_of
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs
-from netsmith.compression.pricing import Pricing
 from netsmith.compression.prune import plan
 from netsmith.compression.quantize import Calibration
 from netsmith.compression.recipe import PruneStep
+from netsmith.decisions.choices import Choices, group_widths
+from netsmith.decisions.pricing import Pricing
+from netsmith.decisions.slim import slim
 from netsmith.errors import InputError
 from netsmith.hardware.target import get_target
 from netsmith.network.graph import trace
@@ -45,7 +46,7 @@ def case(digits_model: torch.nn.Module) -> dict[str, Any]:
 
 
 def designs(choices: Choices, n: int, seed: int = 0) -> np.ndarray:
-    drawn = choices.space.sample(np.random.default_rng(seed), n)
+    drawn = choices.decisions.sample(np.random.default_rng(seed), n)
     return np.array([choices.canonical(d) for d in drawn])
 
 
@@ -55,7 +56,7 @@ def designs(choices: Choices, n: int, seed: int = 0) -> np.ndarray:
 def test_prices_are_exact_at_every_design(case: dict[str, Any], target: str, cost: str) -> None:
     choices = case["choices"]
     pricing = Pricing(choices, get_target(target))
-    table = pricing.table(cost, choices.original)
+    table = pricing.table(cost, choices.reference)
     assert max(f.values.size for f in table.factors) > 600  # two widths, two kinds of bits
     assert pricing.is_exact(cost)
     np.testing.assert_allclose(
@@ -67,21 +68,23 @@ def test_an_energy_budget_holds_for_the_design_that_is_solved_for(case: dict[str
     choices = case["choices"]
     pricing = Pricing(choices, get_target("bismo-edge"))
     rng = np.random.default_rng(0)
-    loss = (1.0 - choices.values / choices.values.max(axis=1, keepdims=True)) ** 2 * rng.random((len(choices.space), 1))
-    loss[np.arange(loss.shape[1]) >= choices.space.sizes[:, None]] = np.inf
-    limit = 0.3 * float(pricing.predict(choices.original, "energy")[0])
-    table = pricing.table("energy", choices.original)
-    best = solve(Problem(loss, {"energy": table}, {"energy": limit}, choices.space.tied))
+    loss = (1.0 - choices.values / choices.values.max(axis=1, keepdims=True)) ** 2 * rng.random(
+        (len(choices.decisions), 1)
+    )
+    loss[np.arange(loss.shape[1]) >= choices.decisions.sizes[:, None]] = np.inf
+    limit = 0.3 * float(pricing.predict(choices.reference, "energy")[0])
+    table = pricing.table("energy", choices.reference)
+    best = solve(Problem(loss, {"energy": table}, {"energy": limit}, choices.decisions.tied))
     assert best.status == "optimal"
     assert pricing.predict(best.choice, "energy")[0] <= limit * (1 + 1e-9)
-    kinds = np.array([d.kind for d in choices.space.decisions])
-    changed = best.choice < choices.original
+    kinds = np.array([d.kind for d in choices.decisions.decisions])
+    changed = best.choice < choices.reference
     assert all(changed[kinds == kind].any() for kind in ("channels", "w_bits", "a_bits"))
     for kind in ("channels", "w_bits", "a_bits"):  # both together lose no more than with one of them held
         held = loss.copy()
-        other = np.arange(loss.shape[1]) != choices.original[:, None]
+        other = np.arange(loss.shape[1]) != choices.reference[:, None]
         held[(kinds == kind)[:, None] & other] = np.inf
-        assert best.loss < solve(Problem(held, {"energy": table}, {"energy": limit}, choices.space.tied)).loss
+        assert best.loss < solve(Problem(held, {"energy": table}, {"energy": limit}, choices.decisions.tied)).loss
 
 
 class Sliced(LayerQuantizer):

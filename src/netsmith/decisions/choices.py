@@ -49,7 +49,7 @@ class Choices:
     """The decisions of one network and what they do to its layer table.
 
     Attributes:
-        space: decisions ``GROUP.channels``, ``BRANCH.branch`` and ``LAYER.bits`` (or ``LAYER.w_bits`` and
+        decisions: ``GROUP.channels``, ``BRANCH.branch`` and ``LAYER.bits`` (or ``LAYER.w_bits`` and
             ``LAYER.a_bits``); the last choice is the network as given, at the widest bits there are.
         graph: the network as given.
         groups, branches, layers: what the decisions are about, in the order of the space.
@@ -58,7 +58,7 @@ class Choices:
         weighty: paths of all convolutions and linear layers of the network, whether or not they are rows.
     """
 
-    space: Space
+    decisions: Space
     graph: Graph
     groups: tuple[ChannelGroup, ...]
     branches: tuple[Branch, ...]
@@ -105,16 +105,16 @@ class Choices:
         return cls(space, graph, groups, drops, layers, scheme, frozenset(report.counts))
 
     @property
-    def original(self) -> Designs:
+    def reference(self) -> Designs:
         """The design that changes nothing, ``(D,)``."""
-        return self.space.sizes - 1
+        return self.decisions.sizes - 1
 
     @cached_property
     def values(self) -> FloatArray:
         """``(D, K)`` numeric value of each choice (kept channels, 0/1 for a branch, bits), padded with the last one."""
-        k = int(self.space.sizes.max()) if len(self.space) else 1
-        out = np.zeros((len(self.space), k))
-        for d, decision in enumerate(self.space.decisions):
+        k = int(self.decisions.sizes.max()) if len(self.decisions) else 1
+        out = np.zeros((len(self.decisions), k))
+        for d, decision in enumerate(self.decisions.decisions):
             v = [float(c == KEEP) if decision.kind == DEPTH else float(c) for c in decision.choices]
             out[d] = v + [v[-1]] * (k - len(v))
         return out
@@ -131,7 +131,7 @@ class Choices:
     @cached_property
     def coupling(self) -> tuple[FloatArray, FloatArray]:
         """``(D, R)`` each: input and output channels that row r loses for each channel that decision d removes."""
-        c_in, c_out = np.zeros((2, len(self.space), len(self.table)))
+        c_in, c_out = np.zeros((2, len(self.decisions), len(self.table)))
         for d, group in enumerate(self.groups):
             for members, side in ((group.inputs, c_in), (group.outputs, c_out)):
                 for m in members:
@@ -141,7 +141,7 @@ class Choices:
         c_in[:, depthwise] = np.maximum(c_in[:, depthwise], c_out[:, depthwise])
         for r, sources in self._sources.items():
             total = sum(int(self.table.c_out[s]) for s in sources) or 1
-            follow = sum((c_out[:, s] for s in sources), np.zeros(len(self.space)))
+            follow = sum((c_out[:, s] for s in sources), np.zeros(len(self.decisions)))
             c_in[:, r] = follow * self.table.c_in[r] / total
             c_out[:, r] = follow * self.table.c_out[r] / total
             if r in self._operands:
@@ -152,10 +152,10 @@ class Choices:
     def _parts(self, r: int, operands: Sequence[Sequence[int]], c_out: FloatArray) -> FloatArray:
         """``(2, D)``: what a product of two activations loses with parts of heads: of the sum that is contracted where
         both operands lose them, else of its result. Nothing where that is not plain, so that no cost is too low."""
-        lost = np.zeros((2, len(self.space)))
+        lost = np.zeros((2, len(self.decisions)))
         sizes = [sum(int(self.table.c_out[s]) for s in some) for some in operands]
         if len(operands) == 2:
-            a, b = (sum((c_out[:, s] for s in some), np.zeros(len(self.space))) for some in operands)
+            a, b = (sum((c_out[:, s] for s in some), np.zeros(len(self.decisions))) for some in operands)
             if sizes[0] == sizes[1] == self.table.c_in[r]:
                 lost[0] = np.where((a > 0) & (b > 0), a, 0)
             if sizes[1] == self.table.c_out[r]:
@@ -165,7 +165,7 @@ class Choices:
     @cached_property
     def whole(self) -> NDArray[np.bool_]:
         """``(D, R)``: whether what a decision removes of a row with groups (or heads) are whole ones."""
-        out = np.ones((len(self.space), len(self.table)), dtype=bool)
+        out = np.ones((len(self.decisions), len(self.table)), dtype=bool)
         groups, names = self.table.groups, self.table.names
         for r in np.flatnonzero((groups > 1) | (self.table.kind == KIND["matmul"])):
             sizes = [int(self.table.c_in[r] // groups[r])] * 3
@@ -250,19 +250,19 @@ class Choices:
     @property
     def is_mixed(self) -> bool:
         """Whether weights have widths of their own."""
-        return bool(self.layers) and self.space.decisions[-1].kind != BITS
+        return bool(self.layers) and self.decisions.decisions[-1].kind != BITS
 
     @property
     def has_floats(self) -> bool:
         """Whether layers may be integers or stay in floating point, as a design says."""
-        return not self.layers or self.space.decisions[-1].choices[-1] == FLOAT
+        return not self.layers or self.decisions.decisions[-1].choices[-1] == FLOAT
 
     @property
     def _kinds(self) -> tuple[str, ...]:
         """Kinds of the decisions about the bits of one layer, in their order."""
         first = len(self.groups) + len(self.branches)
-        count = (len(self.space) - first) // max(len(self.layers), 1)
-        return tuple(d.kind for d in self.space.decisions[first : first + count])
+        count = (len(self.decisions) - first) // max(len(self.layers), 1)
+        return tuple(d.kind for d in self.decisions.decisions[first : first + count])
 
     @cached_property
     def precision(self) -> NDArray[np.int64]:
@@ -290,9 +290,11 @@ class Choices:
         at = np.arange(len(self.table)) if rows is None else np.asarray(rows)
         given = self.table if rows is None else self.table.take(at)
         designs = np.atleast_2d(designs)
-        value = self.values[np.arange(len(self.space)), designs] if len(self.space) else np.zeros((len(designs), 0))
-        width = np.array([d.kind == WIDTH for d in self.space.decisions], dtype=bool)
-        full = self.values[np.arange(len(self.space)), self.original] if len(self.space) else np.zeros(0)
+        value = (
+            self.values[np.arange(len(self.decisions)), designs] if len(self.decisions) else np.zeros((len(designs), 0))
+        )
+        width = np.array([d.kind == WIDTH for d in self.decisions.decisions], dtype=bool)
+        full = self.values[np.arange(len(self.decisions)), self.reference] if len(self.decisions) else np.zeros(0)
         removed = np.where(width, full - value, 0.0)
         into, out_of = (side[:, at] for side in self.coupling)
         c_in = np.maximum(1, given.c_in - np.rint(removed @ into)).astype(np.int64)
@@ -331,11 +333,11 @@ class Choices:
         for d, group in enumerate(self.groups):
             weighty = [m.layer for m in group.outputs if m.layer in self.weighty]
             if weighty and all(layer in gone for layer in weighty):
-                out[d] = self.original[d]
+                out[d] = self.reference[d]
         first = len(self.groups) + len(self.branches)
         absent = {d for d in range(first, len(out)) if _is_part(self.layer_of(d), gone)}
-        out[list(absent)] = self.original[list(absent)]
-        for tied in self.space.tied:
+        out[list(absent)] = self.reference[list(absent)]
+        for tied in self.decisions.tied:
             present = [d for d in tied if d not in absent]
             out[list(tied)] = out[(present or list(tied))[0]]
         return out

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.compression.choices import WIDTH, Designs
 from netsmith.compression.placement import place
-from netsmith.compression.pricing import CELLS, Pricing
+from netsmith.decisions.choices import WIDTH, Designs
+from netsmith.decisions.pricing import CELLS, Pricing
 from netsmith.hardware.target import Cost, Target
 from netsmith.network.layers import KIND, LayerTable
 
@@ -21,7 +21,7 @@ def rows_asked(pricing: Pricing) -> LayerTable:
     """
     recorder = _Recorder(pricing.target)
     shadow = Pricing(pricing.choices, recorder)
-    start = pricing.choices.original.copy()
+    start = pricing.choices.reference.copy()
     shadow.table("latency", start)
     start[len(pricing.choices.groups) + len(pricing.choices.branches) :] = 0
     shadow.table("latency", start)
@@ -52,7 +52,7 @@ def rows_possible(pricing: Pricing) -> LayerTable:
 
 def _widths(pricing: Pricing, r: int) -> Designs:
     """Designs in which the groups that row ``r`` depends on have every combination of widths, ``(N, D)``."""
-    choices, space = pricing.choices, pricing.choices.space
+    choices, space = pricing.choices, pricing.choices.decisions
     into, out_of = choices.coupling
     groups = [d for d, x in enumerate(space.decisions) if x.kind == WIDTH and into[d, r] + out_of[d, r] > 0]
     sizes = [int(space.sizes[d]) for d in groups]
@@ -61,7 +61,7 @@ def _widths(pricing: Pricing, r: int) -> Designs:
     else:
         last = [n - 1 for n in sizes]
         found = [(*last[:i], k, *last[i + 1 :]) for i, n in enumerate(sizes) for k in range(n)]
-    designs = np.tile(choices.original, (len(found), 1))
+    designs = np.tile(choices.reference, (len(found), 1))
     designs[:, groups] = np.array(found).reshape(len(found), len(groups))
     return designs
 

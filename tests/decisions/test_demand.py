@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from netsmith.compression.branches import find_branches
-from netsmith.compression.choices import Choices
-from netsmith.compression.demand import rows_asked, rows_possible
 from netsmith.compression.groups import find_groups
-from netsmith.compression.pricing import Pricing
+from netsmith.decisions.choices import Choices
+from netsmith.decisions.demand import rows_asked, rows_possible
+from netsmith.decisions.pricing import Pricing
 from netsmith.hardware.target import Capabilities, Cost
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
@@ -45,8 +45,8 @@ def test_no_design_needs_a_row_that_was_not_listed(spec: str) -> None:
     asked, possible = rows_of(rows_asked(pricing)), rows_of(rows_possible(pricing))
     assert target.rows == set() and asked < possible
     rng = np.random.default_rng(0)
-    designs = choices.space.sample(rng, 200)
-    some = np.where(rng.random(designs.shape) < 0.2, designs, choices.original)
+    designs = choices.decisions.sample(rng, 200)
+    some = np.where(rng.random(designs.shape) < 0.2, designs, choices.reference)
     pricing.predict(np.concatenate([designs, some]))
     for design in designs[:2]:
         pricing.table("latency", design)

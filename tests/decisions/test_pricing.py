@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from netsmith.compression.branches import find_branches
-from netsmith.compression.build import slim
-from netsmith.compression.choices import Choices
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
-from netsmith.compression.pricing import Pricing
+from netsmith.decisions.choices import Choices
+from netsmith.decisions.pricing import Pricing
+from netsmith.decisions.slim import slim
 from netsmith.hardware.target import Capabilities, Cost
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
@@ -47,21 +47,21 @@ def subject(request):  # type: ignore[no-untyped-def]
 
 def random_designs(choices: Choices, n: int, rate: float, around: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(0)
-    x = choices.space.sample(rng, n)
+    x = choices.decisions.sample(rng, n)
     return np.array([choices.canonical(d) for d in np.where(rng.random(x.shape) < rate, x, around)])
 
 
 @pytest.mark.parametrize("name", ["macs", "size"])
 def test_additive_costs_are_exact_everywhere(subject, name: str) -> None:  # type: ignore[no-untyped-def]
     _, _, choices, pricing = subject
-    designs = random_designs(choices, 50, 0.5, choices.original)
-    table = pricing.table(name, choices.original)
+    designs = random_designs(choices, 50, 0.5, choices.reference)
+    table = pricing.table(name, choices.reference)
     np.testing.assert_allclose(table.price(designs), pricing.predict(designs, name), rtol=1e-9)
 
 
 def test_latency_is_exact_at_the_expansion_point_and_near_it(subject) -> None:  # type: ignore[no-untyped-def]
     _, _, choices, pricing = subject
-    start = choices.original.copy()
+    start = choices.reference.copy()
     start[len(choices.groups) + len(choices.branches) :] = 0
     table = pricing.table("latency", start)
     np.testing.assert_allclose(table.price(start), pricing.predict(start), rtol=1e-9)
@@ -73,7 +73,7 @@ def test_prediction_describes_the_network_that_surgery_makes(subject) -> None:  
     model, report, choices, pricing = subject
     scores = channel_importance(model, report)
     shape = choices.graph.input_shape
-    for design in random_designs(choices, 3, 0.3, choices.original):
+    for design in random_designs(choices, 3, 0.3, choices.reference):
         slimmed = slim(copy.deepcopy(model), choices, report, design, scores)
         table = trace(slimmed.model, shape).layers
         assert int(table.macs.sum()) == int(pricing.predict(design, "macs")[0])
@@ -99,7 +99,7 @@ def test_grouped_convolutions_lose_whole_groups() -> None:
     report = find_groups(model, x)
     choices = Choices.of(trace(model, (3, 8, 8)), report, [], multiple=8)
     pricing, scores = Pricing(choices, Toy()), channel_importance(model, report)
-    for design in random_designs(choices, 4, 0.7, choices.original):
+    for design in random_designs(choices, 4, 0.7, choices.reference):
         table = trace(slim(model, choices, report, design, scores).model, (3, 8, 8)).layers
         assert int(table.macs.sum()) == int(pricing.predict(design, "macs")[0])
 
@@ -124,7 +124,7 @@ def test_all_rows_of_an_attention_go_with_it() -> None:
     pricing, scores = Pricing(choices, Toy()), channel_importance(model, report)
     assert "layer.multihead_attn" in {layer for b in branches for layer in b.layers}
     for i in range(len(branches)):
-        design = choices.original.copy()
+        design = choices.reference.copy()
         design[len(choices.groups) + i] = 0
         slimmed = slim(model, choices, report, choices.canonical(design), scores)
         graph = trace(slimmed.model, (1, 8, 8))
@@ -136,7 +136,7 @@ def test_equal_networks_are_equal_designs(subject) -> None:  # type: ignore[no-u
     _, _, choices, _ = subject
     if not choices.branches:
         pytest.skip("no branches")
-    a = choices.original.copy()
+    a = choices.reference.copy()
     a[len(choices.groups)] = 0
     b = a.copy()
     inner = [
@@ -148,11 +148,11 @@ def test_equal_networks_are_equal_designs(subject) -> None:  # type: ignore[no-u
 
 def test_integers_are_cheaper_and_conversions_are_counted() -> None:
     _, _, choices, pricing = case("zoo:digits", (1, 8, 8))
-    all_int8 = choices.original.copy()
+    all_int8 = choices.reference.copy()
     all_int8[len(choices.groups) + len(choices.branches) :] = 0
-    one = choices.original.copy()
+    one = choices.reference.copy()
     one[-2] = 0
-    costs = pricing.predict(np.array([choices.original, all_int8, one]))
+    costs = pricing.predict(np.array([choices.reference, all_int8, one]))
     assert costs[1] < costs[0]
-    alone = pricing.per_row(one).sum() - pricing.per_row(choices.original).sum()
+    alone = pricing.per_row(one).sum() - pricing.per_row(choices.reference).sum()
     assert costs[2] - costs[0] > alone  # the lone integer layer pays for its conversions

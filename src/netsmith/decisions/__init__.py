@@ -1,0 +1,1 @@
+"""What can be chosen about a network, what each choice does to it, and what designs cost."""
