@@ -12,7 +12,7 @@ from netsmith.errors import InfeasibleError
 from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.proposals import Estimated
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "compression"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "decisions"))
 from test_pricing import case
 
 
