@@ -241,9 +241,9 @@ def _checked(f: dataclasses.Field[Any], hint: Any, value: Any, where: str, name:
     value = _plain(value)
     if value is None and optional:
         return None
-    if kind is None:  # a type that no file can hold; the class itself must check it
-        return value
     limits, words = limits_of(f, hint), name(f.name)
+    if kind is None:  # a type that no file can hold; the class itself must check it, but for names of what there is
+        return _scalar(words, str, value, limits, where) if isinstance(value, str) and limits.choices else value
     if kind is Mapping:
         if not isinstance(value, Mapping):
             raise InputError(f"{where}{words} must be a table of numbers, not {shown(value)}")

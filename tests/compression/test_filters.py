@@ -69,7 +69,7 @@ def test_unknown_criteria_and_missing_moments_are_named() -> None:
     model = chain()
     report = find_groups(model, IMAGE)
     with pytest.raises(InputError, match="did you mean 'taylor'"):
-        channel_importance(model, report, "tailor")  # type: ignore[arg-type]
+        channel_importance(model, report, "tailor")
     with pytest.raises(InputError, match="needs moments"):
         channel_importance(model, report, "reconstruction")
 

@@ -12,9 +12,12 @@ import torch
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
+from netsmith.compression.channels import ChannelGroup
+from netsmith.compression.evidence import Evidence
 from netsmith.compression.importance import CRITERIA
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.quantize import Calibration
+from netsmith.compression.recipe import PruneStep
 from netsmith.decisions.choices import Choices
 from netsmith.errors import InputError
 from netsmith.hardware.target import get_target
@@ -64,6 +67,15 @@ def test_repair_keeps_accuracy_that_masks_lose(subject: Subject, criterion: str)
     masked = accuracy(subject, pruning(subject, importance=criterion, reconstruct=False).slim(design).model)
     # over seeds and processors 0.65 to 0.95 against 0.10 to 0.47; without repair they are one
     assert repaired > masked + 0.15 and repaired > 0.5
+
+
+def test_a_criterion_of_the_users_own_says_which_channels_stay(subject: Subject) -> None:
+    def early(group: ChannelGroup, evidence: Evidence) -> np.ndarray:
+        return -np.arange(group.channels)
+
+    steps = pruning(subject, importance=early).slim(narrower(subject)).recipe.steps
+    kept = [layer.outputs for step in steps if isinstance(step, PruneStep) for layer in step.layers.values()]
+    assert any(kept) and all(outputs == tuple(range(len(outputs))) for outputs in kept if outputs)
 
 
 def test_channels_chosen_by_reconstruction_lose_least(subject: Subject) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.importance import channel_importance
+from netsmith.compression.evidence import Evidence
 from netsmith.errors import InputError
 from netsmith.network.copying import copy_network
 from netsmith.network.load import load_model
@@ -54,7 +54,7 @@ def test_old_weight_norm_and_importances_by_gradients() -> None:
     model(torch.ones(1, 4))
     assert torch.equal(copy_network(model)(torch.ones(1, 4)), model(torch.ones(1, 4)))
     kept = Keeps()
-    channel_importance(kept, GroupReport([], {}, {}), "taylor", [(torch.randn(2, 1, 8, 8), torch.tensor([1, 2]))])
+    assert Evidence(kept, GroupReport([], {}, {}), [(torch.randn(2, 1, 8, 8), torch.tensor([1, 2]))]).saliency
     copy_network(kept)
 
 

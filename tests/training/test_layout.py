@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from netsmith.compression.channels import GroupReport
-from netsmith.compression.importance import channel_importance
+from netsmith.compression.evidence import Evidence
 from netsmith.data import Data, load_data
 from netsmith.network.layout import channels_last, settle_layout
 from netsmith.training import centre_batch_norm, evaluate, fit, reestimate_batch_norm
@@ -57,7 +57,7 @@ def test_each_part_finds_out_by_itself(data: Data) -> None:
         lambda m: evaluate(m, data.search, normalisation=norm),
         lambda m: reestimate_batch_norm(m, data.search, 100, normalisation=norm),
         lambda m: centre_batch_norm(m, data.search, 100, normalisation=norm),
-        lambda m: channel_importance(m, GroupReport([], {}, {}), "taylor", [(images, labels)]),
+        lambda m: Evidence(m, GroupReport([], {}, {}), [(images, labels)]).saliency,
     ):
         part(channels_last(Flattens("view")))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netsmith.compression.branches import Branch, PassThrough, ZeroBranch, drop_branches, find_branches
     from netsmith.compression.channels import ChannelGroup, GroupReport, Member
+    from netsmith.compression.evidence import Evidence, Importance
     from netsmith.compression.groups import find_groups
     from netsmith.compression.importance import channel_importance
     from netsmith.compression.kept import keep_indices, widths
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOME = {
     "branches": ("Branch", "PassThrough", "ZeroBranch", "drop_branches", "find_branches"),
     "channels": ("ChannelGroup", "GroupReport", "Member"),
+    "evidence": ("Evidence", "Importance"),
     "groups": ("find_groups",),
     "importance": ("channel_importance",),
     "kept": ("keep_indices", "widths"),
@@ -27,9 +29,9 @@ _HOME = {
 }
 
 __all__ = [
-    "Branch", "ChannelGroup", "DropStep", "GroupReport", "LayerKeep", "Member", "PassThrough", "PruneStep", "Recipe",
-    "ZeroBranch", "apply_recipe", "channel_counts", "channel_importance", "drop_branches", "find_branches",
-    "find_groups", "keep_indices", "masked", "plan", "widths",
+    "Branch", "ChannelGroup", "DropStep", "Evidence", "GroupReport", "Importance", "LayerKeep", "Member",
+    "PassThrough", "PruneStep", "Recipe", "ZeroBranch", "apply_recipe", "channel_counts", "channel_importance",
+    "drop_branches", "find_branches", "find_groups", "keep_indices", "masked", "plan", "widths",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from netsmith.jobs.contents import contents_of, data_contents, target_contents
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.episodes import check_episodes
 from netsmith.jobs.outcome import summarise
+from netsmith.jobs.pruning import criterion_contents
 from netsmith.jobs.result import Result
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import device_of, load_subject
@@ -67,6 +68,7 @@ def compress(
             run.pin(
                 contents_of(subject.loaded, model, config.weights, subject.graph.module.graph)
                 | data_contents(subject.data) | target_contents(config.target)
+                | criterion_contents(config.prune.importance)
             )  # fmt: skip
             if config.strategy.episode_images:
                 subject.data.need_train()

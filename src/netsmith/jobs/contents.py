@@ -71,6 +71,11 @@ def code_digest(spec: str) -> str:
     return _digest(_code_of_files(spec))
 
 
+def code_contents(what: str, thing: Any) -> dict[str, str]:
+    """The digest of the code of a user's function or object, and of what an object says of itself."""
+    return {what: _digest([*_sources([thing if hasattr(thing, "__qualname__") else type(thing)]), _said(thing)])}
+
+
 def thing_contents(what: str, thing: Any) -> dict[str, str]:
     """The digest of a value whose representation says all of it."""
     return {what: _digest([repr(thing)])}
@@ -83,7 +88,12 @@ def _code(given: Any, model: nn.Module) -> Iterator[str]:
     classes = {type(module) for module in model.modules()}
     things = [c for c in classes if not c.__module__.startswith(("torch.", "torchvision.", "timm.", "netsmith."))]
     things += [] if isinstance(given, nn.Module) else [named(given)]
-    for thing in sorted(things, key=lambda t: (t.__module__, t.__qualname__)):
+    yield from _sources(sorted(things, key=lambda t: (t.__module__, t.__qualname__)))
+
+
+def _sources(things: Iterable[Any]) -> Iterator[str]:
+    """What the files say of classes and functions."""
+    for thing in things:
         try:
             yield inspect.getsource(thing)
         except (OSError, TypeError):  # typed at a prompt, or built in C
@@ -95,8 +105,12 @@ def _code_of_files(spec: str) -> Iterator[str]:
 
 
 def _structure(model: nn.Module) -> Iterator[str]:
-    yield _ADDRESS.sub("", repr(model))
+    yield _said(model)
     yield repr([(name, p.requires_grad) for name, p in model.named_parameters()])
+
+
+def _said(thing: Any) -> str:
+    return _ADDRESS.sub("", repr(thing))
 
 
 def _texts(graph: fx.Graph) -> Iterator[str]:

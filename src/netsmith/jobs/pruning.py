@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from netsmith.compression.importance import FloatArray, channel_importance
+from netsmith.compression.evidence import FloatArray
+from netsmith.compression.importance import Criterion, channel_importance
 from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.data import Data
 from netsmith.decisions.slim import Slimmed, slim
 from netsmith.jobs.config import CompressConfig
+from netsmith.jobs.contents import code_contents
 from netsmith.jobs.subject import Subject
 from netsmith.network.copying import copy_network
 from netsmith.progress import Progress
@@ -49,10 +52,7 @@ class Pruning:
     @cached_property
     def importance(self) -> dict[str, FloatArray]:
         """Group name -> score of each channel."""
-        moments = (
-            self.moments if self.config.prune.importance == "reconstruction" and self.subject.report.groups else None
-        )
-        return scores_of(self.subject.model, self.subject, self.config.prune.importance, moments)
+        return scores_of(self.subject.model, self.subject, self.config.prune.importance, lambda: self.moments)
 
     @cached_property
     def repair(self) -> Repair | None:
@@ -71,14 +71,20 @@ class Pruning:
 
 
 def scores_of(
-    model: nn.Module, subject: Subject, criterion: Any, moments: Moments | None = None
+    model: nn.Module, subject: Subject, criterion: str | Criterion, moments: Callable[[], Moments] | None = None
 ) -> dict[str, FloatArray]:
     """Scores of the channels of a network of the subject's full size, with images of the search split where needed."""
-    batches: list[Any] = []
-    if criterion == "taylor":
+
+    def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         images, labels = subject.search_images(TAYLOR_IMAGES)
-        batches = list(zip(images.split(64), labels.split(64), strict=True))
-    return channel_importance(model, subject.report, criterion, batches, moments=moments)
+        yield from zip(images.split(64), labels.split(64), strict=True)
+
+    return channel_importance(model, subject.report, criterion, batches(), moments=moments)
+
+
+def criterion_contents(criterion: str | Criterion) -> dict[str, str]:
+    """The digest of a criterion of the user's own; of nothing where it is named, as those are of the house."""
+    return {} if isinstance(criterion, str) else code_contents("the criterion of --importance", criterion)
 
 
 def repair_images(data: Data, seed: int) -> torch.Tensor:

@@ -69,10 +69,10 @@ class CompressConfig(Config):
                 f"--strategy {self.strategy.name} with --episode-images trains smaller networks: give --methods prune, "
                 "and no --evaluations"
             )
-        if self.prune.importance == "reconstruction":
+        if self.prune.reads_moments:
             raise InputError(
-                "--importance reconstruction is about the network as given, but --episode-images cuts candidates out "
-                "of trained winners; use l2 or another criterion"
+                "--importance asks for moments of the network as given, as reconstruction does, but --episode-images "
+                "cuts candidates out of trained winners; use l2 or another criterion"
             )
 
     @property

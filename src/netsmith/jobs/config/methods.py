@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
+from netsmith.errors import InputError, shown
 from netsmith.jobs.config.base import Config
 from netsmith.schema import parameter
 
@@ -17,12 +18,24 @@ class Prune(Config):
     name: ClassVar[str] = "prune"
     panel: ClassVar[str] = "Channels"
     widths: int = parameter("most channel counts of a group to choose from", default=8, low=2, high=65536)
-    importance: Literal["l1", "l2", "taylor", "fpgm", "bn", "reconstruction"] = parameter(
-        "which channels stay", default="l2"
+    importance: str | Callable[..., Any] = parameter(
+        "which channels stay", default="l2", choices=("l1", "l2", "taylor", "fpgm", "bn", "reconstruction")
     )
     reconstruct: bool = parameter(
         "repair layers that read pruned channels, by least squares on their outputs", default=True
     )
+
+    def check(self) -> None:
+        wanted = "called with a group of channels and the evidence (docs/pruning.md)"
+        if isinstance(self.importance, type):
+            raise InputError(f"--importance is the class {self.importance.__name__}: give an object of it, {wanted}")
+        if not isinstance(self.importance, str) and not callable(self.importance):
+            raise InputError(f"--importance must be a name or in Python what is {wanted}, not {shown(self.importance)}")
+
+    @property
+    def reads_moments(self) -> bool:
+        """Whether channels are ranked by what layers of the network as given read."""
+        return self.importance == "reconstruction" or bool(getattr(self.importance, "reads_moments", False))
 
 
 @dataclass(frozen=True)
