@@ -70,7 +70,9 @@ def _conversions(pricing: Pricing, r: int, kind: int) -> LayerTable:
     """Conversions of the output of row ``r``, or of the input for -1, in every width, ``(N, 1)``."""
     table = pricing.choices.columns(_widths(pricing, max(r, 0))).take([max(r, 0)])
     shape = pricing.choices.graph.input_shape if r < 0 else (table.c_out, table.h_out, table.w_out)
-    values: dict[str, Any] = {"kind": kind, "w_bits": 8, "a_bits": 8, "bias": 0, "activation": 0, "shared": 0}
+    values: dict[str, Any] = {"kind": kind, "w_bits": 8, "a_bits": 8, "bias": 0} | dict.fromkeys(
+        ("activation", "shared", "entries"), 0
+    )
     for size, axis in zip(shape, "chw", strict=False):
         values |= {f"{axis}_in": size, f"{axis}_out": size}
     columns: dict[str, Any] = {k: np.ones_like(v) * values.get(k, 1) for k, v in table.columns.items()}

@@ -317,7 +317,7 @@ class Pricing:
         columns = {k: np.ones(len(rows), dtype=np.int64) for k in table.columns}
         for j, (r, kind) in enumerate(rows):
             columns["kind"][j] = kind
-            columns["bias"][j] = columns["activation"][j] = columns["shared"][j] = 0
+            columns["bias"][j] = columns["activation"][j] = columns["shared"][j] = columns["entries"][j] = 0
             columns["w_bits"][j] = columns["a_bits"][j] = 8
             c, h, w = self.choices.graph.input_shape[:3] if r < 0 else (table.c_out[r], table.h_out[r], table.w_out[r])
             for side in ("in", "out"):

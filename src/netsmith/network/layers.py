@@ -39,6 +39,7 @@ ACTIVATION = {name: code for code, name in enumerate(ACTIVATIONS)}
 _COLUMNS = (
     "kind", "c_in", "c_out", "kernel_h", "kernel_w", "stride", "groups",
     "h_in", "w_in", "h_out", "w_out", "bias", "activation", "w_bits", "a_bits", "layout", "calls", "shared",
+    "entries",
 )  # fmt: skip
 _MOST, _MOST_WORK = 10**9, 1e18  #: of any number of a layer, and of its multiply-accumulates, which are 64 bits wide
 _RANGES = {
@@ -67,6 +68,8 @@ class LayerTable:
         calls: how often the row runs for one sample: the steps of a recurrent layer, 0 for what a design leaves out.
         shared: 1 where the weights are no parameters of the row's own: a module's second call, weights that come with
             the sample.
+        entries: how many of the weights a file stores, with their positions, the others being zero; 0 for all. What
+            runs is not changed by it.
     """
 
     names: tuple[str, ...]
@@ -88,13 +91,14 @@ class LayerTable:
     layout: IntArray
     calls: IntArray
     shared: IntArray
+    entries: IntArray
     frozen: dict[str, str] = field(default_factory=dict)  #: layer name -> why it cannot be pruned or quantized
 
     @classmethod
     def from_rows(cls, rows: list[dict[str, Any]]) -> LayerTable:
         """Build a table of shape ``(L,)`` from one mapping a layer; absent columns are 1, bits 32, flags 0."""
         default = dict.fromkeys(_COLUMNS, 1) | {"bias": 0, "activation": 0, "w_bits": 32, "a_bits": 32, "layout": PLAIN}
-        default["shared"] = 0
+        default |= {"shared": 0, "entries": 0}
         columns: dict[str, Any] = {
             c: np.array([row.get(c, default[c]) for row in rows], dtype=np.int64) for c in _COLUMNS
         }
@@ -105,7 +109,7 @@ class LayerTable:
     def distinct(cls, tables: Sequence[LayerTable]) -> LayerTable:
         """The rows of tables of any shape, each once and run once, ``(U,)``; of equal rows the first gives the name."""
         columns = np.stack([np.concatenate([t.columns[c].ravel() for t in tables]) for c in _COLUMNS])
-        columns[[_COLUMNS.index("calls"), _COLUMNS.index("shared")]] = [[1], [0]]
+        columns[[_COLUMNS.index(c) for c in ("calls", "shared", "entries")]] = [[1], [0], [0]]
         unique, first = np.unique(columns, axis=1, return_index=True)
         names = [name for t in tables for name in t.names * (t.kind.size // max(1, len(t)))]
         rows: dict[str, Any] = dict(zip(_COLUMNS, unique, strict=True))
@@ -181,8 +185,12 @@ class LayerTable:
         return dataclasses.replace(self, names=tuple(self.names[i] for i in index), **columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """Names and columns of a table of shape ``(L,)`` as JSON values; :meth:`from_dict` reads them."""
-        return {"names": list(self.names)} | {c: v.tolist() for c, v in self.columns.items()}
+        """Names and columns of a table of shape ``(L,)`` as JSON values; :meth:`from_dict` reads them.
+
+        Entries are left out where every row stores all of its weights.
+        """
+        columns = {c: v.tolist() for c, v in self.columns.items() if c != "entries" or v.any()}
+        return {"names": list(self.names)} | columns
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> LayerTable:
@@ -194,7 +202,7 @@ class LayerTable:
         names = record.get("names") if isinstance(record, Mapping) else None
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             raise InputError("the layers have no list of names")
-        missing = {"calls": [1] * len(names), "shared": [0] * len(names)}  # in files from before there were these
+        missing = {"calls": [1] * len(names)} | dict.fromkeys(("shared", "entries"), [0] * len(names))  # in older files
         columns: dict[str, Any] = {}
         for name in _COLUMNS:
             low, high = _RANGES.get(name, (0, _MOST))

@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from packed_cases import codebook, linear, tensors
+from packed_cases import codebook, linear, sparse, tensors
 
 from netsmith.errors import InputError
-from netsmith.export.packed import CodebookTensor, LinearTensor, Tensor, decode_packed, packed_metadata, read_packed
+from netsmith.export.packed import (
+    CodebookTensor,
+    LinearTensor,
+    SparseTensor,
+    Tensor,
+    decode_packed,
+    packed_metadata,
+    read_packed,
+)
 from netsmith.export.packed.file import MAGIC, VERSION, write_packed
 
 NAMES = st.text(max_size=200)  # any unicode, longer than one byte of length can say
@@ -20,7 +28,11 @@ NAMES = st.text(max_size=200)  # any unicode, longer than one byte of length can
 
 def _same(a: Tensor, b: Tensor) -> None:
     assert type(a) is type(b)
-    if isinstance(a, LinearTensor) and isinstance(b, LinearTensor):
+    if isinstance(a, SparseTensor) and isinstance(b, SparseTensor):
+        assert type(a.tensor) is type(b.tensor)
+        _same(a.positions, b.positions)
+        _same(a.decode(), b.decode())
+    elif isinstance(a, LinearTensor) and isinstance(b, LinearTensor):
         assert a.bits == b.bits
         _same(a.integers, b.integers)
         _same(a.scale, b.scale)
@@ -55,7 +67,8 @@ def _example(path: Path, huffman: bool) -> bytes:
     rng = np.random.default_rng(0)
     content: dict[str, Tensor] = {
         "conv.weight": linear(rng, (2, 2, 3, 3), 4), "fc.weight": linear(rng, (4, 60), 4),
-        "book": codebook(rng, (3, 5), 2), "conv.bias": rng.normal(size=2).astype(np.float32),
+        "book": codebook(rng, (3, 5), 2), "few": sparse(rng, (30, 30), 3, "kmeans", 90),
+        "many": sparse(rng, (4, 5), 2, "linear", 10), "conv.bias": rng.normal(size=2).astype(np.float32),
         "n": np.array(3, dtype=np.int64),
     }  # fmt: skip
     write_packed(path, content, huffman=huffman, metadata={"network": "example"})

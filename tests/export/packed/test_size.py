@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packed_cases import codebook, linear
+from packed_cases import codebook, linear, sparse
 
 import netsmith
 from netsmith.errors import InputError
 from netsmith.export.packed import Stored, Tensor, layer_bytes, packed_bytes, table_bytes, write_packed
-from netsmith.export.packed.records import Cursor, varint, varint_length
+from netsmith.export.packed.records import Cursor
+from netsmith.export.packed.varints import varint, varint_length
 from netsmith.network.layers import KIND, LayerTable
 
 SOURCE = Path(netsmith.__file__).parents[1]
@@ -31,6 +32,7 @@ ROW = st.fixed_dictionaries(
         "kernel_h": st.integers(1, 5),
         "kernel_w": st.integers(1, 5),
         "bias": st.integers(0, 1),
+        "share": st.one_of(st.just(0.0), st.floats(0.005, 1.0)),
         "choice": st.integers(0, len(CHOICES) - 1),
         "prefix": st.text(max_size=130),
     }
@@ -43,13 +45,25 @@ def _table(rows: list[dict[str, Any]]) -> LayerTable:
         groups = row["groups"] if row["kind"] == "conv" else 1
         kernel = {} if row["kind"] != "conv" else {"kernel_h": row["kernel_h"], "kernel_w": row["kernel_w"]}
         out.append(
-            {"name": f"{row['prefix']}{i}", "kind": KIND[row["kind"]], "groups": groups, "c_in": row["c_in"] * groups,
-             "c_out": row["c_out"] * groups, "bias": row["bias"]} | kernel
-        )  # fmt: skip
+            {
+                "name": f"{row['prefix']}{i}",
+                "kind": KIND[row["kind"]],
+                "groups": groups,
+                "c_in": row["c_in"] * groups,
+                "c_out": row["c_out"] * groups,
+                "bias": row["bias"],
+            }
+            | kernel
+        )
+        if row.get("share") and "choice" in row and CHOICES[row["choice"]] != 16:  # half floats are never sparse
+            weights = int(LayerTable.from_rows(out[-1:]).weights[0])
+            out[-1]["entries"] = int(np.ceil(weights * row["share"]))  # fmt: skip
     return LayerTable.from_rows(out)
 
 
-def _weight(rng: np.random.Generator, shape: tuple[int, ...], bits: int, scheme: str) -> Tensor:
+def _weight(rng: np.random.Generator, shape: tuple[int, ...], bits: int, scheme: str, entries: int = 0) -> Tensor:
+    if entries:
+        return sparse(rng, shape, bits, scheme, entries)
     if bits > 8:
         return rng.normal(size=shape).astype(np.float32 if bits == 32 else np.float16)
     return codebook(rng, shape, bits) if scheme == "kmeans" else linear(rng, shape, bits, scheme == "linear-tensor")
@@ -64,7 +78,7 @@ def _tensors(table: LayerTable, bits: list[int], scheme: str) -> dict[str, Tenso
             continue
         shape: tuple[int, ...] = (row["c_out"], row["c_in"] // row["groups"])
         shape += (row["kernel_h"], row["kernel_w"]) if row["kind"] == KIND["conv"] else ()
-        found[f"{name}.weight"] = _weight(rng, shape, bits[i], scheme)
+        found[f"{name}.weight"] = _weight(rng, shape, bits[i], scheme, row["entries"])
         if row["bias"]:
             found[f"{name}.bias"] = np.zeros(row["c_out"], dtype=np.float32)
     return found

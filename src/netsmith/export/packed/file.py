@@ -1,7 +1,8 @@
 """Packed files, ``.nsw`` (netsmith weights): what a network's weights take on disk at their bit-widths.
 
-A file is the magic number, a version byte, metadata (length as a varint, then JSON; no bytes if there is none), the
-records of the tensors (:mod:`netsmith.export.packed.records`), and a CRC-32 of all that, little endian.
+A file is the magic number, a version byte (2 where it has sparse tensors, else 1), metadata (length as a varint, then
+JSON; no bytes if there is none), the records of the tensors (:mod:`netsmith.export.packed.records`), and a CRC-32 of
+all that, little endian.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.export.packed.huffman import decode
-from netsmith.export.packed.records import Cursor, Parsed, read_record, varint, write_record
-from netsmith.export.packed.tensors import Array, Tensor, decode_tensor
+from netsmith.export.packed.records import Cursor, Parsed, read_record, write_record
+from netsmith.export.packed.tensors import Array, SparseTensor, Tensor, decode_tensor
+from netsmith.export.packed.varints import varint
 from netsmith.files import write_atomic
 
 EXTENSION = ".nsw"
 MAGIC = b"\x89nsw"  # no text, so that no transfer as text goes unnoticed
-VERSION = 1
+DENSE, VERSION = 1, 2  #: without sparse tensors, and the newest
 _CHECKSUM = 4
 
 
-def file_head(metadata: Mapping[str, Any] | None = None) -> bytes:
+def file_head(metadata: Mapping[str, Any] | None = None, version: int = DENSE) -> bytes:
     """What stands before the first tensor.
 
     Raises:
@@ -36,7 +38,7 @@ def file_head(metadata: Mapping[str, Any] | None = None) -> bytes:
         raise InputError(
             f"the metadata of a packed file cannot be written as JSON ({error}): give plain values"
         ) from error
-    return MAGIC + bytes([VERSION]) + varint(len(text)) + text
+    return MAGIC + bytes([version]) + varint(len(text)) + text
 
 
 def file_bytes(metadata: Mapping[str, Any] | None = None) -> int:
@@ -55,8 +57,9 @@ def write_packed(
 
     Args:
         path: usually ``.nsw``; None only counts.
-        tensors: quantized weights, and arrays (floats, int32, int64, bool) to keep as they are, by name.
-        huffman: code the integers of each tensor where that is smaller than packing them.
+        tensors: quantized weights, sparse ones, and arrays (floats, int32, int64, bool) to keep as they are, by name.
+        huffman: code the integers of each tensor, and the positions of sparse ones, where that is smaller than
+            packing them.
         metadata: JSON values to keep with the weights; counted like everything else.
 
     Returns:
@@ -65,7 +68,8 @@ def write_packed(
     Raises:
         InputError: an array of another type, metadata that JSON cannot hold, or a place that cannot be written.
     """
-    parts = [file_head(metadata), *(write_record(n, t, huffman) for n, t in tensors.items())]
+    version = VERSION if any(isinstance(t, SparseTensor) for t in tensors.values()) else DENSE
+    parts = [file_head(metadata, version), *(write_record(n, t, huffman) for n, t in tensors.items())]
     content = b"".join(parts)
     content += zlib.crc32(content).to_bytes(_CHECKSUM, "little")
     if path is not None:
@@ -115,7 +119,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path} is of version {version[0]}, this netsmith reads up to {VERSION}: install a newer netsmith"
         )
     body = memoryview(content)[:-_CHECKSUM]
-    if version != bytes([VERSION]) or zlib.crc32(body).to_bytes(_CHECKSUM, "little") != content[-_CHECKSUM:]:
+    if (
+        version not in (bytes([DENSE]), bytes([VERSION]))
+        or zlib.crc32(body).to_bytes(_CHECKSUM, "little") != content[-_CHECKSUM:]
+    ):
         raise InputError(f"{path} is damaged or cut short, its checksum is wrong: write or copy it again")
     try:
         cursor = Cursor(body)
@@ -144,5 +151,5 @@ def _read_tensors(cursor: Cursor) -> dict[str, Tensor]:
         if name in parsed:
             raise InputError(f"it holds {name!r} twice")
         parsed[name] = found
-    symbols = iter(decode([found[0] for found in parsed.values() if isinstance(found, tuple)]))
-    return {name: found[1](next(symbols)) if isinstance(found, tuple) else found for name, found in parsed.items()}
+    symbols = iter(decode([coded for found in parsed.values() for coded in found.coded]))
+    return {name: found.finish([next(symbols) for _ in found.coded]) for name, found in parsed.items()}

@@ -4,18 +4,23 @@
 name       length as a varint, then UTF-8
 kind       one byte: bits 0-2 the scheme, bits 3-5 bits a weight - 1, bit 6 Huffman coded,
            bit 7 one scale for the whole tensor
-shape      number of axes, one byte, then each length as a varint
+shape      number of axes, one byte, then each length as a varint; bit 7 of the number is set
+           for a sparse tensor
+entries    of a sparse tensor: their number as a varint, how their positions are stored, one
+           byte, and the positions (:mod:`netsmith.export.packed.positions`); the payload is
+           then that of so many weights
 payload    linear: float32 scales, then codes; codebook: number of values - 1 (one byte, absent
            for an empty tensor), float32 values, then codes; otherwise the array itself
 =========  ==================================================================================
 
 A varint has 7 bits a byte, the lowest first, and the highest bit set in all bytes but the last. Nothing is padded, so
-the length of a record follows from name, scheme, bits and shape alone unless it is Huffman coded.
+the length of a record follows from name, scheme, bits, shape and number of entries alone unless it is Huffman coded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -26,7 +31,15 @@ from netsmith.errors import InputError
 from netsmith.export.packed import huffman
 from netsmith.export.packed.bits import Codes, pack, packed_length, unpack
 from netsmith.export.packed.huffman import Coded
-from netsmith.export.packed.tensors import CodebookTensor, LinearTensor, Tensor
+from netsmith.export.packed.positions import (
+    IntArray,
+    encode_positions,
+    gap_bits,
+    parse_positions,
+    positions_of_gaps,
+)
+from netsmith.export.packed.tensors import CodebookTensor, LinearTensor, SparseTensor, Tensor, need_entries
+from netsmith.export.packed.varints import varint
 
 LINEAR, CODEBOOK = 0, 1
 #: arrays stored as they are: scheme -> type
@@ -34,10 +47,15 @@ PLAIN: dict[int, np.dtype[Any]] = {
     scheme: np.dtype(code) for scheme, code in enumerate(("<f4", "<i8", "<f2", "<f8", "<i4", "?"), start=2)
 }
 _HUFFMAN, _ONE_SCALE = 1 << 6, 1 << 7
-_MAX_AXES = 64
+_SPARSE, _MAX_AXES = 1 << 7, 64
 
-#: A tensor whose codes are at hand, or the coded ones and what makes a tensor of them once they are decoded.
-Parsed = Tensor | tuple[Coded, Callable[[Codes], Tensor]]
+
+@dataclass(frozen=True)
+class Parsed:
+    """A record as it was read: what is Huffman coded in it, and what makes the tensor once that is decoded."""
+
+    coded: tuple[Coded, ...]
+    finish: Callable[[Sequence[Codes]], Tensor]
 
 
 class Cursor:
@@ -74,39 +92,18 @@ class Cursor:
         return data.astype(data.dtype.newbyteorder("="))
 
 
-def varint(value: int) -> bytes:
-    """A number of 0 or more, 7 bits a byte."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def varint_length(value: Any) -> Any:
-    """Bytes of :func:`varint` for each number of an array."""
-    value = np.asarray(value, dtype=np.int64)
-    longest = int(value.max(initial=0)).bit_length()
-    length = np.ones_like(value)
-    for shift in range(7, longest, 7):
-        length += value >> shift > 0
-    return length
-
-
 def write_record(name: str, tensor: Tensor, code: bool) -> bytes:
-    """One tensor; with ``code`` its integers are Huffman coded if that is smaller.
+    """One tensor; with ``code`` its integers and positions are Huffman coded if that is smaller.
 
     Raises:
         InputError: an array of a type that is not stored.
     """
-    if isinstance(tensor, (LinearTensor, CodebookTensor)):
-        return _write_codes(name, tensor, code)
-    for scheme, dtype in PLAIN.items():
-        if isinstance(tensor, np.ndarray) and tensor.dtype == dtype:
-            return _head(name, scheme, tensor.shape) + tensor.astype(dtype).tobytes()
-    found = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
-    raise InputError(f"{name} cannot be packed, it is of type {found}: give a float, int32, int64 or bool array")
+    if isinstance(tensor, SparseTensor):
+        kind, payload = _content(name, tensor.tensor, code, tensor.positions)
+        positions = encode_positions(tensor.positions, prod(tensor.shape), code)
+        return _head(name, kind, tensor.shape, _SPARSE) + varint(len(tensor.positions)) + positions + payload
+    kind, payload = _content(name, tensor, code)
+    return _head(name, kind, tensor.shape) + payload
 
 
 def read_record(cursor: Cursor) -> tuple[str, Parsed]:
@@ -118,48 +115,112 @@ def read_record(cursor: Cursor) -> tuple[str, Parsed]:
     name = _text(cursor.take(cursor.varint()))
     kind = cursor.take(1)[0]
     axes = cursor.take(1)[0]
+    sparse, axes = bool(axes & _SPARSE), axes & ~_SPARSE
     if axes > _MAX_AXES:
         raise InputError(f"the tensor {name!r} has {axes} axes, more than {_MAX_AXES}")
     shape = tuple(cursor.varint() for _ in range(axes))
-    scheme, bits, count = kind & 7, (kind >> 3 & 7) + 1, prod(shape)
+    if not sparse:
+        coded, make = _read_payload(cursor, name, kind, shape, prod(shape))
+        return name, Parsed(coded, lambda found: make(found, None))
+    entries = cursor.varint()
+    need_entries(prod(shape), entries)
+    gaps, place = _read_positions(cursor, prod(shape), entries)
+    coded, make = _read_payload(cursor, name, kind, shape, entries)
+    return name, Parsed((*gaps, *coded), lambda found: make(found[len(gaps) :], place(found)))
+
+
+def _content(
+    name: str, tensor: LinearTensor | CodebookTensor | NDArray[Any], code: bool, at: IntArray | None = None
+) -> tuple[int, bytes]:
+    """The byte of the kind and the payload of all weights, or of those ``at`` these positions."""
+    if isinstance(tensor, (LinearTensor, CodebookTensor)):
+        codes, bits = tensor.codes() if at is None else tensor.codes()[at], tensor.bits
+        coded = huffman.encode(codes, bits) if code else None
+        content = pack(codes, bits) if coded is None else coded.tobytes()
+        kind = (bits - 1) << 3 | (0 if coded is None else _HUFFMAN)
+        if isinstance(tensor, LinearTensor):
+            kind |= LINEAR | (_ONE_SCALE if tensor.scale.shape == (1,) else 0)
+            return kind, tensor.scale.astype("<f4").tobytes() + content
+        size = bytes([tensor.values.size - 1]) if tensor.values.size else b""
+        return kind | CODEBOOK, size + tensor.values.astype("<f4").tobytes() + content
+    for scheme, dtype in PLAIN.items():
+        if isinstance(tensor, np.ndarray) and tensor.dtype == dtype:
+            return scheme, (tensor if at is None else tensor.reshape(-1)[at]).astype(dtype).tobytes()
+    found = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
+    raise InputError(f"{name} cannot be packed, it is of type {found}: give a float, int32, int64 or bool array")
+
+
+#: The tensor of decoded codes, none where nothing is coded, at positions, None for all.
+_Make = Callable[[Sequence[Codes], IntArray | None], Tensor]
+
+
+def _read_payload(
+    cursor: Cursor, name: str, kind: int, shape: tuple[int, ...], count: int
+) -> tuple[tuple[Coded, ...], _Make]:
+    scheme, bits = kind & 7, (kind >> 3 & 7) + 1
     if scheme in PLAIN:
-        return name, _shaped(cursor.array(count, PLAIN[scheme]), shape)
+        array = cursor.array(count, PLAIN[scheme])
+        return (), lambda _, at: _placed(array, shape, at, 0, lambda full: full)
     if scheme == LINEAR and shape:
         scale = cursor.array(1 if kind & _ONE_SCALE else shape[0], "<f4")
+        zero = 2 ** (bits - 1) - 1 if bits > 1 else 0
 
-        def linear(codes: Codes) -> Tensor:
-            return LinearTensor.from_codes(_shaped(codes, shape), scale, bits)
+        def linear(codes: Codes, at: IntArray | None) -> Tensor:
+            return _placed(codes, shape, at, zero, lambda full: LinearTensor.from_codes(full, scale, bits))
 
-        return name, _read_codes(cursor, count, bits, kind, linear)
+        return _read_codes(cursor, count, bits, kind, linear)
     if scheme == CODEBOOK:
         values = cursor.array(cursor.take(1)[0] + 1 if count else 0, "<f4")
-        return name, _read_codes(cursor, count, bits, kind, lambda c: CodebookTensor(_shaped(c, shape), values, bits))
+
+        def shared(codes: Codes, at: IntArray | None) -> Tensor:
+            return _placed(codes, shape, at, 0, lambda full: CodebookTensor(full, values, bits))
+
+        return _read_codes(cursor, count, bits, kind, shared)
     raise InputError(f"the tensor {name!r} is stored in a way that is not known")
 
 
-def _write_codes(name: str, tensor: LinearTensor | CodebookTensor, code: bool) -> bytes:
-    codes, bits = tensor.codes(), tensor.bits
-    coded = huffman.encode(codes, bits) if code else None
-    content = pack(codes, bits) if coded is None else coded.tobytes()
-    kind = (bits - 1) << 3 | (0 if coded is None else _HUFFMAN)
-    if isinstance(tensor, LinearTensor):
-        kind |= LINEAR | (_ONE_SCALE if tensor.scale.shape == (1,) else 0)
-        return _head(name, kind, tensor.shape) + tensor.scale.astype("<f4").tobytes() + content
-    size = bytes([tensor.values.size - 1]) if tensor.values.size else b""
-    return _head(name, kind | CODEBOOK, tensor.shape) + size + tensor.values.astype("<f4").tobytes() + content
-
-
-def _read_codes(cursor: Cursor, count: int, bits: int, kind: int, finish: Callable[[Codes], Tensor]) -> Parsed:
+def _read_codes(
+    cursor: Cursor, count: int, bits: int, kind: int, make: Callable[[Codes, IntArray | None], Tensor]
+) -> tuple[tuple[Coded, ...], _Make]:
     if not kind & _HUFFMAN:
-        return finish(unpack(cursor.take(packed_length(count, bits)), count, bits))
+        codes = unpack(cursor.take(packed_length(count, bits)), count, bits)
+        return (), lambda _, at: make(codes, at)
     coded, used = huffman.parse(cursor.content[cursor.at :], count, bits)
     cursor.take(used)
-    return coded, finish
+    return (coded,), lambda found, at: make(found[0], at)
 
 
-def _head(name: str, kind: int, shape: tuple[int, ...]) -> bytes:
+def _read_positions(
+    cursor: Cursor, weights: int, entries: int
+) -> tuple[tuple[Coded, ...], Callable[[Sequence[Codes]], IntArray]]:
+    """What is Huffman coded of positions, and the positions once that is decoded."""
+    way = cursor.take(1)[0]
+    bits = gap_bits(way)
+    if bits is None:
+        positions, used = parse_positions(way, cursor.content[cursor.at :], weights, entries)
+        cursor.take(used)
+        return (), lambda _: positions
+    symbols = cursor.varint()
+    coded, used = huffman.parse(cursor.content[cursor.at :], symbols, bits)
+    cursor.take(used)
+    return (coded,), lambda found: positions_of_gaps(found[0], bits, weights, entries)
+
+
+def _head(name: str, kind: int, shape: tuple[int, ...], mark: int = 0) -> bytes:
     text = name.encode()
-    return varint(len(text)) + text + bytes([kind, len(shape)]) + b"".join(varint(n) for n in shape)
+    return varint(len(text)) + text + bytes([kind, len(shape) | mark]) + b"".join(varint(n) for n in shape)
+
+
+def _placed(
+    stored: NDArray[Any], shape: tuple[int, ...], at: IntArray | None, zero: int, make: Callable[[NDArray[Any]], Any]
+) -> Tensor:
+    """The tensor of what is stored of all weights, or of those ``at`` positions among codes of ``zero``."""
+    if at is None:
+        found: Tensor = make(_shaped(stored, shape))
+        return found
+    full = np.full(prod(shape), zero, dtype=stored.dtype)
+    full[at] = stored
+    return SparseTensor(make(_shaped(full, shape)), at)
 
 
 def _shaped(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

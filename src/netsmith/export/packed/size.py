@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from netsmith.errors import InputError
 from netsmith.export.packed.bits import MAX_BITS, packed_length
 from netsmith.export.packed.file import file_bytes
-from netsmith.export.packed.records import PLAIN, varint_length
+from netsmith.export.packed.positions import positions_length
+from netsmith.export.packed.records import PLAIN
 from netsmith.export.packed.tensors import codebook_size
+from netsmith.export.packed.varints import varint_length
 from netsmith.network.layers import KIND, LayerTable
 
 IntArray = NDArray[np.int64]
@@ -43,14 +45,16 @@ class Stored:
 
 
 def packed_bytes(
-    weights: ArrayLike, c_out: ArrayLike, bits: ArrayLike, scheme: Scheme = "linear", *, record: ArrayLike = 0
-) -> IntArray:
+    weights: ArrayLike, c_out: ArrayLike, bits: ArrayLike, scheme: Scheme = "linear", *, record: ArrayLike = 0,
+    entries: ArrayLike = 0,
+) -> IntArray:  # fmt: skip
     """Bytes of weights in a packed file.
 
     Args:
         weights, c_out: numbers of weights and output channels, any shapes that broadcast, e.g. ``(L, 1)``.
         bits: 1 to 8; 16 and 32 are plain float arrays. Any shape that broadcasts, e.g. ``(K,)``.
         record: bytes before the payload, :func:`record_bytes`.
+        entries: weights that are stored, with their positions; 0 for all.
 
     Returns:
         Bytes in the common shape, e.g. ``(L, K)``.
@@ -60,7 +64,8 @@ def packed_bytes(
     """
     if scheme not in get_args(Scheme):
         raise InputError(f"there is no scheme {scheme!r} of packed weights: choose {', '.join(get_args(Scheme))}")
-    n, c, b, record = (np.asarray(a, dtype=np.int64) for a in (weights, c_out, bits, record))
+    total, c, b, record, some = (np.asarray(a, dtype=np.int64) for a in (weights, c_out, bits, record, entries))
+    n = np.where(some > 0, some, total)
     plain = (b == 16) | (b == 32)
     wrong = np.unique(b[~plain & ((b < 1) | (b > MAX_BITS))])
     if wrong.size:
@@ -68,7 +73,8 @@ def packed_bytes(
     side = _FLOAT * (c if scheme == "linear" else np.ones_like(c))
     if scheme == "kmeans":
         side = np.where(n > 0, 1 + _FLOAT * codebook_size(n, np.where(plain, 1, b)), 0)
-    return np.asarray(record + packed_length(n, b) + np.where(plain, 0, side), dtype=np.int64)
+    places = np.where(some > 0, varint_length(some) + 1 + positions_length(total, some), 0)
+    return np.asarray(record + places + packed_length(n, b) + np.where(plain, 0, side), dtype=np.int64)
 
 
 def record_bytes(name_bytes: ArrayLike, axes: ArrayLike, present: ArrayLike = True) -> IntArray:
@@ -87,7 +93,7 @@ def record_bytes(name_bytes: ArrayLike, axes: ArrayLike, present: ArrayLike = Tr
 def layer_bytes(
     table: LayerTable, scheme: Scheme = "linear", *, stored: Mapping[str, Stored | None] | None = None
 ) -> IntArray:
-    """Bytes that each row adds to a packed file at its ``w_bits``, ``(..., L)``; 0 for rows without weights.
+    """Bytes that each row adds to a packed file, ``(..., L)``; 0 for rows without weights.
 
     Args:
         stored: by row name, how its tensors stand in the file; None for a row whose weight another row stores.
@@ -98,7 +104,10 @@ def layer_bytes(
     shapes = _Shapes(table, stored or {})
     has = (table.weights > 0) & shapes.own
     record = record_bytes(shapes.weight_name, shapes.axes, shapes.present)
-    weight = packed_bytes(table.weights, table.c_out, np.where(has, table.w_bits, 32), scheme, record=record)
+    weight = packed_bytes(
+        table.weights, table.c_out, np.where(has, table.w_bits, 32), scheme, record=record,
+        entries=np.where(has, table.entries, 0),
+    )  # fmt: skip
     bias = record_bytes(shapes.bias_name, table.c_out[..., None]) + _FLOAT * table.c_out
     return np.where(has, weight + np.where((table.bias > 0) & shapes.biased, bias, 0), 0)
 

@@ -1,4 +1,7 @@
-"""What a packed file stores of a tensor: integers on a grid, indices into a codebook, or the array itself."""
+"""What a packed file stores of a tensor: integers on a grid, indices into a codebook, or the array itself.
+
+Of a sparse tensor it stores that of some of the weights, and where they are; all others are zero.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 
 from netsmith.errors import InputError
 from netsmith.export.packed.bits import MAX_BITS, Codes
+from netsmith.export.packed.positions import SPARSEST, IntArray, checked
 
 FloatArray = NDArray[np.float32]
 Array = NDArray[Any]
@@ -134,7 +138,61 @@ class CodebookTensor:
         return self.index.ravel()
 
 
-Tensor = LinearTensor | CodebookTensor | Array
+@dataclass(frozen=True, eq=False)
+class SparseTensor:
+    """Weights most of which are zero, of which only the others are stored, with their positions.
+
+    Attributes:
+        tensor: the weights, in their shape; a float32 array, or rounded. What it holds elsewhere is not stored.
+        positions: int64 ``(n,)``, ascending, into the flattened weights; what is there may be zero as well.
+
+    Raises:
+        InputError: types, shapes or values are others, or there are fewer than one entry for 256 weights.
+    """
+
+    tensor: LinearTensor | CodebookTensor | FloatArray
+    positions: IntArray
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tensor, (LinearTensor, CodebookTensor)):
+            _check_type(self.tensor, np.float32, "a sparse weight")
+        _check_type(self.positions, np.int64, "the positions of a sparse weight")
+        weights, entries = int(np.prod(self.shape, dtype=np.int64)), len(self.positions)
+        need_entries(weights, entries)
+        checked(self.positions, weights, entries)
+        if isinstance(self.tensor, CodebookTensor):
+            most = int(codebook_size(entries, self.tensor.bits))
+            if self.tensor.values.size > most:
+                raise InputError(
+                    f"a codebook of {self.tensor.values.size} values for {entries} entries: give at most {most}"
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tensor.shape
+
+    def decode(self) -> FloatArray:
+        """The weight, float32, with its zeros."""
+        full = self.tensor if isinstance(self.tensor, np.ndarray) else self.tensor.decode()
+        out = np.zeros(full.size, dtype=np.float32)
+        out[self.positions] = full.reshape(-1)[self.positions]
+        return out.reshape(full.shape)
+
+
+Tensor = LinearTensor | CodebookTensor | SparseTensor | Array
+
+
+def need_entries(weights: int, entries: int) -> None:
+    """Refuse numbers of entries that no sparse tensor has.
+
+    Raises:
+        InputError: none, more than weights, or fewer than one for 256 weights.
+    """
+    if not 1 <= entries <= weights or weights > SPARSEST * entries:
+        raise InputError(
+            f"a sparse tensor of {weights} weights cannot have {entries} entries: give {-(-weights // SPARSEST)} to "
+            f"{weights}"
+        )
 
 
 def codebook_size(weights: Any, bits: Any) -> Any:
@@ -144,7 +202,7 @@ def codebook_size(weights: Any, bits: Any) -> Any:
 
 def decode_tensor(tensor: Tensor) -> Array:
     """The array that a stored tensor stands for; weights and half precision become float32."""
-    if isinstance(tensor, (LinearTensor, CodebookTensor)):
+    if isinstance(tensor, (LinearTensor, CodebookTensor, SparseTensor)):
         return tensor.decode()
     return tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor
 
