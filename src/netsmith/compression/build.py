@@ -12,6 +12,7 @@ from netsmith.compression.mixed import Bits, LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs, place
 from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
 from netsmith.compression.share import CodebookQuantizer
+from netsmith.compression.sparsify import Sparse
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import FLOAT
 
@@ -42,11 +43,18 @@ def integerise(
     return graph, quantize_mixed(graph, bits, quantizer_for(graph, bits, images, method, batch))
 
 
-def quantizer_for(graph: Graph, bits: Bits, images: torch.Tensor, method: str, batch: int = 64) -> LayerQuantizer:
-    """Calibrated grids for the layers ``bits`` of a network, or codebooks where they read floats."""
+def quantizer_for(
+    graph: Graph, bits: Bits, images: torch.Tensor, method: str, batch: int = 64, sparse: Sparse | None = None
+) -> LayerQuantizer:
+    """Calibrated grids for the layers ``bits`` of a network, or codebooks where they read floats.
+
+    Args:
+        sparse: parameters most of whose numbers are zero, with how many are not.
+    """
     if all(a_bits == FLOAT for _, a_bits in bits.values()):
-        return CodebookQuantizer(graph)
-    return LayerQuantizer(graph, histograms_of(graph, images, layer_inputs(graph, bits).values(), batch), method)
+        return CodebookQuantizer(graph, sparse)
+    histograms = histograms_of(graph, images, layer_inputs(graph, bits).values(), batch)
+    return LayerQuantizer(graph, histograms, method, sparse=sparse)
 
 
 def histograms_of(graph: Graph, images: torch.Tensor, names: Iterable[str], batch: int = 64) -> dict[str, Histogram]:

@@ -20,6 +20,7 @@ from netsmith.compression.quantize import Calibration, QuantizedGraph, insert
 from netsmith.compression.quantizers import linear
 from netsmith.compression.quantizers.kmeans import Codebook
 from netsmith.compression.quantizers.learned import LsqWeight
+from netsmith.compression.sparsify import Sparse
 from netsmith.network.graph import Graph
 from netsmith.network.layers import FLOAT
 from netsmith.network.passes import get_parameter, set_parameter
@@ -35,12 +36,14 @@ class LayerQuantizer:
         histograms: of what layers read, by node.
         method: clipping rule of activations, see ``calibrate.fit_range``.
         clip: clipping rule of weights, see ``quantizers.fit_scale``; one scale a channel.
+        sparse: parameters most of whose numbers are zero, with how many are not.
     """
 
     def __init__(
-        self, graph: Graph, histograms: Mapping[str, Histogram], method: str = "mse", clip: str = "mse"
-    ) -> None:
-        self.graph, self.clip = graph, clip
+        self, graph: Graph, histograms: Mapping[str, Histogram], method: str = "mse", clip: str = "mse",
+        sparse: Sparse | None = None,
+    ) -> None:  # fmt: skip
+        self.graph, self.clip, self.sparse = graph, clip, dict(sparse or {})
         self._calibrations = {b: Calibration(histograms, method, b) for b in range(1, 17)}
         self._nodes = graph.nodes
         self._fitted: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}

@@ -18,6 +18,7 @@ from netsmith.compression.calibrate import QuantParams
 from netsmith.compression.mixed import Bits, LayerQuantizer
 from netsmith.compression.quantizers import linear
 from netsmith.compression.quantizers.learned import LsqActivation, LsqWeight
+from netsmith.compression.sparsify import ZerosKept, kept_numbers
 from netsmith.errors import InputError
 from netsmith.network.copying import copy_network
 from netsmith.network.graph import Graph
@@ -49,6 +50,10 @@ def prepare(model: nn.Module, bits: Bits, quantizer: LayerQuantizer) -> nn.Modul
             continue
         rounded = quantizer.trainable(layer, module.weight.detach(), w_bits)
         parametrize.register_parametrization(module, "weight", rounded)
+        entries = quantizer.sparse.get(quantizer.parameter(layer))
+        if entries is not None and quantizer.codebook(layer, w_bits) is None:  # codebooks know their zeros
+            kept = kept_numbers(module.parametrizations.weight.original.detach(), entries)
+            parametrize.register_parametrization(module, "weight", ZerosKept(kept))
         if a_bits < FLOAT:
             module.add_module(_INPUT, LsqActivation.from_grid(quantizer.grid(layer, a_bits)))
             module.register_forward_pre_hook(_round_input)
@@ -102,7 +107,7 @@ class TrainedQuantizer(LayerQuantizer):
     """
 
     def __init__(self, graph: Graph, model: nn.Module, trained: Trained, calibrated: LayerQuantizer) -> None:
-        super().__init__(graph, {})
+        super().__init__(graph, {}, sparse=calibrated.sparse)
         self._calibrated, self._trained = calibrated, trained
         self._scales: dict[str, torch.Tensor] = {}
         for layer, scale in trained.weights.items():

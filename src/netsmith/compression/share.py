@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from netsmith.compression.mixed import LayerQuantizer
-from netsmith.compression.quantizers.kmeans import Codebook, KMeansWeight, fit_codebook
+from netsmith.compression.quantizers.kmeans import Codebook, KMeansWeight, fit_codebook, fit_sparse_codebook
+from netsmith.compression.sparsify import Sparse, kept_numbers
 from netsmith.network.graph import Graph
 from netsmith.network.passes import get_parameter
 
@@ -24,17 +25,23 @@ class CodebookQuantizer(LayerQuantizer):
 
     Args:
         graph: the network, traced with its norms.
+        sparse: parameters most of whose numbers are zero, with how many are not: zero is none of their values.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(graph, {})
+    def __init__(self, graph: Graph, sparse: Sparse | None = None) -> None:
+        super().__init__(graph, {}, sparse=sparse)
         self._codebooks: dict[tuple[str, int], Codebook] = {}
 
     def codebook(self, layer: str, bits: int) -> Codebook:
         """Shared values and indices of a layer's weight."""
         if (layer, bits) not in self._codebooks:
-            weight = get_parameter(self.graph.module, self.parameter(layer)).detach()
-            self._codebooks[layer, bits] = fit_codebook(weight, bits)
+            name = self.parameter(layer)
+            weight, entries = get_parameter(self.graph.module, name).detach(), self.sparse.get(name)
+            self._codebooks[layer, bits] = (
+                fit_codebook(weight, bits)
+                if entries is None
+                else fit_sparse_codebook(weight, bits, kept_numbers(weight, entries))
+            )
         return self._codebooks[layer, bits]
 
     def weight(self, layer: str, bits: int, repaired: torch.Tensor | None = None) -> torch.Tensor:
@@ -42,10 +49,8 @@ class CodebookQuantizer(LayerQuantizer):
         return self.codebook(layer, bits).weight if repaired is None else super().weight(layer, bits, repaired)
 
     def _rounded(self, weight: torch.Tensor, bits: int) -> torch.Tensor:
-        out, kept = torch.zeros_like(weight), weight != 0  # removed channels take none of the values
-        if bool(kept.any()):
-            out[kept] = fit_codebook(weight[kept], bits).weight
-        return out
+        kept = weight != 0  # what is removed takes none of the values
+        return fit_sparse_codebook(weight, bits, kept).weight if bool(kept.any()) else torch.zeros_like(weight)
 
     def trainable(self, layer: str, weight: torch.Tensor, bits: int) -> nn.Module:
         """The layer's codebook with values that are trained; ``weight`` is the one that it was fitted to.

@@ -12,7 +12,7 @@ from netsmith.data.feeding import Feeding
 from netsmith.export.feeding import write_feeding
 from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import Tensor, write_packed
-from netsmith.export.packed.model import network_tensors
+from netsmith.export.packed.model import network_tensors, with_positions
 from netsmith.export.parity import EXACT, ROUNDED, Parity, check_parity, need_parity
 from netsmith.export.pt2 import save_pt2
 from netsmith.network.graph import Graph, count_parameters
@@ -99,6 +99,7 @@ class Product:
 def release(
     graph: Graph, run: Place, feeding: Feeding, images: torch.Tensor, *, model: nn.Module,
     metadata: Mapping[str, str], quantized: Quantized | None = None, huffman: bool = False, where: str = "",
+    sparse: Mapping[str, int] | None = None,
 ) -> Product:  # fmt: skip
     """Write every file of a finished network into its place, and check that what is exported computes what it computes.
 
@@ -112,6 +113,7 @@ def release(
         quantized: where the network rounds, which the graph alone does not say in integers.
         huffman: code the weights of ``model.nsw`` where that is smaller.
         where: folder inside the run, with a slash at its end; the run's own network lies in no folder.
+        sparse: parameters most of whose numbers are zero, with how many of them ``model.nsw`` stores.
 
     Raises:
         InputError: the network cannot be exported, or a network in floats is not what its file computes; one that
@@ -123,6 +125,7 @@ def release(
     save_pt2(graph, run.place(places["pt2"]), feeding.metadata)
     save_weights(run.place(places["safetensors"]), model.state_dict(), {**metadata, **feeding.metadata})
     tensors = quantized.tensors if quantized else network_tensors(graph)
+    tensors = with_positions(graph, tensors, sparse or {})
     size = write_packed(run.place(places["nsw"]), tensors, huffman=huffman)
     files = {kind: run.path(name) for kind, name in places.items()}
     return Product(files, parity, size, int(graph.layers.macs.sum()), count_parameters(model), feeding)

@@ -13,6 +13,7 @@ from netsmith.compression.build import is_int8
 from netsmith.compression.mixed import Bits, LayerQuantizer
 from netsmith.compression.qat import TrainedQuantizer, finish, prepare
 from netsmith.compression.share import CodebookQuantizer
+from netsmith.compression.sparsify import Sparse, zeros_kept
 from netsmith.data import Data
 from netsmith.jobs.config import FineTune
 from netsmith.network.graph import Graph, trace
@@ -24,7 +25,7 @@ FINE_TUNE_LR, QAT_LR = 0.03, 0.01
 
 def fine_tune(
     model: nn.Module, teacher: nn.Module, data: Data, tune: FineTune, seed: int, checkpoint: Path, progress: Progress,
-    lr: float = FINE_TUNE_LR, bf16: bool | Literal["auto"] = "auto",
+    lr: float = FINE_TUNE_LR, bf16: bool | Literal["auto"] = "auto", sparse: Sparse | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Train ``model`` in place, distilling from the network as given, if it gains by that; and settle batch norm.
 
@@ -35,17 +36,27 @@ def fine_tune(
     Args:
         lr: peak learning rate where the user gave none.
         bf16: as for ``fit``.
+        sparse: parameters most of whose numbers are zero, with how many are not; they stay zero.
 
     Returns:
         What was logged of each epoch, as JSON values; nothing where the network stays untrained.
     """
+    from netsmith.training import settle_batch_norm
+
+    settle_batch_norm(model, data.search, normalisation=data.normalisation)
+    if epochs_of(tune, data) == 0:
+        return []
+    with zeros_kept(model, sparse or {}):
+        return _trained(model, teacher, data, tune, seed, checkpoint, progress, lr, bf16)
+
+
+def _trained(
+    model: nn.Module, teacher: nn.Module, data: Data, tune: FineTune, seed: int, checkpoint: Path, progress: Progress,
+    lr: float, bf16: bool | Literal["auto"],
+) -> list[dict[str, Any]]:  # fmt: skip
     from netsmith.training import evaluate, fit, settle_batch_norm
 
-    norm = data.normalisation
-    settle_batch_norm(model, data.search, normalisation=norm)
-    epochs = epochs_of(tune, data)
-    if epochs == 0:
-        return []
+    norm, epochs = data.normalisation, epochs_of(tune, data)
     untrained = {k: v.clone() for k, v in model.state_dict().items()}
     before = evaluate(model, data.search, normalisation=norm)[0]
     progress.stage("fine-tune")
@@ -94,9 +105,10 @@ def train_quantized(
     assert not is_int8(bits)
     shared = isinstance(quantizer, CodebookQuantizer)
     student = prepare(model, bits, quantizer)
-    history = fine_tune(student, **training, lr=FINE_TUNE_LR if shared else QAT_LR, bf16=False)
+    lr = FINE_TUNE_LR if shared else QAT_LR
+    history = fine_tune(student, **training, lr=lr, bf16=False, sparse=quantizer.sparse)
     trained, grids = finish(student, bits, quantizer)
     new = trace(trained, graph.input_shape, fold=graph.folded)
     if shared:
-        return new, CodebookQuantizer(new), trained, history
+        return new, CodebookQuantizer(new, quantizer.sparse), trained, history
     return new, TrainedQuantizer(new, trained, grids, quantizer), trained, history

@@ -26,15 +26,18 @@ class Codebook:
         values: ``(K,)`` float32, ascending, K <= 2^bits.
         index: uint8, of the weight's shape.
         bits: width of an index.
+        kept: bool, of the weight's shape: where it is not zero, whatever the index says there; None for everywhere.
     """
 
     values: torch.Tensor
     index: torch.Tensor
     bits: int
+    kept: torch.Tensor | None = None
 
     @property
     def weight(self) -> torch.Tensor:
-        return self.values[self.index.long()]
+        weight = self.values[self.index.long()]
+        return weight if self.kept is None else weight * self.kept
 
     @property
     def packed_bytes(self) -> float:
@@ -68,6 +71,13 @@ def fit_codebook(weight: torch.Tensor, bits: int, *, iterations: int = 10, seed:
         values = _lloyd(ordered, best, iterations)[0]
     shared = torch.from_numpy(values.astype(np.float32)).to(weight.device)
     return Codebook(shared, nearest(weight, shared), bits)
+
+
+def fit_sparse_codebook(weight: torch.Tensor, bits: int, kept: torch.Tensor) -> Codebook:
+    """As :func:`fit_codebook`, of the weights that are ``kept``, a bool tensor of their shape; the others are zero."""
+    found, index = fit_codebook(weight[kept], bits), torch.zeros(weight.shape, dtype=torch.uint8, device=weight.device)
+    index[kept] = found.index
+    return Codebook(found.values, index, bits, kept)
 
 
 def nearest(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -121,18 +131,23 @@ class KMeansWeight(nn.Module):
     """
 
     index: torch.Tensor
+    kept: torch.Tensor | None
 
     def __init__(self, codebook: Codebook, damping: float = 0.0) -> None:
         super().__init__()
         self.bits, self.damping = codebook.bits, damping
         self.values = nn.Parameter(codebook.values.clone())
         self.register_buffer("index", codebook.index.clone())
+        self.register_buffer("kept", None if codebook.kept is None else codebook.kept.clone())
 
     def forward(self, weight: torch.Tensor | None = None) -> torch.Tensor:
         """The shared weight; an argument, as other quantizers take it, must have its shape and gets no gradient."""
         if weight is not None:
             self._check(weight)
-        return gather(self.values, self.index, self.damping)
+        if self.kept is None:
+            return gather(self.values, self.index, self.damping)
+        members = gather(self.values, self.index[self.kept], self.damping)  # what is zero pulls at no value
+        return torch.zeros(self.index.shape, device=members.device).masked_scatter(self.kept, members)
 
     def assign(self, weight: torch.Tensor) -> None:
         """Give every weight the index of its nearest value."""
@@ -143,7 +158,8 @@ class KMeansWeight(nn.Module):
     def recentre(self, weight: torch.Tensor) -> None:
         """Make every value the mean of its members; a value without members stays."""
         self._check(weight)
-        index, w = self.index.reshape(-1).long(), weight.detach().reshape(-1).double()
+        where = torch.ones_like(self.index, dtype=torch.bool) if self.kept is None else self.kept
+        index, w = self.index[where].long(), weight.detach()[where].double()
         members = torch.bincount(index, minlength=len(self.values))
         total = torch.bincount(index, w, minlength=len(self.values))
         with torch.no_grad():
@@ -152,7 +168,7 @@ class KMeansWeight(nn.Module):
     def codebook(self) -> Codebook:
         """What ``forward`` returns now, with the values in order."""
         values, order = self.values.detach().sort()
-        return Codebook(values, order.argsort()[self.index.long()].to(torch.uint8), self.bits)
+        return Codebook(values, order.argsort()[self.index.long()].to(torch.uint8), self.bits, self.kept)
 
     def _check(self, weight: torch.Tensor) -> None:
         if weight.shape != self.index.shape:

@@ -8,9 +8,10 @@ from netsmith.export.packed.file import (
     write_packed,
 )
 from netsmith.export.packed.size import Scheme, Stored, layer_bytes, packed_bytes, table_bytes
-from netsmith.export.packed.tensors import CodebookTensor, LinearTensor, SparseTensor, Tensor, codebook_size
+from netsmith.export.packed.tensors import CodebookTensor, LinearTensor, SparseTensor, Tensor, codebook_size, largest
 
 __all__ = [
     "EXTENSION", "CodebookTensor", "LinearTensor", "Scheme", "SparseTensor", "Stored", "Tensor", "codebook_size",
-    "decode_packed", "layer_bytes", "packed_bytes", "packed_metadata", "read_packed", "table_bytes", "write_packed",
+    "decode_packed", "largest", "layer_bytes", "packed_bytes", "packed_metadata", "read_packed", "table_bytes",
+    "write_packed",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 from netsmith.errors import InputError
 from netsmith.export.packed.file import decode_packed
 from netsmith.export.packed.size import Stored
-from netsmith.export.packed.tensors import Array, CodebookTensor, LinearTensor, Tensor
+from netsmith.export.packed.tensors import Array, CodebookTensor, LinearTensor, SparseTensor, Tensor
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,25 @@ def network_tensors(
             )
         tensors[name] = tensor
     return tensors
+
+
+def with_positions(graph: Graph, tensors: Mapping[str, Tensor], sparse: Mapping[str, int]) -> dict[str, Tensor]:
+    """The tensors of a traced network, those of sparse weights with only their largest entries.
+
+    Args:
+        sparse: parameter name -> how many of its weights are stored; all others are zero in ``graph``.
+
+    Raises:
+        InputError: a parameter that the network has not, or more of it that is not zero.
+    """
+    out, state = dict(tensors), _state(graph)
+    for name, entries in sparse.items():
+        if name not in state or np.count_nonzero(state[name]) > entries:
+            raise InputError(f"the network has no weight {name} of {entries} entries among zeros: make it sparse first")
+        tensor = out[name]
+        assert not isinstance(tensor, SparseTensor)
+        out[name] = SparseTensor.of_largest(tensor, state[name], entries)
+    return out
 
 
 def stored_tensors(graph: Graph) -> tuple[dict[str, Stored | None], dict[str, Array]]:

@@ -167,6 +167,14 @@ class SparseTensor:
                     f"a codebook of {self.tensor.values.size} values for {entries} entries: give at most {most}"
                 )
 
+    @classmethod
+    def of_largest(
+        cls, tensor: LinearTensor | CodebookTensor | FloatArray, weight: FloatArray, entries: int
+    ) -> SparseTensor:
+        """A tensor that stands for ``weight``, whose ``entries`` largest numbers are stored."""
+        need_entries(weight.size, entries)
+        return cls(tensor, largest(weight, entries))
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.tensor.shape
@@ -180,6 +188,11 @@ class SparseTensor:
 
 
 Tensor = LinearTensor | CodebookTensor | SparseTensor | Array
+
+
+def largest(weight: FloatArray, entries: int) -> IntArray:
+    """Ascending positions of the ``entries`` numbers of largest magnitude, of equal ones those that stand first."""
+    return np.sort(np.argsort(-np.abs(weight.reshape(-1)), kind="stable")[:entries]).astype(np.int64)
 
 
 def need_entries(weights: int, entries: int) -> None:
