@@ -103,7 +103,7 @@ def mask_heads(model: nn.Module, kept: Mapping[Attention, Sequence[int]]) -> Non
 
 def _trial(
     probe: nn.Module, inputs: Inputs, kept: Mapping[Attention, Sequence[int]], trains: bool
-) -> str | None:  # fmt: skip
+) -> str | None:
     masked, small = shell(probe), shell(probe)
     mask_heads(masked, kept)
     try:

@@ -1,0 +1,88 @@
+"""Which attentions can lose heads, and why others cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from netsmith.compression.heads import Attention, HeadReport, find_heads
+
+
+class Tokens(nn.Module):
+    """A vision transformer of torch's own parts for images ``(N, 3, 8, 8)``."""
+
+    def __init__(self, layers: int = 2, batch_first: bool = True, norm_first: bool = False) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 2, 2)
+        layer = nn.TransformerEncoderLayer(
+            16, 4, 24, dropout=0.0, batch_first=batch_first, norm_first=norm_first, activation="gelu"
+        )
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.fc = nn.Linear(16, 10)
+        self.first = batch_first
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        t = self.patches(x).flatten(2)
+        t = self.encoder(t.transpose(1, 2) if self.first else t.permute(2, 0, 1))
+        out: torch.Tensor = self.fc(t.mean(1 if self.first else 0))
+        return out
+
+
+class Reads(nn.Module):
+    """One attention, and what the network makes of its output and of the attention itself."""
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(12, 3, batch_first=True)
+        self.unused = nn.MultiheadAttention(12, 3)
+        self.of = of
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.of(self.attention, x)
+        return out
+
+
+IMAGES = torch.randn(2, 3, 8, 8)
+ROWS = torch.randn(2, 5, 12)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_every_attention_of_an_encoder_can(batch_first: bool) -> None:
+    report = find_heads(Tokens(batch_first=batch_first).train(), IMAGES)
+    assert report == HeadReport(tuple(Attention(f"encoder.layers.{i}.self_attn", 4, 4) for i in range(2)), {})
+    assert report.attentions[0].group.unit == 4 and report.attentions[0].channels((1, 3))[:5] == [4, 5, 6, 7, 12]
+
+
+def test_a_network_that_reads_the_attention_itself_keeps_its_heads() -> None:
+    def outputs(attention: nn.MultiheadAttention, x: torch.Tensor) -> Any:
+        return attention(x, x, x)[0]
+
+    def mean(attention: nn.MultiheadAttention, x: torch.Tensor) -> Any:
+        return attention(x, x, x)[1]
+
+    def each(attention: nn.MultiheadAttention, x: torch.Tensor) -> Any:
+        return attention(x, x, x, average_attn_weights=False)[1].reshape(len(x), 3, -1)
+
+    def masked(attention: nn.MultiheadAttention, x: torch.Tensor) -> Any:
+        mask = torch.linspace(-3, 3, len(x) * 3 * 25, dtype=x.dtype).reshape(-1, 5, 5)
+        return attention(x, x, x, attn_mask=mask, need_weights=False)[0]
+
+    for of, reason in ((outputs, None), (mean, "something else"), (each, "forward fails"), (masked, None)):
+        report = find_heads(Reads(of), ROWS)
+        assert [a.path for a in report.attentions] == ([] if reason else ["attention"]), of
+        assert reason is None or reason in report.frozen["attention"]
+        assert "no part" in report.frozen["unused"]
+
+
+def test_what_shares_a_weight_or_does_not_run_keeps_its_heads() -> None:
+    model = Tokens()
+    first, second = (layer.self_attn for layer in model.encoder.layers)
+    second.in_proj_weight = first.in_proj_weight
+    report = find_heads(model, IMAGES)
+    assert not report.attentions and "encoder.layers.1.self_attn" in report.frozen["encoder.layers.0.self_attn"]
+    broken = find_heads(Reads(lambda attention, x: attention(x, x)), ROWS)
+    assert "does not run" in broken.frozen["attention"]
+    assert find_heads(nn.Linear(3, 3), torch.ones(1, 3)) == HeadReport((), {})
