@@ -101,9 +101,7 @@ def mask_heads(model: nn.Module, kept: Mapping[Attention, Sequence[int]]) -> Non
         projection.weight = nn.Parameter(old.detach() * mask.to(old.device), requires_grad=old.requires_grad)
 
 
-def _trial(
-    probe: nn.Module, inputs: Inputs, kept: Mapping[Attention, Sequence[int]], trains: bool
-) -> str | None:
+def _trial(probe: nn.Module, inputs: Inputs, kept: Mapping[Attention, Sequence[int]], trains: bool) -> str | None:
     masked, small = shell(probe), shell(probe)
     mask_heads(masked, kept)
     try:
