@@ -10,11 +10,10 @@ if TYPE_CHECKING:
     from netsmith.compression.channels import ChannelGroup, GroupReport, Member
     from netsmith.compression.evidence import Evidence, Importance
     from netsmith.compression.groups import find_groups
-    from netsmith.compression.heads import HeadsStep, find_heads
     from netsmith.compression.importance import channel_importance
     from netsmith.compression.kept import keep_indices, widths
     from netsmith.compression.prune import channel_counts, masked, plan
-    from netsmith.compression.recipe import DropStep, LayerKeep, PruneStep, Recipe, Step, apply_recipe, register_step
+    from netsmith.compression.recipe import DropStep, LayerKeep, PruneStep, Recipe, apply_recipe
 
 # ``prune`` itself is ``netsmith.compression.prune.prune``: a package attribute of that name would hide its module.
 # torch is loaded when a name is first used, not when the package is imported
@@ -23,18 +22,16 @@ _HOME = {
     "channels": ("ChannelGroup", "GroupReport", "Member"),
     "evidence": ("Evidence", "Importance"),
     "groups": ("find_groups",),
-    "heads": ("HeadsStep", "find_heads"),
     "importance": ("channel_importance",),
     "kept": ("keep_indices", "widths"),
     "prune": ("channel_counts", "masked", "plan"),
-    "recipe": ("DropStep", "LayerKeep", "PruneStep", "Recipe", "Step", "apply_recipe", "register_step"),
+    "recipe": ("DropStep", "LayerKeep", "PruneStep", "Recipe", "apply_recipe"),
 }
 
 __all__ = [
-    "Branch", "ChannelGroup", "DropStep", "Evidence", "GroupReport", "HeadsStep", "Importance", "LayerKeep", "Member",
-    "PassThrough", "PruneStep", "Recipe", "Step", "ZeroBranch", "apply_recipe", "channel_counts",
-    "channel_importance", "drop_branches", "find_branches", "find_groups", "find_heads", "keep_indices", "masked",
-    "plan", "register_step", "widths",
+    "Branch", "ChannelGroup", "DropStep", "Evidence", "GroupReport", "Importance", "LayerKeep", "Member",
+    "PassThrough", "PruneStep", "Recipe", "ZeroBranch", "apply_recipe", "channel_counts", "channel_importance",
+    "drop_branches", "find_branches", "find_groups", "keep_indices", "masked", "plan", "widths",
 ]  # fmt: skip
 
 

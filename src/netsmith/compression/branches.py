@@ -11,16 +11,14 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
 
-from netsmith.compression.ranges import MOST_CHANNELS
 from netsmith.compression.training_mode import breaks_in_training
 from netsmith.compression.trial import Inputs, faulty, randomized, same, shell
-from netsmith.errors import InputError, shown
-from netsmith.shapes import Anything, List, Number, Record, Text
+from netsmith.errors import InputError
 
 _WEIGHTY = (nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention)
 
@@ -61,18 +59,6 @@ class PassThrough(nn.Module):
         return (x, *[None] * (self.items - 1)) if self.items else x
 
 
-def _pass_rule(branch: Mapping[str, Any]) -> str | None:
-    """Modules that are passed: a path each, and how many values it yields."""
-    for pair in branch["passes"]:
-        fits = len(pair) == 2 and isinstance(pair[0], str) and _PLACE.problem(pair[1], "") is None
-        if not fits:
-            return f"passes has {shown(pair)}, not the path of a module and a small number"
-    return None
-
-
-_COUNT, _PLACE = Number(low=0, high=MOST_CHANNELS, whole=True), Number(low=0, high=7, whole=True)
-
-
 @dataclass(frozen=True)
 class Branch:
     """A removable residual branch.
@@ -84,11 +70,6 @@ class Branch:
         channels, channel_dim, stride: what the ``ZeroBranch`` needs.
         layers: paths of the layers with weights (convolution, linear, multi-head attention) that go.
     """
-
-    shape: ClassVar[Record] = Record({
-        "name": Text(), "zero": Text(), "passes": List(List(Anything())), "channels": _COUNT, "channel_dim": _PLACE,
-        "stride": List(_COUNT), "layers": List(Text()),
-    }, rule=_pass_rule)  # fmt: skip
 
     name: str
     zero: str

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,12 +18,8 @@ from torch import nn
 
 from netsmith.compression.attention import remove_heads, unprunable
 from netsmith.compression.channels import ChannelGroup, Member
-from netsmith.compression.ranges import from_ranges, to_ranges
-from netsmith.compression.recipe import register_step, submodule
 from netsmith.compression.training_mode import breaks_in_training
 from netsmith.compression.trial import Inputs, faulty, randomized, same, shell, where
-from netsmith.errors import InputError
-from netsmith.shapes import Named, Record, Text
 
 
 @dataclass(frozen=True)
@@ -64,45 +59,6 @@ class HeadReport:
 
     attentions: tuple[Attention, ...]
     frozen: Mapping[str, str]
-
-
-@register_step
-@dataclass(frozen=True)
-class HeadsStep:
-    """Remove heads.
-
-    Attributes:
-        attentions: path of a module -> its heads that stay, in its present numbering, ascending.
-    """
-
-    do: ClassVar[str] = "heads"
-    shape: ClassVar[Record] = Record({"attentions": Named(Text())})
-
-    attentions: Mapping[str, tuple[int, ...]]
-
-    def __bool__(self) -> bool:
-        return bool(self.attentions)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"attentions": {path: to_ranges(heads) for path, heads in self.attentions.items()}}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> HeadsStep:
-        return cls({path: from_ranges(heads) for path, heads in data["attentions"].items()})
-
-    def apply(self, model: nn.Module) -> None:
-        """Encoders that hold such attentions no longer pack samples by their padding, which needs all heads' kernel."""
-        for path, heads in self.attentions.items():
-            module = submodule(model, path)
-            try:
-                remove_heads(module, heads)
-            except InputError as error:
-                raise InputError(
-                    f"the recipe removes heads of layer {path!r}: {error}; use the same MODEL that it was made from"
-                ) from error
-            for name, encoder in model.named_modules():
-                if isinstance(encoder, nn.TransformerEncoder) and (not name or path.startswith(f"{name}.")):
-                    encoder.use_nested_tensor = False
 
 
 def find_heads(model: nn.Module, example_input: torch.Tensor | Inputs) -> HeadReport:
@@ -149,7 +105,8 @@ def _trial(probe: nn.Module, inputs: Inputs, kept: Mapping[Attention, Sequence[i
     masked, small = shell(probe), shell(probe)
     mask_heads(masked, kept)
     try:
-        HeadsStep({a.path: tuple(heads) for a, heads in kept.items()}).apply(small)
+        for attention, heads in kept.items():
+            remove_heads(small.get_submodule(attention.path), heads)
         got = small(*inputs)
     except Exception as error:
         return f"with fewer heads the forward fails{where(error)}"

@@ -11,7 +11,7 @@ from torch import nn
 
 from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.layers import sides_of
-from netsmith.compression.recipe import LayerKeep, PruneStep, slice_layer
+from netsmith.compression.recipe import LayerKeep, PruneStep, apply_prune, slice_layer
 from netsmith.compression.trial import shell
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.copying import copy_network
@@ -69,7 +69,7 @@ def prune(model: nn.Module, report: GroupReport, keep: Keep) -> PruneStep:
     Args and errors as ``plan``.
     """
     step = plan(report, keep)
-    step.apply(model)
+    apply_prune(model, step)
     return step
 
 

@@ -9,79 +9,52 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from netsmith.compression.branches import Branch, ZeroBranch, drop_branches
-from netsmith.compression.ranges import MOST_CHANNELS, from_ranges, to_ranges
 from netsmith.errors import InputError, shown
 from netsmith.files import parse_json, read_json
-from netsmith.shapes import List, Named, Number, Record, Text
+from netsmith.shapes import Anything, List, Named, Number, Record, Text
 
+IntArray = NDArray[np.int64]
 VERSION = 1
 _REMEDY = "give the recipe.json of a run"
+MOST_CHANNELS = 10_000_000  #: of a layer
+
+
+def _pass_rule(branch: Mapping[str, Any]) -> str | None:
+    """Modules that are passed: a path each, and how many values it yields."""
+    for pair in branch["passes"]:
+        fits = len(pair) == 2 and isinstance(pair[0], str) and _PLACE.problem(pair[1], "") is None
+        if not fits:
+            return f"passes has {shown(pair)}, not the path of a module and a small number"
+    return None
 
 
 _COUNT, _PLACE = Number(low=0, high=MOST_CHANNELS, whole=True), Number(low=0, high=7, whole=True)
 _BITS = List(Number(low=1, high=32, whole=True), count=2)
+_STEP = Record(
+    {"do": Text(("drop", "prune"))},
+    {
+        "groups": Named(List(_COUNT, count=2)), "attributes": Named(Named(_COUNT)),
+        "layers": Named(Record(optional={"in": Text(), "out": Text(), "dim": _PLACE})),
+        "branches": List(Record({
+            "name": Text(), "zero": Text(), "passes": List(List(Anything())), "channels": _COUNT, "channel_dim": _PLACE,
+            "stride": List(_COUNT), "layers": List(Text()),
+        }, rule=_pass_rule)),
+    },
+)  # fmt: skip
 _RECIPE = Record(
-    {"version": Number(low=1, whole=True), "steps": List(Record({"do": Text()}))},
+    {"version": Number(low=1, whole=True), "steps": List(_STEP)},
     {"quantize": Record(optional={"int8": List(Text()), "bits": Named(_BITS)})},
 )
-
-
-class Step(Protocol):
-    """One thing that was done to a network, to be done again to another from the same factory.
-
-    Attributes:
-        do: its name in a recipe.
-        shape: what its record there must be, beside ``do``.
-    """
-
-    do: ClassVar[str]
-    shape: ClassVar[Record]
-
-    def __bool__(self) -> bool:
-        """Whether it does anything."""
-        ...
-
-    def to_dict(self) -> dict[str, Any]:
-        """Its record, JSON values without ``do``."""
-        ...
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Step:
-        """The inverse of :meth:`to_dict`, of a record of its shape.
-
-        Raises:
-            KeyError, TypeError, ValueError: the record makes no step.
-        """
-        ...
-
-    def apply(self, model: nn.Module) -> None:
-        """Do it to ``model`` in place, without tracing; weights then load strictly.
-
-        Raises:
-            InputError: the model has no such layer, or no such channel.
-        """
-        ...
-
-
-STEPS: dict[str, type[Step]] = {}
-_HOMES = {"heads": "netsmith.compression.heads"}  #: steps whose module is imported when a recipe names them first
-Made = TypeVar("Made", bound=Step)
-
-
-def register_step(step: type[Made]) -> type[Made]:
-    """Let recipes have steps of a class; a decorator."""
-    STEPS[step.do] = step
-    return step
 
 
 @dataclass(frozen=True)
@@ -99,7 +72,6 @@ class LayerKeep:
     dim: int | None = None
 
 
-@register_step
 @dataclass(frozen=True)
 class PruneStep:
     """Slice layers.
@@ -110,76 +82,16 @@ class PruneStep:
         groups: group name to the number of kept and original channels; a note for readers, not used in replay.
     """
 
-    do: ClassVar[str] = "prune"
-    shape: ClassVar[Record] = Record(optional={
-        "groups": Named(List(_COUNT, count=2)), "attributes": Named(Named(_COUNT)),
-        "layers": Named(Record(optional={"in": Text(), "out": Text(), "dim": _PLACE})),
-    })  # fmt: skip
-
     layers: Mapping[str, LayerKeep]
     attributes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     groups: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
-    def __bool__(self) -> bool:
-        return bool(self.layers)
 
-    def to_dict(self) -> dict[str, Any]:
-        layers: dict[str, dict[str, Any]] = {}
-        for name, keep in self.layers.items():
-            sides = (("in", keep.inputs), ("out", keep.outputs))
-            layers[name] = {side: to_ranges(kept) for side, kept in sides if kept is not None}
-            if keep.dim is not None:
-                layers[name]["dim"] = keep.dim
-        attributes = {k: dict(v) for k, v in self.attributes.items()}
-        return {"groups": {k: list(v) for k, v in self.groups.items()}, "layers": layers, "attributes": attributes}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> PruneStep:
-        def side(entry: Mapping[str, Any], name: str) -> tuple[int, ...] | None:
-            return from_ranges(entry[name]) if name in entry else None
-
-        layers = {n: LayerKeep(side(e, "in"), side(e, "out"), e.get("dim")) for n, e in data["layers"].items()}
-        groups = {k: (int(v[0]), int(v[1])) for k, v in (data.get("groups") or {}).items()}
-        return cls(layers, data.get("attributes") or {}, groups)
-
-    def apply(self, model: nn.Module) -> None:
-        for name, keep in self.layers.items():
-            if keep.dim is not None:
-                _slice_bare(model, name, keep)
-            else:
-                slice_layer(submodule(model, name), keep, name)
-        for name, values in self.attributes.items():
-            module = submodule(model, name)
-            for attribute, value in values.items():
-                if not isinstance(getattr(module, attribute, None), int):
-                    raise InputError(
-                        f"the recipe sets {attribute!r} of layer {name!r}, which is no number there; use the same MODEL"
-                    )
-                setattr(module, attribute, value)
-
-
-@register_step
 @dataclass(frozen=True)
 class DropStep:
     """Remove residual branches."""
 
-    do: ClassVar[str] = "drop"
-    shape: ClassVar[Record] = Record({"branches": List(Branch.shape)})
-
     branches: tuple[Branch, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.branches)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"branches": [b.to_dict() for b in self.branches]}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> DropStep:
-        return cls(tuple(Branch.from_dict(b) for b in data["branches"]))
-
-    def apply(self, model: nn.Module) -> None:
-        drop_branches(model, self.branches)
 
 
 @dataclass(frozen=True)
@@ -190,17 +102,18 @@ class Recipe:
     True
     """
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[DropStep | PruneStep, ...] = ()
     quantize: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSION
 
-    def then(self, *steps: Step) -> Recipe:
+    def then(self, *steps: DropStep | PruneStep) -> Recipe:
         """Return the recipe with ``steps`` after its own; steps that do nothing are left out."""
-        return Recipe((*self.steps, *(s for s in steps if s)), self.quantize, self.version)
+        real = [s for s in steps if (s.branches if isinstance(s, DropStep) else s.layers)]
+        return Recipe((*self.steps, *real), self.quantize, self.version)
 
     def to_json(self) -> str:
         """Return the recipe as JSON text; index lists are written as ranges (``0-15,18``)."""
-        steps = [{"do": s.do, **s.to_dict()} for s in self.steps]
+        steps = [_drop_to_dict(s) if isinstance(s, DropStep) else _prune_to_dict(s) for s in self.steps]
         return json.dumps({"version": self.version, "steps": steps, "quantize": dict(self.quantize)}, indent=1)
 
     @classmethod
@@ -223,27 +136,17 @@ class Recipe:
 
     @classmethod
     def _of(cls, data: Any, called: str) -> Recipe:
-        problem = _RECIPE.problem(data, "") or next(filter(None, map(_step_problem, data["steps"])), None)
-        if problem:
+        if problem := _RECIPE.problem(data, ""):
             raise InputError(f"{called} is no recipe of netsmith: {problem}; {_REMEDY}")
         if data["version"] > VERSION:
             raise InputError(
                 f"{called} has version {data['version']}, this netsmith reads up to {VERSION}; update netsmith"
             )
         try:
-            steps = tuple(STEPS[s["do"]].from_dict(s) for s in data["steps"])
+            steps = tuple(_step_from_dict(s) for s in data["steps"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{called} is no recipe of netsmith ({shown(str(error))}); {_REMEDY}") from error
         return cls(steps, data.get("quantize") or {}, data["version"])
-
-
-def _step_problem(data: Mapping[str, Any]) -> str | None:
-    """What is wrong with the record of a step, as a sentence without its end, or None."""
-    name = data["do"]
-    if name not in STEPS and name in _HOMES:
-        import_module(_HOMES[name])
-    known = Text(tuple(sorted({*STEPS, *_HOMES})))
-    return known.problem(name, "do of a step") or STEPS[name].shape.problem(data, f"the step {name}")
 
 
 def apply_recipe(model: nn.Module, recipe: Recipe) -> nn.Module:
@@ -253,7 +156,28 @@ def apply_recipe(model: nn.Module, recipe: Recipe) -> nn.Module:
         InputError: the recipe names a layer or a channel that the model does not have.
     """
     for step in recipe.steps:
-        step.apply(model)
+        if isinstance(step, DropStep):
+            drop_branches(model, step.branches)
+        else:
+            apply_prune(model, step)
+    return model
+
+
+def apply_prune(model: nn.Module, step: PruneStep) -> nn.Module:
+    """Slice the layers of one step in place and return the model. Raises InputError as ``apply_recipe`` does."""
+    for name, keep in step.layers.items():
+        if keep.dim is not None:
+            _slice_bare(model, name, keep)
+        else:
+            slice_layer(_submodule(model, name), keep, name)
+    for name, values in step.attributes.items():
+        module = _submodule(model, name)
+        for attribute, value in values.items():
+            if not isinstance(getattr(module, attribute, None), int):
+                raise InputError(
+                    f"the recipe sets {attribute!r} of layer {name!r}, which is no number there; use the same MODEL"
+                )
+            setattr(module, attribute, value)
     return model
 
 
@@ -357,7 +281,7 @@ def _slice(module: nn.Module, attributes: Sequence[str], keep: Sequence[int], na
 
 def _slice_bare(model: nn.Module, path: str, keep: LayerKeep) -> None:
     parent, _, attribute = path.rpartition(".")
-    module = submodule(model, parent)
+    module = _submodule(model, parent)
     tensor = getattr(module, attribute, None)
     if tensor is None:
         raise InputError(f"the recipe names the parameter {path!r}, which this model does not have; use the same MODEL")
@@ -370,7 +294,7 @@ def _select(tensor: torch.Tensor, keep: Sequence[int], dim: int, name: str) -> t
     if len(keep) == 0 or min(keep) < 0 or max(keep) >= size:
         raise InputError(
             f"layer {name!r} has {size} channels on dimension {dim}, which the kept indices "
-            f"{to_ranges(keep) or '(none)'} do not fit; use the same MODEL that the recipe was made from"
+            f"{_to_ranges(keep) or '(none)'} do not fit; use the same MODEL that the recipe was made from"
         )
     index = torch.as_tensor(np.asarray(keep, dtype=np.int64), device=tensor.device)
     return tensor.detach().index_select(dim, index)
@@ -384,8 +308,66 @@ def _replace(module: nn.Module, attribute: str, value: torch.Tensor) -> None:
         setattr(module, attribute, value)  # a buffer stays a registered buffer
 
 
-def submodule(model: nn.Module, name: str) -> nn.Module:
+def _submodule(model: nn.Module, name: str) -> nn.Module:
     try:
         return model.get_submodule(name)
     except AttributeError as e:
         raise InputError(f"the recipe names layer {name!r}, which this model does not have; use the same MODEL") from e
+
+
+def _to_ranges(indices: Sequence[int]) -> str:
+    """``(0, 1, 2, 5)`` as ``"0-2,5"``."""
+    parts: list[list[int]] = []
+    for i in indices:
+        if parts and i == parts[-1][1] + 1:
+            parts[-1][1] = i
+        else:
+            parts.append([i, i])
+    return ",".join(f"{a}-{b}" if b > a else f"{a}" for a, b in parts)
+
+
+def _from_ranges(text: str) -> tuple[int, ...]:
+    """The inverse of :func:`_to_ranges`."""
+    found: list[int] = []
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        here = range(int(first), int(last or first) + 1)
+        if here.stop > MOST_CHANNELS or not here or (found and here.start <= found[-1]):
+            raise ValueError(f"the indices {part} are not ascending, or more than a layer has")
+        found += here
+    return tuple(found)
+
+
+def _prune_to_dict(step: PruneStep) -> dict[str, Any]:
+    layers: dict[str, dict[str, Any]] = {}
+    for name, keep in step.layers.items():
+        entry: dict[str, Any] = {}
+        if keep.inputs is not None:
+            entry["in"] = _to_ranges(keep.inputs)
+        if keep.outputs is not None:
+            entry["out"] = _to_ranges(keep.outputs)
+        if keep.dim is not None:
+            entry["dim"] = keep.dim
+        layers[name] = entry
+    attributes = {k: dict(v) for k, v in step.attributes.items()}
+    groups = {k: list(v) for k, v in step.groups.items()}
+    return {"do": "prune", "groups": groups, "layers": layers, "attributes": attributes}
+
+
+def _drop_to_dict(step: DropStep) -> dict[str, Any]:
+    return {"do": "drop", "branches": [b.to_dict() for b in step.branches]}
+
+
+def _step_from_dict(data: Mapping[str, Any]) -> DropStep | PruneStep:
+    if data["do"] == "drop":
+        return DropStep(tuple(Branch.from_dict(b) for b in data["branches"]))
+    if data["do"] != "prune":
+        raise ValueError(f"unknown step {data['do']!r}")
+    layers = {
+        name: LayerKeep(
+            _from_ranges(e["in"]) if "in" in e else None, _from_ranges(e["out"]) if "out" in e else None, e.get("dim")
+        )
+        for name, e in data["layers"].items()
+    }
+    groups = {k: (int(v[0]), int(v[1])) for k, v in (data.get("groups") or {}).items()}
+    return PruneStep(layers, data.get("attributes") or {}, groups)
