@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netsmith.errors import InfeasibleError, InputError, NetsmithError
+    from netsmith.export.packed.model import load_packed
     from netsmith.jobs.compress import compress
     from netsmith.jobs.config import (
         Amc,
@@ -42,7 +43,7 @@ _CONFIGS = (
 __all__ = [
     "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Images", "InfeasibleError",
     "InputError", "NetAdapt", "NetsmithError", "Prune", "Quantize", "Random", "Result", "Shallow", "Share", "Uniform",
-    "__version__", "allocate", "compress", "load", "profile", "specialize", "train",
+    "__version__", "allocate", "compress", "load", "load_packed", "profile", "specialize", "train",
 ]  # fmt: skip
 
 #: Public name -> the module that has it; imported on first use, so that ``import netsmith`` stays instant.
@@ -50,6 +51,7 @@ _HOME = {
     "allocate": "netsmith.search.allocate",
     "compress": "netsmith.jobs.compress",
     "load": "netsmith.jobs.load",
+    "load_packed": "netsmith.export.packed.model",
     "profile": "netsmith.jobs.profile",
     "Result": "netsmith.jobs.result",
     "specialize": "netsmith.jobs.specialize",

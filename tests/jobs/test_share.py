@@ -73,6 +73,18 @@ def test_the_packed_file_holds_the_network_that_was_exported(
     np.testing.assert_allclose(graph.module(x).detach().numpy(), want, rtol=1e-3, atol=1e-4)
 
 
+def test_the_packed_file_is_read_back_into_the_product(finished: tuple[dict[str, Any], Path]) -> None:
+    model = load(finished[1]).model
+    x = torch.rand(4, 1, 8, 8)
+    want = model(x)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert not torch.equal(model(x), want)
+    load_packed(model, finished[1] / "model.nsw")
+    torch.testing.assert_close(model(x), want, rtol=1e-5, atol=1e-5)
+
+
 def test_the_exact_choice_loses_less_than_uniform_bits_of_the_same_bytes(weights: Path, tmp_path: Path) -> None:
     uniform = run(weights, tmp_path / "u", size="9.5KB", strategy="uniform", evaluations=0)
     assert len(set(uniform["design"].values())) == 1

@@ -12,7 +12,7 @@ from netsmith.data.feeding import Feeding
 from netsmith.export.feeding import write_feeding
 from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import Tensor, write_packed
-from netsmith.export.packed.model import network_tensors, with_positions
+from netsmith.export.packed.model import check_packed, network_tensors, with_positions
 from netsmith.export.parity import EXACT, ROUNDED, Parity, check_parity, need_parity
 from netsmith.export.pt2 import save_pt2
 from netsmith.network.graph import Graph, count_parameters
@@ -117,7 +117,8 @@ def release(
 
     Raises:
         InputError: the network cannot be exported, or a network in floats is not what its file computes; one that
-            rounds may differ from its file, and ``parity`` says so.
+            rounds may differ from its file, and ``parity`` says so. Or what is read back from ``model.nsw`` is not what
+            the network computes with.
     """
     places = {kind: f"{where}{name}" for kind, name in FORMATS.items()}
     path = write_onnx(run, places["onnx"], quantized.exported if quantized else to_onnx(graph), feeding)
@@ -127,6 +128,7 @@ def release(
     tensors = quantized.tensors if quantized else network_tensors(graph)
     tensors = with_positions(graph, tensors, sparse or {})
     size = write_packed(run.place(places["nsw"]), tensors, huffman=huffman)
+    check_packed(graph, run.path(places["nsw"]))
     files = {kind: run.path(name) for kind, name in places.items()}
     return Product(files, parity, size, int(graph.layers.macs.sum()), count_parameters(model), feeding)
 

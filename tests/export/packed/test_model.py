@@ -11,7 +11,7 @@ from torch import nn
 
 from netsmith.errors import InputError
 from netsmith.export.packed import LinearTensor, Tensor, table_bytes, write_packed
-from netsmith.export.packed.model import load_packed, network_tensors, stored_tensors
+from netsmith.export.packed.model import check_packed, load_packed, network_tensors, stored_tensors
 from netsmith.network.graph import Graph, trace
 
 
@@ -93,3 +93,19 @@ def test_weights_of_another_network_are_refused(graph: Graph, tmp_path: Path) ->
         network_tensors(graph, {"nowhere": wrong})
     with pytest.raises(InputError, match=r"no weight two\.weight of shape \(2, 2\)"):
         network_tensors(graph, {"two.weight": wrong})
+
+
+def test_a_file_is_held_against_the_network_that_it_was_written_of(graph: Graph, tmp_path: Path) -> None:
+    path = tmp_path / "w.nsw"
+    tensors: dict[str, Tensor] = network_tensors(graph, _quantized(graph, {"two.weight": 4}))
+    write_packed(path, tensors)
+    with pytest.raises(InputError, match=r"w\.nsw does not hold two\.weight as the network has it"):
+        check_packed(graph, path)  # the network has not rounded it
+    rounded = graph.copy()
+    with torch.no_grad():
+        rounded.module.state_dict()["two.weight"].copy_(torch.from_numpy(tensors["two.weight"].decode()))  # type: ignore[union-attr]
+    check_packed(rounded, path)
+    for wrong in ({k: t for k, t in tensors.items() if k != "mask"}, tensors | {"mask": ~np.arange(8).astype(bool)}):
+        write_packed(path, wrong)
+        with pytest.raises(InputError, match="does not hold mask"):
+            check_packed(rounded, path)

@@ -90,18 +90,42 @@ def stored_tensors(graph: Graph) -> tuple[dict[str, Stored | None], dict[str, Ar
 def load_packed(module: nn.Module, path: str | Path) -> None:
     """Load a packed file into a network, strictly: every tensor has its place and its shape.
 
+    Args:
+        module: the traced network, or ``Result.model``, the program of a finished run.
+        path: its ``.nsw`` file.
+
     Raises:
         InputError: the file cannot be read, or holds the weights of another network.
     """
     import torch
 
+    from netsmith.export.pt2 import Program
+
     state = {name: torch.from_numpy(np.array(array)) for name, array in decode_packed(path).items()}
     try:
-        module.load_state_dict(state, strict=True)
+        (module.program if isinstance(module, Program) else module).load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise InputError(
             f"{path} holds the weights of another network: {' '.join(str(error).split())[:300]}"
         ) from error
+
+
+def check_packed(graph: Graph, path: str | Path) -> None:
+    """Read a packed file back and hold it against the network that it was written of.
+
+    Raises:
+        InputError: it lacks a tensor that the network reads, or has other values of one.
+    """
+    stored = decode_packed(path)
+    for name, want in _state(graph).items():
+        got = stored.get(name)
+        if got is None or got.shape != want.shape or not np.allclose(got, want, rtol=0, atol=_near(want)):
+            raise InputError(f"{path} does not hold {name} as the network has it; repeat the command that wrote it")
+
+
+def _near(values: Array) -> float:
+    """How far a number may be off that is stored as an integer and a scale: a few units in the last place."""
+    return 1e-6 * float(np.abs(values).max(initial=0.0)) if values.dtype.kind == "f" else 0.0
 
 
 def _state(graph: Graph) -> dict[str, Array]:
