@@ -83,6 +83,17 @@ def attention(batch_first: bool) -> nn.Module:
     return Forward(forward, attn=nn.MultiheadAttention(8, 2, batch_first=batch_first), fc=nn.Linear(8, 10))
 
 
+def attention_to_others(**widths: int) -> nn.Module:
+    """Queries of the sample, keys and values of parts of it: three products with pieces of one weight, or of three."""
+
+    def forward(m: Any, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.squeeze(1)
+        keys, values = (tokens[:, :6, : widths.get(name, 8)] for name in ("kdim", "vdim"))
+        return m.fc(m.attn(tokens, keys, values)[0].mean(1))
+
+    return Forward(forward, attn=nn.MultiheadAttention(8, 2, batch_first=True, **widths), fc=nn.Linear(8, 10))
+
+
 def shared() -> nn.Module:
     def forward(m: Any, x: torch.Tensor) -> torch.Tensor:
         a, b = m.bn1(m.head(x)), m.bn2(m.head(F.avg_pool2d(x, 2)))
@@ -150,6 +161,13 @@ CASES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     ),
     "attention, batch first": (lambda: attention(True), 8 * 8 * 24 + 2 * 8 * 8 * 8 + 8 * 8 * 8 + 80, 288 + 90),
     "attention, batch second": (lambda: attention(False), 8 * 8 * 24 + 2 * 8 * 8 * 8 + 8 * 8 * 8 + 80, 288 + 90),
+    "attention to others": (
+        attention_to_others, 8 * 8 * 8 + 2 * 6 * 8 * 8 + 2 * 8 * 6 * 8 + 8 * 8 * 8 + 80, 288 + 90
+    ),
+    "attention to others, widths of its own": (
+        lambda: attention_to_others(kdim=4, vdim=3), 8 * 8 * 8 + 6 * 8 * 7 + 2 * 8 * 6 * 8 + 8 * 8 * 8 + 80,
+        64 + 32 + 24 + 24 + 72 + 90,
+    ),
     "shared layers": (shared, (64 + 16) * (54 + 2 * 36) + 120, 54 + 42 + 24 + 130),
     "windows": (windows, 64 * 4 + 64 * 144 + 4 * 2 * 16 * 16 * 4 + 64 * 20 + 50, 8 + 148 + 25 + 60),
     "products by hand": (

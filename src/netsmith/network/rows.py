@@ -40,6 +40,10 @@ _GLUE = {
     aten.unflatten.int: "reshape", aten.expand_as.default: "reshape", aten.movedim.int: "reshape",
     aten.channel_shuffle.default: "reshape", aten.pixel_shuffle.default: "reshape", aten.roll.default: "reshape",
 }  # fmt: skip
+_PIECES = (
+    operator.getitem, aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.slice.Tensor,
+    aten.select.int,
+)  # fmt: skip
 _ATTENTION = (aten.scaled_dot_product_attention.default,)
 #: Operators that a runtime executes a rectifier in.
 _FUSING = (*CONVS, aten.linear.default, aten.add.Tensor, aten.sub.Tensor)
@@ -94,11 +98,21 @@ def read_rows(module: fx.GraphModule, input_shape: Iterable[int], batch: int = 1
             row["name"] = _unique(name, node_of)
             row["layout"] = layouts[node]
             if KINDS[row["kind"]] in WEIGHTED:  # a weight that comes with the sample is nobody's parameter
-                row["shared"] = int(parameter not in own or name in stored)
-                stored.add(name)
+                weight = _weight(node, parameter)
+                row["shared"] = int(parameter not in own or weight in stored)
+                stored.add(weight)
             node_of[row["name"]] = node.name
             rows.append(row)
     return rows, node_of
+
+
+def _weight(node: fx.Node, parameter: str) -> str:
+    """The parameter that a row multiplies with, and which piece of it: packed weights serve several products."""
+    weight, pieces = node.args[1] if node.target in LAYERS else None, ""
+    while isinstance(weight, fx.Node) and weight.target in _PIECES:
+        pieces += f" {weight.target}{weight.args[1:]}"
+        weight = weight.args[0]
+    return parameter + pieces
 
 
 def _layout(node: fx.Node, layouts: dict[fx.Node, int]) -> int:
@@ -123,6 +137,7 @@ def _rows(node: fx.Node, every: Mapping[fx.Node, Operation]) -> list[Row]:
     if node.target in LAYERS and operation.work:
         x = every[node.args[0]].value.shape  # type: ignore[index]
         row = work_row(next(iter(operation.work)), operation.batch, tuple(x))
+        row["bias"] = int(len(node.args) > 2 and node.args[2] is not None)  # in some layouts a sum of its own adds it
         return [row | {"calls": sum(operation.work.values())} | weight_reason(node)]
     work = operation.work
     if node.target in _ATTENTION:
