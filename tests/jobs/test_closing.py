@@ -22,11 +22,11 @@ def pricing():  # type: ignore[no-untyped-def]
 
 
 def exact(pricing) -> Estimated:  # type: ignore[no-untyped-def]
-    return Estimated("exact", pricing.choices.decisions)
+    return Estimated("exact", pricing.space.decisions)
 
 
 def losses(pricing) -> np.ndarray:  # type: ignore[no-untyped-def]
-    choices = pricing.choices
+    choices = pricing.space
     rng = np.random.default_rng(0)
     k = choices.values.shape[1]
     loss = np.where(np.arange(k) < choices.decisions.sizes[:, None], 0.0, np.inf)
@@ -43,9 +43,9 @@ def test_measured_budget_is_met_under_a_biased_prediction(pricing, bias: float, 
     def measure(design: np.ndarray) -> float:
         # the device disagrees with the model: a constant, a factor, and integer layers that gain less
         predicted = float(pricing.predict(design)[0])
-        return bias * predicted + 2e-6 + 1e-7 * len(pricing.choices.bits(design))
+        return bias * predicted + 2e-6 + 1e-7 * len(pricing.space.bits(design))
 
-    limit = share * measure(pricing.choices.reference)
+    limit = share * measure(pricing.space.reference)
     seen: list[Attempt] = []
     best, attempts = Loop(pricing, losses(pricing), {"latency": limit}, measure, exact(pricing), seen.append).run()
     assert best.met and best.measured_s <= limit
@@ -66,7 +66,7 @@ def test_budget_on_macs_needs_no_device(pricing) -> None:  # type: ignore[no-unt
     def measure(design: np.ndarray) -> float:
         raise AssertionError("a MACs budget must not measure")
 
-    limit = 0.5 * float(pricing.predict(pricing.choices.reference, "macs")[0])
+    limit = 0.5 * float(pricing.predict(pricing.space.reference, "macs")[0])
     best, _ = Loop(pricing, losses(pricing), {"macs": limit}, measure, exact(pricing)).run()
     assert pricing.predict(np.array(best.design), "macs")[0] <= limit
 
@@ -76,8 +76,8 @@ def test_baseline_strategies_keep_the_budget_and_lose_more(pricing, strategy: st
     def measure(design: np.ndarray) -> float:
         return float(pricing.predict(design)[0])
 
-    limit, loss = {"latency": 0.5 * measure(pricing.choices.reference)}, losses(pricing)
+    limit, loss = {"latency": 0.5 * measure(pricing.space.reference)}, losses(pricing)
     best, _ = Loop(pricing, loss, limit, measure, exact(pricing)).run()
-    other, _ = Loop(pricing, loss, limit, measure, Estimated(strategy, pricing.choices.decisions)).run()
+    other, _ = Loop(pricing, loss, limit, measure, Estimated(strategy, pricing.space.decisions)).run()
     assert best.met and other.met
     assert best.loss <= other.loss * (1 + 1e-6)

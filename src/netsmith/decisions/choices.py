@@ -15,6 +15,11 @@ from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.kept import widths
 from netsmith.compression.placement import layer_inputs, quantizable
 from netsmith.compression.whole import takes_whole
+from netsmith.decisions.between import A_BITS as A_BITS
+from netsmith.decisions.between import BITS as BITS
+from netsmith.decisions.between import W_BITS as W_BITS
+from netsmith.decisions.between import IntegerPlacement
+from netsmith.decisions.search_space import Storage
 from netsmith.errors import InputError
 from netsmith.export.packed import Scheme
 from netsmith.network.graph import Graph
@@ -25,7 +30,6 @@ Designs = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
 WIDTH, DEPTH = "channels", "branch"
-BITS, W_BITS, A_BITS = "bits", "w_bits", "a_bits"  #: weights and input together, or each on its own
 KEEP, DROP = "keep", "drop"
 
 Pairs = Sequence[tuple[int, int]]
@@ -279,7 +283,7 @@ class Choices:
         """The layer whose bits a decision sets."""
         return self.layers[(decision - len(self.groups) - len(self.branches)) // len(self._kinds)]
 
-    def columns(self, designs: Designs, rows: Sequence[int] | None = None) -> LayerTable:
+    def columns(self, designs: Designs, rows: Sequence[int] | NDArray[np.int64] | None = None) -> LayerTable:
         """Layer tables of designs ``(N, D)`` as arrays ``(N, R)``; rows of dropped branches have no ``calls``.
 
         Conversions between integer and floating point are not rows here; they depend on the placement.
@@ -307,6 +311,36 @@ class Choices:
         present = np.concatenate([value, one], axis=1)[:, self.presence[at]] > 0
         calls = given.calls * present
         return given.replace(c_in=c_in, c_out=c_out, groups=groups, w_bits=w_bits, a_bits=a_bits, calls=calls)
+
+    def rows(self, designs: Designs, at: Sequence[int] | NDArray[np.int64] | None = None) -> LayerTable:
+        """:meth:`columns`, as a search space has it."""
+        return self.columns(designs, at)
+
+    def depends(self) -> NDArray[np.bool_]:
+        """``(D, R)``: which decisions change which rows."""
+        into, out_of = self.coupling
+        out = np.asarray((into + out_of) > 0)
+        rows = np.arange(len(self.table))
+        for decision in (self.presence, *self.precision):
+            out[decision[decision >= 0], rows[decision >= 0]] = True
+        return out
+
+    def deciding(self, row: int) -> list[int]:
+        """Decisions that a row depends on, the most important first."""
+        into, out_of = self.coupling
+        rest = [int(x) for x in dict.fromkeys([*self.precision[:, row], self.presence[row]]) if x >= 0]
+        wide = np.argsort(-(into[:, row] + 1.001 * out_of[:, row]), kind="stable")
+        return rest + [int(d) for d in wide if into[d, row] + out_of[d, row] > 0]
+
+    @cached_property
+    def between(self) -> IntegerPlacement:
+        """What lies between layers."""
+        return IntegerPlacement(self, self.graph)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """How the network is stored."""
+        return Storage.of(self.graph, self.scheme)
 
     def bits(self, design: Designs) -> dict[str, tuple[int, int]]:
         """(Weight, activation) widths of the layers of one design whose weights have few bits, and that are present."""

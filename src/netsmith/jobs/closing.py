@@ -90,7 +90,7 @@ class Loop:
         Raises:
             InfeasibleError: no design keeps the budgets; ``reachable`` has the smallest values.
         """
-        start = self._fast_start()
+        start = self.pricing.start
         if "latency" not in self.budgets:
             only = self._solved(self._solve(1.0, start))
             met = all(only.predicted[n] <= limit * (1 + 1e-9) for n, limit in self.budgets.items())
@@ -129,7 +129,7 @@ class Loop:
     def _problem(self, correction: float, around: Designs) -> Problem:
         costs = {name: self.pricing.table(name, around) for name in self.budgets}
         limits = {n: v / correction if n == self._expanded else v for n, v in self.budgets.items()}
-        return without_dominated(Problem(self.loss, costs, limits, self.pricing.choices.decisions.tied))
+        return without_dominated(Problem(self.loss, costs, limits, self.pricing.space.decisions.tied))
 
     def _solve(self, correction: float, around: Designs) -> Proposal:
         """Solve, renew the expansion at the solution, and solve again until the prediction of the design is right.
@@ -149,11 +149,11 @@ class Loop:
                 found = self.propose(problem)
             except InfeasibleError as error:
                 failure = error
-                if np.array_equal(around, self._fast_start()):
+                if np.array_equal(around, self.pricing.start):
                     around = self._fastest(around)  # the table may be too dear here and right where things are small
                     continue
                 break
-            design = self.pricing.choices.canonical(found.design)
+            design = self.pricing.space.canonical(found.design)
             found = replace(found, design=design, loss=self._summed(design) if found.loss is None else found.loss)
             if not cost:
                 return found
@@ -169,21 +169,14 @@ class Loop:
             return best
         raise failure or InfeasibleError("no design keeps the predicted budget", {})
 
-    def _fast_start(self) -> Designs:
-        """All layers in integers, nothing pruned: nearer to most solutions than the network as given."""
-        choices = self.pricing.choices
-        design = choices.reference.copy()
-        design[len(choices.groups) + len(choices.branches) :] = 0
-        return design
-
     def _fastest(self, around: Designs) -> Designs:
         """The design of least predicted cost, of the one whose table is expanded."""
-        choices = self.pricing.choices
+        space = self.pricing.space
         for _ in range(3):
             cost = self._expanded
-            problem = Problem(self.loss, {cost: self.pricing.table(cost, around)}, {}, choices.decisions.tied)
+            problem = Problem(self.loss, {cost: self.pricing.table(cost, around)}, {}, space.decisions.tied)
             _, design = minimise_cost(problem, cost, time_limit=20.0)
-            design = choices.canonical(design)
+            design = space.canonical(design)
             if np.array_equal(design, around):
                 break
             around = design

@@ -47,7 +47,7 @@ class Trimmer:
         else:
             self.strategy.retarget(problem)
             del self._cuts[len(self.strategy.family) :]
-        start: Any = self._cuts[-1] if self._cuts else Cut(self._key(self.pricing.choices.reference))
+        start: Any = self._cuts[-1] if self._cuts else Cut(self._key(self.pricing.space.reference))
         # masked designs are all cut from the network as given: nothing is carried on but the design
         family = trim(self.strategy, start, self._tune(problem), on_winner=self._won, progress=self.progress)
         design = self._key(family.design)
@@ -75,7 +75,7 @@ class Trimmer:
         return {"family": rows, "rule": self.strategy.rule}
 
     def _strategy(self, problem: Problem) -> Trimming:
-        space, pricing = self.pricing.choices.decisions, self.pricing
+        space, pricing = self.pricing.space.decisions, self.pricing
         names = list(problem.budgets)
 
         def renew(design: Designs) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Trimmer:
 
         if self.name == "netadapt":
             return Trimming(problem, space, renew=renew)
-        given = problem.price(pricing.choices.reference[None])
+        given = problem.price(pricing.space.reference[None])
         speed_up = max((float(given[n][0]) / limit for n, limit in problem.budgets.items()), default=1.0)
         return CompactNet(problem, space, iterations=iterations_for(speed_up), renew=renew)
 
@@ -107,4 +107,4 @@ class Trimmer:
         self._cuts.append(cut)
 
     def _key(self, design: Designs) -> tuple[int, ...]:
-        return tuple(int(k) for k in self.pricing.choices.canonical(design))
+        return tuple(int(k) for k in self.pricing.space.canonical(design))
