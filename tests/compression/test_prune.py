@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from channel_counts import channel_counts
 from netsmith.compression import (
     GroupReport,
-    channel_counts,
     channel_importance,
     find_groups,
     keep_indices,

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from channel_counts import channel_counts
 from netsmith.compression import GroupReport, find_groups, masked
-from netsmith.compression.prune import channel_counts, prune
+from netsmith.compression.prune import prune
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.compression.trial import randomized
 from situations import (

@@ -12,7 +12,7 @@ import pytest
 
 from netsmith.errors import InputError
 from netsmith.hardware.measured.calibrate import chain
-from netsmith.hardware.measured.profiling import optimised_model, profile_nodes
+from netsmith.hardware.measured.optimised import optimised_model
 from netsmith.hardware.measured.timing import Timing, quiet, ratio, time_callables, time_models
 
 
@@ -100,14 +100,10 @@ def test_quiet_is_the_statistic_of_layers_and_networks(clock: Clock) -> None:
     assert noisy.quiet_s == quiet(np.asarray(noisy.samples)) < noisy.median_s
 
 
-def test_deeper_network_takes_longer_and_integer_kernels_are_seen(processor_time: None) -> None:
+def test_a_deeper_network_takes_longer(processor_time: None) -> None:
     timings = time_models({"one": chain(32, 1), "six": chain(32, 6)}, seconds=0.3, min_rounds=24)
     assert timings["one"].ratio == 1
     assert timings["six"].quiet_s > 2 * timings["one"].quiet_s  # about five times
-    profile = profile_nodes(chain(8, 1), runs=10, warmup=2)
-    assert profile.op_counts["QLinearConv"] == 9 and profile.op_counts["QLinearAdd"] == 3
-    assert sum(n.share for n in profile.nodes) == pytest.approx(1)
-    assert all(n.n == 10 and n.provider == "CPUExecutionProvider" for n in profile.nodes)
 
 
 def test_optimised_model_has_the_fusions() -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from netsmith.compression.groups import find_groups
     from netsmith.compression.importance import channel_importance
     from netsmith.compression.kept import keep_indices, widths
-    from netsmith.compression.prune import channel_counts, masked, plan
+    from netsmith.compression.prune import masked, plan
     from netsmith.compression.recipe import DropStep, LayerKeep, PruneStep, Recipe, apply_recipe
 
 # ``prune`` itself is ``netsmith.compression.prune.prune``: a package attribute of that name would hide its module.
@@ -24,13 +24,13 @@ _HOME = {
     "groups": ("find_groups",),
     "importance": ("channel_importance",),
     "kept": ("keep_indices", "widths"),
-    "prune": ("channel_counts", "masked", "plan"),
+    "prune": ("masked", "plan"),
     "recipe": ("DropStep", "LayerKeep", "PruneStep", "Recipe", "apply_recipe"),
 }
 
 __all__ = [
     "Branch", "ChannelGroup", "DropStep", "Evidence", "GroupReport", "Importance", "LayerKeep", "Member",
-    "PassThrough", "PruneStep", "Recipe", "ZeroBranch", "apply_recipe", "channel_counts", "channel_importance",
+    "PassThrough", "PruneStep", "Recipe", "ZeroBranch", "apply_recipe", "channel_importance",
     "drop_branches", "find_branches", "find_groups", "keep_indices", "masked", "plan", "widths",
 ]  # fmt: skip
 

@@ -44,7 +44,7 @@ def check_fusion(model: onnx.ModelProto | str | Path | bytes, layers: Collection
     Args:
         layers: names of rows that were exported in int8.
     """
-    from netsmith.hardware.measured.profiling import optimised_model
+    from netsmith.hardware.measured.optimised import optimised_model
 
     if not isinstance(model, onnx.ModelProto):
         model = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model)

@@ -34,7 +34,7 @@ _HOME = {
     "devices.readers": ("read_table",),
     "devices.exchange": ("write_layers", "read_timings", "measure_here"),
     "predictor": ("Predictor", "fit_predictor", "fit_layers", "fit_additive"),
-    "measured.profiling": ("NodeTime", "Profile", "profile_nodes", "optimised_model"),
+    "measured.optimised": ("optimised_model",),
     "simulated.families": ("load_config", "register_family", "family_names", "family_schema"),
     "simulated.roofline": ("Roofline", "RooflineConfig"),
     "simulated.systolic": ("Systolic", "SystolicConfig"),

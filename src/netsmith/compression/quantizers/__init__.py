@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netsmith.compression.quantizers.correct import match_statistics
     from netsmith.compression.quantizers.dorefa import DorefaActivation, DorefaWeight
     from netsmith.compression.quantizers.fixed import FixedActivation, FixedWeight
     from netsmith.compression.quantizers.kmeans import Codebook, KMeansWeight, fit_codebook
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from netsmith.compression.quantizers.ternary import ternarize
 
 _HOME = {
-    "correct": ("match_statistics",),
     "dorefa": ("DorefaActivation", "DorefaWeight"),
     "fixed": ("FixedActivation", "FixedWeight"),
     "kmeans": ("Codebook", "KMeansWeight", "fit_codebook"),
@@ -26,7 +24,7 @@ _HOME = {
 
 __all__ = [
     "Codebook", "DorefaActivation", "DorefaWeight", "FixedActivation", "FixedWeight", "KMeansWeight", "LsqActivation",
-    "LsqWeight", "PactActivation", "fit_codebook", "fit_scale", "integers", "match_statistics", "quantize", "ternarize",
+    "LsqWeight", "PactActivation", "fit_codebook", "fit_scale", "integers", "quantize", "ternarize",
 ]  # fmt: skip
 
 

@@ -67,16 +67,18 @@ def code_lengths(frequencies: IntArray) -> Codes:
     return lengths
 
 
-def coded_length(frequencies: IntArray) -> int:
-    """Bytes that an array with these counts of each symbol ``(2**bits,)`` takes, without coding it."""
-    return _coded_length(frequencies, code_lengths(frequencies))
+def coded_length(frequencies: IntArray, lengths: Codes) -> int:
+    """Bytes that an array takes, without coding it: counts of each symbol and lengths of their codes ``(2**bits,)``."""
+    count, stream = int(frequencies.sum()), int(frequencies @ lengths.astype(np.int64))
+    head = packed_length(len(frequencies), _LENGTH_BITS) + 2 * -(-count // BLOCK)
+    return int(head + packed_length(stream, 1))
 
 
 def encode(symbols: Codes, bits: int) -> Coded | None:
     """Code ``symbols``, ``(N,)`` of 0 to ``2**bits - 1``; None where plain packing is as small."""
     frequencies = np.bincount(symbols, minlength=2**bits)
     lengths = code_lengths(frequencies)
-    if _coded_length(frequencies, lengths) >= packed_length(symbols.size, bits):
+    if coded_length(frequencies, lengths) >= packed_length(symbols.size, bits):
         return None
     own = lengths[symbols].astype(np.int64)
     blocks = np.add.reduceat(own, np.arange(0, symbols.size, BLOCK))
@@ -155,12 +157,6 @@ def _decode_lanes(
     symbols, stops = np.empty((len(order), BLOCK), dtype=np.uint8), np.empty_like(at)
     symbols[order], stops[order] = out.T, at
     return symbols, stops
-
-
-def _coded_length(frequencies: IntArray, lengths: Codes) -> int:
-    count, stream = int(frequencies.sum()), int(frequencies @ lengths.astype(np.int64))
-    head = packed_length(len(frequencies), _LENGTH_BITS) + 2 * -(-count // BLOCK)
-    return int(head + packed_length(stream, 1))
 
 
 def _canonical(lengths: Codes) -> IntArray:

@@ -86,15 +86,12 @@ def ratio(a: Timing, b: Timing, seed: int = 0) -> Ratio:
     return Ratio(float(np.median(pairs)), low, high)
 
 
-def make_session(
-    model: Model, *, threads: int = 1, profile: str | None = None, save: str | None = None, optimise: bool = True
-) -> Any:
+def make_session(model: Model, *, threads: int = 1, save: str | None = None, optimise: bool = True) -> Any:
     """Return an ``onnxruntime.InferenceSession`` with every optimisation and exactly ``threads`` threads.
 
     Args:
         model: path or serialised model.
         threads: intra-operator threads; operators run one after the other.
-        profile: prefix of a JSON trace, None for no trace.
         save: where to write the optimised model, None for nowhere.
         optimise: False for a model that is optimised already.
 
@@ -115,9 +112,6 @@ def make_session(
     # pool threads spin while their session runs and sleep while another session is on
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if profile is not None:
-        options.enable_profiling = True
-        options.profile_file_prefix = profile
     if save is not None:
         options.optimized_model_filepath = save
     source = str(model) if isinstance(model, Path) else model
