@@ -29,6 +29,23 @@ class Member:
 
 
 @dataclass(frozen=True, eq=False)
+class PaddedEnd:
+    """Channels of one value that a module lays before or behind those that it hands on, as far as they are a group's.
+
+    Attributes:
+        layer: path of the module, which has no weight for them: its output is cut.
+        dim: dimension of its output.
+        behind: whether they lie behind the others.
+        root: ``(n,)``; each of them stays while this channel of the group does.
+    """
+
+    layer: str
+    dim: int
+    behind: bool
+    root: IntArray
+
+
+@dataclass(frozen=True, eq=False)
 class ChannelGroup:
     """Channels that leave the network together.
 
@@ -41,6 +58,7 @@ class ChannelGroup:
         attributes: ``(module path, attribute, value)`` of counts that shrink in proportion (``num_heads``).
         meeting: whether its channels meet each other elsewhere than in a layer that reads them (an L2 norm, a product
             of queries and keys): then they are masked where they are produced, too.
+        padded: ends of padded shortcuts that are added to its channels.
     """
 
     name: str
@@ -50,6 +68,7 @@ class ChannelGroup:
     inputs: tuple[Member, ...]
     attributes: tuple[tuple[str, str, int], ...] = ()
     meeting: bool = False
+    padded: tuple[PaddedEnd, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,6 +56,7 @@ class _Mode(TorchDispatchMode):
         self.stack: list[tuple[str, nn.Module]] = [("", model)]
         self.computed: dict[str, Reason] = {n: r for n, m in model.named_modules() if (r := _computed(n, m))}
         self.norms: dict[str, IntArray] = {}
+        self.own: dict[str, set[int]] = {}  # module -> labels of the channels that it makes from nothing while it runs
         self.convs: dict[tuple[int, int, bool], tuple[IntArray, IntArray]] = {}
 
     @property
@@ -67,6 +68,14 @@ class _Mode(TorchDispatchMode):
             self.known[x] = constant(x)
         dims: list[IntArray] = self.known[x]
         return dims
+
+    def made(self, n: int) -> IntArray:
+        labels = self.labels.fresh(n)
+        self.own.setdefault(self.owner, set()).update(labels.tolist())
+        return labels
+
+    def is_made(self, labels: IntArray) -> bool:
+        return self.own.get(self.owner, set()).issuperset(labels.tolist())
 
     def side(self, layer: type | tuple[type, ...], labels: IntArray) -> bool:
         """The layer that is running has these channels, if it is of this kind."""
@@ -162,6 +171,9 @@ def _running(mode: _Mode, model: nn.Module, made: dict[str, IntArray]) -> Iterat
 
         def leave(m: nn.Module, _: Any, out: Any, name: str = name) -> None:
             mode.stack.pop()
+            made_here = mode.own.pop(name, None)
+            if made_here and name and isinstance(out, torch.Tensor):
+                mode.labels.padding(name, mode.of(out), made_here)
             if name in mode.computed and isinstance(out, torch.Tensor):
                 at = -1 if isinstance(m, nn.Linear) else 1
                 dims = mode.known[out] = list(mode.of(out))

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 IntArray = NDArray[np.int64]
 
 # labels of what never leaves, and what is said of channels that meet it
-FIXED, GIVEN, PADDED, CONSTANT = -1, -2, -3, -4
+FIXED, GIVEN, CONSTANT = -1, -2, -3
 _MEETS = {
     FIXED: "its channels meet an axis that cannot shrink: positions, tokens or the batch",
     GIVEN: "its channels meet those of the network's input",
-    PADDED: "its channels are added to a copy of other channels that is padded with zeros to a fixed width",
     CONSTANT: "its channels meet a tensor of fixed size that the forward makes itself",
 }
 
@@ -59,6 +58,28 @@ class Cut:
     start: int
 
 
+@dataclass(frozen=True, eq=False)
+class Padding:
+    """Channels of one value that a module lays before and behind those that it hands on. They leave with the channels
+    that they are added to: the module's output is cut, or its forward counts them anew by itself.
+
+    Attributes:
+        owner: path of the module.
+        dim: dimension of its output.
+        front, behind: their labels.
+    """
+
+    owner: str
+    dim: int
+    front: IntArray
+    behind: IntArray
+
+    @property
+    def whole(self) -> IntArray:
+        """All of their labels."""
+        return np.concatenate([self.front, self.behind])
+
+
 class Labels:
     """What was noted while a network ran once. Labels are integers, those below zero are of what never leaves."""
 
@@ -66,7 +87,7 @@ class Labels:
         self.count = 0
         self.edges: list[tuple[IntArray, IntArray]] = []
         self.pins: list[tuple[IntArray, Reason]] = []
-        self.open: list[Product | Cut] = []  #: what can be resolved in several ways
+        self.open: list[Product | Cut | Padding] = []  #: what can be resolved in several ways
         self.meet: list[IntArray] = []  #: labels of channels that meet each other without a weight between
 
     def fresh(self, n: int) -> IntArray:
@@ -98,6 +119,23 @@ class Labels:
         for d in dims:
             self.tie(best, d)
         return best if (best >= 0).any() else np.asarray(np.minimum.reduce(list(dims)))
+
+    def padding(self, owner: str, dims: Sequence[IntArray], made: set[int]) -> None:
+        """Note where the output of a module begins or ends with channels that it ``made`` itself."""
+        for dim, labels in enumerate(dims):
+            own = np.array([int(x) in made for x in labels])
+            if own.all() or not own.any():
+                continue
+            front, behind = labels[: int(np.argmin(own))], labels[len(own) - int(np.argmin(own[::-1])) :]
+            before = next((p for p in self.open if isinstance(p, Padding) and p.owner == owner), None)
+            if before is None:
+                self.open.append(Padding(owner, dim, front, behind))
+            elif (before.dim, len(before.front), len(before.behind)) == (dim, len(front), len(behind)):
+                self.tie(before.front, front)  # it runs more than once, and is cut once
+                self.tie(before.behind, behind)
+            else:
+                for some in (before.whole, front, behind):
+                    self.pin(some, f"{owner!r} pads its channels in one way here and in another there")
 
     def product(self, factors: Sequence[IntArray], owner: str | None = None) -> IntArray:
         """Labels of the axis that ``factors`` make when they are laid out as one, row-major."""

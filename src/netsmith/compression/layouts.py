@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from netsmith.compression.labels import FIXED, PADDED, Cut, IntArray
+from netsmith.compression.labels import FIXED, Cut, IntArray
 from netsmith.compression.rules import Dims, Run, fixed, is_tensor, rule
 
 
@@ -77,7 +77,7 @@ def _slice(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     index = np.arange(len(whole))[start:end:step]
     if len(index) == len(whole):
         return dims
-    if not (whole >= 0).any():
+    if not (whole >= 0).any() or run.is_made(np.delete(whole, index)):
         dims[dim] = whole[index]
     elif step != 1 or not len(index):
         fixed(run, whole, "the forward takes every so manyth of its channels")
@@ -144,8 +144,9 @@ def _pad(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
             d = fixed(run, d, "the forward cuts off some of its channels")
         if low or high:
             d = d[max(-low, 0) : len(d) - max(-high, 0)]
-            code = PADDED if (d >= 0).any() else FIXED
-            dims[-1 - k] = np.concatenate([np.full(max(low, 0), code), d, np.full(max(high, 0), code)])
+            channels = (d >= 0).any()
+            ends = [run.made(n) if channels else np.full(n, FIXED) for n in (max(low, 0), max(high, 0))]
+            dims[-1 - k] = np.concatenate([ends[0], d, ends[1]])
     return dims
 
 

@@ -210,7 +210,7 @@ def _filled(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     x = args[0] if args and is_tensor(args[0]) else None
     if x is not None and x.shape == out.shape:
         return list(run.of(x))
-    return [run.labels.fresh(s) if s > 1 else np.full(1, FIXED) for s in out.shape]
+    return [run.made(s) if s > 1 else np.full(1, FIXED) for s in out.shape]
 
 
 @rule("rand_like", "randn_like", "bernoulli")

@@ -33,6 +33,7 @@ def plan(report: GroupReport, keep: Keep) -> PruneStep:
     sizes: dict[str, list[int]] = {}
     dims: dict[str, int] = {}
     attributes: dict[str, dict[str, int]] = {}
+    padding: dict[str, tuple[int, int, int]] = {}
     notes: dict[str, tuple[int, int]] = {}
     for name, channels in keep.items():
         group = _group(report, name)
@@ -47,6 +48,10 @@ def plan(report: GroupReport, keep: Keep) -> PruneStep:
                 sizes.setdefault(m.layer, [0, 0])[side == "out"] = m.size
                 if m.dim is not None:
                     dims[m.layer] = m.dim
+        for end in group.padded:
+            _, front, behind = padding.get(end.layer, (0, 0, 0))
+            n_gone = int((~kept[end.root]).sum())
+            padding[end.layer] = (end.dim, front + n_gone * (not end.behind), behind + n_gone * end.behind)
         for path, attribute, value in group.attributes:
             attributes.setdefault(path, {})[attribute] = value * n // group.channels
 
@@ -60,7 +65,7 @@ def plan(report: GroupReport, keep: Keep) -> PruneStep:
         return left
 
     layers = {layer: LayerKeep(rest(layer, "in"), rest(layer, "out"), dims.get(layer)) for layer in sizes}
-    return PruneStep(layers, attributes, notes)
+    return PruneStep(layers, attributes, notes, {k: v for k, v in padding.items() if v[1] + v[2]})
 
 
 def prune(model: nn.Module, report: GroupReport, keep: Keep) -> PruneStep:

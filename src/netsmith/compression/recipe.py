@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from netsmith.compression.branches import Branch, ZeroBranch, drop_branches
+from netsmith.compression.padding import CutEnds
 from netsmith.errors import InputError, shown
 from netsmith.files import parse_json, read_json
 from netsmith.shapes import Anything, List, Named, Number, Record, Text
@@ -44,6 +45,7 @@ _STEP = Record(
     {"do": Text(("drop", "prune"))},
     {
         "groups": Named(List(_COUNT, count=2)), "attributes": Named(Named(_COUNT)),
+        "padding": Named(List(_COUNT, count=3)),
         "layers": Named(Record(optional={"in": Text(), "out": Text(), "dim": _PLACE})),
         "branches": List(Record({
             "name": Text(), "zero": Text(), "passes": List(List(Anything())), "channels": _COUNT, "channel_dim": _PLACE,
@@ -80,11 +82,14 @@ class PruneStep:
         layers: module path (or parameter path) to what stays.
         attributes: module path to integer attributes that its forward reads (``num_heads``) and their new values.
         groups: group name to the number of kept and original channels; a note for readers, not used in replay.
+        padding: path of a module that pads channels to ``(dim, front, behind)``: the dimension of its output, and by
+            how many it is cut in front and behind.
     """
 
     layers: Mapping[str, LayerKeep]
     attributes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     groups: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    padding: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,8 @@ def apply_prune(model: nn.Module, step: PruneStep) -> nn.Module:
                     f"the recipe sets {attribute!r} of layer {name!r}, which is no number there; use the same MODEL"
                 )
             setattr(module, attribute, value)
+    for name, (dim, front, behind) in step.padding.items():
+        _submodule(model, name).register_forward_hook(CutEnds(dim, front, behind))
     return model
 
 
@@ -351,7 +358,8 @@ def _prune_to_dict(step: PruneStep) -> dict[str, Any]:
         layers[name] = entry
     attributes = {k: dict(v) for k, v in step.attributes.items()}
     groups = {k: list(v) for k, v in step.groups.items()}
-    return {"do": "prune", "groups": groups, "layers": layers, "attributes": attributes}
+    found = {"do": "prune", "groups": groups, "layers": layers, "attributes": attributes}
+    return found | ({"padding": {k: list(v) for k, v in step.padding.items()}} if step.padding else {})
 
 
 def _drop_to_dict(step: DropStep) -> dict[str, Any]:
@@ -370,4 +378,5 @@ def _step_from_dict(data: Mapping[str, Any]) -> DropStep | PruneStep:
         for name, e in data["layers"].items()
     }
     groups = {k: (int(v[0]), int(v[1])) for k, v in (data.get("groups") or {}).items()}
-    return PruneStep(layers, data.get("attributes") or {}, groups)
+    padding = {k: (int(v[0]), int(v[1]), int(v[2])) for k, v in (data.get("padding") or {}).items()}
+    return PruneStep(layers, data.get("attributes") or {}, groups, padding)

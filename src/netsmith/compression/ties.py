@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from netsmith.compression.channels import ChannelGroup, Member
+from netsmith.compression.channels import ChannelGroup, Member, PaddedEnd
 from netsmith.compression.following import Followed
-from netsmith.compression.labels import Cut, IntArray, Product, Reason, along
+from netsmith.compression.labels import Cut, IntArray, Padding, Product, Reason, along
 from netsmith.compression.layers import is_depthwise
 
 _HEADS = ("num_heads", "n_heads", "heads", "num_attention_heads", "n_head", "nhead")
@@ -108,13 +108,15 @@ def resolve(found: Followed, model: nn.Module, options: Mapping[int, int]) -> Re
     classes = _Classes(found)
     attributes = _decide(classes, model, options)
     _one_side(classes)
-    return _groups(classes, model, attributes)
+    return _groups(classes, model, attributes, options)
 
 
 def ways(found: Followed, index: int) -> int:
     """In how many ways an open item can be resolved."""
     item = found.labels.open[index]
-    return 4 if isinstance(item, Cut) else len(item.factors) + 1
+    if isinstance(item, Product):
+        return len(item.factors) + 1
+    return 4 if isinstance(item, Cut) else 2
 
 
 # --- what is open ----------------------------------------------------------------------------------------------------
@@ -122,8 +124,8 @@ def ways(found: Followed, index: int) -> int:
 
 def _decide(classes: _Classes, model: nn.Module, options: Mapping[int, int]) -> dict[int, list[tuple[str, str, int]]]:
     """Resolve products and cuts: first what is forced, then by preference; returns the counts that shrink with them."""
-    items = classes.found.labels.open
-    left = list(range(len(items)))
+    items = {i: x for i, x in enumerate(classes.found.labels.open) if not isinstance(x, Padding)}
+    left = list(items)
     kept = np.zeros(classes.found.labels.count, dtype=bool)  # labels of axes that were chosen to shrink
     attributes: dict[int, list[tuple[str, str, int]]] = {}
     while left:
@@ -145,7 +147,7 @@ def _decide(classes: _Classes, model: nn.Module, options: Mapping[int, int]) -> 
             for i in left:
                 item = items[i]
                 if isinstance(item, Cut):
-                    pieces = [c for c in items if isinstance(c, Cut) and c.whole is item.whole]
+                    pieces = [c for c in items.values() if isinstance(c, Cut) and c.whole is item.whole]
                     _cut(classes, item, pieces, options.get(i, 0))
                     forced.append(i)
                     continue
@@ -235,7 +237,10 @@ def _one_side(classes: _Classes) -> None:
 # --- groups ----------------------------------------------------------------------------------------------------------
 
 
-def _groups(classes: _Classes, model: nn.Module, attributes: Mapping[int, list[tuple[str, str, int]]]) -> Resolved:
+def _groups(
+    classes: _Classes, model: nn.Module, attributes: Mapping[int, list[tuple[str, str, int]]],
+    options: Mapping[int, int],
+) -> Resolved:  # fmt: skip
     order = {name: i for i, (name, _) in enumerate(model.named_modules())}
     layers = dict(model.named_modules())
     sides = [
@@ -274,7 +279,8 @@ def _groups(classes: _Classes, model: nn.Module, attributes: Mapping[int, list[t
         unit = min([dict(signature)[first], *read])
         own = _group(signature, first, unit, [members[c] for c in alike], sides, names)
         names.add(own.name)
-        out.groups.append(replace(own, attributes=heads, meeting=_meeting(classes, numbers)))
+        padded = _padded(classes, {c: b * unit for b, c in enumerate(alike)}, options)
+        out.groups.append(replace(own, attributes=heads, meeting=_meeting(classes, numbers), padded=padded))
         out.open.append(touching)
     _explain(classes, sides, tied, layers, out)
     return out
@@ -305,6 +311,18 @@ def _touching(classes: _Classes, own: IntArray) -> set[int]:
         i for i, item in enumerate(classes.found.labels.open)
         if np.isin(classes.of[item.whole[item.whole >= 0]], own).any()
     }  # fmt: skip
+
+
+def _padded(classes: _Classes, root: Mapping[int, int], options: Mapping[int, int]) -> tuple[PaddedEnd, ...]:
+    """Padded channels that leave with a group, given the first channel of the group for each of its classes."""
+    found = []
+    for i, item in enumerate(classes.found.labels.open):
+        if isinstance(item, Padding) and options.get(i, 0) == 0:
+            for behind, labels in enumerate((item.front, item.behind)):
+                roots = [root[c] for c in classes.of[labels].tolist() if c in root]
+                if roots:
+                    found.append(PaddedEnd(item.owner, item.dim, bool(behind), np.array(roots)))
+    return tuple(found)
 
 
 def _meeting(classes: _Classes, own: IntArray) -> bool:

@@ -59,16 +59,17 @@ def slim(
     }
     step = plan(report, keep)
     zeros = {b.zero: b.layers[-1] for b in branches}  # a zero may be a container: it is as wide as its last layer
-    layers = {
-        name: k
-        for name, k in step.layers.items()
-        if not any(name == p or name.startswith(f"{p}.") for p in (*removed, *zeros))
-    }
+
+    def stays(name: str) -> bool:
+        return not any(name == p or name.startswith(f"{p}.") for p in (*removed, *zeros))
+
+    layers = {name: k for name, k in step.layers.items() if stays(name)}
+    padding = {name: cut for name, cut in step.padding.items() if stays(name)}
     for zero, last in zeros.items():
         own = step.layers.get(zero) or step.layers.get(last)
         if own is not None and own.outputs is not None:
             layers[zero] = LayerKeep(outputs=own.outputs)
-    recipe = Recipe().then(DropStep(tuple(branches)), replace(step, layers=layers))
+    recipe = Recipe().then(DropStep(tuple(branches)), replace(step, layers=layers, padding=padding))
     bits = choices.bits(design)
     quantize = {"int8": list(bits)} if is_int8(bits) else {"bits": {n: list(pair) for n, pair in bits.items()}}
     smaller = copy_network(model)

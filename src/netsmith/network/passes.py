@@ -33,6 +33,7 @@ _FRESH = (
     aten.elu.default, aten.mish.default, aten.clamp.default, aten.clone.default, aten.softmax.int,
 )  # fmt: skip
 _RELUS = (aten.relu.default,)
+_PADS = (aten.pad.default, aten.constant_pad_nd.default)
 _ZEROS = (aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default)
 # what these make of zeros is zeros; the layer scale and the layout changes behind a dropped branch
 _KEEP_ZERO = (
@@ -104,7 +105,8 @@ def make_functional(module: fx.GraphModule) -> bool:
 
 
 def clean(module: fx.GraphModule) -> None:
-    """Remove identities, additions of zero (dropped branches) and repeated rectifiers, then dead code."""
+    """Remove identities, additions of zero (dropped branches), repeated rectifiers and padding that is cut off again,
+    then dead code."""
     graph = module.graph
     zero: set[Any] = set()  # nodes whose values are all zero
     for node in list(graph.nodes):
@@ -135,7 +137,37 @@ def clean(module: fx.GraphModule) -> None:
                 pairs = graph.call_function(aten.contiguous.default, node.args)
             pairs.meta = dict(node.args[0].meta)
             node.args = (pairs,)
+        if node.target in (aten.narrow.default, aten.slice.Tensor):
+            _pad_less(node)
     _finish(module)
+
+
+def _pad_less(node: fx.Node) -> None:
+    """Where ``node`` cuts off nothing but what was padded, pad by less instead."""
+    pad, out = node.args[0], node.meta["val"].shape
+    if not isinstance(pad, fx.Node) or pad.target not in _PADS or len(pad.users) > 1:
+        return
+    if pad.target is aten.pad.default and len(pad.args) > 2 and pad.args[2] != "constant":
+        return
+    dim = int(node.args[1]) % len(out) if len(node.args) > 1 else 0  # type: ignore[call-overload]
+    x, start = pad.args[0], node.args[2] if len(node.args) > 2 else 0
+    amounts = list(pad.args[1])  # type: ignore[arg-type]
+    at = 2 * (len(out) - 1 - dim)
+    inside = x.meta["val"].shape[dim]  # type: ignore[union-attr]
+    whole_steps = node.target is aten.narrow.default or len(node.args) < 5 or node.args[4] == 1
+    if at >= len(amounts) or not whole_steps or not all(isinstance(n, int) for n in (start, inside, out[dim], *amounts)):
+        return
+    front = amounts[at] - start
+    behind = out[dim] - inside - front
+    if start < 0 or front < 0 or behind < 0:
+        return
+    amounts[at : at + 2] = front, behind
+    if any(amounts):
+        pad.args = (x, amounts, *pad.args[2:])
+        pad.meta["val"] = node.meta["val"]
+        _replace(node, pad)
+    else:
+        _replace(node, x)
 
 
 def fold_batch_norm(module: fx.GraphModule) -> None:
