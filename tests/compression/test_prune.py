@@ -57,7 +57,9 @@ def test_a_random_network_pruned_at_random_equals_its_masked_parent(seed: int) -
 def test_a_cifar_resnet_pruned_equals_its_masked_parent() -> None:
     report = check(cifar_resnet(20), 2)
     inner = [f"layer{s}.{b}.conv1" for s in (1, 2, 3) for b in range(3)]
-    assert [g.name for g in report.groups] == ["conv1", *inner]  # what the padding shortcuts carry goes through all
+    streams = {"conv1": 16, "layer2.0.conv2": 16, "layer3.0.conv2": 32}  # what a stage adds goes through all behind it
+    assert {g.name for g in report.groups} == {*streams, *inner}
+    assert {n: report[n].channels for n in streams} == streams
     assert list(report.frozen) == ["linear"]
     assert len(check(cifar_resnet(20, shortcut="B"), 3).groups) == 12  # its stages are free too
 

@@ -80,6 +80,14 @@ class Padding:
         return np.concatenate([self.front, self.behind])
 
 
+@dataclass(frozen=True, eq=False)
+class Alike:
+    """Channels ``whole`` made from nothing, as many as ``others`` by chance, or because the forward counts those."""
+
+    whole: IntArray
+    others: IntArray
+
+
 class Labels:
     """What was noted while a network ran once. Labels are integers, those below zero are of what never leaves."""
 
@@ -87,7 +95,7 @@ class Labels:
         self.count = 0
         self.edges: list[tuple[IntArray, IntArray]] = []
         self.pins: list[tuple[IntArray, Reason]] = []
-        self.open: list[Product | Cut | Padding] = []  #: what can be resolved in several ways
+        self.open: list[Product | Cut | Padding | Alike] = []  #: what can be resolved in several ways
         self.meet: list[IntArray] = []  #: labels of channels that meet each other without a weight between
 
     def fresh(self, n: int) -> IntArray:

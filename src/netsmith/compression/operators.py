@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from netsmith.compression.labels import FIXED, IntArray, Labels, Product
+from netsmith.compression.labels import FIXED, Alike, IntArray, Labels, Product
 from netsmith.compression.rules import Dims, Run, fixed, is_tensor, rule
 
 # --- products -------------------------------------------------------------------------------------------------------
@@ -204,8 +204,19 @@ def _maps(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     return dims
 
 
-@rule("zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full", "zeros",
-      "ones", "empty", "full")  # fmt: skip
+@rule("new_zeros", "new_ones", "new_empty", "new_full")
+def _new(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
+    if args[0].shape != out.shape:
+        return _filled(run, (), out)
+    dims = list(run.of(args[0]))
+    for i, others in enumerate(dims):
+        if (others >= 0).any() and len(others) > 1:
+            dims[i] = run.made(len(others))
+            run.labels.open.append(Alike(dims[i], others))
+    return dims
+
+
+@rule("zeros_like", "ones_like", "empty_like", "full_like", "zeros", "ones", "empty", "full")
 def _filled(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     x = args[0] if args and is_tensor(args[0]) else None
     if x is not None and x.shape == out.shape:

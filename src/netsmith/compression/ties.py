@@ -12,7 +12,7 @@ from torch import nn
 
 from netsmith.compression.channels import ChannelGroup, Member, PaddedEnd
 from netsmith.compression.following import Followed
-from netsmith.compression.labels import Cut, IntArray, Padding, Product, Reason, along
+from netsmith.compression.labels import Alike, Cut, IntArray, Padding, Product, Reason, along
 from netsmith.compression.layers import is_depthwise
 
 _HEADS = ("num_heads", "n_heads", "heads", "num_attention_heads", "n_head", "nhead")
@@ -124,7 +124,13 @@ def ways(found: Followed, index: int) -> int:
 
 def _decide(classes: _Classes, model: nn.Module, options: Mapping[int, int]) -> dict[int, list[tuple[str, str, int]]]:
     """Resolve products and cuts: first what is forced, then by preference; returns the counts that shrink with them."""
-    items = {i: x for i, x in enumerate(classes.found.labels.open) if not isinstance(x, Padding)}
+    items: dict[int, Product | Cut] = {}
+    for i, x in enumerate(classes.found.labels.open):
+        if isinstance(x, (Product, Cut)):
+            items[i] = x
+        elif isinstance(x, Alike) and options.get(i, 0):
+            classes.tie(x.whole, x.others)
+    classes.join()
     left = list(items)
     kept = np.zeros(classes.found.labels.count, dtype=bool)  # labels of axes that were chosen to shrink
     attributes: dict[int, list[tuple[str, str, int]]] = {}

@@ -148,10 +148,23 @@ class Choices:
             follow = sum((c_out[:, s] for s in sources), np.zeros(len(self.decisions)))
             c_in[:, r] = follow * self.table.c_in[r] / total
             c_out[:, r] = follow * self.table.c_out[r] / total
+            if self._pads(r):
+                c_out[:, r] = c_in[:, r] + self._padded(r)
             if r in self._operands:
                 parts = ~self.whole[:, r]
                 c_in[parts, r], c_out[parts, r] = self._parts(r, self._operands[r], c_out)[:, parts]
         return c_in, c_out
+
+    def _pads(self, r: int) -> bool:
+        """Whether row ``r`` lays channels beside those that it hands on."""
+        return bool(self.table.kind[r] == KIND["pad"] and self.table.c_out[r] > self.table.c_in[r])
+
+    def _padded(self, r: int) -> FloatArray:
+        """``(D,)``: channels of those that row ``r`` adds that leave with each channel that a decision removes."""
+        module, lost = self.table.names[r].rpartition("/")[0], np.zeros(len(self.decisions))
+        for d, group in enumerate(self.groups):
+            lost[d] = sum(len(end.root) for end in group.padded if end.layer == module) / group.channels
+        return lost
 
     def _parts(self, r: int, operands: Sequence[Sequence[int]], c_out: FloatArray) -> FloatArray:
         """``(2, D)``: what a product of two activations loses with parts of heads: of the sum that is contracted where
@@ -187,7 +200,8 @@ class Choices:
 
     @property
     def _sources(self) -> dict[int, list[int]]:
-        """Row without weights -> compute rows whose output channels it has (several behind a concatenation)."""
+        """Row without weights -> rows whose output channels it has (several behind a concatenation): of layers, or of
+        what pads channels."""
         return self._followed[0]
 
     @property
@@ -220,6 +234,8 @@ class Choices:
                 out[row], operands[row] = inputs[0], inputs
             elif row >= 0 and not self.table.is_compute[row] and found[node.name]:
                 out[row] = found[node.name]
+                if self._pads(row):  # from here on channels are counted with those that it adds
+                    found[node.name] = [row]
         return out, operands
 
     @cached_property

@@ -143,31 +143,30 @@ def clean(module: fx.GraphModule) -> None:
 
 
 def _pad_less(node: fx.Node) -> None:
-    """Where ``node`` cuts off nothing but what was padded, pad by less instead."""
-    pad, out = node.args[0], node.meta["val"].shape
+    """Where ``node``, a slice, cuts off nothing but what was padded, pad by less instead."""
+    pad: Any = node.args[0]
     if not isinstance(pad, fx.Node) or pad.target not in _PADS or len(pad.users) > 1:
         return
-    if pad.target is aten.pad.default and len(pad.args) > 2 and pad.args[2] != "constant":
+    if pad.target is aten.pad.default and pad.args[2:3] not in ((), ("constant",)):
         return
-    dim = int(node.args[1]) % len(out) if len(node.args) > 1 else 0  # type: ignore[call-overload]
-    x, start = pad.args[0], node.args[2] if len(node.args) > 2 else 0
-    amounts = list(pad.args[1])  # type: ignore[arg-type]
-    at = 2 * (len(out) - 1 - dim)
-    inside = x.meta["val"].shape[dim]  # type: ignore[union-attr]
-    whole_steps = node.target is aten.narrow.default or len(node.args) < 5 or node.args[4] == 1
-    if at >= len(amounts) or not whole_steps or not all(isinstance(n, int) for n in (start, inside, out[dim], *amounts)):
+    padded, rest = list[Any](pad.args), list[Any]([*node.args[1:], *(0, 0)[len(node.args) - 1 :]])
+    x, shape, amounts = padded[0], node.meta["val"].shape, list(padded[1])
+    dim, start = int(rest[0]) % len(shape), rest[1] or 0
+    if node.target is aten.slice.Tensor and node.args[4:] not in ((), (1,)):
+        return
+    at = 2 * (len(shape) - 1 - dim)  # amounts begin with the last dimension
+    sizes = [start, x.meta["val"].shape[dim], shape[dim], *amounts]
+    if at >= len(amounts) or start < 0 or not all(isinstance(n, int) for n in sizes):
         return
     front = amounts[at] - start
-    behind = out[dim] - inside - front
-    if start < 0 or front < 0 or behind < 0:
+    behind = shape[dim] - x.meta["val"].shape[dim] - front
+    if front < 0 or behind < 0:
         return
     amounts[at : at + 2] = front, behind
     if any(amounts):
-        pad.args = (x, amounts, *pad.args[2:])
+        pad.args = (x, amounts, *padded[2:])
         pad.meta["val"] = node.meta["val"]
-        _replace(node, pad)
-    else:
-        _replace(node, x)
+    _replace(node, pad if any(amounts) else x)
 
 
 def fold_batch_norm(module: fx.GraphModule) -> None:
