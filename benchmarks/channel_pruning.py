@@ -50,8 +50,12 @@ class Widths(Case):
         from netsmith.decisions.choices import Choices
 
         whole = super().subject
-        choices = Choices.of(whole.graph, whole.report, [], quantize=False)
+        choices = Choices.of(whole.graph, self.prunable(whole.report), [], quantize=False)
         return dataclasses.replace(whole, choices=choices)
+
+    def prunable(self, report: Any) -> Any:
+        """What of the network's channel groups is to choose."""
+        return report
 
     def built(self, design: Any) -> Any:
         from netsmith.training.batchnorm import settle_batch_norm
