@@ -81,14 +81,15 @@ def train(case: Case, model: Any, lr: float | None = None) -> dict[str, Any]:
     """Fine-tuning as the main job does it, taught by the given network; test accuracy at its end."""
     from tempfile import TemporaryDirectory
 
+    from netsmith.jobs.config import FineTune
     from netsmith.jobs.recover import fine_tune
     from netsmith.progress import Lines
 
     start, args = time.perf_counter(), case.args
-    config = {"epochs": args.tune, "lr": lr or args.lr, "seed": case.seed}
+    tune = FineTune(epochs=args.tune, lr=lr or args.lr)
     with TemporaryDirectory() as folder:
         fine_tune(
-            model, teacher=case.subject.model, data=case.training_data(), config=config,
+            model, teacher=case.subject.model, data=case.training_data(), tune=tune, seed=case.seed,
             checkpoint=Path(folder) / "checkpoint.safetensors", progress=Lines(),
         )  # fmt: skip
     return {"test_accuracy": case.test_accuracy(model), "seconds": time.perf_counter() - start}

@@ -83,10 +83,12 @@ class Case:
     @cached_property
     def pruning(self) -> Any:
         """Importance and repair as the main job has them."""
+        from netsmith.jobs.config import Budgets, CompressConfig, Prune
         from netsmith.jobs.pruning import Pruning
         from netsmith.progress import Silent
 
-        config = {"importance": getattr(self.args, "importance", "l2"), "reconstruct": True, "seed": self.seed}
+        net, prune = NETWORKS[self.network], Prune(importance=getattr(self.args, "importance", "l2"))
+        config = CompressConfig(net.spec, net.data, budgets=Budgets(macs="0.5x"), methods=(prune,), seed=self.seed)
         return Pruning(self.subject, config, Silent())
 
     @cached_property

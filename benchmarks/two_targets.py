@@ -31,7 +31,7 @@ class Case:
         from netsmith.decisions.choices import Choices
         from netsmith.decisions.pricing import Pricing
         from netsmith.hardware.target import get_target
-        from netsmith.jobs.config import Prune
+        from netsmith.jobs.config import Budgets, CompressConfig, Prune
         from netsmith.jobs.pruning import Pruning
         from netsmith.jobs.subject import load_subject
 
@@ -42,7 +42,7 @@ class Case:
         # one space for all: both platforms choose from the same widths
         self.choices = Choices.of(whole.graph, whole.report, [], quantize=False, multiple=args.multiple)
         self.subject = s = replace(whole, choices=self.choices)
-        config = {"importance": "l2", "reconstruct": True, "seed": args.seed}
+        config = CompressConfig(net.spec, net.data, budgets=Budgets(macs="0.5x"), methods=(Prune(),), seed=args.seed)
         self.pruning = Pruning(s, config, Silent())
         self.pricing = {n: Pricing(self.choices, t) for n, t in self.targets.items()}
         scores, repair = self.pruning.importance, self.pruning.repair
