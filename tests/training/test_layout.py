@@ -13,7 +13,7 @@ from torch import nn
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.evidence import Evidence
 from netsmith.data import Data, load_data
-from netsmith.network.layout import channels_last, settle_layout
+from netsmith.network.layout import channels_last, find_layout
 from netsmith.training import centre_batch_norm, evaluate, fit, reestimate_batch_norm
 
 
@@ -70,7 +70,7 @@ def test_layouts_are_found_and_failures_of_any_layout_left_to_others() -> None:
         (nn.Sequential(nn.Conv2d(3, 4, 3), View()), False),
         (narrow, True),
     ):
-        assert settle_layout(model, x) is takes and settle_layout(model, x) is takes
+        assert find_layout(model, x) is takes and find_layout(model, x) is takes
 
 
 class ViewedBackwards(torch.autograd.Function):
@@ -107,7 +107,7 @@ class Between(nn.Module):
 def test_what_fails_backwards_or_gives_other_values_is_found(model: nn.Module, takes: bool) -> None:
     before = copy.deepcopy(model.state_dict())
     with torch.inference_mode():
-        assert settle_layout(model, torch.randn(4, 1, 8, 8)) is takes
+        assert find_layout(model, torch.randn(4, 1, 8, 8)) is takes
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
 

@@ -111,7 +111,7 @@ def order_sentence(classes: Sequence[str], order: str) -> str:
     if order in (SORTED, DECLARED) and sorted(classes, key=_natural) != list(classes) == sorted(classes):
         said += (
             "; numbers sorted as text are not in the order of numbers, and a network that was trained elsewhere may "
-            "have another order: settle it with --classes FILE"
+            "have another order: say it with --classes FILE"
         )
     return said
 

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from netsmith.errors import one_line
+from netsmith.usercode import failure
+
 FORMS = (
     "give a DataLoader, a Dataset of torch or of Hugging Face datasets, (inputs, targets) of tensors or arrays, a list "
     "of (input, label) pairs, a dict of these by part (train, search, test), a function that returns one, or a name"
@@ -63,11 +66,7 @@ def kind_of(data: Any) -> str:
     return f"the class {data.__name__}" if isinstance(data, type) else f"a value of type {type(data).__name__}"
 
 
-def in_one_line(error: BaseException) -> str:
-    """An exception in one line; that of a loader's worker process ends with what was raised there."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    if "worker process" in lines[0] and len(lines) > 1:
-        return lines[-1][:160]
-    return f"{type(error).__name__}: {lines[0][:160]}"
+def raised(error: BaseException) -> str:
+    """What a user's data raised, on one line; a loader's worker process says it at the end of its traceback."""
+    said = failure(error, 160)
+    return one_line(str(error).strip().splitlines()[-1], 160) if "worker process" in said else said

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from netsmith.data.forms import FORMS, in_one_line, is_pair, is_rows, is_table, kind_of, length_of, of_hugging_face
+from netsmith.data.forms import FORMS, is_pair, is_rows, is_table, kind_of, length_of, of_hugging_face, raised
 from netsmith.data.gather import BATCH, EITHER, ROW, WHOLE, Gathered
 from netsmith.data.nature import class_names, differs, in_order
 from netsmith.data.pixels import read_picture
@@ -103,7 +103,7 @@ class Reader:
         try:
             iterator = iter(items)
         except (Exception, SystemExit) as error:
-            raise InputError(f"{self._it} cannot be read: it raised {in_one_line(error)}; repair it") from error
+            raise InputError(f"{self._it} cannot be read: it raised {raised(error)}; repair it") from error
         while True:
             try:
                 item = next(iterator)
@@ -114,7 +114,7 @@ class Reader:
             except (Exception, SystemExit) as error:
                 where = gathered.name(number, unit)
                 raise InputError(
-                    f"{where} of {self.name!r} cannot be read: it raised {in_one_line(error)}; repair it"
+                    f"{where} of {self.name!r} cannot be read: it raised {raised(error)}; repair it"
                 ) from error
             before = gathered.size if not number else 0
             gathered.add(item, number, unit)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from netsmith.data.forms import FORMS, in_one_line, is_pair, is_rows, of_hugging_face
+from netsmith.data.forms import FORMS, is_pair, is_rows, of_hugging_face, raised
 from netsmith.data.loaders import Reader, Report
 from netsmith.data.naming import describe
 from netsmith.data.room import Room
@@ -74,9 +74,9 @@ def _called(data: Any) -> Any:
     try:
         found = data()
     except TypeError as error:
-        raise InputError(f"{describe(data)} cannot be called for data ({in_one_line(error)}); {FORMS}") from error
+        raise InputError(f"{describe(data)} cannot be called for data ({raised(error)}); {FORMS}") from error
     except (Exception, SystemExit) as error:
-        raise InputError(f"{describe(data)}, called for data, raised {in_one_line(error)}; repair it") from error
+        raise InputError(f"{describe(data)}, called for data, raised {raised(error)}; repair it") from error
     if callable(found) and not is_rows(found):
         raise InputError(f"{describe(data)} returned a {type(found).__name__}, no data; {FORMS}")
     return found

@@ -74,7 +74,7 @@ class Split:
             start: batches to skip; the rest is what a full pass would have yielded.
             part: ``(i, n)``: rows i, i + n, ... of every batch alone, as one of ``n`` processes that share it.
         """
-        norm = Normalisation(*normalise)
+        pixels = Normalisation(*normalise)
         if augment is not None and shuffle_rng is None:
             raise ValueError("augmentation needs shuffle_rng")
         n = len(self)
@@ -92,7 +92,7 @@ class Split:
                 dy, dx, flips = draw
                 mine = slice(part[0], None, part[1])
                 images = augment.apply(images, (dy[mine], dx[mine], flips[mine]))
-            yield norm(images, channels_last=channels_last), labels
+            yield pixels(images, channels_last=channels_last), labels
 
 
 @dataclass(frozen=True, eq=False)

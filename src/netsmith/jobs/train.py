@@ -79,11 +79,11 @@ def train(
         progress.stage("load")
         loaded, images = _load(config, say, record)
         progress.plan("train", of_training(images, config.epochs, scored=config.weights is not None))
-        network, norm = loaded.model, images.normalisation
+        network, pixels = loaded.model, images.normalisation
 
         def score() -> dict[str, float]:
             return {
-                name: evaluate(network, part, normalisation=norm)[0]
+                name: evaluate(network, part, normalisation=pixels)[0]
                 for name, part in (("search", images.search), ("test", images.test))
             }
 

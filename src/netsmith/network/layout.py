@@ -23,7 +23,7 @@ _CONTIGUOUS: WeakSet[nn.Module] = WeakSet()  #: networks of this process that we
 _CLOSE = 1e-2  #: share of its range by which an output may differ between layouts
 
 
-def settle_layout(model: nn.Module, images: torch.Tensor) -> bool:
+def find_layout(model: nn.Module, images: torch.Tensor) -> bool:
     """Find out, on a copy, whether a network computes the same with channels last, in evaluation and in training.
 
     Both passes are tried, as a view may stand in the backward one alone.

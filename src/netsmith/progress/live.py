@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netsmith.errors import one_line
 from netsmith.progress.contract import Part
 from netsmith.progress.pace import QUIET_S
 from netsmith.progress.plan import Left, Whole
-from netsmith.progress.words import clock, one_line, share_done
+from netsmith.progress.words import clock, share_done
 
 if TYPE_CHECKING:
     from rich.console import Console, OverflowMethod

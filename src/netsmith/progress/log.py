@@ -11,10 +11,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from netsmith.errors import one_line
 from netsmith.progress.lines import Lines
-from netsmith.progress.words import one_line
 
 _EVERY_S = 60.0  # between two lines of one stage: a training of a day has some 1,500
+_MOST = 10_000  # characters of a line
 _PLACE = "the traceback is in "
 
 
@@ -40,7 +41,7 @@ class Log(Lines):
     def _write(self, line: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with contextlib.suppress(OSError):
-            _append(self.path, f"{now} {one_line(line)}\n".encode(errors="replace"))
+            _append(self.path, f"{now} {one_line(line, _MOST)}\n".encode(errors="replace"))
 
 
 def traceback_place(error: BaseException) -> str | None:

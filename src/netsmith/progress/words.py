@@ -32,8 +32,3 @@ def roughly(seconds: float) -> str:
         return f"{round(seconds / 300) * 5} min"
     half_hours = round(seconds / 1800)
     return f"{half_hours // 2} h" + (" 30 min" if half_hours % 2 else "")
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks and without what a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in text)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from netsmith.search.strategy import FloatArray, Problem
 
 _SAME = 1e-12  #: share of the largest cost by which sums of the same numbers may differ
-_FIRST = 64  #: cells that are compared before all are: they settle most pairs
+_FIRST = 64  #: cells that are compared before all are: they decide most pairs
 
 
 def without_dominated(problem: Problem) -> Problem:

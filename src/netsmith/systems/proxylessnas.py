@@ -29,7 +29,7 @@ from netsmith.supernets.objective import Objective
 from netsmith.supernets.pairs import draw_pairs, keep_mass, of_pairs, shared
 from netsmith.supernets.supernet import Gates, SuperNet, draw
 from netsmith.training import fit
-from netsmith.training.depthwise import mixed_precision
+from netsmith.training.depthwise import working_precision
 from netsmith.training.device import has_bf16
 from netsmith.training.modes import frozen_statistics
 from netsmith.training.workers import Workers
@@ -114,7 +114,7 @@ class Architect:
         rng = np.random.default_rng([self.config.seed, 1, n])
         images, labels = self._batch(n)
         bf16 = has_bf16(images.device) if self.bf16 == "auto" else self.bf16
-        with frozen_statistics(network), mixed_precision(images.device, bf16):
+        with frozen_statistics(network), working_precision(images.device, bf16):
             if self.config.update == "reinforce":
                 error, gradient = self._reinforce(images, labels, rng)
             else:

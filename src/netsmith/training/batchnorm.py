@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from netsmith.data.normalise import Normalisation
 from netsmith.data.types import Split
-from netsmith.network.layout import laid_out, settle_layout
+from netsmith.network.layout import find_layout, laid_out
 from netsmith.training.device import device_of
 from netsmith.training.modes import set_mode
 from netsmith.training.score import evaluate
@@ -40,7 +40,7 @@ def reestimate_batch_norm(
     n = min(n_images, len(split))
     index = np.arange(n) if rng is None else np.sort(rng.choice(len(split), n, replace=False))
     part = split.take(index)
-    _settle_layout(model, part, normalisation)
+    _find_layout(model, part, normalisation)
     was_training, averages = model.training, {layer: _Average() for layer in layers}
     hooks = [h for layer, average in averages.items() for h in average.watch(layer)]
     set_mode(model, False)
@@ -144,7 +144,7 @@ def centre_batch_norm(
         seen[layer].append(torch.var_mean(args[0].float(), [d for d in range(args[0].dim()) if d != 1], correction=0))
 
     part, was_training = split.take(np.arange(min(n_images, len(split)))), model.training
-    _settle_layout(model, part, normalisation)
+    _find_layout(model, part, normalisation)
     hooks = [layer.register_forward_pre_hook(look) for layer in layers]
     set_mode(model, False)
     try:
@@ -160,19 +160,19 @@ def centre_batch_norm(
     return len(used)
 
 
-def _settle_layout(model: nn.Module, part: Split, normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
+def _find_layout(model: nn.Module, part: Split, normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
     """Before anything watches the network: it is tried on a copy."""
     few, _ = next(part.batches(2, normalise=Normalisation(*normalisation)))
-    settle_layout(model, few.to(device_of(model)))
+    find_layout(model, few.to(device_of(model)))
 
 
 def _run(
     model: nn.Module, part: Split, batch_size: int, normalisation: tuple[tuple[float, ...], tuple[float, ...]]
 ) -> None:
     """Over all images but a short last batch, which would weigh as much as a full one."""
-    device, size, norm = device_of(model), min(batch_size, len(part)), Normalisation(*normalisation)
+    device, size, pixels = device_of(model), min(batch_size, len(part)), Normalisation(*normalisation)
     with torch.no_grad():
-        for images, _ in part.batches(size, normalise=norm, drop_last=True):
+        for images, _ in part.batches(size, normalise=pixels, drop_last=True):
             model(laid_out(model, images.to(device, non_blocking=True)))
 
 

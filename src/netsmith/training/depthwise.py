@@ -34,7 +34,7 @@ class Float32Depthwise(TorchFunctionMode):
 
 
 @contextmanager
-def mixed_precision(device: torch.device, bf16: bool) -> Iterator[None]:
+def working_precision(device: torch.device, bf16: bool) -> Iterator[None]:
     """Convolutions and products in bfloat16 on ``device`` wherever that is faster, or explicitly not; see also
     :class:`Subsampled`.
     """

@@ -10,7 +10,7 @@ from netsmith.network.behaviour import failure_of
 from netsmith.network.copying import copy_network
 from netsmith.network.layout import laid_out
 from netsmith.network.outputs import logits_among
-from netsmith.training.depthwise import mixed_precision
+from netsmith.training.depthwise import working_precision
 from netsmith.training.device import random_state, set_random_state
 from netsmith.training.loss import training_loss
 from netsmith.training.modes import set_mode
@@ -36,7 +36,7 @@ def rehearse(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> No
 
 def _rehearse(probe: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
     set_mode(probe, True)
-    with torch.enable_grad(), mixed_precision(images.device, False):
+    with torch.enable_grad(), working_precision(images.device, False):
         try:
             output = probe(images)
         except Exception as error:

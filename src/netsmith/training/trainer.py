@@ -17,10 +17,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from netsmith.data.augment import Augment
 from netsmith.data.types import Data, n_batches
 from netsmith.errors import InputError
-from netsmith.network.layout import channels_last, laid_out, run_images, settle_layout
+from netsmith.network.layout import channels_last, find_layout, laid_out, run_images
 from netsmith.network.outputs import describe_output, logits_among
 from netsmith.training import checkpoint as files
-from netsmith.training.depthwise import mixed_precision
+from netsmith.training.depthwise import working_precision
 from netsmith.training.device import device_of, on_device, random_state, seed_generators, set_random_state
 from netsmith.training.loss import Distillation, training_loss
 from netsmith.training.modes import choose_bf16, set_mode
@@ -110,7 +110,7 @@ class Trainer:
         """Lay the weights out as the network is trained fastest, or as it runs at all; and find out that it trains."""
         few = self.train.batches(min(self.batch, 8), normalise=self.data.normalisation)
         images, labels = next(on_device(few, self.device))
-        if settle_layout(self.model, images):
+        if find_layout(self.model, images):
             channels_last(self.model)
         rehearse(self.model, images, labels)
 
@@ -146,7 +146,7 @@ class Trainer:
             at.seen += self.batch
             at.seconds = base + time.perf_counter() - start
             if at.step % self.every == 0 and at.step < self.steps:
-                self._settle()
+                self._check_state()
                 self._checkpoint()
             if time.perf_counter() - self.spoken > 1.0:
                 self._say(rate, (at.seen - fresh) / (time.perf_counter() - start))
@@ -171,7 +171,7 @@ class Trainer:
 
     def _loss(self, images: torch.Tensor, labels: torch.Tensor, bf16: bool) -> torch.Tensor:
         soft = None
-        with mixed_precision(self.device, bf16):
+        with working_precision(self.device, bf16):
             if self.teacher is not None:
                 with torch.no_grad():
                     soft = run_images(self.teacher, images)
@@ -188,7 +188,7 @@ class Trainer:
 
     def _finish_epoch(self, rate: float, speed: float) -> None:
         at = self.at
-        self._settle()
+        self._check_state()
         entry: dict[str, Any] = {
             "epoch": at.epoch + 1,
             "loss": at.loss_sum / at.seen,
@@ -222,7 +222,7 @@ class Trainer:
         workers.average([score], workers.weight(len(self.data.search)))
         return float(score[0]), float(score[1])
 
-    def _settle(self) -> None:
+    def _check_state(self) -> None:
         """Make the state fit to be kept: the same in every process, and finite.
 
         The loss of a step says nothing of the weights that the step made, and bad ones must never be kept.

@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 _SAMPLE_S = 1e-3  # one sample lasts at least this long, so that the clock and the call overhead do not show
 #: A model that runs after others is slower until caches and branch predictors know it again: an int8 MobileNetV2 by
 #: 45, 30, 25 and 15 % in its first four runs, which is 6 ms. It is left to run for this long before each sample.
-_SETTLE_S = 6e-3
+_RUN_UP_S = 6e-3
 _BLOCKS = 4  # a campaign is cut into blocks; the least disturbed one counts
 
 _DTYPES: dict[str, type[np.generic]] = {
@@ -182,7 +182,7 @@ def time_callables(
     names = list(runs)
     took = {name: _warm_up(name, runs[name], warmup) for name in names}
     inner = {name: max(1, int(np.ceil(_SAMPLE_S / t))) for name, t in took.items()}
-    settling = {name: max(1, int(np.ceil(_SETTLE_S / t))) for name, t in took.items()}
+    run_up = {name: max(1, int(np.ceil(_RUN_UP_S / t))) for name, t in took.items()}
     samples: dict[str, list[float]] = {name: [] for name in names}
     collecting = gc.isenabled()
     gc.collect()
@@ -192,7 +192,7 @@ def time_callables(
         while len(samples[names[-1]]) < min_rounds or perf_counter() - start < seconds:
             for i in rng.permutation(len(names)):
                 run, count = runs[names[i]], inner[names[i]]
-                for _ in range(settling[names[i]] if len(names) > 1 else 0):
+                for _ in range(run_up[names[i]] if len(names) > 1 else 0):
                     run()
                 begin = perf_counter()
                 for _ in range(count):

@@ -54,9 +54,9 @@ class Choice:
         best = self.error(self.out_of_fold) / _AS_GOOD  # a blend must be worth its second model
         for a, b in combinations(finalists, 2):
             for share in (0.25, 0.5, 0.75):
-                mixed = self.predictions(a) ** share * self.predictions(b) ** (1 - share)
-                if self.error(mixed) < best:
-                    best, self.out_of_fold = self.error(mixed), mixed
+                blend = self.predictions(a) ** share * self.predictions(b) ** (1 - share)
+                if self.error(blend) < best:
+                    best, self.out_of_fold = self.error(blend), blend
                     self.chosen = ((a, share), (b, 1 - share))
 
     def predictions(self, options: Options) -> FloatArray:

@@ -19,7 +19,7 @@ from netsmith.space import Space
 class AgentStrategy:
     """An episode a design: the actor goes through the steps in order.
 
-    Designs may repeat once the actor has settled. Told designs need not have been asked for: the agent learns
+    Designs may repeat once the actor changes no more. Told designs need not have been asked for: the agent learns
     off-policy, so results from elsewhere are worth telling.
 
     Args:
