@@ -165,11 +165,12 @@ def accuracies(store: Store, args: Any) -> tuple[list[str], list[str]]:
 
 def specialised(store: Store, args: Any) -> tuple[list[str], list[str]]:
     """Networks found for several targets: each measured or priced on every one, and drawn."""
+    from netsmith.decisions.pricing import Pricing
     from netsmith.hardware.target import get_target, prepare_target
     from netsmith.network.layers import LayerTable
     from netsmith.progress import Lines
     from netsmith.supernets import load_space
-    from netsmith.supernets.pricing import SpacePrices
+    from netsmith.supernets.family import BlockFamily
 
     space, seed = load_space(str(SPACE)), args.seeds[0]
     found = {n: c for n in SPECIAL if (c := f"{n} {args.special:g} s{seed}") in store.cells}
@@ -190,15 +191,14 @@ def specialised(store: Store, args: Any) -> tuple[list[str], list[str]]:
     rows, priced = [], dict[str, dict[str, float]]()
     for column, (target, cost, batch) in SPECIAL.items():
         device = get_target(target)
-        prices = SpacePrices(space, device, 10, batch=batch)
-        tables = {n: prices.rows(d) for n, d in designs.items()}
+        family = BlockFamily(space, 10)
+        pricing = Pricing(family, device, batch)
+        tables = {n: family.layers(d) for n, d in designs.items()}
         if target == "cpu":
             priced[column] = {n: timed[n]["ratio"] * timed["reference"]["quiet_ms"] for n in designs}
             continue
         prepare_target(device, LayerTable.distinct(list(tables.values())), Lines())
-        priced[column] = {
-            n: prices.total(t, (cost,))[cost] * (1e3 if cost == "latency" else 1e6) for n, t in tables.items()
-        }
+        priced[column] = {n: pricing.total(t, cost) * (1e3 if cost == "latency" else 1e6) for n, t in tables.items()}
     accuracy = {n: 100 * store.cells[key]["value"]["compared"][0]["accuracy"] for n, key in found.items()}
     for name in designs:
         cells = [f"{priced[c][name] / priced[c]['reference']:.3f}" for c in priced]

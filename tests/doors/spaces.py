@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from doors import register
-from netsmith.network.zoo.blocks import Description
+from netsmith.network.zoo.blueprint import read_blueprint
 from netsmith.space import Decision, Space
 from netsmith.supernets.space import SPACES, load_space
 
@@ -33,7 +33,7 @@ def _design() -> dict[str, bytes]:
 
 @register("design JSON", _design)
 def _read_design(folder: Path) -> object:
-    return Description.read(folder / "design.json").key
+    return read_blueprint(folder / "design.json").key
 
 
 def _decisions() -> dict[str, bytes]:

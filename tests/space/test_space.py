@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from netsmith.errors import InputError
 from netsmith.space import Decision, Space
-from netsmith.testing import check_space
+from netsmith.testing import check_decisions
 
 
 @st.composite
@@ -25,7 +25,7 @@ def spaces(draw):
 @given(spaces(), st.integers(0, 1000))
 @settings(max_examples=40)
 def test_conformance(space, seed):
-    check_space(space, seed)
+    check_decisions(space, seed)
 
 
 SPACE = Space(

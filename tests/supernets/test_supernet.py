@@ -19,6 +19,7 @@ from netsmith.errors import InputError
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 from netsmith.network.weights import save_weights
+from netsmith.network.zoo.blueprint import read_blueprint
 from netsmith.supernets import SuperNet, load_space
 from netsmith.supernets.supernet import draw
 from netsmith.training import fit
@@ -198,7 +199,7 @@ def test_a_description_survives_its_file(tmp_path: Path):
     for design in (space.reference, np.zeros(13, dtype=int)):
         description = space.describe(design, 100)
         file.write_text(description.to_json())
-        assert type(description).read(file) == description
+        assert read_blueprint(file) == description
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,8 @@ def test_a_description_survives_its_file(tmp_path: Path):
         ({"blocks": 3}, "describes no network of blocks"),
         ({"stem": "wide"}, "'stem' must be a whole number, not 'wide'"),
         ({"dropout": 1.0}, "'dropout' must be at most 0.99"),
-        (None, "describes no network of blocks"),
+        (None, "describes no network; write it by netsmith specialize"),
+        ({"family": "treees"}, "of an unknown family 'treees'"),
     ],
 )
 def test_wrong_descriptions_get_one_sentence(tmp_path: Path, change, said):

@@ -10,7 +10,7 @@ import pytest
 from netsmith.hardware.target import Capabilities, Cost, Roof
 from netsmith.search import get_strategy
 from netsmith.space import Decision, Space
-from netsmith.testing import check_space, check_strategy, check_target, example_table
+from netsmith.testing import check_decisions, check_strategy, check_target, example_table
 
 
 class Roofline:
@@ -224,6 +224,6 @@ def test_a_broken_space_is_caught():
             return rng.integers(0, self.sizes, size=(n, len(self)))
 
     with pytest.raises(AssertionError, match="mutate with rate 0"):
-        check_space(Loose(decisions))
+        check_decisions(Loose(decisions))
     with pytest.raises(AssertionError, match="sample returned a design that"):
-        check_space(Unkept(decisions, ((0, 1),)))
+        check_decisions(Unkept(decisions, ((0, 1),)))

@@ -13,7 +13,8 @@ import numpy as np
 from netsmith.runs.folder import Run
 from netsmith.runs.search_record import SEARCH_FILE
 from netsmith.search.strategy import FloatArray
-from netsmith.supernets.space import BlockSpace
+from netsmith.supernets.chosen_rows import Designs
+from netsmith.supernets.family import BlockFamily
 
 WRITE_S = 5.0  #: seconds between two writes
 
@@ -24,7 +25,7 @@ class Course:
 
     Attributes:
         run: folder of the run.
-        space: what is searched.
+        family: what is searched.
         head: what does not change: system, target, limits, epochs.
         latency: of every choice, ``(D, K)``, seconds; in the end by what measured networks differ from predictions.
         correction: that factor.
@@ -33,7 +34,7 @@ class Course:
     """
 
     run: Run
-    space: BlockSpace
+    family: BlockFamily
     head: Mapping[str, Any]
     latency: FloatArray
     correction: float
@@ -45,7 +46,7 @@ class Course:
         """Add where the search stands, as ``proxylessnas`` tells it."""
         if self.history and self.history[-1]["epoch"] >= record["epoch"]:  # resumed from a checkpoint before it
             self.history = [r for r in self.history if r["epoch"] < record["epoch"]]
-        sizes = self.space.decisions.sizes.tolist()
+        sizes = self.family.decisions.sizes.tolist()
         kept = [[round(v, 4) for v in row[:n]] for row, n in zip(record["probabilities"], sizes, strict=True)]
         expected = dict(record["expected"])
         allowed = dict(record.get("allowed", {}))
@@ -61,19 +62,16 @@ class Course:
         """Write the file."""
         self.spoken = time.monotonic()
         last = self.history[-1]["probabilities"] if self.history else []
-        design = np.array([int(np.argmax(row)) for row in last]) if last else self.space.reference
-        self.run.write_json(SEARCH_FILE, self.summary("search", self.space.chosen(design)))
+        design = np.array([int(np.argmax(row)) for row in last]) if last else self.family.reference
+        self.run.write_json(SEARCH_FILE, self.summary("search", design))
         if self.watch is not None:
             self.watch(self.run.folder)
 
-    def summary(self, stage: str, chosen: tuple[str, ...]) -> dict[str, Any]:
-        """All of it, in the schema of ``netsmith.runs.search_record``; ``chosen`` is the choice of every slot."""
+    def summary(self, stage: str, design: Designs) -> dict[str, Any]:
+        """All of it, in the schema of ``netsmith.runs.search_record``; ``design (D,)`` is what was chosen."""
+        costs = iter(self.latency)
         blocks = []
-        for i, slot in enumerate(self.space.slots):
-            known = i in self.space.searched
-            costs = self.latency[self.space.searched.index(i), : len(slot.choices)].tolist() if known else None
-            blocks.append({
-                "name": slot.name, "stage": slot.stage, "channels": slot.channels, "stride": slot.stride,
-                "side": slot.side, "choices": list(slot.choices), "chosen": chosen[i], "latency_s": costs,
-            })  # fmt: skip
+        for place in self.family.places(design):
+            n = len(place["choices"])
+            blocks.append({**place, "latency_s": next(costs)[:n].tolist() if n > 1 else None})
         return {**self.head, "stage": stage, "blocks": blocks, "history": self.history}

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
+from netsmith.decisions.pricing import Pricing
 from netsmith.errors import InfeasibleError
-from netsmith.network.zoo.blocks import Description
+from netsmith.network.zoo.blueprint import Blueprint
 from netsmith.search.registry import get_strategy
 from netsmith.search.strategy import FloatArray, Problem
 from netsmith.space import CostTable
-from netsmith.supernets.pricing import SpacePrices
-from netsmith.supernets.space import BlockSpace, Designs
+from netsmith.supernets.chosen_rows import Designs
+from netsmith.supernets.family import BlockFamily
 from netsmith.supernets.supernet import draw
+from netsmith.supernets.widths import WidthFamily
 from netsmith.systems.oneshot import Evaluate, evolve
 from netsmith.systems.proxylessnas import settle
 from netsmith.units import over, within
 
 POPULATION = 32  #: of evolution
-WIDTHS = (0.1, 3.0)  #: of a width multiplier
-WIDTH_STEPS = 9  #: bisections between them
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,26 @@ class Found:
     """A network that keeps limits as predicted.
 
     Attributes:
-        description: of the network.
+        blueprint: of the network.
         predicted: its costs, SI units.
         design: of the space; None for a network outside of it.
         loss: by which the finder prefers one network to another of its own; lower is better.
     """
 
-    description: Description
+    blueprint: Blueprint
     predicted: dict[str, float]
     design: tuple[int, ...] | None
     loss: float
 
     @property
     def key(self) -> str:
-        return self.description.key
+        return self.blueprint.key
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {
+            "description": self.blueprint.to_dict(), "predicted": self.predicted, "design": self.design,
+            "loss": self.loss,
+        }  # fmt: skip
 
 
 class Finder(Protocol):
@@ -64,16 +67,14 @@ class Finder(Protocol):
 
 @dataclass(frozen=True)
 class InSpace:
-    """What finders of designs share: the space, its cost tables, and what its networks are made for."""
+    """What finders of designs share: the family and its cost tables."""
 
-    prices: SpacePrices
+    family: BlockFamily
     tables: Mapping[str, CostTable]
 
     def found(self, design: Designs, loss: float) -> Found:
-        space, prices = self.prices.space, self.prices
         predicted = {name: float(table.price(design)[0]) for name, table in self.tables.items()}
-        description = space.describe(design, prices.classes, prices.channels)
-        return Found(description, predicted, tuple(int(k) for k in design), loss)
+        return Found(self.family.blueprint(design), predicted, tuple(int(k) for k in design), loss)
 
 
 @dataclass(frozen=True)
@@ -134,50 +135,41 @@ class RandomFilled(InSpace):
         problem = Problem.over(self.tables, limits)
         found = self.found(get_strategy("random", problem, seed=self.seed).ask(1)[0], 0.0)
         share = max(found.predicted[name] / limit for name, limit in limits.items()) if limits else 0.0
-        return Found(found.description, found.predicted, found.design, -share)
+        return Found(found.blueprint, found.predicted, found.design, -share)
 
 
 @dataclass(frozen=True)
 class Multiplied:
-    """The reference network of the space (MobileNetV2's blocks) under the greatest width multiplier that fits."""
+    """The reference network of the family under the greatest width multiplier that fits.
 
-    prices: SpacePrices
+    Attributes:
+        family: of the networks under a multiplier.
+        pricing: of the family that is searched, for its target and batch.
+        costs: that are predicted.
+    """
+
+    family: WidthFamily
+    pricing: Pricing
     costs: tuple[str, ...]
 
     @cached_property
-    def _known(self) -> dict[float, Found]:
-        return {}
+    def _tables(self) -> dict[str, CostTable]:
+        return Pricing(self.family, self.pricing.target, self.pricing.batch).tables(self.costs)
 
     def find(self, limits: Mapping[str, float]) -> Found:
-        low, high = WIDTHS
-        best = self._of(low)
-        if not _keeps(best, limits):
-            least = {n: best.predicted[n] for n in limits}
+        widths = self.family.widths
+        problem = Problem.over(self._tables, limits, -np.array([widths]))
+        kept = np.flatnonzero(problem.feasible(np.arange(len(widths))[:, None]))
+        if not len(kept):
+            least = {name: self._of(0).predicted[name] for name in limits}
             short = " and ".join(over(n, limits[n], v) for n, v in least.items() if v > limits[n])
             parts = short or within(limits)
             raise InfeasibleError(
-                f"no network of a width multiplier of {low:g} or more keeps {parts}; loosen the budgets", least
+                f"no network of a width multiplier of {widths[0]:g} or more keeps {parts}; loosen the budgets", least
             )
-        for _ in range(WIDTH_STEPS):  # costs rise with the width but for the granularity of kernels
-            middle = (low + high) / 2
-            found = self._of(middle)
-            if _keeps(found, limits):
-                low, best = middle, found
-            else:
-                high = middle
-        return best
+        return self._of(int(kept[-1]))
 
-    def _of(self, width: float) -> Found:
-        if width not in self._known:
-            space: BlockSpace = self.prices.space.scaled(width)
-            prices = SpacePrices(
-                space, self.prices.target, self.prices.classes, self.prices.channels, self.prices.batch
-            )
-            predicted = prices.total(prices.rows(space.reference), self.costs)
-            described = space.describe(space.reference, prices.classes, prices.channels)
-            self._known[width] = Found(described, predicted, None, -width)
-        return self._known[width]
-
-
-def _keeps(found: Found, limits: Mapping[str, float]) -> bool:
-    return all(found.predicted[name] <= limit for name, limit in limits.items())
+    def _of(self, k: int) -> Found:
+        layers = self.family.layers(np.array([k]))
+        predicted = {name: self.pricing.total(layers, name) for name in self.costs}
+        return Found(self.family.blueprint([k]), predicted, None, -self.family.widths[k])

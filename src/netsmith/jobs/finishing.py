@@ -16,7 +16,7 @@ from netsmith.jobs.timing import UNTIMED, final_timing
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights, save_weights
-from netsmith.network.zoo.blocks import Description, block_network
+from netsmith.network.zoo.blueprint import blueprint_of
 from netsmith.progress import training_events
 from netsmith.systems.oneshot import mixed
 from netsmith.training import fit, reestimate_batch_norm
@@ -32,13 +32,13 @@ def trained(job: Specialization, system: str, found: dict[str, Any]) -> dict[str
 
 
 def _train(job: Specialization, system: str, found: dict[str, Any]) -> dict[str, Any]:
-    start, description = time.perf_counter(), Description.from_dict(found["description"])
+    start, blueprint = time.perf_counter(), blueprint_of(found["description"])
     searched = system.startswith(SEARCHED)
     if inherit := job.config.training.inherit and found["design"] is not None and searched:
-        model = job.network(system).extract(np.array(found["design"]))
+        model = job.family.build(np.array(found["design"]), job.network(system))
         reestimate_batch_norm(model, mixed(job.data.search), normalisation=job.data.normalisation)
     else:
-        model = load_model(lambda: block_network(description), seed=job.config.seed).model
+        model = load_model(blueprint.build, seed=job.config.seed).model
     history: list[Any] = []
     if job.epochs["train"]:
         job.announce("train", system)
@@ -46,7 +46,7 @@ def _train(job: Specialization, system: str, found: dict[str, Any]) -> dict[str,
         result = fit(
             model, job.data, epochs=job.epochs["train"], lr=rate, weight_decay=TRAIN_DECAY,
             batch_size=job.config.training.batch_size, teacher=job.teacher, seed=job.config.seed,
-            checkpoint=job.checkpoints(system) / f"{description.key}.safetensors",
+            checkpoint=job.checkpoints(system) / f"{blueprint.key}.safetensors",
             progress=training_events(job.progress), workers=job.shared.workers,
         )  # fmt: skip
         history = [json.loads(json.dumps(h, default=vars)) for h in result.history]
@@ -64,17 +64,17 @@ def built(job: Specialization, system: str, found: dict[str, Any], baseline: dic
 def _build(job: Specialization, system: str, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
     own = system == job.config.search.system
     where = _where(job, system)
-    description = Description.from_dict(found["description"])
-    model = block_network(description)
+    blueprint = blueprint_of(found["description"])
+    model = blueprint.build()
     load_weights(model, job.run.path(_weights(system, found)))
     model.eval()
     job.announce("export", system)
-    graph = trace(model, description.input_shape)
+    graph = trace(model, blueprint.input_shape)
     images, _ = next(job.data.search.batches(COMPARED, normalise=job.data.normalisation))
     product = release(
         graph, job.run, job.data.feeding, images, model=model, metadata=job.data.metadata, where=where
     )  # fmt: skip
-    job.run.write_text(f"{where}network.json", description.to_json())
+    job.run.write_text(f"{where}network.json", blueprint.to_json())
     if own:
         tables = {"baseline": job.reference, "result": graph.layers}
         job.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
@@ -82,7 +82,7 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
     if not job.simulated:
         job.announce("measure", system)
         figures |= final_timing(job.run, product, baseline, job.config.threads)
-    costs = job.prices.total(graph.layers, job.costs)
+    costs = {name: job.pricing.total(graph.layers, name) for name in job.costs}
     return figures | {
         "search_accuracy": onnx_accuracy(product.files["onnx"], job.data.search, job.data.normalisation),
         "latency_predicted_s": costs["latency"] * job.correction, "energy_j": costs.get("energy"),
@@ -112,4 +112,4 @@ def _weights(system: str, found: Mapping[str, Any]) -> str:
 
 def _stage(system: str, found: Mapping[str, Any]) -> str:
     """What tells the stages of one network of a system from those of another."""
-    return f"{system}-{Description.from_dict(found['description']).key}"
+    return f"{system}-{blueprint_of(found['description']).key}"

@@ -133,9 +133,9 @@ class Result:
     def _built(self) -> nn.Module:
         """The structure of the product, with any weights."""
         if "network" in self.product:
-            from netsmith.network.zoo.blocks import Description, block_network
+            from netsmith.network.zoo.blueprint import read_blueprint
 
-            return block_network(Description.read(self.product["network"]))
+            return read_blueprint(self.product["network"]).build()
         if self.given is None:
             file = self.product["safetensors"]
             raise InputError(

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from netsmith.data import Data
+from netsmith.decisions.demand import rows_asked
+from netsmith.decisions.pricing import COSTS, Pricing
 from netsmith.errors import InputError
 from netsmith.export.onnx import to_onnx
 from netsmith.export.product import write_onnx
 from netsmith.files import write_atomic
-from netsmith.hardware.target import Target, prepare_target
+from netsmith.hardware.target import Target, has_energy, prepare_target
 from netsmith.jobs.config import SpecializeConfig
 from netsmith.jobs.contents import contents_of, data_contents, thing_contents
 from netsmith.jobs.course import Course
@@ -28,12 +30,11 @@ from netsmith.network.graph import Graph, count_parameters, trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import LoadedModel, load_model
 from netsmith.network.weights import read_weights, save_weights
-from netsmith.network.zoo.blocks import Description, block_network
+from netsmith.network.zoo.blueprint import Blueprint
 from netsmith.progress import Progress, training_events
 from netsmith.space import CostTable
+from netsmith.supernets.family import BlockFamily
 from netsmith.supernets.objective import Objective
-from netsmith.supernets.pricing import COSTS, SpacePrices
-from netsmith.supernets.space import BlockSpace
 from netsmith.supernets.supernet import SuperNet
 from netsmith.systems.oneshot import Evaluate, path_losses, train_uniform
 from netsmith.systems.proxylessnas import WARMUP, ProxylessConfig, proxylessnas
@@ -49,15 +50,15 @@ class Specialization:
     """What a specialization does, step by step. Results are JSON values, so that a resumed run continues alike."""
 
     def __init__(
-        self, shared: RunTogether, space: BlockSpace, data: Data, target: Target, config: SpecializeConfig,
+        self, shared: RunTogether, family: BlockFamily, data: Data, target: Target, config: SpecializeConfig,
         progress: Progress, watch: Callable[[Path], Any] | None = None,
     ) -> None:  # fmt: skip
-        self.shared, self.run, self.space, self.data, self.target = shared, shared.run, space, data, target
+        self.shared, self.run, self.family, self.data, self.target = shared, shared.run, family, data, target
         self.config, self.progress, self.watch = config, progress, watch
         self.simulated = not target.capabilities.runs_here
-        self.prices = SpacePrices(space, target, len(data.classes), data.input_shape[0], config.batch)
+        self.pricing = Pricing(family, target, config.batch)
         self.epochs: dict[str, int] = epochs_of(config, data)
-        self.contents = thing_contents(f"the space {space.name}", space) | data_contents(data)
+        self.contents = thing_contents(f"the space {family.name}", family.space) | data_contents(data)
 
     def check(self) -> None:
         """Find what cannot be used before anything takes long.
@@ -98,16 +99,17 @@ class Specialization:
     # --- what there is -----------------------------------------------------------------------------------------------
 
     def first_screen(self) -> None:
-        count, reference = self.space.decisions.count, self.reference
+        space, reference = self.family.decisions, self.reference
         self.progress.note(
-            f"{self.space.name}: {len(self.space.searched)} blocks to choose, {count:.2g} networks for "
-            f"{self.space.image}x{self.space.image} images of {len(self.data.classes)} classes; {self.data.note}"
+            f"{self.family.name}: {len(space)} blocks to choose, {space.count:.2g} networks for "
+            f"{self.data.input_shape[1]}x{self.data.input_shape[2]} images of {len(self.data.classes)} classes; "
+            f"{self.data.note}"
         )
         for sentence in self.data.sentences:
             self.progress.note(sentence)
-        parameters = count_parameters(block_network(self._described))
+        parameters = count_parameters(self._described.build())
         self.progress.note(
-            f"reference (every block k3e6): {format_count(float(reference.macs.sum()))} MACs, "
+            f"reference ({self.family.reference_words}): {format_count(float(reference.macs.sum()))} MACs, "
             f"{format_count(float(parameters))} parameters; {self.epochs['warmup']} + "
             f"{self.epochs['search']} epochs of search, {self.epochs['train']} of training"
         )
@@ -115,15 +117,15 @@ class Specialization:
     @cached_property
     def reference(self) -> LayerTable:
         """The layers of the reference network of the space."""
-        return self.prices.rows(self.space.reference)
+        return self.family.layers(self.family.reference)
 
     @property
-    def _described(self) -> Description:
-        return self.space.describe(self.space.reference, self.prices.classes, self.prices.channels)
+    def _described(self) -> Blueprint:
+        return self.family.blueprint(self.family.reference)
 
-    def _traced(self, description: Description) -> Graph:
-        network = load_model(lambda: block_network(description), seed=self.config.seed).model
-        return trace(network, description.input_shape)
+    def _traced(self, blueprint: Blueprint) -> Graph:
+        network = load_model(blueprint.build, seed=self.config.seed).model
+        return trace(network, blueprint.input_shape)
 
     def baseline(self) -> dict[str, Any]:
         """The reference network, with fresh weights: exported and measured, what relative budgets refer to."""
@@ -135,8 +137,8 @@ class Specialization:
         measured = None if self.simulated else quiet_latency(path, self.config.threads)
         return {
             "latency_measured_s": measured, "macs": int(self.reference.macs.sum()),
-            "params": count_parameters(block_network(self._described)),
-            "size_bytes": int(self.prices.total(self.reference, ["size"])["size"]),
+            "params": count_parameters(self._described.build()),
+            "size_bytes": int(self.pricing.total(self.reference, "size")),
         }  # fmt: skip
 
     def priced(self, baseline: dict[str, Any], budgets: Mapping[str, Budget]) -> None:
@@ -160,40 +162,40 @@ class Specialization:
 
     def _price(self, budgets: tuple[str, ...]) -> dict[str, Any]:
         """Every cost that there is a model or a budget of: of the reference, and of every choice."""
-        prepare_target(self.target, self.prices.all_rows, self.progress)
-        energy = ["energy"] if self.prices.priced(self.reference).energy_j is not None else []
+        prepare_target(self.target, lambda: rows_asked(self.pricing), self.progress)
+        energy = ["energy"] if has_energy(self.target) else []
         costs = tuple(dict.fromkeys(("latency", "macs", *budgets, *energy)))
-        tables = {n: {"fixed": t.fixed, "unary": t.unary.tolist()} for n, t in self.prices.tables(costs).items()}
-        return {"given": self.prices.total(self.reference, costs), "tables": tables}
+        tables = {n: {"fixed": t.fixed, "unary": t.unary.tolist()} for n, t in self.pricing.tables(costs).items()}
+        return {"given": {n: self.pricing.total(self.reference, n) for n in costs}, "tables": tables}
 
     def _calibrate(self, baseline: dict[str, Any]) -> float:
         """Median of measured over predicted latency of the reference and of random networks of the space."""
         self.progress.stage("calibration")
         rng = np.random.default_rng(self.config.seed)
         ratios = [baseline["latency_measured_s"] / self.given["latency"]]
-        for design in self.space.decisions.sample(rng, 4):
-            found = InSpace(self.prices, self.tables).found(design, 0.0)
-            ratios.append(self.measured(found.description, baseline) / found.predicted["latency"])
+        for design in self.family.decisions.sample(rng, 4):
+            found = InSpace(self.family, self.tables).found(design, 0.0)
+            ratios.append(self.measured(found.blueprint, baseline) / found.predicted["latency"])
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
         self.progress.note(f"  measured latency over predicted, of {len(ratios)} networks: {spread}")
         return float(np.median(ratios))
 
-    def measured(self, description: Description, baseline: dict[str, Any]) -> float:
+    def measured(self, blueprint: Blueprint, baseline: dict[str, Any]) -> float:
         """Latency in seconds of a network with fresh weights, timed against the reference."""
         share = self.limits["latency"] / baseline["latency_measured_s"]
 
         def time_it() -> float:
-            model = to_onnx(self._traced(description)).SerializeToString()
+            model = to_onnx(self._traced(blueprint)).SerializeToString()
             return near_timed(self.run.path("baseline.onnx"), model, self.config.threads, share)
 
-        ratio = self.shared.stage(f"measure-{description.key}", time_it)
+        ratio = self.shared.stage(f"measure-{blueprint.key}", time_it)
         return float(ratio * baseline["latency_measured_s"])
 
     # --- searches ----------------------------------------------------------------------------------------------------
 
     def finder(self, system: str) -> Finder:
         """What finds networks by a system; searches are run first, or come from the run folder."""
-        inside = (self.prices, self.tables)
+        inside = (self.family, self.tables)
         if system.startswith(SEARCHED):
             probabilities = np.array(self.searched(system)["probabilities"])
 
@@ -204,7 +206,7 @@ class Specialization:
             return Evolved(*inside, evaluate, self.config.search.evaluations, self.config.seed, start)
         if system == "random":
             return RandomFilled(*inside, self.config.seed)
-        return Multiplied(self.prices, self.costs)
+        return Multiplied(self.family.multiplied(), self.pricing, self.costs)
 
     def searched(self, system: str) -> dict[str, Any]:
         """A network of all paths, trained: how its probabilities came out and how long it took."""
@@ -248,8 +250,7 @@ class Specialization:
         return {"probabilities": network.shares().tolist(), "seconds": seconds, "history": history}
 
     def _fresh(self) -> SuperNet:
-        classes, channels = self.prices.classes, self.prices.channels
-        return SuperNet(self.space, classes, channels, self.config.seed, costs=len(COSTS))
+        return self.family.network(self.config.seed, len(COSTS))
 
     def checkpoints(self, system: str, alone: bool = False) -> Path:
         """Where trainings of a system keep their state; one folder for all processes, which all ask for it."""
@@ -281,12 +282,12 @@ class Specialization:
     def course(self) -> Course:
         """How the search of the run's own system goes; there are prices before."""
         head = {
-            "space": self.space.name, "system": self.config.search.system, "target": self.config.target,
+            "space": self.family.name, "system": self.config.search.system, "target": self.config.target,
             "simulated": self.simulated, "limits": self.limits,
             "epochs": self.epochs["warmup"] + self.epochs["search"],
         }  # fmt: skip
         latency = self.tables["latency"].unary * self.correction
-        return Course(self.run, self.space, head, latency, self.correction, self.watch)
+        return Course(self.run, self.family, head, latency, self.correction, self.watch)
 
     # --- what it comes to -------------------------------------------------------------------------------------------
 
@@ -315,7 +316,7 @@ class Specialization:
         best, tried = DeviceLoop(
             self.limits, self.correction,
             find=lambda factor, _: finder.find(self.limits | {"latency": limit / factor}), least=least,
-            measure=lambda found: self.measured(found.description, baseline), note=note, aim=aim,
+            measure=lambda found: self.measured(found.blueprint, baseline), note=note, aim=aim,
             target=self.target.name, remedy="raise --latency or use a smaller --width",
         ).run()  # fmt: skip
         pairs = [

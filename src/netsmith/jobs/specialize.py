@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from netsmith.data import Data, data_for
 from netsmith.errors import InputError, NetsmithError, shown
 from netsmith.jobs.assembly import assemble, flatten, takes
@@ -24,6 +26,7 @@ from netsmith.network.weights import read_metadata
 from netsmith.progress import Progress, Silent, progress_of
 from netsmith.runs.names import FORMATS, RECORDED
 from netsmith.runs.summary import kept_budgets
+from netsmith.supernets.family import BlockFamily
 from netsmith.supernets.space import BlockSpace, load_space
 from netsmith.training.workers import Workers
 
@@ -71,7 +74,8 @@ def specialize(
         try:
             images = shared.in_turn(lambda: _images(config, shared.folder / RECORDED, progress))
             own = _fitted(loaded, images.input_shape, config.width)
-            job = Specialization(shared, own, images, target, config, progress, watch)
+            family = BlockFamily(own, len(images.classes), images.input_shape[0])
+            job = Specialization(shared, family, images, target, config, progress, watch)
             run.pin(job.contents | target_contents(config.target) | job.teacher_contents())
             job.check()
         except (InputError, KeyboardInterrupt):
@@ -149,9 +153,9 @@ def _summary(
         "schema": 1, "warnings": trained_guess({"test": accuracy[own]}, job.data), "baseline": before, "result": after,
         "frozen": {}, "seed": job.config.seed,
         "budgets": kept_budgets(job.limits, values),
-        "design": job.space.decisions.describe(design) if design is not None else {}, "versions": versions(),
+        "design": job.family.decisions.describe(design) if design is not None else {}, "versions": versions(),
         "run": str(job.run.folder), "target": job.config.target, "simulated": job.simulated,
-        "model": f"{job.space.name} ({own})", "data": job.data.name, "data_note": job.data.note,
+        "model": f"{job.family.name} ({own})", "data": job.data.name, "data_note": job.data.note,
         "data_notes": list(job.data.sentences), "preprocessing": job.data.feeding.to_dict(), "strategy": own,
         "timing": result["timing"], "parity": result["parity"], "recovery": result["history"],
         "fidelity": found["tried"],
@@ -172,11 +176,11 @@ def _specialization(
         rows.append({
             "system": system, "label": system, "accuracy": accuracy[system], **figures,
             "energy_j": result["energy_j"], "train_seconds": result["seconds"], "search_seconds": searched["seconds"],
-            "blocks": list(job.space.chosen(design)) if design is not None else None,
+            "blocks": [place["chosen"] for place in job.family.places(design)] if design is not None else None,
         })  # fmt: skip
     own = job.config.search.system
     design = done[own][0]["design"]
-    chosen = job.space.chosen(design if design is not None else job.space.reference)
+    chosen = np.array(design) if design is not None else job.family.reference
     if own.startswith(SEARCHED):
         job.course.history = job.searched(own)["history"]
     seconds = {k: rows[0][k] for k in ("search_seconds", "train_seconds")}

@@ -29,7 +29,7 @@ from netsmith.network.copying import copy_network
 from netsmith.network.graph import Graph, random_input, trace
 from netsmith.network.layers import FLOAT
 from netsmith.network.weights import check_finite_parameters, read_metadata, read_weights
-from netsmith.network.zoo.blocks import Description
+from netsmith.network.zoo.blueprint import read_blueprint
 from netsmith.runs.names import CONFIG, FORMATS
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _check_folder(out: Path) -> None:
     if (out / CONFIG).exists():
         raise InputError(f"{out} is the folder of a run, which stays as it is; choose another one")
     marks: dict[str, Callable[[Path], bool]] = {name: partial(_is_export, kind) for kind, name in FORMATS.items()}
-    marks |= {RECIPE: partial(_reads, Recipe.read), NETWORK: partial(_reads, Description.read)}
+    marks |= {RECIPE: partial(_reads, Recipe.read), NETWORK: partial(_reads, read_blueprint)}
     for name, own in marks.items():
         check_place(out / name, "the product's", own=own, what="what netsmith exported")
 

@@ -198,11 +198,11 @@ def _torchvision(spec: str, name: str, options: dict[str, Any]) -> Source:
 
 
 def _design(spec: str, path: str, options: dict[str, Any]) -> Source:
-    from netsmith.network.zoo.blocks import Description, block_network
+    from netsmith.network.zoo.blueprint import read_blueprint
 
     if options:
         raise InputError(f"{spec}: a network that was found takes no options, its file says all; drop what follows '?'")
-    found = Description.read(path)
+    found = read_blueprint(path)
 
     def call(num_classes: int = found.classes, in_channels: int = found.input_shape[0]) -> Any:
         if (num_classes, in_channels) != (found.classes, found.input_shape[0]):
@@ -210,7 +210,7 @@ def _design(spec: str, path: str, options: dict[str, Any]) -> Source:
                 f"{path} describes a network of {found.classes} classes and {found.input_shape[0]} input channels, but "
                 f"{num_classes} and {in_channels} are needed here; search on this data set"
             )
-        return block_network(found)
+        return found.build()
 
     return Source(spec, call, hint=lambda model, options: Hints(found.classes, found.input_shape))
 

@@ -13,6 +13,7 @@ from netsmith.network.layers import ACTIVATION, KIND, MAPS, PLAIN, LayerTable
 from netsmith.network.zoo.blocks import Block, Description
 
 Row = dict[str, Any]
+PARTS = ("expand", "depthwise", "project", "add")  #: of a block, in order; not every block has the first and the last
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ def block_rows(block: Block, x: Map, name: str) -> tuple[list[Row], Map]:
     if block.stride == 1 and x.channels == y.channels:
         rows.append(_row(f"{name}/add", "add", y, y))
     return rows, y
+
+
+def block_roles(block: Block, x: Map, name: str) -> tuple[dict[str, Row], Map]:
+    """:func:`block_rows`, each row under its part in the block: blocks of other sizes have rows of the same parts."""
+    rows, y = block_rows(block, x, name)
+    parts = PARTS if block.expansion != 1 else PARTS[1:]
+    return dict(zip(parts, rows, strict=False)), y
 
 
 def head_rows(description: Description, x: Map) -> list[Row]:

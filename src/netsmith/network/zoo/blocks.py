@@ -6,18 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netsmith.errors import InputError, shown
-from netsmith.files import read_json
 from netsmith.schema import parameter, read_mapping
 
 if TYPE_CHECKING:
     from netsmith.network.zoo.mobilenet import MobileNet
 
 MOST_BLOCKS, MOST_WEIGHTS = 4096, 10**10  #: of a network that is built
-_PAGE, _MOST_FILE = "docs/specialize.md", 4_000_000
+_PAGE = "docs/specialize.md"
 EPS = 1e-3  #: of batch norm, as in the released networks of ProxylessNAS
 
 
@@ -63,9 +61,17 @@ class Description:
             c_in = b.channels
         return total + c_in * self.head + (self.head or c_in) * self.classes
 
+    def to_dict(self) -> dict[str, Any]:
+        """The description as JSON values; :meth:`from_dict` reads them."""
+        return asdict(self)
+
     def to_json(self) -> str:
-        """The description as JSON text; :meth:`read` reads a file of it."""
-        return json.dumps(asdict(self), indent=1)
+        """The description as JSON text."""
+        return json.dumps(self.to_dict(), indent=1)
+
+    def build(self) -> MobileNet:
+        """The network, with fresh weights; see :func:`block_network`."""
+        return block_network(self)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], where: str = "the description") -> Description:
@@ -90,18 +96,6 @@ class Description:
         if found.weights > MOST_WEIGHTS:
             raise InputError(f"{where} has {found.weights:.2g} weights; at most {MOST_WEIGHTS:.0e} are built")
         return found
-
-    @classmethod
-    def read(cls, path: str | Path) -> Description:
-        """The description in a JSON file.
-
-        Raises:
-            InputError: absent, damaged, or something else.
-        """
-        record = read_json(Path(path), "write it by netsmith specialize", limit=_MOST_FILE)
-        if not isinstance(record, dict):
-            raise InputError(f"{path} describes no network of blocks; write it by netsmith specialize")
-        return cls.from_dict(record, str(path))
 
 
 def _is_side(value: Any) -> bool:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from block_paths import tiny_space
+from block_paths import steep, tiny_space
+from netsmith.decisions.demand import rows_asked
+from netsmith.decisions.pricing import COSTS, Pricing
 from netsmith.errors import InputError
 from netsmith.export.packed import write_packed
 from netsmith.export.packed.model import network_tensors
@@ -18,7 +20,9 @@ from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.zoo.blocks import block_network
 from netsmith.supernets import load_space
-from netsmith.supernets.pricing import COSTS, SpacePrices
+from netsmith.supernets.family import BlockFamily
+from netsmith.supernets.widths import WidthFamily
+from netsmith.testing import check_space
 
 SMALL = load_space("mobile-small")
 SPACE = replace(SMALL, name="short", stages=(
@@ -30,16 +34,18 @@ RANDOM = [np.zeros(len(SPACE.searched), dtype=int), SPACE.decisions.sizes - 1, *
 
 
 def traced(design) -> Graph:
-    description = SPACE.describe(design, 100)
-    return trace(block_network(description), description.input_shape)
+    return trace(FAMILY.build(design), FAMILY.input_shape)
 
 
-def prices(target, batch: int = 1) -> SpacePrices:
-    return SpacePrices(SPACE, target, 100, batch=batch)
+FAMILY = BlockFamily(SPACE, 100)
+
+
+def prices(target, batch: int = 1) -> Pricing:
+    return Pricing(FAMILY, target, batch)
 
 
 def layers(number: int) -> LayerTable:
-    return prices(get_target("roofline-gpu")).rows(RANDOM[number])
+    return FAMILY.layers(RANDOM[number])
 
 
 def true_cost(number: int, target, batch: int) -> Cost:
@@ -54,7 +60,7 @@ def test_rows_are_those_of_the_traced_network_and_their_size_that_of_its_file():
         assert all(np.array_equal(rows.columns[c], graph.layers.columns[c]) for c in rows.columns)
         size = write_packed(None, network_tensors(graph))
         assert size <= tables["size"].price(RANDOM[number])[0] <= 1.001 * size
-        assert prices(get_target("roofline-gpu")).total(rows, ["size"]) == {"size": size}
+        assert prices(get_target("roofline-gpu")).total(rows, "size") == size
 
 
 @pytest.mark.parametrize(
@@ -121,11 +127,11 @@ def test_the_published_space_can_be_mobilenetv2s_size():
     macs, weights = macs + 49 * 320 * 1280 + 1280 * 1000, weights + 320 * 1280 + 1280 * 1000
     assert sum(p.numel() for p in network.parameters() if p.ndim > 1) == weights
     assert 0.4e9 < macs < 0.6e9
-    assert SpacePrices(space, get_target("roofline-gpu"), 1000).rows(space.reference).macs.sum() == macs
+    assert BlockFamily(space, 1000).layers(space.reference).macs.sum() == macs
 
 
 def test_rows_that_a_target_has_to_know_are_all_there():
-    known = prices(get_target("roofline-gpu")).all_rows()
+    known = rows_asked(prices(get_target("roofline-gpu")))
     columns = [c for c in known.columns if c != "name"]
     have = {tuple(int(known.columns[c][i]) for c in columns) for i in range(len(known))}
     assert len(have) == len(known)
@@ -138,5 +144,46 @@ def test_a_target_without_a_model_of_energy_says_so():
     target = Late(get_target("roofline-gpu"))
     with pytest.raises(InputError, match="target 'roofline-gpu' has no energy model; drop --energy or choose"):
         prices(target).tables(["latency", "energy"])
-    assert set(SpacePrices(tiny_space(), target, 10, 1).tables(["latency", "size"])) == {"latency", "size"}
+    assert set(Pricing(BlockFamily(tiny_space(), 10, 1), target).tables(["latency", "size"])) == {"latency", "size"}
     assert set(COSTS) == {"latency", "energy", "size", "macs"}
+
+
+def test_families_keep_the_contract_of_search_spaces():
+    tiny = BlockFamily(tiny_space(), 10, 1)
+    check_space(tiny, tiny.input_shape, steep(tiny.network()))
+    check_space(FAMILY, n=6)
+    check_space(WidthFamily(tiny_space(), 10, 1), (1, 8, 8))
+
+
+def test_rows_of_all_networks_hold_those_of_each():
+    """Blocks that are left out, and parts of blocks that others have, have no calls; what is left is the network."""
+    for number, design in enumerate(RANDOM):
+        union, own = FAMILY.rows(design[None]), layers(number)
+        there = union.take(union.calls[0] > 0)
+        for name, column in there.columns.items():
+            assert sorted(column[0].tolist()) == sorted(own.columns[name].tolist()), name
+    assert (FAMILY.rows(np.zeros_like(RANDOM[:1])).calls == 0).any()
+
+
+def test_a_population_costs_what_its_designs_do():
+    pricing, population = prices(get_target("roofline-gpu")), FAMILY.decisions.sample(np.random.default_rng(1), 200)
+    for cost in ("latency", "macs", "size"):
+        assert pricing.is_exact(cost)
+        np.testing.assert_allclose(pricing.predict(population, cost), pricing.table(cost).price(population), rtol=1e-9)
+
+
+def test_a_width_multiplier_is_a_family_with_one_decision():
+    """Its table says what each network costs on its own, and more width is never fewer multiply-accumulates."""
+    family, target = WidthFamily(tiny_space(), 10, 1), get_target("roofline-gpu")
+    pricing, widths = Pricing(family, target), family.widths
+    assert len(widths) == 513 and (np.diff(widths) > 0).all() and widths[0] == 0.1 and widths[-1] == 3.0
+    table = pricing.table("macs")
+    every = table.price(np.arange(len(widths))[:, None])
+    assert (np.diff(every) >= 0).all() and every[0] < every[-1]
+    for k in (0, 100, 512):
+        for cost in ("macs", "latency", "size"):
+            alone = pricing.total(family.layers(np.array([k])), cost)
+            assert pricing.table(cost).price(np.array([k]))[0] == pytest.approx(alone, rel=1e-9)
+    assert family.canonical(np.array([[0], [1]])).tolist() == [[0], [0]]
+    with pytest.raises(ValueError, match="share no weights"):
+        family.build(family.reference, family.build(family.reference))
