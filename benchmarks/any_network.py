@@ -140,8 +140,11 @@ class Worker:
 
         from netsmith.compression.branches import find_branches
         from netsmith.compression.importance import channel_importance
-        from netsmith.decisions.choices import Choices
+        from netsmith.decisions.branches import Branches
+        from netsmith.decisions.channels import Channels
+        from netsmith.decisions.given import GivenSpace
         from netsmith.decisions.slim import slim
+        from netsmith.decisions.tools import AtHand
         from netsmith.errors import InputError
         from netsmith.network.graph import trace
 
@@ -150,12 +153,13 @@ class Worker:
         best = self.record["macs"]
         for with_branches in (False, True):
             branches = find_branches(self.model, torch.zeros(2, *self.shape)) if with_branches else []
-            choices = Choices.of(self.graph, self.report, branches, quantize=False, multiple=4)
+            kinds = (Channels(self.graph, self.report, multiple=4), Branches(self.graph, branches))
+            choices = GivenSpace(self.graph, kinds)
             for design in _designs(choices):
-                predicted = int(choices.columns(design).macs.sum())
+                predicted = int(choices.rows(design).macs.sum())
                 if predicted > limit:
                     continue
-                slimmed = slim(self.model, choices, self.report, design, scores)
+                slimmed = slim(self.model, choices, design, AtHand(scores))
                 graph = trace(slimmed.model, self.shape)
                 macs = int(graph.layers.macs.sum())
                 best = min(best, macs)
@@ -163,7 +167,8 @@ class Worker:
                     continue
                 self.slimmed, self.graph = slimmed, graph
                 self.record |= {
-                    "macs_pruned": macs, "macs_predicted": predicted, "dropped": len(choices.dropped(design)),
+                    "macs_pruned": macs, "macs_predicted": predicted,
+                    "dropped": int((design[choices.of_stage("topology")] < 1).sum()),
                     "params_pruned": sum(p.numel() for p in slimmed.model.parameters()),
                 }  # fmt: skip
                 return
@@ -248,20 +253,20 @@ def _designs(choices: Any) -> Iterator[Any]:
     """Designs from large to small: all groups at the same eighth, at each eighth the branches dropped one by one."""
     import numpy as np
 
-    groups, branches = len(choices.groups), len(choices.branches)
-    full = np.array([g.channels for g in choices.groups], dtype=float)
+    wide, deep = (np.flatnonzero(choices.of_stage(stage)) for stage in ("structure", "topology"))
+    full = choices.values[wide, choices.reference[wide]]
     for eighth in range(7, 0, -1):
         design = choices.reference.copy()
-        if groups:
-            ratio = choices.values[:groups] / full[:, None]
-            ratio = np.where(np.arange(ratio.shape[1]) < choices.decisions.sizes[:groups, None], ratio, np.inf)
-            design[:groups] = np.abs(ratio - eighth / 8).argmin(axis=1)
-        if not branches:
+        if len(wide):
+            ratio = choices.values[wide] / full[:, None]
+            ratio = np.where(np.arange(ratio.shape[1]) < choices.decisions.sizes[wide, None], ratio, np.inf)
+            design[wide] = np.abs(ratio - eighth / 8).argmin(axis=1)
+        if not len(deep):
             yield design
-        for n in range(branches):  # every second one first: what is left then still has depth in each stage
-            order = [*range(1, branches, 2), *range(0, branches, 2)][: n + 1]
+        order = [*deep[1::2], *deep[::2]]  # every second one first: what is left then still has depth in each stage
+        for n in range(len(deep)):
             thinner = design.copy()
-            thinner[groups + np.array(order)] = 0
+            thinner[order[: n + 1]] = 0
             yield thinner
 
 

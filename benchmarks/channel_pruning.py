@@ -24,6 +24,8 @@ import numpy as np
 from common import Store, percent, table
 from contest import HEAD, Case, compete, spread, summary_of, verdict
 
+from netsmith.jobs.tools import groups_of
+
 #: designs that each strategy may evaluate; the ramps and uniform widths have few that fill the budget, netadapt
 #: ends by itself
 EVALUATIONS = {"uniform": 8, "shallow": 8, "deep": 8, "netadapt": 5000, "random": 320, "evolution": 320, "amc": 320,
@@ -47,10 +49,11 @@ class Widths(Case):
 
     @cached_property
     def subject(self) -> Any:
-        from netsmith.decisions.choices import Choices
+        from netsmith.decisions.channels import Channels
+        from netsmith.decisions.given import GivenSpace
 
         whole = super().subject
-        choices = Choices.of(whole.graph, self.prunable(whole.report), [], quantize=False)
+        choices = GivenSpace(whole.graph, (Channels(whole.graph, self.prunable(groups_of(whole))),))
         return dataclasses.replace(whole, choices=choices)
 
     def prunable(self, report: Any) -> Any:
@@ -100,7 +103,7 @@ def ranked(case: Widths, budget: float, tuned: bool, isomorphic: bool) -> dict[s
     from peer_tools import prune_to_macs
 
     subject = case.subject
-    free = {m.layer for g in subject.choices.groups for m in g.outputs}
+    free = {m.layer for g in groups_of(subject).groups for m in g.outputs}
     model, macs = prune_to_macs(subject.model, tuple(subject.data.input_shape), budget, isomorphic, free)
     found = {"macs": macs, "test_accuracy": case.test_accuracy(model)}
     return found | ({"tuned": train(case, model)} if tuned else {})

@@ -77,27 +77,27 @@ class Case:
     def quantizer(self) -> Any:
         from netsmith.compression.build import quantizer_for
 
-        graph, bits = self.subject.graph, dict.fromkeys(self.subject.choices.layers, (8, 8))
+        graph, bits = self.subject.graph, dict.fromkeys(self.subject.choices.quantized, (8, 8))
         return quantizer_for(graph, bits, self.subject.search_images(CALIBRATION)[0], "mse")
 
     @cached_property
     def pruning(self) -> Any:
         """Importance and repair as the main job has them."""
         from netsmith.jobs.config import Budgets, CompressConfig, Prune
-        from netsmith.jobs.pruning import Pruning
+        from netsmith.jobs.tools import JobTools
         from netsmith.progress import Silent
 
         net, prune = NETWORKS[self.network], Prune(importance=getattr(self.args, "importance", "l2"))
         config = CompressConfig(net.spec, net.data, budgets=Budgets(macs="0.5x"), methods=(prune,), seed=self.seed)
-        return Pruning(self.subject, config, Silent())
+        return JobTools(self.subject, config, Silent())
 
     @cached_property
     def candidates(self) -> Any:
         from netsmith.accuracy.candidates import Candidates
-        from netsmith.compression.quantize import Calibration
+        from netsmith.decisions.tools import AtHand
 
         repair, scores = self.pruning.repair, self.pruning.importance
-        return Candidates(self.subject.choices, Calibration({}), self.quantizer, scores, repair, self.settle)
+        return Candidates(self.subject.choices, AtHand(scores, repair, self.settle, quantizer=self.quantizer))
 
     @cached_property
     def evaluator(self) -> Any:

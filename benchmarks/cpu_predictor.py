@@ -31,9 +31,9 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     import torch
 
     from netsmith.compression.build import integerise
-    from netsmith.compression.channels import GroupReport
-    from netsmith.decisions.choices import Choices
     from netsmith.decisions.demand import rows_asked
+    from netsmith.decisions.given import GivenSpace
+    from netsmith.decisions.integers import Integers
     from netsmith.decisions.pricing import Pricing
     from netsmith.export.onnx import to_onnx
     from netsmith.hardware.measured.cpu import CpuTarget
@@ -48,10 +48,10 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     folder = args.results / "cpu_predictor"
     folder.mkdir(parents=True, exist_ok=True)
     target = CpuTarget(args.threads)
-    choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False)
+    choices = GivenSpace(graph, (Integers(graph, ((8, 8), (32, 32))),))
     pricing = Pricing(choices, target)
     _, quantized = integerise(
-        model, (3, side, side), dict.fromkeys(choices.layers, (8, 8)), images, "minmax", batch=BATCH
+        model, (3, side, side), dict.fromkeys(choices.quantized, (8, 8)), images, "minmax", batch=BATCH
     )
     assert quantized is not None
     contents = {"fp32": to_onnx(graph), "int8": to_onnx(quantized.graph, quantized.weight_scales)}
@@ -67,7 +67,7 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     target.prepare(rows_asked(pricing))
     timed += [session(i) for i in range(SESSIONS // 2, SESSIONS)]
     designs = {"fp32": choices.reference, "int8": np.zeros_like(choices.reference)}
-    found: dict[str, Any] = {"int8_layers": len(choices.layers), "layers": int(graph.layers.is_compute.sum())}
+    found: dict[str, Any] = {"int8_layers": len(choices.quantized), "layers": int(graph.layers.is_compute.sum())}
     for form, design in designs.items():
         rows = pricing.rows(design)
         found[form] = {

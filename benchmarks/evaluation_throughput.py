@@ -15,7 +15,8 @@ import torch
 from common import NETWORKS, Store, table
 from torch import fx
 
-from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
+from netsmith.accuracy.incremental import IncrementalEvaluator
+from netsmith.network.edit import GraphEdit
 
 SWEEPS = {"int8 of one layer": "quantize", "one group narrower or one branch gone": "prune"}
 
@@ -23,7 +24,7 @@ SWEEPS = {"int8 of one layer": "quantize", "one group narrower or one branch gon
 class FromTheStart(IncrementalEvaluator):
     """The same candidates, every node recomputed."""
 
-    def _plan(self, candidate: Candidate) -> list[fx.Node]:
+    def _plan(self, candidate: GraphEdit) -> list[fx.Node]:
         return [n for n in self._nodes if n.op in ("call_function", "output", "placeholder")]
 
 
@@ -44,7 +45,7 @@ def sweep(model: str, method: str, threads: int, args: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in (IncrementalEvaluator, FromTheStart):
         evaluator = kind(s.graph, images, labels)
-        evaluator.evaluate([Candidate()])  # warm
+        evaluator.evaluate([GraphEdit()])  # warm
         start = time.perf_counter()
         measured = measure_sensitivity(candidates, evaluator)
         seconds = time.perf_counter() - start
@@ -66,14 +67,16 @@ def candidates_of(subject: Any, *, prune: bool) -> Any:
     from netsmith.compression.mixed import LayerQuantizer
     from netsmith.compression.placement import place
     from netsmith.compression.quantize import Calibration
+    from netsmith.decisions.tools import AtHand
+    from netsmith.jobs.tools import groups_of
 
     graph, names = subject.graph, set[str]()
-    for layer in subject.choices.layers:
+    for layer in subject.choices.quantized:
         names |= place(graph, [layer]).scaled
     histograms = histograms_of(graph, subject.search_images(256)[0], names)
-    importance = channel_importance(subject.model, subject.report, "l2", []) if prune else {}
+    importance = channel_importance(subject.model, groups_of(subject), "l2", []) if prune else {}
     quantizer = LayerQuantizer(graph, histograms, "mse")
-    return Candidates(subject.choices, Calibration(histograms, "mse"), quantizer, importance)
+    return Candidates(subject.choices, AtHand(importance, None, False, Calibration(histograms, "mse"), quantizer))
 
 
 def profile(run: Any) -> dict[str, float]:

@@ -34,7 +34,7 @@ from netsmith.compression.channels import ChannelGroup, GroupReport, Member
 from netsmith.compression.groups import find_groups
 from netsmith.compression.layers import sides_of
 from netsmith.compression.prune import masked
-from netsmith.compression.recipe import LayerKeep, slice_layer
+from netsmith.compression.slicing import LayerKeep, slice_layer
 from netsmith.compression.trial import randomized, same, where
 from netsmith.network.load import load_model
 

@@ -58,8 +58,7 @@ class Joint(Case):
     @property
     def is_bits(self) -> Any:
         """Which decisions are about bits, ``(D,)``."""
-        first = len(self.subject.choices.groups) + len(self.subject.choices.branches)
-        return np.arange(len(self.subject.choices.decisions)) >= first
+        return self.subject.choices.of_stage("numbers")
 
     def best(self, problem: Any, evaluations: int, **options: Any) -> tuple[Any, float]:
         """The design of least divergence that the exact search meets, and its divergence.
@@ -102,7 +101,8 @@ class Joint(Case):
         return {
             "design": design.tolist(), "divergence": divergence, "widths": widths, "bits": list(bits.values()),
             "cost": float(problem.price(design)[cost][0]) / limit,
-            "dropped": len(self.subject.choices.dropped(design)), "macs": int(graph.layers.macs.sum()),
+            "dropped": int((design[self.subject.choices.of_stage("topology")] < 1).sum()),
+            "macs": int(graph.layers.macs.sum()),
             "test_accuracy": self.test_accuracy(quantize_mixed(graph, bits, quantizer).graph.module),
         }  # fmt: skip
 

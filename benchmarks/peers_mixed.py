@@ -34,7 +34,7 @@ def peer(args: Any, tool: str, python: str, bits: float) -> dict[str, Any]:
 
 def ours(args: Any, weight_bytes: float, folder: Path) -> dict[str, Any]:
     """``compress`` with as many bytes of weights; what else a file stores comes on top for every tool."""
-    from netsmith.decisions.choices import Choices
+    from netsmith.decisions.given import GivenSpace
     from netsmith.hardware.target import get_target
     from netsmith.jobs.config import Quantize
     from netsmith.jobs.subject import load_subject
@@ -42,7 +42,7 @@ def ours(args: Any, weight_bytes: float, folder: Path) -> dict[str, Any]:
     network = NETWORKS[args.network]
     weights = args.weights or network.weights_file
     subject = load_subject(network.spec, network.data, get_target(args.target), weights=weights, methods=(Quantize(),))
-    choices: Choices = subject.choices
+    choices: GivenSpace = subject.choices
     from netsmith.decisions.pricing import Pricing
 
     most = float(Pricing(choices, get_target(args.target)).predict(choices.reference, "size")[0])

@@ -16,13 +16,16 @@ import numpy as np
 import torch
 from common import NETWORKS, Store, percent, table
 
+from netsmith.jobs.tools import groups_of
+
 MARK = 10.0  #: times as fast as solving on the rows
 TINY = 1e-13  #: a ridge that leaves the least-squares solution as it is
 
 
 def subject_of(model: str, args: Any) -> Any:
     """The network, its data, and choices of every eighth of each group's channels."""
-    from netsmith.decisions.choices import Choices
+    from netsmith.decisions.channels import Channels
+    from netsmith.decisions.given import GivenSpace
     from netsmith.hardware.target import get_target
     from netsmith.jobs.config import Prune
     from netsmith.jobs.subject import load_subject
@@ -31,7 +34,7 @@ def subject_of(model: str, args: Any) -> Any:
     network = NETWORKS[model]
     weights = common.weights_of(model, None, args.results, args.seed)
     s = load_subject(network.spec, network.data, get_target("cpu"), weights=weights, methods=(Prune(),), seed=args.seed)
-    return s, Choices.of(s.graph, s.report, [], quantize=False)
+    return s, GivenSpace(s.graph, (Channels(s.graph, groups_of(s)),))
 
 
 def speed(model: str, args: Any) -> dict[str, Any]:
@@ -40,13 +43,13 @@ def speed(model: str, args: Any) -> dict[str, Any]:
     from netsmith.compression.kept import keep_indices
     from netsmith.compression.reconstruct import Repair, gather
     from netsmith.compression.reconstruct.moments import sample_rows
-    from netsmith.jobs.pruning import repair_images
+    from netsmith.jobs.tools import repair_images
 
     s, choices = subject_of(model, args)
-    scores = channel_importance(s.model, s.report, "l1")
+    scores = channel_importance(s.model, groups_of(s), "l1")
     images = repair_images(s.data, args.seed)
     start = time.process_time()
-    moments = gather(s.graph, s.model, s.report.groups, images, args.seed)
+    moments = gather(s.graph, s.model, groups_of(s).groups, images, args.seed)
     found: dict[str, Any] = {"gather_s": time.process_time() - start, "skipped": dict(moments.skipped)}
     rows: dict[str, list[np.ndarray]] = {n: [] for n in moments.consumers}
     start = time.process_time()
@@ -60,8 +63,8 @@ def speed(model: str, args: Any) -> dict[str, Any]:
     keeps = []
     for _ in range(args.candidates):
         design = rng.integers(choices.decisions.sizes)
-        kept = choices.kept(design)
-        keeps.append({n: keep_indices(scores[n], k, s.report[n].unit) for n, k in kept.items()})
+        kept = choices.kinds[0].kept(design)
+        keeps.append({n: keep_indices(scores[n], k, groups_of(s)[n].unit) for n, k in kept.items()})
     repair = Repair(moments, scores)
     for key in ("first", "again"):
         start = time.process_time()
@@ -122,24 +125,25 @@ def accuracy(model: str, criterion: str, args: Any) -> dict[str, Any]:
     from netsmith.compression.importance import channel_importance
     from netsmith.compression.reconstruct import Repair, gather
     from netsmith.decisions.slim import slim
-    from netsmith.jobs.pruning import repair_images
+    from netsmith.decisions.tools import AtHand
+    from netsmith.jobs.tools import repair_images
     from netsmith.training import reestimate_batch_norm
     from netsmith.training.score import evaluate
 
     s, choices = subject_of(model, args)
     given = s.data.normalisation
     split = s.data.search.take(slice(0, args.images))
-    moments = gather(s.graph, s.model, s.report.groups, repair_images(s.data, args.seed), args.seed)
+    moments = gather(s.graph, s.model, groups_of(s).groups, repair_images(s.data, args.seed), args.seed)
     images, labels = s.search_images(256)
     start = time.process_time()
     scores = channel_importance(
-        s.model, s.report, criterion, list(zip(images.split(64), labels.split(64), strict=True)), moments=moments
+        s.model, groups_of(s), criterion, list(zip(images.split(64), labels.split(64), strict=True)), moments=moments
     )
     found: dict[str, Any] = {"seconds": time.process_time() - start}
     half = [int(np.argmin([abs(c - 0.5 * d.choices[-1]) for c in d.choices])) for d in choices.decisions.decisions]
     ways = {"masked": None, "repaired": Repair(moments, scores), "intercept": Repair(moments, scores, True)}
     for way, repair in ways.items():
-        network = slim(s.model, choices, s.report, np.array(half), scores, repair).model
+        network = slim(s.model, choices, np.array(half), AtHand(scores, repair)).model
         found[way] = evaluate(network, split, normalisation=given)[0]
         reestimate_batch_norm(network, s.data.search, args.images, normalisation=given)
         found[f"{way}, norms"] = evaluate(network, split, normalisation=given)[0]

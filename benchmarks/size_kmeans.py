@@ -19,9 +19,10 @@ from netsmith.accuracy.designs import DesignEvaluator
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 from netsmith.compression.mixed import quantize_mixed
-from netsmith.compression.quantize import Calibration, packed_tensors
+from netsmith.compression.quantize import packed_tensors
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.decisions.pricing import Pricing
+from netsmith.decisions.tools import AtHand
 from netsmith.export.packed import write_packed
 from netsmith.hardware.target import get_target
 from netsmith.jobs.config import Images, Share
@@ -64,7 +65,7 @@ class Case:
 
     @cached_property
     def candidates(self) -> Candidates:
-        return Candidates(self.subject.choices, Calibration({}), self.quantizer, {})
+        return Candidates(self.subject.choices, AtHand(quantizer=self.quantizer))
 
     @cached_property
     def evaluator(self) -> IncrementalEvaluator:

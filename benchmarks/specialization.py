@@ -50,7 +50,7 @@ def scored(case: Case, targets: list[str], design: Any) -> dict[str, Any]:
     from netsmith.hardware.target import get_target
 
     choices, x = case.subject.choices, np.array(design)
-    rows = choices.columns(x)
+    rows = choices.rows(x)
     latency = {}
     for name in targets:
         pricing = Pricing(choices, get_target(name))

@@ -16,6 +16,7 @@ import common
 import numpy as np
 from common import NETWORKS, Store, percent, table
 
+from netsmith.jobs.tools import groups_of
 from netsmith.progress import Lines, Silent
 
 
@@ -26,27 +27,27 @@ class Case:
         from netsmith.accuracy.candidates import Candidates
         from netsmith.accuracy.designs import DesignEvaluator
         from netsmith.accuracy.incremental import IncrementalEvaluator
-        from netsmith.compression.quantize import Calibration
-        from netsmith.compression.share import CodebookQuantizer
-        from netsmith.decisions.choices import Choices
+        from netsmith.decisions.channels import Channels
+        from netsmith.decisions.given import GivenSpace
         from netsmith.decisions.pricing import Pricing
+        from netsmith.decisions.tools import AtHand
         from netsmith.hardware.target import get_target
         from netsmith.jobs.config import Budgets, CompressConfig, Prune
-        from netsmith.jobs.pruning import Pruning
         from netsmith.jobs.subject import load_subject
+        from netsmith.jobs.tools import JobTools, groups_of
 
         net = NETWORKS[args.network]
         self.args, self.targets = args, {n: get_target(n) for n in args.targets}
         weights = args.weights or net.weights_file
         whole = load_subject(net.spec, net.data, self.targets[args.targets[0]], weights=weights, methods=(Prune(),))
         # one space for all: both platforms choose from the same widths
-        self.choices = Choices.of(whole.graph, whole.report, [], quantize=False, multiple=args.multiple)
+        self.choices = GivenSpace(whole.graph, (Channels(whole.graph, groups_of(whole), args.multiple),))
         self.subject = s = replace(whole, choices=self.choices)
         config = CompressConfig(net.spec, net.data, budgets=Budgets(macs="0.5x"), methods=(Prune(),), seed=args.seed)
-        self.pruning = Pruning(s, config, Silent())
+        self.pruning = JobTools(s, config, Silent())
         self.pricing = {n: Pricing(self.choices, t) for n, t in self.targets.items()}
         scores, repair = self.pruning.importance, self.pruning.repair
-        candidates = Candidates(self.choices, Calibration({}), CodebookQuantizer(s.graph), scores, repair)
+        candidates = Candidates(self.choices, AtHand(scores, repair))
         self.evaluator = DesignEvaluator(candidates, IncrementalEvaluator(s.graph, *s.search_images(args.images)))
 
     def prepare(self) -> None:
@@ -110,7 +111,7 @@ class Case:
     def shares(self, design: Any) -> str:
         """Share of the filters that stay, by the stage or block that their group is named after."""
         kept, of = {}, {}
-        for d, group in enumerate(self.choices.groups):
+        for d, group in enumerate(groups_of(self.subject).groups):
             stage = group.name.split(".")[0]
             kept[stage] = kept.get(stage, 0) + int(self.choices.values[d, design[d]])
             of[stage] = of.get(stage, 0) + group.channels

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from netsmith.accuracy.candidates import Candidates
+from given import candidates_of, groups_in, kept_by, space_of
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.branches import Branch
 from netsmith.compression.groups import find_groups
@@ -20,7 +20,7 @@ from netsmith.compression.kept import keep_indices
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.prune import prune
 from netsmith.compression.quantize import Calibration
-from netsmith.decisions.choices import Choices
+from netsmith.decisions.given import GivenSpace
 from netsmith.network.graph import trace
 from situations import (
     Decoder,
@@ -40,8 +40,8 @@ NETWORKS: list[Callable[[], nn.Module]] = [
 ]  # fmt: skip
 
 
-def choices_of(model: nn.Module) -> Choices:
-    return Choices.of(trace(model, (3, 8, 8)), find_groups(model, torch.randn(2, 3, 8, 8)), [], quantize=False)
+def choices_of(model: nn.Module) -> GivenSpace:
+    return space_of(trace(model, (3, 8, 8)), find_groups(model, torch.randn(2, 3, 8, 8)), [], quantize=False)
 
 
 @pytest.mark.parametrize("make", NETWORKS)
@@ -53,7 +53,7 @@ def test_what_is_built_loses_and_costs_what_was_said(make: Callable[[], nn.Modul
             p.mul_(1.5)
     choices = choices_of(model)
     scores = channel_importance(model, find_groups(model, torch.randn(2, 3, 8, 8)))
-    candidates = Candidates(choices, Calibration({}), LayerQuantizer(choices.graph, {}), scores)
+    candidates = candidates_of(choices, Calibration({}), LayerQuantizer(choices.graph, {}), scores)
     images, labels = torch.randn(24, 3, 8, 8), torch.randint(0, 5, (24,))
     designs = [np.array(d) for d in choices.decisions.sample(np.random.default_rng(1), 3)]
     got = IncrementalEvaluator(choices.graph, images, labels, batch_size=24).evaluate(
@@ -62,15 +62,15 @@ def test_what_is_built_loses_and_costs_what_was_said(make: Callable[[], nn.Modul
     with torch.no_grad():
         want = F.log_softmax(model(images), 1)
         for i, design in enumerate(designs):
-            kept = choices.kept(design)
-            units = {g.name: g.unit for g in choices.groups}
+            kept = kept_by(choices, design)
+            units = {g.name: g.unit for g in groups_in(choices)}
             smaller = copy.deepcopy(model)
             report = find_groups(model, images[:2])
             prune(smaller, report, {n: keep_indices(scores[n], k, units[n]) for n, k in kept.items()})
             lost = (want.exp() * (want - F.log_softmax(smaller(images), 1))).sum(1).mean()
             assert got.divergence[i] == pytest.approx(float(lost), rel=1e-3, abs=1e-6)
             built = trace(smaller, (3, 8, 8)).layers
-            assert int(choices.columns(design).macs.sum()) == int(built.macs.sum())
+            assert int(choices.rows(design).macs.sum()) == int(built.macs.sum())
 
 
 def test_a_price_of_attention_in_one_operator_is_never_too_low() -> None:
@@ -79,8 +79,10 @@ def test_a_price_of_attention_in_one_operator_is_never_too_low() -> None:
     choices = choices_of(model)
     smaller = copy.deepcopy(model)
     design = np.zeros(len(choices.decisions), dtype=int)
-    prune(smaller, find_groups(model, torch.randn(2, 3, 8, 8)), {n: range(k) for n, k in choices.kept(design).items()})
-    assert choices.columns(design).macs.sum() >= trace(smaller, (3, 8, 8)).layers.macs.sum()
+    prune(
+        smaller, find_groups(model, torch.randn(2, 3, 8, 8)), {n: range(k) for n, k in kept_by(choices, design).items()}
+    )
+    assert choices.rows(design).macs.sum() >= trace(smaller, (3, 8, 8)).layers.macs.sum()
 
 
 def test_choices_within_a_dropped_branch_are_reset_whatever_rows_there_are() -> None:
@@ -98,7 +100,7 @@ def test_a_branch_takes_the_widths_of_its_layers_along() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Flatten(), nn.Linear(512, 5))
     graph, report = trace(model, (3, 8, 8)), find_groups(model, torch.randn(2, 3, 8, 8))
     branch = Branch("1", "1", channels=8, layers=("1",))
-    choices = Choices.of(graph, report, [branch], quantize=False)
+    choices = space_of(graph, report, [branch], quantize=False)
     names = [d.name for d in choices.decisions.decisions]
     design = np.zeros(len(names), dtype=int)
     reset = choices.canonical(design)

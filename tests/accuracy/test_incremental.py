@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from netsmith.accuracy.candidates import Candidates
-from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
+from given import branches_in, candidates_of, groups_in, space_of
+from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.sensitivity import measure_sensitivity
 from netsmith.compression.branches import drop_branches, find_branches
 from netsmith.compression.calibrate import collect
@@ -20,7 +20,7 @@ from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import place
 from netsmith.compression.prune import prune
 from netsmith.compression.quantize import Calibration
-from netsmith.decisions.choices import Choices
+from netsmith.network.edit import GraphEdit
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 
@@ -37,7 +37,7 @@ def case():  # type: ignore[no-untyped-def]
     x = torch.randn(2, 1, 8, 8)
     graph = trace(model, (1, 8, 8))
     report = find_groups(model, x)
-    choices = Choices.of(graph, report, find_branches(model, x), multiple=8)
+    choices = space_of(graph, report, find_branches(model, x), multiple=8)
     images, labels = torch.randn(96, 1, 8, 8), torch.randint(0, 10, (96,))
     return model, graph, report, choices, images, labels
 
@@ -52,17 +52,17 @@ def test_widths_and_branches_match_physical_surgery(case) -> None:  # type: igno
 
     model, graph, report, choices, images, labels = case
     scores = channel_importance(model, report)
-    make = Candidates(choices, Calibration({}), LayerQuantizer(graph, {}), scores)
+    make = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), scores)
     candidates, networks = [], []
-    for d, group in enumerate(choices.groups[:3]):
+    for d, group in enumerate(groups_in(choices)[:3]):
         k = len(choices.decisions.decisions[d].choices) // 2
         keep = keep_indices(scores[group.name], int(choices.decisions.decisions[d].choices[k]), group.unit)
         candidates.append(make.of_choice(d, k))
         smaller = copy.deepcopy(model)
         prune(smaller, report, {group.name: keep})
         networks.append(smaller)
-    for i, branch in enumerate(choices.branches[:3]):
-        candidates.append(make.of_choice(len(choices.groups) + i, 0))
+    for i, branch in enumerate(branches_in(choices)[:3]):
+        candidates.append(make.of_choice(len(groups_in(choices)) + i, 0))
         networks.append(drop_branches(copy.deepcopy(model), [branch]))
     scores_ = IncrementalEvaluator(graph, images, labels, batch_size=40).evaluate(candidates)
     with torch.no_grad():
@@ -77,19 +77,19 @@ def test_widths_and_branches_match_physical_surgery(case) -> None:  # type: igno
 def test_unchanged_network_has_no_divergence_and_late_changes_are_cheap(case) -> None:  # type: ignore[no-untyped-def]
     _, graph, _, _, images, labels = case
     evaluator = IncrementalEvaluator(graph, images, labels)
-    assert evaluator.evaluate([Candidate()]).divergence[0] == pytest.approx(0, abs=1e-9)
+    assert evaluator.evaluate([GraphEdit()]).divergence[0] == pytest.approx(0, abs=1e-9)
     last = [n.name for n in graph.module.graph.nodes if n.op == "call_function"][-1]
-    late = evaluator.evaluate([Candidate(zeros=frozenset({last}))])
+    late = evaluator.evaluate([GraphEdit(zeros=frozenset({last}))])
     assert late.recomputed < 0.1
     assert late.cross_entropy[0] == pytest.approx(np.log(10), rel=1e-5)
 
 
 def test_sensitivity_is_zero_for_original_and_grows_with_pruning(case) -> None:  # type: ignore[no-untyped-def]
     model, graph, report, choices, images, labels = case
-    names = set().union(*(place(graph, [n]).scaled for n in choices.layers))
+    names = set().union(*(place(graph, [n]).scaled for n in choices.quantized))
     calibration = Calibration(collect(graph, [images], names))
     evaluator = IncrementalEvaluator(graph, images, labels)
-    candidates = Candidates(choices, calibration, LayerQuantizer(graph, {}), channel_importance(model, report))
+    candidates = candidates_of(choices, calibration, LayerQuantizer(graph, {}), channel_importance(model, report))
     s = measure_sensitivity(candidates, evaluator)
     rows = np.arange(len(choices.decisions))
     assert (s.loss[rows, choices.reference] == 0).all()
@@ -108,12 +108,12 @@ def test_what_a_transposed_convolution_reads_is_masked_on_its_side() -> None:
     ).eval()  # fmt: skip
     x = torch.randn(8, 1, 8, 8)
     graph, report = trace(net, (1, 8, 8)), find_groups(net, x[:2])
-    choices = Choices.of(graph, report, [], quantize=False)
+    choices = space_of(graph, report, [], quantize=False)
     scores = channel_importance(net, report)
     design = choices.reference.copy()
     first = choices.decisions.index("0.channels")
     design[first] = 0
-    candidates = Candidates(choices, Calibration({}), LayerQuantizer(graph, {}, "mse"), scores)
+    candidates = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}, "mse"), scores)
     evaluator = IncrementalEvaluator(graph, x, torch.zeros(8, dtype=torch.int64))
     found = evaluator.evaluate([candidates.of_design(design)]).output_error[0]
     small = load_small(net, report, keep_indices(scores["0"], int(choices.values[first, 0])))

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from netsmith.accuracy.candidates import Candidates
-from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
+from given import candidates_of, groups_in, space_of
+from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.branches import find_branches
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.quantize import Calibration
-from netsmith.decisions.choices import Choices
 from netsmith.decisions.slim import slim
+from netsmith.decisions.tools import AtHand
+from netsmith.network.edit import GraphEdit
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 
@@ -61,15 +62,15 @@ def distance(want: torch.nn.Module, model: torch.nn.Module, images: torch.Tensor
 def test_a_settled_candidate_is_the_network_with_its_norms_estimated_again(case: dict[str, Any], fold: bool) -> None:
     model, images = case["model"], case["images"]
     graph = trace(model, (1, 8, 8), fold=fold)
-    choices = Choices.of(graph, case["report"], case["branches"], multiple=8, quantize=False)
+    choices = space_of(graph, case["report"], case["branches"], multiple=8, quantize=False)
     scores = channel_importance(model, case["report"])
     evaluator = IncrementalEvaluator(graph, images, case["labels"], batch_size=IMAGES)
     settled, kept = (
-        Candidates(choices, Calibration({}), LayerQuantizer(graph, {}), scores, settle=settle)
+        candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), scores, settle=settle)
         for settle in (True, False)
     )
     designs = np.repeat(choices.reference[None], 3, axis=0)
-    groups, branch = len(choices.groups), 0
+    groups, branch = len(groups_in(choices)), 0
     designs[0, :groups] = 0
     designs[1, groups + branch] = 0
     designs[2, :groups], designs[2, groups + branch] = 1, 0
@@ -77,7 +78,7 @@ def test_a_settled_candidate_is_the_network_with_its_norms_estimated_again(case:
     plain = evaluator.evaluate([kept.of_design(d) for d in designs]).output_error
     changes = []
     for design, error, unsettled in zip(designs, found, plain, strict=True):
-        small = slim(model, choices, case["report"], design, scores).model
+        small = slim(model, choices, design, AtHand(scores)).model
         assert unsettled == pytest.approx(distance(model, small, images), rel=1e-3)
         want = distance(model, estimated(small, images), images)
         assert error == pytest.approx(want, rel=0.02)  # running variances are the unbiased ones
@@ -87,11 +88,11 @@ def test_a_settled_candidate_is_the_network_with_its_norms_estimated_again(case:
 
 def test_one_choice_is_settled_as_the_design_that_takes_it(case: dict[str, Any]) -> None:
     graph = trace(case["model"], (1, 8, 8))
-    choices = Choices.of(graph, case["report"], case["branches"], multiple=8, quantize=False)
+    choices = space_of(graph, case["report"], case["branches"], multiple=8, quantize=False)
     scores = channel_importance(case["model"], case["report"])
-    candidates = Candidates(choices, Calibration({}), LayerQuantizer(graph, {}), scores, settle=True)
+    candidates = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), scores, settle=True)
     evaluator = IncrementalEvaluator(graph, case["images"], case["labels"])
-    for decision in (0, len(choices.groups)):
+    for decision in (0, len(groups_in(choices))):
         design = choices.reference.copy()
         design[decision] = 0
         one, whole = evaluator.evaluate([candidates.of_choice(decision, 0), candidates.of_design(design)]).divergence
@@ -107,7 +108,7 @@ def test_norms_are_estimated_before_weights_are_rounded(case: dict[str, Any]) ->
     coarse = (halved * 4).round() / 4
     evaluator = IncrementalEvaluator(graph, images, case["labels"], batch_size=IMAGES)
     both = evaluator.evaluate([
-        Candidate({name: coarse}, norms={name: halved}), Candidate(rounded := {name: coarse}, norms=rounded)
+        GraphEdit({name: coarse}, norms={name: halved}), GraphEdit(rounded := {name: coarse}, norms=rounded)
     ]).output_error  # fmt: skip
     changed = copy.deepcopy(model)
     changed.get_parameter(name).data.copy_(halved)
@@ -126,5 +127,5 @@ def test_what_no_norm_follows_stays_as_it_is() -> None:
     graph, x = trace(net, (1, 8, 8)), torch.randn(16, 1, 8, 8)
     evaluator = IncrementalEvaluator(graph, x, torch.zeros(16, dtype=torch.int64))
     weights = {"0.weight": net[0].weight.detach() * 0.5}
-    kept, settled = evaluator.evaluate([Candidate(weights), Candidate(weights, norms=weights)]).output_error
+    kept, settled = evaluator.evaluate([GraphEdit(weights), GraphEdit(weights, norms=weights)]).output_error
     assert kept == settled > 0

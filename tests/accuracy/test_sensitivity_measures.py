@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from netsmith.accuracy.candidates import Candidates
+from given import candidates_of, space_of
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.sensitivity import MEASURES, measure_sensitivity
 from netsmith.compression.build import histograms_of
-from netsmith.compression.channels import GroupReport
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.placement import layer_inputs
 from netsmith.compression.quantize import Calibration
 from netsmith.data import load_data
-from netsmith.decisions.choices import Choices
 from netsmith.errors import InputError
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
@@ -33,10 +31,10 @@ def case():  # type: ignore[no-untyped-def]
 
 def tables(case, bits):  # type: ignore[no-untyped-def]
     graph, images, labels = case
-    choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False, bits=bits)
-    inputs = layer_inputs(graph, choices.layers).values()
+    choices = space_of(graph, bits=bits)
+    inputs = layer_inputs(graph, choices.quantized).values()
     quantizer = LayerQuantizer(graph, histograms_of(graph, images, inputs))
-    candidates = Candidates(choices, Calibration(histograms_of(graph, images, inputs)), quantizer, {})
+    candidates = candidates_of(choices, Calibration(histograms_of(graph, images, inputs)), quantizer, {})
     return choices, candidates, IncrementalEvaluator(graph, images, labels)
 
 

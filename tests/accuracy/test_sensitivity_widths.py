@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from netsmith.accuracy.candidates import Candidates
+from given import candidates_of, groups_in, space_of
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.sensitivity import measure_sensitivity
 from netsmith.compression.groups import find_groups
@@ -14,7 +14,6 @@ from netsmith.compression.importance import channel_importance
 from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.quantize import Calibration
 from netsmith.data import load_data
-from netsmith.decisions.choices import Choices
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 from netsmith.training import fit
@@ -25,12 +24,12 @@ def test_only_some_widths_are_evaluated_and_the_others_lie_between_them() -> Non
     fit(model, data, epochs=3, lr=0.05)
     images, labels = next(data.search.batches(128, normalise=data.normalisation))
     graph, report = trace(model, (1, 8, 8)), find_groups(model, images[:2])
-    choices = Choices.of(graph, report, [], quantize=False, widths=16)
-    candidates = Candidates(choices, Calibration({}), LayerQuantizer(graph, {}), channel_importance(model, report))
+    choices = space_of(graph, report, [], quantize=False, widths=16)
+    candidates = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), channel_importance(model, report))
     evaluator = IncrementalEvaluator(graph, images, labels)
     whole = measure_sensitivity(candidates, evaluator, widths=16)
     part = measure_sensitivity(candidates, evaluator, widths=6)
-    groups = len(choices.groups)
+    groups = len(groups_in(choices))
     assert whole.candidates == groups * 15 and part.candidates == groups * 5
     at = [0, 3, 6, 9, 12, 15]
     for d in range(groups):

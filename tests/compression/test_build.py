@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from given import groups_in, space_of
 from netsmith.compression.branches import find_branches
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.recipe import Recipe, apply_recipe
-from netsmith.decisions.choices import Choices
 from netsmith.decisions.slim import slim
+from netsmith.decisions.tools import AtHand
 from netsmith.network.graph import trace
 
 
@@ -33,16 +34,16 @@ def test_a_branch_that_is_a_container_goes_with_the_channels_of_its_shortcut(las
     torch.manual_seed(0)
     model, x = Residual(last).eval(), torch.randn(2, 3, 8, 8)
     report, branches = find_groups(model, x), find_branches(model, x)
-    choices = Choices.of(trace(model, (3, 8, 8)), report, branches, quantize=False, multiple=4)
+    choices = space_of(trace(model, (3, 8, 8)), report, branches, quantize=False, multiple=4)
     assert len(branches) == 1
     design = choices.reference.copy()
-    stream = next(d for d, g in enumerate(choices.groups) if "stem" in {m.layer for m in g.outputs})
-    design[[stream, len(choices.groups)]] = [1, 0]
+    stream = next(d for d, g in enumerate(groups_in(choices)) if "stem" in {m.layer for m in g.outputs})
+    design[[stream, len(groups_in(choices))]] = [1, 0]
     scores = channel_importance(model, report)
-    small = slim(model, choices, report, design, scores)
+    small = slim(model, choices, design, AtHand(scores))
     width = choices.values[stream, 1]
     assert sum(p.numel() for p in small.model.parameters()) == width * (3 * 9 + 1) + width * 5 + 5
-    kept = np.sort(np.argsort(-scores[choices.groups[stream].name], kind="stable")[: int(width)])
+    kept = np.sort(np.argsort(-scores[groups_in(choices)[stream].name], kind="stable")[: int(width)])
     with torch.no_grad():
         stem = torch.relu(model.stem(x)).mean(dim=(2, 3))[:, kept]
         want = nn.functional.linear(stem, model.head.weight[:, kept], model.head.bias)

@@ -15,7 +15,7 @@ from netsmith.compression.importance import CRITERIA
 from netsmith.errors import InputError
 from netsmith.jobs.assembly import assemble, flatten
 from netsmith.jobs.config import CompressConfig, Prune
-from netsmith.jobs.pruning import criterion_contents
+from netsmith.jobs.tools import criterion_contents
 
 INPUT = torch.zeros(2, 5)
 GIVEN: dict[str, Any] = {"model": "zoo:digits", "data": "digits", "macs": "0.5x"}

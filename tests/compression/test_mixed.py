@@ -7,16 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from netsmith.accuracy.candidates import Candidates
+from given import candidates_of, space_of
 from netsmith.accuracy.designs import DesignEvaluator
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.build import histograms_of
-from netsmith.compression.channels import GroupReport
 from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs
 from netsmith.compression.qat import TrainedQuantizer, finish, prepare
 from netsmith.compression.quantize import Calibration, packed_tensors
-from netsmith.decisions.choices import Choices
 from netsmith.decisions.pricing import Pricing
 from netsmith.export.onnx import to_onnx
 from netsmith.export.packed import write_packed
@@ -41,20 +39,20 @@ def case():  # type: ignore[no-untyped-def]
     graph = trace(model, (1, 8, 8))
     layers = [n for n in graph.node_of if graph.layers.weights[graph.layers.names.index(n)] > 0]
     pinned = (layers[0], layers[-1])
-    choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False, bits=PAIRS, pinned=pinned)
+    choices = space_of(graph, bits=PAIRS, pinned=pinned)
     images = torch.randn(64, 1, 8, 8)
-    quantizer = LayerQuantizer(graph, histograms_of(graph, images, layer_inputs(graph, choices.layers).values()))
+    quantizer = LayerQuantizer(graph, histograms_of(graph, images, layer_inputs(graph, choices.quantized).values()))
     return model, graph, choices, images, quantizer, pinned
 
 
 def test_a_layer_has_two_decisions_and_pinned_layers_have_no_choice(case) -> None:  # type: ignore[no-untyped-def]
     _, graph, choices, _, _, pinned = case
     names = [d.name for d in choices.decisions.decisions]
-    assert names == [f"{n}.{kind}" for n in choices.layers for kind in ("w_bits", "a_bits")]
+    assert names == [f"{n}.{kind}" for n in choices.quantized for kind in ("w_bits", "a_bits")]
     for d, decision in enumerate(choices.decisions.decisions):
         assert decision.choices == ((8,) if choices.layer_of(d) in pinned else WIDTHS)
     design = choices.decisions.sample(np.random.default_rng(0), 1)[0]
-    table = choices.columns(design)
+    table = choices.rows(design)
     for layer, (w, a) in choices.bits(design).items():
         row = graph.layers.names.index(layer)
         assert (table.w_bits[0, row], table.a_bits[0, row]) == (w, a)
@@ -66,7 +64,7 @@ def test_prices_are_exact_at_every_design(case, target: str) -> None:  # type: i
     choices = case[2]
     if target == "roofline-bitfusion":
         pairs = [(w, a) for w in (2, 4, 8) for a in (2, 4, 8)]
-        choices = Choices.of(case[1], GroupReport([], {}, {}), [], prune=False, bits=pairs)
+        choices = space_of(case[1], bits=pairs)
     pricing = Pricing(choices, get_target(target))
     designs = choices.decisions.sample(np.random.default_rng(1), 40)
     costs = ["latency", "size", "macs"] + (["energy"] if target != "roofline-bitfusion" else [])
@@ -74,7 +72,7 @@ def test_prices_are_exact_at_every_design(case, target: str) -> None:  # type: i
         assert pricing.is_exact(cost)
         table = pricing.table(cost, choices.reference)
         np.testing.assert_allclose(table.price(designs), pricing.predict(designs, cost), rtol=1e-9)
-    rows = choices.columns(designs)
+    rows = choices.rows(designs)
     computing = rows.take(rows.is_compute[0])
     latency = get_target(target).cost(computing).latency_s.sum(axis=1)
     assert (pricing.predict(designs) >= latency * (1 - 1e-9)).all()
@@ -85,7 +83,8 @@ def test_evaluated_designs_are_the_networks_that_are_built(case) -> None:  # typ
     _, graph, choices, images, quantizer, _ = case
     labels = torch.randint(0, 10, (64,), generator=torch.Generator().manual_seed(0))
     evaluator = DesignEvaluator(
-        Candidates(choices, Calibration({}), quantizer, {}), IncrementalEvaluator(graph, images, labels, batch_size=24)
+        candidates_of(choices, Calibration({}), quantizer, {}),
+        IncrementalEvaluator(graph, images, labels, batch_size=24),
     )
     designs = choices.decisions.sample(np.random.default_rng(2), 3)
     found = evaluator.evaluate(np.concatenate([designs, designs[:1]]))

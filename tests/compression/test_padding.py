@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from netsmith.decisions.choices import Choices
 from torch import nn
 
 from exact_pruning import exact, widths
@@ -17,7 +18,6 @@ from netsmith.compression import Recipe, apply_recipe, channel_importance, find_
 from netsmith.compression.prune import masked, prune
 from netsmith.compression.recipe import LayerKeep, PruneStep, apply_prune
 from netsmith.compression.trial import randomized
-from netsmith.decisions.choices import Choices
 from netsmith.decisions.slim import slim
 from netsmith.export.onnx import to_onnx
 from netsmith.export.parity import check_parity
@@ -157,7 +157,7 @@ def test_the_table_of_a_design_is_that_of_the_network_that_is_built() -> None:
     for _ in range(2):
         design = choices.canonical(np.array([rng.integers(0, n) for n in choices.decisions.sizes]))
         built = trace(slim(model, choices, report, design, importance).model, (3, 16, 16)).layers
-        said = choices.columns(design)
+        said = choices.rows(design)
         there = {n: i for i, n in enumerate(said.names) if said.calls[0, i]}
         assert {"linear", "layer3.0.shortcut/pad", "layer3.0.shortcut/slice"} < there.keys()
         for i, name in enumerate(built.names):

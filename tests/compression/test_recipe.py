@@ -24,7 +24,7 @@ from netsmith.compression import (
     keep_indices,
 )  # fmt: skip
 from netsmith.compression.prune import prune
-from netsmith.compression.recipe import _from_ranges, _to_ranges
+from netsmith.compression.slicing import from_ranges, to_ranges
 from netsmith.errors import InputError
 from netsmith.network.zoo.cifar_resnet import cifar_resnet
 
@@ -102,8 +102,8 @@ def test_mixed_covers_every_kind_of_layer() -> None:
 
 def test_ranges() -> None:
     for kept in [(0,), (0, 1, 2), (1, 3, 4, 5, 9), ()]:
-        assert _from_ranges(_to_ranges(kept)) == kept
-    assert _to_ranges((0, 1, 2, 5, 7, 8)) == "0-2,5,7-8"
+        assert from_ranges(to_ranges(kept)) == kept
+    assert to_ranges((0, 1, 2, 5, 7, 8)) == "0-2,5,7-8"
 
 
 def test_steps_without_effect_are_left_out() -> None:

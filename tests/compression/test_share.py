@@ -10,18 +10,19 @@ import pytest
 import torch
 from torch import nn
 
-from netsmith.accuracy.candidates import Candidates
+from given import branches_in, candidates_of, groups_in, space_of
 from netsmith.compression.branches import find_branches
-from netsmith.compression.channels import GroupReport
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.mixed import quantize_mixed
 from netsmith.compression.qat import finish, prepare
 from netsmith.compression.quantize import Calibration, packed_tensors
 from netsmith.compression.share import CodebookQuantizer
-from netsmith.decisions.choices import W_BITS, Choices
+from netsmith.decisions.bits import W_BITS
+from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.slim import slim
+from netsmith.decisions.tools import AtHand
 from netsmith.export.packed import CodebookTensor, write_packed
 from netsmith.export.packed.model import load_packed
 from netsmith.hardware.target import Capabilities, Cost
@@ -53,11 +54,11 @@ def graph(digits_model: nn.Module) -> Graph:
 
 
 @pytest.fixture(scope="module")
-def choices(graph: Graph) -> Choices:
-    return Choices.of(graph, GroupReport([], {}, {}), [], prune=False, bits=PAIRS, scheme="kmeans")
+def choices(graph: Graph) -> GivenSpace:
+    return space_of(graph, bits=PAIRS, codebooks=True)
 
 
-def shared(graph: Graph, choices: Choices, design: np.ndarray):  # type: ignore[no-untyped-def]
+def shared(graph: Graph, choices: GivenSpace, design: np.ndarray):  # type: ignore[no-untyped-def]
     return quantize_mixed(graph, choices.bits(design), CodebookQuantizer(graph))
 
 
@@ -71,16 +72,16 @@ def test_norms_stay_and_the_layer_table_is_that_of_the_folded_network(digits_mod
     torch.testing.assert_close(graph.module(x), folded.module(x), rtol=1e-4, atol=1e-5)
 
 
-def test_a_layer_has_one_decision_and_stays_in_floats(choices: Choices) -> None:
-    assert [d.kind for d in choices.decisions.decisions] == [W_BITS] * len(choices.layers)
+def test_a_layer_has_one_decision_and_stays_in_floats(choices: GivenSpace) -> None:
+    assert [d.kind for d in choices.decisions.decisions] == [W_BITS] * len(choices.quantized)
     assert choices.is_mixed and not choices.has_floats
     design = np.arange(len(choices.decisions)) % 8
-    assert choices.bits(design) == {n: (i % 8 + 1, 32) for i, n in enumerate(choices.layers)}
-    assert [choices.layer_of(d) for d in range(len(choices.decisions))] == list(choices.layers)
+    assert choices.bits(design) == {n: (i % 8 + 1, 32) for i, n in enumerate(choices.quantized)}
+    assert [choices.layer_of(d) for d in range(len(choices.decisions))] == list(choices.quantized)
 
 
 @pytest.mark.parametrize("bits", [[(32, 32), (8, 8)], [(8, 8), (4, 4)]])
-def test_sharing_changes_the_size_and_no_latency(choices: Choices, bits: list[tuple[int, int]]) -> None:
+def test_sharing_changes_the_size_and_no_latency(choices: GivenSpace, bits: list[tuple[int, int]]) -> None:
     pricing = Pricing(choices, Toy(*bits))
     designs = choices.decisions.sample(np.random.default_rng(0), 5)
     latency = pricing.predict(np.concatenate([designs, [choices.reference]]))
@@ -91,7 +92,7 @@ def test_sharing_changes_the_size_and_no_latency(choices: Choices, bits: list[tu
     assert pricing.is_exact("size")
 
 
-def test_the_price_is_the_size_of_the_file(graph: Graph, choices: Choices) -> None:
+def test_the_price_is_the_size_of_the_file(graph: Graph, choices: GivenSpace) -> None:
     pricing = Pricing(choices, Toy((32, 32)))
     quantizer = CodebookQuantizer(graph)
     for design in choices.decisions.sample(np.random.default_rng(1), 4):
@@ -100,10 +101,10 @@ def test_the_price_is_the_size_of_the_file(graph: Graph, choices: Choices) -> No
         assert write_packed(None, tensors) == pricing.predict(design, "size")[0]
         assert write_packed(None, tensors, huffman=True) <= pricing.predict(design, "size")[0]
         stored = [t for t in tensors.values() if isinstance(t, CodebookTensor)]
-        assert len(stored) == len(choices.layers) and not quantized.weight_scales
+        assert len(stored) == len(choices.quantized) and not quantized.weight_scales
 
 
-def test_the_network_of_the_file_is_the_network(graph: Graph, choices: Choices, tmp_path: Path) -> None:
+def test_the_network_of_the_file_is_the_network(graph: Graph, choices: GivenSpace, tmp_path: Path) -> None:
     quantized = shared(graph, choices, np.full(len(choices.decisions), 2))
     write_packed(tmp_path / "w.nsw", packed_tensors(quantized), huffman=True)
     loaded = graph.copy().module
@@ -117,7 +118,7 @@ def test_the_network_of_the_file_is_the_network(graph: Graph, choices: Choices, 
 
 
 def test_trained_weights_lie_on_codebooks_that_the_file_has(
-    digits_model: nn.Module, graph: Graph, choices: Choices
+    digits_model: nn.Module, graph: Graph, choices: GivenSpace
 ) -> None:
     design = np.arange(len(choices.decisions)) % 3
     bits, quantizer = choices.bits(design), CodebookQuantizer(graph)
@@ -147,21 +148,21 @@ def test_trained_weights_lie_on_codebooks_that_the_file_has(
 def test_designs_may_prune_as_well(digits_model: nn.Module, graph: Graph) -> None:
     x = torch.randn(2, *SHAPE)
     report = find_groups(digits_model, x)
-    choices = Choices.of(graph, report, find_branches(digits_model, x), multiple=8, bits=PAIRS, scheme="kmeans")
+    choices = space_of(graph, report, find_branches(digits_model, x), multiple=8, bits=PAIRS, codebooks=True)
     design = choices.reference.copy()
-    design[0], first = 0, len(choices.groups) + len(choices.branches)
+    design[0], first = 0, len(groups_in(choices)) + len(branches_in(choices))
     design[first:] = 1
     scores = channel_importance(digits_model, report)
     quantizer = CodebookQuantizer(graph)
-    candidate = Candidates(choices, Calibration({}), quantizer, scores).of_design(design)
+    candidate = candidates_of(choices, Calibration({}), quantizer, scores).of_design(design)
     assert not candidate.inputs and not candidate.outputs
-    consumer = next(m.layer for m in choices.groups[0].inputs if f"{m.layer}.weight" in candidate.weights)
+    consumer = next(m.layer for m in groups_in(choices)[0].inputs if f"{m.layer}.weight" in candidate.weights)
     masked, plain = candidate.weights[f"{consumer}.weight"], quantizer.weight(consumer, 2)
     gone = (masked == 0).flatten(2).all(dim=2).all(dim=0)
     kept = int(choices.values[0, 0])
     assert int((~gone).sum()) == kept
     assert torch.equal(masked[:, ~gone], plain[:, ~gone])
-    slimmed = slim(copy.deepcopy(digits_model), choices, report, design, scores)
+    slimmed = slim(copy.deepcopy(digits_model), choices, design, AtHand(scores))
     small = trace(slimmed.model, SHAPE, fold=False)
     size = write_packed(None, packed_tensors(quantize_mixed(small, slimmed.bits, CodebookQuantizer(small))))
     predicted = Pricing(choices, Toy((32, 32))).predict(design, "size")[0]

@@ -11,7 +11,8 @@ from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
 from netsmith.compression.kept import keep_indices
 from netsmith.compression.prune import plan
-from netsmith.compression.recipe import DropStep, Recipe, apply_recipe
+from netsmith.compression.recipe import Recipe, apply_recipe
+from netsmith.compression.steps import DropStep
 from netsmith.compression.widen import widened
 from netsmith.network.load import load_model
 

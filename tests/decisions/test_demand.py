@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from given import space_of
 from netsmith.compression.branches import find_branches
 from netsmith.compression.groups import find_groups
-from netsmith.decisions.choices import Choices
 from netsmith.decisions.demand import rows_asked, rows_possible
 from netsmith.decisions.pricing import Pricing
 from netsmith.hardware.target import Capabilities, Cost
@@ -40,7 +40,7 @@ def test_no_design_needs_a_row_that_was_not_listed(spec: str) -> None:
     loaded = load_model(spec, input_shape=(1, 8, 8) if spec == "zoo:digits" else (3, 32, 32))
     x = loaded.example_input()
     graph, target = trace(loaded.model, tuple(x.shape[1:])), Asked()
-    choices = Choices.of(graph, find_groups(loaded.model, x), find_branches(loaded.model, x), multiple=8)
+    choices = space_of(graph, find_groups(loaded.model, x), find_branches(loaded.model, x), multiple=8)
     pricing = Pricing(choices, target)
     asked, possible = rows_of(rows_asked(pricing)), rows_of(rows_possible(pricing))
     assert target.rows == set() and asked < possible
@@ -56,7 +56,7 @@ def test_no_design_needs_a_row_that_was_not_listed(spec: str) -> None:
 
 def test_a_network_of_which_nothing_can_be_pruned_has_its_own_rows() -> None:
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 36, 5))
-    choices = Choices.of(trace(model, (3, 8, 8)), find_groups(model, torch.zeros(2, 3, 8, 8)), [], prune=False)
+    choices = space_of(trace(model, (3, 8, 8)))
     listed = rows_possible(Pricing(choices, Asked()))
     assert set(listed.c_in[listed.is_compute]) == {3, 8 * 36} and set(listed.a_bits) == {8, 32}
     assert not (rows_of(choices.table) - rows_of(listed))

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from netsmith.accuracy.candidates import Candidates
+from given import candidates_of, kept_by, space_of
 from netsmith.accuracy.designs import DesignEvaluator
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.branches import find_branches
@@ -20,10 +20,12 @@ from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs
 from netsmith.compression.prune import plan
 from netsmith.compression.quantize import Calibration
-from netsmith.compression.recipe import PruneStep
-from netsmith.decisions.choices import Choices, group_widths
+from netsmith.compression.steps import PruneStep
+from netsmith.decisions.channels import group_widths
+from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.slim import slim
+from netsmith.decisions.tools import AtHand
 from netsmith.errors import InputError
 from netsmith.hardware.target import get_target
 from netsmith.network.graph import trace
@@ -36,16 +38,16 @@ PAIRS = [(w, a) for w in range(2, 9) for a in range(2, 9)]
 def case(digits_model: torch.nn.Module) -> dict[str, Any]:
     x = torch.randn(2, 1, 8, 8)
     graph, report = trace(digits_model, (1, 8, 8)), find_groups(digits_model, x)
-    choices = Choices.of(graph, report, find_branches(digits_model, x), multiple=2, bits=PAIRS)
+    choices = space_of(graph, report, find_branches(digits_model, x), multiple=2, bits=PAIRS)
     images = torch.randn(48, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    histograms = histograms_of(graph, images, set(layer_inputs(graph, choices.layers).values()))
+    histograms = histograms_of(graph, images, set(layer_inputs(graph, choices.quantized).values()))
     return {
         "model": digits_model, "graph": graph, "report": report, "choices": choices, "images": images,
         "quantizer": LayerQuantizer(graph, histograms), "scores": channel_importance(digits_model, report),
     }  # fmt: skip
 
 
-def designs(choices: Choices, n: int, seed: int = 0) -> np.ndarray:
+def designs(choices: GivenSpace, n: int, seed: int = 0) -> np.ndarray:
     drawn = choices.decisions.sample(np.random.default_rng(seed), n)
     return np.array([choices.canonical(d) for d in drawn])
 
@@ -112,14 +114,14 @@ class Sliced(LayerQuantizer):
 def test_a_masked_and_rounded_design_is_the_pruned_and_rounded_network(case: dict[str, Any]) -> None:
     choices, report, scores, graph = (case[k] for k in ("choices", "report", "scores", "graph"))
     images, labels = case["images"], torch.zeros(48, dtype=torch.long)
-    candidates = Candidates(choices, Calibration({}), case["quantizer"], scores)
+    candidates = candidates_of(choices, Calibration({}), case["quantizer"], scores)
     evaluator = DesignEvaluator(candidates, IncrementalEvaluator(graph, images, labels))
     drawn = designs(choices, 4, seed=3)
-    assert all(choices.kept(d) for d in drawn)
+    assert all(kept_by(choices, d) for d in drawn)
     with torch.no_grad():
         reference = F.log_softmax(graph.module(images), dim=1)
         for design, got in zip(drawn, evaluator.evaluate(drawn), strict=True):
-            slimmed = slim(case["model"], choices, report, design, scores)
+            slimmed = slim(case["model"], choices, design, AtHand(scores))
             small = trace(slimmed.model, (1, 8, 8))
             steps = [s for s in slimmed.recipe.steps if isinstance(s, PruneStep)]
             step = steps[0] if steps else plan(report, {})

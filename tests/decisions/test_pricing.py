@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from given import branches_in, groups_in, space_of
 from netsmith.compression.branches import find_branches
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
-from netsmith.decisions.choices import Choices
+from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.slim import slim
+from netsmith.decisions.tools import AtHand
 from netsmith.hardware.target import Capabilities, Cost
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
@@ -36,7 +38,7 @@ def case(spec: str, shape: tuple[int, ...]):  # type: ignore[no-untyped-def]
     model = load_model(spec).model
     x = torch.randn(2, *shape)
     report = find_groups(model, x)
-    choices = Choices.of(trace(model, shape), report, find_branches(model, x), multiple=8)
+    choices = space_of(trace(model, shape), report, find_branches(model, x), multiple=8)
     return model, report, choices, Pricing(choices, Toy())
 
 
@@ -45,7 +47,7 @@ def subject(request):  # type: ignore[no-untyped-def]
     return case(request.param, (1, 8, 8) if request.param == "zoo:digits" else (3, 32, 32))
 
 
-def random_designs(choices: Choices, n: int, rate: float, around: np.ndarray) -> np.ndarray:
+def random_designs(choices: GivenSpace, n: int, rate: float, around: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(0)
     x = choices.decisions.sample(rng, n)
     return np.array([choices.canonical(d) for d in np.where(rng.random(x.shape) < rate, x, around)])
@@ -62,7 +64,7 @@ def test_additive_costs_are_exact_everywhere(subject, name: str) -> None:  # typ
 def test_latency_is_exact_at_the_expansion_point_and_near_it(subject) -> None:  # type: ignore[no-untyped-def]
     _, _, choices, pricing = subject
     start = choices.reference.copy()
-    start[len(choices.groups) + len(choices.branches) :] = 0
+    start[len(groups_in(choices)) + len(branches_in(choices)) :] = 0
     table = pricing.table("latency", start)
     np.testing.assert_allclose(table.price(start), pricing.predict(start), rtol=1e-9)
     near = random_designs(choices, 50, 0.05, start)
@@ -74,10 +76,10 @@ def test_prediction_describes_the_network_that_surgery_makes(subject) -> None:  
     scores = channel_importance(model, report)
     shape = choices.graph.input_shape
     for design in random_designs(choices, 3, 0.3, choices.reference):
-        slimmed = slim(copy.deepcopy(model), choices, report, design, scores)
+        slimmed = slim(copy.deepcopy(model), choices, design, AtHand(scores))
         table = trace(slimmed.model, shape).layers
         assert int(table.macs.sum()) == int(pricing.predict(design, "macs")[0])
-        assert int(table.params.sum()) == int(choices.columns(design).params.sum())
+        assert int(table.params.sum()) == int(choices.rows(design).params.sum())
 
 
 class Grouped(torch.nn.Module):
@@ -97,10 +99,10 @@ def test_grouped_convolutions_lose_whole_groups() -> None:
     model = Grouped().eval()
     x = torch.randn(2, 3, 8, 8)
     report = find_groups(model, x)
-    choices = Choices.of(trace(model, (3, 8, 8)), report, [], multiple=8)
+    choices = space_of(trace(model, (3, 8, 8)), report, [], multiple=8)
     pricing, scores = Pricing(choices, Toy()), channel_importance(model, report)
     for design in random_designs(choices, 4, 0.7, choices.reference):
-        table = trace(slim(model, choices, report, design, scores).model, (3, 8, 8)).layers
+        table = trace(slim(model, choices, design, AtHand(scores)).model, (3, 8, 8)).layers
         assert int(table.macs.sum()) == int(pricing.predict(design, "macs")[0])
 
 
@@ -120,13 +122,13 @@ class Attending(torch.nn.Module):
 def test_all_rows_of_an_attention_go_with_it() -> None:
     model, x = Attending().eval(), torch.randn(2, 1, 8, 8)
     report, branches = find_groups(model, x), find_branches(model, x)
-    choices = Choices.of(trace(model, (1, 8, 8)), report, branches)
+    choices = space_of(trace(model, (1, 8, 8)), report, branches)
     pricing, scores = Pricing(choices, Toy()), channel_importance(model, report)
     assert "layer.multihead_attn" in {layer for b in branches for layer in b.layers}
     for i in range(len(branches)):
         design = choices.reference.copy()
-        design[len(choices.groups) + i] = 0
-        slimmed = slim(model, choices, report, choices.canonical(design), scores)
+        design[len(groups_in(choices)) + i] = 0
+        slimmed = slim(model, choices, choices.canonical(design), AtHand(scores))
         graph = trace(slimmed.model, (1, 8, 8))
         assert int(pricing.predict(design, "macs")[0]) == int(graph.layers.macs.sum())
         assert set(slimmed.bits) <= set(graph.node_of)
@@ -134,13 +136,15 @@ def test_all_rows_of_an_attention_go_with_it() -> None:
 
 def test_equal_networks_are_equal_designs(subject) -> None:  # type: ignore[no-untyped-def]
     _, _, choices, _ = subject
-    if not choices.branches:
+    if not branches_in(choices):
         pytest.skip("no branches")
     a = choices.reference.copy()
-    a[len(choices.groups)] = 0
+    a[len(groups_in(choices))] = 0
     b = a.copy()
     inner = [
-        i for i, g in enumerate(choices.groups) if all(m.layer in choices.branches[0].layers for m in g.outputs[:1])
+        i
+        for i, g in enumerate(groups_in(choices))
+        if all(m.layer in branches_in(choices)[0].layers for m in g.outputs[:1])
     ]
     b[inner] = 0
     np.testing.assert_array_equal(choices.canonical(a), choices.canonical(b))
@@ -149,7 +153,7 @@ def test_equal_networks_are_equal_designs(subject) -> None:  # type: ignore[no-u
 def test_integers_are_cheaper_and_conversions_are_counted() -> None:
     _, _, choices, pricing = case("zoo:digits", (1, 8, 8))
     all_int8 = choices.reference.copy()
-    all_int8[len(choices.groups) + len(choices.branches) :] = 0
+    all_int8[len(groups_in(choices)) + len(branches_in(choices)) :] = 0
     one = choices.reference.copy()
     one[-2] = 0
     costs = pricing.predict(np.array([choices.reference, all_int8, one]))

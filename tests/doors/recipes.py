@@ -14,7 +14,8 @@ def _valid() -> Mapping[str, bytes]:
     from netsmith.compression.branches import find_branches
     from netsmith.compression.groups import find_groups
     from netsmith.compression.prune import plan
-    from netsmith.compression.recipe import DropStep, Recipe
+    from netsmith.compression.recipe import Recipe
+    from netsmith.compression.steps import DropStep
     from netsmith.network.load import load_model
 
     model, x = load_model("zoo:digits?channels=8&blocks=2").model, torch.zeros(2, 1, 8, 8)

@@ -42,7 +42,7 @@ def choices(config: type, name: str) -> set[str]:
 def test_options_offer_what_there_is() -> None:
     from netsmith.accuracy.sensitivity import MEASURES
     from netsmith.compression import calibrate, importance
-    from netsmith.decisions.choices import WIDTHS
+    from netsmith.decisions.channels import WIDTHS
     from netsmith.search.registry import _BUILTIN
     from netsmith.supernets.gates import Mode
     from netsmith.supernets.objective import Form

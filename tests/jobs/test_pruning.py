@@ -10,22 +10,21 @@ import numpy as np
 import pytest
 import torch
 
+from given import space_of
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.channels import ChannelGroup
 from netsmith.compression.evidence import Evidence
 from netsmith.compression.importance import CRITERIA
-from netsmith.compression.mixed import LayerQuantizer
-from netsmith.compression.quantize import Calibration
-from netsmith.compression.recipe import PruneStep
-from netsmith.decisions.choices import Choices
+from netsmith.compression.steps import PruneStep
+from netsmith.decisions.tools import AtHand
 from netsmith.errors import InputError
 from netsmith.hardware.target import get_target
 from netsmith.jobs.assembly import assemble
 from netsmith.jobs.compress import compress
 from netsmith.jobs.config import CompressConfig, Prune
-from netsmith.jobs.pruning import Pruning, repair_images
 from netsmith.jobs.subject import Subject, load_subject
+from netsmith.jobs.tools import JobTools, groups_of, repair_images
 from netsmith.jobs.train import train
 from netsmith.progress import Silent
 from netsmith.training import settle_batch_norm
@@ -40,12 +39,12 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     torch.set_num_threads(1)
     train(MODEL, "digits", epochs=6, out=path, seed=0)
     s = load_subject(MODEL, "digits", get_target("bitfusion"), weights=str(path), methods=(Prune(),))
-    return dataclasses.replace(s, choices=Choices.of(s.graph, s.report, [], quantize=False))  # any width in eighths
+    return dataclasses.replace(s, choices=space_of(s.graph, groups_of(s), quantize=False))  # any width in eighths
 
 
-def pruning(subject: Subject, **options: Any) -> Pruning:
+def pruning(subject: Subject, **options: Any) -> JobTools:
     config = assemble(CompressConfig, {"model": MODEL, "data": "digits", "macs": "0.5x"} | options)
-    return Pruning(subject, config, Silent())
+    return JobTools(subject, config, Silent())
 
 
 def narrower(subject: Subject) -> np.ndarray:
@@ -133,9 +132,7 @@ def test_a_design_is_judged_as_what_is_built_of_it(subject: Subject) -> None:
     evaluator = IncrementalEvaluator(subject.graph, *subject.search_images(len(data.search)))
     judged = {}
     for settle in (False, True):
-        candidates = Candidates(
-            subject.choices, Calibration({}), LayerQuantizer(subject.graph, {}), prune.importance, prune.repair, settle
-        )
+        candidates = Candidates(subject.choices, AtHand(prune.importance, prune.repair, settle))
         judged[settle] = evaluator.evaluate([candidates.of_design(design)]).cross_entropy[0]
     model = prune.slim(design).model
     losses = []

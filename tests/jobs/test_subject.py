@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from netsmith.decisions.widths import bit_pairs, idle_kernels
 from netsmith.hardware.target import Capabilities, get_target
 from netsmith.jobs.config import METHODS
-from netsmith.jobs.subject import bit_pairs, idle_kernels, load_subject
+from netsmith.jobs.subject import load_subject
 
 FLOATS, EIGHT = (32, 32), (8, 8)
 

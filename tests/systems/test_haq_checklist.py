@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netsmith.compression.channels import GroupReport
-from netsmith.decisions.choices import Choices
+from given import space_of
 from netsmith.decisions.pricing import Pricing
 from netsmith.hardware.target import get_target, settings_of
 from netsmith.network.graph import trace
@@ -25,7 +24,7 @@ def case():  # type: ignore[no-untyped-def]
         n for n in graph.layers.names if n in graph.node_of and graph.layers.is_compute[graph.layers.names.index(n)]
     ]
     pairs = [(w, a) for w in range(2, 9) for a in range(2, 9)]
-    choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False, bits=pairs, pinned=(layers[0], layers[-1]))
+    choices = space_of(graph, bits=pairs, pinned=(layers[0], layers[-1]))
     # every bit less costs four times the squared error, alike in all layers, so that only the hardware tells them apart
     bits = choices.values
     loss = np.where(np.arange(bits.shape[1]) < choices.decisions.sizes[:, None], 4.0**-bits, np.inf)
@@ -58,7 +57,7 @@ def test_depthwise_layers_on_the_edge_read_fewer_bits_than_their_weights_have(ca
     table = tables["bismo-edge"]
     limit = 0.5 * float(table.price(choices.reference)[0])
     design = solve(Problem(loss, {"latency": table}, {"latency": limit}, choices.decisions.tied), 20.0).choice
-    rows = choices.columns(design)
+    rows = choices.rows(design)
     cost = get_target("bismo-edge").cost(graph.layers.replace(w_bits=8, a_bits=8))
     assert cost.bound is not None
     bound = graph.layers.is_depthwise & (cost.bound == "memory")

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from trimmed import Proportional, case
 
+from given import dropped_by, groups_in, kept_by
 from netsmith.compression.kept import keep_indices
 from netsmith.compression.prune import masked
 from netsmith.compression.widen import widened
@@ -40,7 +41,7 @@ def run(given):
 
 
 def test_the_network_has_all_couplings(given) -> None:
-    members = [{m.layer for m in g.outputs} for g in given.choices.groups]
+    members = [{m.layer for m in g.outputs} for g in groups_in(given.choices)]
     assert any({"stem.0", "block.2.0"} <= layers for layers in members)  # the residual
     assert any({"block.0.0", "block.1.0"} <= layers for layers in members)  # the depthwise layer
     assert {"left.0", "right.0"} <= {layer for layers in members for layer in layers}  # both sides of the concat
@@ -94,9 +95,9 @@ def test_pruned_networks_compute_what_masked_ones_do(given, run) -> None:
         torch.testing.assert_close(
             float(nn.functional.cross_entropy(out, given.labels)), float(scores.cross_entropy[0]), atol=1e-4, rtol=1e-4
         )
-        if not choices.dropped(design):
+        if not dropped_by(choices, design):
             scores = given.candidates.importance
-            keep = {name: keep_indices(scores[name], n) for name, n in choices.kept(design).items()}
+            keep = {name: keep_indices(scores[name], n) for name, n in kept_by(choices, design).items()}
             with torch.no_grad():
                 torch.testing.assert_close(masked(given.model, given.report, keep)(x), out, atol=1e-5, rtol=1e-4)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from given import candidates_of, space_of
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.branches import find_branches
@@ -16,9 +17,10 @@ from netsmith.compression.importance import channel_importance
 from netsmith.compression.quantize import Calibration
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.compression.widen import widened
-from netsmith.decisions.choices import Choices
+from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.slim import slim
+from netsmith.decisions.tools import AtHand
 from netsmith.hardware.target import Capabilities, Cost
 from netsmith.network.graph import trace
 from netsmith.search.strategy import Problem
@@ -73,7 +75,7 @@ class Case:
     """The network, its decisions, and held-out images that the network as given labels."""
 
     model: nn.Module
-    choices: Choices
+    choices: GivenSpace
     report: object
     images: torch.Tensor
     labels: torch.Tensor
@@ -99,7 +101,7 @@ class Case:
 
     def cut(self, full, design, scores=None):
         scores = channel_importance(full, self.report) if scores is None else scores
-        return slim(full, self.choices, self.report, design, scores)
+        return slim(full, self.choices, design, AtHand(scores))
 
     def tune(self, start, designs):
         """Every candidate cut from the winner's weights and trained for some steps on other images."""
@@ -130,9 +132,9 @@ def case() -> Case:
     graph = trace(model, SHAPE)
     example = torch.randn(2, *SHAPE)
     report, branches = find_groups(model, example), find_branches(model, example)
-    choices = Choices.of(graph, report, branches, quantize=False, multiple=2)
+    choices = space_of(graph, report, branches, quantize=False, multiple=2)
     images = torch.randn(32, *SHAPE)
     labels = model(images).argmax(dim=1)
     importance = channel_importance(model, report)
-    candidates = Candidates(choices, Calibration({}), CodebookQuantizer(graph), importance)
+    candidates = candidates_of(choices, Calibration({}), CodebookQuantizer(graph), importance)
     return Case(model, choices, report, images, labels, IncrementalEvaluator(graph, images, labels), candidates)

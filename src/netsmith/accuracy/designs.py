@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
-from netsmith.decisions.choices import Designs
+from netsmith.decisions.kind import Designs
 
 FloatArray = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ class DesignEvaluator:
 
     def evaluate(self, designs: Designs) -> list[Evaluation]:
         """Evaluate designs ``(N, D)``."""
-        canonical = [self.candidates.choices.canonical(d) for d in np.atleast_2d(designs)]
+        canonical = self.candidates.space.canonical(np.atleast_2d(designs))
         keys = [tuple(int(k) for k in d) for d in canonical]
         new = {key: design for key, design in zip(keys, canonical, strict=True) if key not in self.known}
         if new:

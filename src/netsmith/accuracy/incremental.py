@@ -7,8 +7,8 @@ intermediate values; a candidate then runs only the nodes downstream of its chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import fx
 
 from netsmith.accuracy.norms import Settled, Statistics, statistics_of
-from netsmith.compression.calibrate import QuantParams
+from netsmith.network.edit import GraphEdit, QuantParams
 from netsmith.network.fake_quantize import round_to_grid
 from netsmith.network.graph import Graph
 from netsmith.network.passes import get_parameter
@@ -26,26 +26,6 @@ from netsmith.network.passes import get_parameter
 FloatArray = NDArray[np.float64]
 _MEMORY = 600e6  #: bytes of kept intermediate values per batch
 _CACHE = 4e6  #: bytes of the largest of them: what lies in the cache is rounded several times as fast
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A change of the network.
-
-    Attributes:
-        weights: parameter name -> its new value, same shape.
-        outputs: node -> grid on which its output is rounded.
-        inputs: (node, consumer) -> grid on which that consumer alone reads the node.
-        zeros: nodes whose output becomes zero (a branch that goes).
-        norms: parameters, as ``weights`` but in floating point, with which batch norms are estimated again; None
-            leaves the norms as they are.
-    """
-
-    weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    outputs: Mapping[str, QuantParams] = field(default_factory=dict)
-    inputs: Mapping[tuple[str, str], QuantParams] = field(default_factory=dict)
-    zeros: frozenset[str] = frozenset()
-    norms: Mapping[str, torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +87,7 @@ class IncrementalEvaluator:
         self._statistics: dict[int, Statistics] = {}  # of its normed values, by first image
         self.batch_size = batch_size or fitting_batch(graph, 128)
 
-    def evaluate(self, candidates: Sequence[Candidate], progress: Callable[[int, int], None] | None = None) -> Scores:
+    def evaluate(self, candidates: Sequence[GraphEdit], progress: Callable[[int, int], None] | None = None) -> Scores:
         """Score every candidate on all images."""
         plans = [self._plan(c) for c in candidates]
         shared = any(self._reads_base(plan) for plan in plans)
@@ -143,7 +123,7 @@ class IncrementalEvaluator:
         share = float(np.mean([len(p) for p in plans])) / compute if plans else 0.0
         return Scores(mean[0], spread, mean[2], mean[3], mean[4], share)
 
-    def _plan(self, candidate: Candidate) -> list[fx.Node]:
+    def _plan(self, candidate: GraphEdit) -> list[fx.Node]:
         """Nodes to recompute, in order: those the candidate touches and all that follow from them."""
         touched = set(candidate.outputs) | candidate.zeros | {consumer for _, consumer in candidate.inputs}
         dirty: set[fx.Node] = set()
@@ -178,18 +158,18 @@ class IncrementalEvaluator:
         return values
 
     def _settled(
-        self, base: dict[str, Any], candidate: Candidate, plan: Iterable[fx.Node], wanted: Statistics
+        self, base: dict[str, Any], candidate: GraphEdit, plan: Iterable[fx.Node], wanted: Statistics
     ) -> Settled | None:
         """The norms of a candidate, estimated before anything is rounded, as they are when a network is built."""
         if candidate.norms is None:
             return None
         norms, is_rounded = Settled(wanted), bool(candidate.weights) and candidate.norms is not candidate.weights
         if is_rounded or candidate.inputs or candidate.outputs:
-            self._rerun(base, Candidate(candidate.norms, zeros=candidate.zeros), plan, norms)
+            self._rerun(base, GraphEdit(candidate.norms, zeros=candidate.zeros), plan, norms)
         return norms
 
     def _rerun(
-        self, base: dict[str, Any], candidate: Candidate, plan: Iterable[fx.Node], norms: Settled | None
+        self, base: dict[str, Any], candidate: GraphEdit, plan: Iterable[fx.Node], norms: Settled | None
     ) -> torch.Tensor:
         new: dict[str, Any] = {}
         weights = {

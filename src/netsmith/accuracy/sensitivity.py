@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.accuracy.candidates import Candidates
-from netsmith.accuracy.incremental import Candidate, IncrementalEvaluator
-from netsmith.decisions.choices import DEPTH, W_BITS, WIDTH, WIDTHS
+from netsmith.accuracy.incremental import IncrementalEvaluator
+from netsmith.decisions.bits import W_BITS
+from netsmith.decisions.channels import WIDTHS
 from netsmith.errors import InputError, did_you_mean
-from netsmith.network.layers import FLOAT
+from netsmith.network.edit import GraphEdit
 
 FloatArray = NDArray[np.float64]
 MEASURES = ("loss", "output", "fisher", "hessian")
@@ -78,20 +79,19 @@ def measure_sensitivity(
             f"unknown sensitivity {measure!r}{did_you_mean(measure, list(MEASURES))}; known: {', '.join(MEASURES)}"
         )
     start = perf_counter()
-    choices = candidates.choices
-    space = choices.decisions
+    given = candidates.space
+    space, kinds = given.decisions, [given.kind_of(d) for d in range(len(given.decisions))]
     cells = [
         (d, k)
         for d, decision in enumerate(space.decisions)
-        for k, choice in enumerate(decision.choices)
-        # the network as given has all channels, all branches and floating point: there is nothing to evaluate
-        if k < len(decision.choices) - 1 or (decision.kind not in (WIDTH, DEPTH) and choice != FLOAT)
+        for k in range(len(decision.choices))
+        if kinds[d][0].changes(kinds[d][1], k)
     ]
     curved = {} if measure in ("loss", "output") else _from_curvature(candidates, evaluator, measure)
-    anchors = {d: _anchors(len(x.choices), widths) for d, x in enumerate(space.decisions) if x.kind == WIDTH}
+    anchors = {d: _anchors(len(x.choices), widths) for d, x in enumerate(space.decisions) if kinds[d][0].graded}
     cells = [(d, k) for d, k in cells if d not in curved and k in anchors.get(d, (k,))]
-    scores = evaluator.evaluate([Candidate(), *(candidates.of_choice(d, k) for d, k in cells)], progress)
-    loss = np.where(np.arange(choices.values.shape[1]) < space.sizes[:, None], 0.0, np.inf)
+    scores = evaluator.evaluate([GraphEdit(), *(candidates.of_choice(d, k) for d, k in cells)], progress)
+    loss = np.where(np.arange(given.values.shape[1]) < space.sizes[:, None], 0.0, np.inf)
     accuracy = np.full(loss.shape, scores.accuracy[0])
     lost = scores.output_error if measure == "output" else scores.divergence
     for d, losses in curved.items():
@@ -103,12 +103,12 @@ def measure_sensitivity(
     for d, measured in anchors.items():
         n = len(space.decisions[d].choices)
         if len(measured) < n:
-            values = choices.values[d, :n]
+            values = given.values[d, :n]
             others = np.setdiff1d(np.arange(n), measured)
             loss[d, others] = _between(values[measured], loss[d, measured], values[others])
             accuracy[d, :n] = np.interp(values, values[measured], accuracy[d, measured])
     for d, decision in enumerate(space.decisions):
-        if decision.kind != DEPTH:  # fewer channels or bits cannot truly be better: what says so is noise
+        if kinds[d][0].monotone:  # fewer channels or bits cannot truly be better: what says so is noise
             n = len(decision.choices)
             loss[d, :n] = np.maximum.accumulate(loss[d, :n][::-1])[::-1]
     seconds = perf_counter() - start
@@ -133,28 +133,27 @@ def _from_curvature(candidates: Candidates, evaluator: IncrementalEvaluator, mea
     from netsmith.accuracy import curvature
     from netsmith.network.passes import get_parameter
 
-    choices, quantizer = candidates.choices, candidates.quantizer
-    decisions = [d for d, decision in enumerate(choices.decisions.decisions) if decision.kind == W_BITS]
-    if not decisions:
+    given, quantizer = candidates.space, candidates.tools.quantizer
+    decisions = [d for d, decision in enumerate(given.decisions.decisions) if decision.kind == W_BITS]
+    if not decisions or quantizer is None:
         raise InputError(
             f"--sensitivity {measure} is about bits of weights, of which there is no choice here; use loss"
         )
-    widths = max((choices.decisions.decisions[d].choices for d in decisions), key=len)
-    names = [quantizer.parameter(choices.layer_of(d)) for d in decisions]
-    weights = {n: get_parameter(choices.graph.module, n).detach() for n in names}
+    widths = max((given.decisions.decisions[d].choices for d in decisions), key=len)
+    names = [quantizer.parameter(given.layer_of(d)) for d in decisions]
+    weights = {n: get_parameter(given.graph.module, n).detach() for n in names}
     quantized = {
-        n: [quantizer.weight(choices.layer_of(d), int(b)) for b in widths]
-        for n, d in zip(names, decisions, strict=True)
+        n: [quantizer.weight(given.layer_of(d), int(b)) for b in widths] for n, d in zip(names, decisions, strict=True)
     }
     images, labels = evaluator.images, evaluator.labels
     if measure == "fisher":
-        fisher = curvature.weight_fisher(choices.graph, images, None, names)
+        fisher = curvature.weight_fisher(given.graph, images, None, names)
         table = curvature.fisher_sensitivity(fisher, weights, quantized)
     else:
-        traces = curvature.hessian_trace(choices.graph, images, labels, names, most=16)
+        traces = curvature.hessian_trace(given.graph, images, labels, names, most=16)
         table = curvature.hessian_sensitivity(traces, weights, quantized)
     place = {b: i for i, b in enumerate(widths)}
     return {
-        d: np.array([row[place[b]] for b in choices.decisions.decisions[d].choices])
+        d: np.array([row[place[b]] for b in given.decisions.decisions[d].choices])
         for d, row in zip(decisions, table, strict=True)
     }

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from netsmith.compression.importance import channel_importance
     from netsmith.compression.kept import keep_indices, widths
     from netsmith.compression.prune import masked, plan
-    from netsmith.compression.recipe import DropStep, LayerKeep, PruneStep, Recipe, apply_recipe
+    from netsmith.compression.recipe import Recipe, apply_recipe
+    from netsmith.compression.slicing import LayerKeep
+    from netsmith.compression.steps import DropStep, PruneStep
 
 # ``prune`` itself is ``netsmith.compression.prune.prune``: a package attribute of that name would hide its module.
 # torch is loaded when a name is first used, not when the package is imported
@@ -25,13 +27,15 @@ _HOME = {
     "importance": ("channel_importance",),
     "kept": ("keep_indices", "widths"),
     "prune": ("masked", "plan"),
-    "recipe": ("DropStep", "LayerKeep", "PruneStep", "Recipe", "apply_recipe"),
+    "recipe": ("Recipe", "apply_recipe"),
+    "slicing": ("LayerKeep",),
+    "steps": ("DropStep", "PruneStep", "register_step"),
 }
 
 __all__ = [
     "Branch", "ChannelGroup", "DropStep", "Evidence", "GroupReport", "Importance", "LayerKeep", "Member",
     "PassThrough", "PruneStep", "Recipe", "ZeroBranch", "apply_recipe", "channel_importance",
-    "drop_branches", "find_branches", "find_groups", "keep_indices", "masked", "plan", "widths",
+    "drop_branches", "find_branches", "find_groups", "keep_indices", "masked", "plan", "register_step", "widths",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import fx
 
 from netsmith.errors import InputError, did_you_mean
+from netsmith.network.edit import QuantParams
 from netsmith.network.graph import Graph
 
 FloatArray = NDArray[np.float64]
@@ -30,16 +31,6 @@ class Histogram:
     def centres(self) -> FloatArray:
         width = (self.high - self.low) / len(self.counts)
         return np.asarray(self.low + width * (np.arange(len(self.counts)) + 0.5))
-
-
-@dataclass(frozen=True)
-class QuantParams:
-    """An affine integer grid: value = (q - zero_point) * scale, qmin <= q <= qmax."""
-
-    scale: float
-    zero_point: int
-    qmin: int = 0
-    qmax: int = 255
 
 
 def collect(graph: Graph, batches: Iterable[torch.Tensor], names: Collection[str]) -> dict[str, Histogram]:

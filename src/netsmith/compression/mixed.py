@@ -14,13 +14,14 @@ import torch
 from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from netsmith.compression.calibrate import Histogram, QuantParams
+from netsmith.compression.calibrate import Histogram
 from netsmith.compression.placement import Placement
 from netsmith.compression.quantize import Calibration, QuantizedGraph, insert
 from netsmith.compression.quantizers import linear
 from netsmith.compression.quantizers.kmeans import Codebook
 from netsmith.compression.quantizers.learned import LsqWeight
 from netsmith.compression.sparsify import Sparse
+from netsmith.network.edit import QuantParams
 from netsmith.network.graph import Graph
 from netsmith.network.layers import FLOAT
 from netsmith.network.passes import get_parameter, set_parameter

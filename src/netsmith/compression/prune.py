@@ -11,7 +11,8 @@ from torch import nn
 
 from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.layers import sides_of
-from netsmith.compression.recipe import LayerKeep, PruneStep, apply_prune, slice_layer
+from netsmith.compression.slicing import LayerKeep, slice_layer
+from netsmith.compression.steps import PruneStep
 from netsmith.compression.trial import shell
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.copying import copy_network
@@ -74,7 +75,7 @@ def prune(model: nn.Module, report: GroupReport, keep: Keep) -> PruneStep:
     Args and errors as ``plan``.
     """
     step = plan(report, keep)
-    apply_prune(model, step)
+    step.apply(model)
     return step
 
 

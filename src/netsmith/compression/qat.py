@@ -14,13 +14,13 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from netsmith.compression.calibrate import QuantParams
 from netsmith.compression.mixed import Bits, LayerQuantizer
 from netsmith.compression.quantizers import linear
 from netsmith.compression.quantizers.learned import LsqActivation, LsqWeight
 from netsmith.compression.sparsify import ZerosKept, kept_numbers
 from netsmith.errors import InputError
 from netsmith.network.copying import copy_network
+from netsmith.network.edit import QuantParams
 from netsmith.network.graph import Graph
 from netsmith.network.layers import FLOAT
 from netsmith.network.passes import get_parameter

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import fx
 
-from netsmith.compression.calibrate import Histogram, QuantParams, fit_range
+from netsmith.compression.calibrate import Histogram, fit_range
 from netsmith.compression.placement import Placement, place
 from netsmith.compression.quantizers import linear
 from netsmith.compression.quantizers.kmeans import Codebook
 from netsmith.export.packed import CodebookTensor, LinearTensor, Tensor
 from netsmith.export.packed.model import network_tensors
+from netsmith.network.edit import QuantParams
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph
 from netsmith.network.passes import get_parameter, set_parameter

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from netsmith.compression.placement import Placement, place
+from netsmith.decisions.bits import A_BITS, BITS, W_BITS
 from netsmith.decisions.search_space import BoolArray, Designs, FloatArray, RowCost, RowSpace
 from netsmith.network.graph import Graph
 from netsmith.network.layers import FLOAT, KIND, MAPS, LayerTable
 
-BITS, W_BITS, A_BITS = "bits", "w_bits", "a_bits"  #: kinds of decisions that set widths; of the first, of both sides
-_NUMBERS = (BITS, W_BITS, A_BITS)
+_NUMBERS = (BITS, W_BITS, A_BITS)  #: kinds of decisions that set widths
 _SIZES = ("c_in", "c_out", "kernel_h", "kernel_w", "groups", "h_in", "w_in", "h_out", "w_out")
 _NEGLIGIBLE = 1e-12  #: what a pair adds, in the unit of the cost
 _MOST_LISTED = 600  #: combinations of sizes that are listed for one row

@@ -13,10 +13,10 @@ from netsmith.jobs.contents import contents_of, data_contents, target_contents
 from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.episodes import check_episodes
 from netsmith.jobs.outcome import summarise
-from netsmith.jobs.pruning import criterion_contents
 from netsmith.jobs.result import Result
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import device_of, load_subject
+from netsmith.jobs.tools import criterion_contents
 from netsmith.progress import Progress, progress_of
 from netsmith.runs.folder import Run
 from netsmith.runs.names import RECORDED
@@ -61,7 +61,7 @@ def compress(
             )  # fmt: skip
             need_known(config.budgets.read(), device, subject.graph.layers)
             if not len(subject.choices.decisions):
-                reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.frozen.items())[:3])
+                reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.choices.frozen.items())[:3])
                 reasons = reasons or f"no convolution or linear module of it has a choice on {config.target}"
                 methods = ",".join(m.name for m in config.methods)
                 raise InputError(f"--methods {methods} can change nothing of this network ({reasons})")

@@ -13,14 +13,15 @@ from netsmith.accuracy.designs import DesignEvaluator, Evaluation, evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator, divergence
 from netsmith.compression.qat import prepare
 from netsmith.data import Data
-from netsmith.decisions.choices import Choices, Designs
+from netsmith.decisions.given import GivenSpace
+from netsmith.decisions.kind import Designs
 from netsmith.errors import InputError
 from netsmith.jobs.recover import QAT_LR
 
 
-def check_episodes(choices: Choices) -> None:
+def check_episodes(choices: GivenSpace) -> None:
     """Raise InputError unless designs are widths of layers and nothing else."""
-    if not choices.is_mixed or choices.groups or choices.branches:
+    if not choices.is_mixed or choices.of_stage("topology", "structure").any():
         raise InputError(
             "--episode-images trains networks with a width for each layer; choose --methods quantize and a target "
             "with several widths"
@@ -71,7 +72,7 @@ class TunedEvaluator(DesignEvaluator):
         lr: float | None = None, seed: int = 0, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(candidates, evaluator, **options)
-        check_episodes(candidates.choices)
+        check_episodes(candidates.space)
         self.model, self.lr, self.seed = model, lr or QAT_LR, seed
         self.data = dataclasses.replace(data, train=data.need_train().take(slice(0, images)))
         self.score = Scorer(evaluator, model)
@@ -83,6 +84,8 @@ class TunedEvaluator(DesignEvaluator):
     def _one(self, design: Designs) -> Evaluation:
         from netsmith.training import fit
 
-        student = prepare(self.model, self.candidates.choices.bits(design), self.candidates.quantizer)
+        quantizer = self.candidates.tools.quantizer
+        assert quantizer is not None  # check_episodes: widths are chosen
+        student = prepare(self.model, self.candidates.space.bits(design), quantizer)
         fit(student, self.data, epochs=1, lr=self.lr, teacher=self.model, seed=self.seed, bf16=False, eval_every=1)
         return self.score(student)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netsmith.decisions.widths import idle_kernels
 from netsmith.hardware.target import Target, unknown_costs
 from netsmith.jobs.config import CompressConfig, Quantize, chosen
-from netsmith.jobs.subject import Subject, idle_kernels
+from netsmith.jobs.subject import Subject
 from netsmith.network.graph import count_parameters
 from netsmith.units import format_count
 
@@ -22,10 +23,8 @@ def first_screen(subject: Subject, target: Target, config: CompressConfig) -> It
         f"{format_count(float(count_parameters(subject.model)))} parameters; {subject.data.note}"
     )
     yield from subject.data.sentences
-    yield (
-        f"can change: {len(choices.groups)} channel groups, {len(choices.branches)} residual branches, "
-        f"bits of {len(choices.layers)} layers; frozen: {len(subject.frozen)}"
-    )
+    frozen = choices.frozen
+    yield f"can change: {', '.join(kind.says() for kind in choices.kinds)}; frozen: {len(frozen)}"
     if (32, 32) not in bits and choices.scheme == "linear":
         w, a = bits[0]
         yield (
@@ -36,4 +35,4 @@ def first_screen(subject: Subject, target: Target, config: CompressConfig) -> It
     if quantize and (idle := idle_kernels(target.capabilities, quantize.least_bits)):
         yield f"{config.target}: {idle}"
     yield from (*unknown_costs(table), *subject.graph.warnings)
-    yield from (f"  {layer}: {reason}" for layer, reason in list(subject.frozen.items())[:_FROZEN])
+    yield from (f"  {layer}: {reason}" for layer, reason in list(frozen.items())[:_FROZEN])

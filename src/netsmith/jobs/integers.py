@@ -11,7 +11,9 @@ from torch import nn
 from netsmith.compression.build import integerise
 from netsmith.compression.mixed import Bits
 from netsmith.compression.quantize import QuantizedGraph
-from netsmith.decisions.choices import BITS, Choices, Designs
+from netsmith.decisions.bits import BITS
+from netsmith.decisions.given import GivenSpace
+from netsmith.decisions.kind import Designs
 from netsmith.export.fusion import Fusion, check_fusion
 from netsmith.export.onnx import to_onnx
 from netsmith.network.graph import Graph
@@ -68,7 +70,7 @@ def export_integers(
             return Integers(graph, quantized, exported, kept, floats, fusion)
 
 
-def as_it_runs(choices: Choices, design: Designs, floats: tuple[str, ...]) -> Designs:
+def as_it_runs(choices: GivenSpace, design: Designs, floats: tuple[str, ...]) -> Designs:
     """The design ``(D,)`` with the layers ``floats`` at their widest bits."""
     out = design.copy()
     for layer in floats:

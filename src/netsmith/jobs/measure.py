@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.compression.branches import find_branches
-from netsmith.compression.channels import GroupReport
-from netsmith.compression.groups import find_groups
-from netsmith.decisions.choices import Choices
 from netsmith.decisions.demand import rows_possible
+from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.pricing import Pricing
+from netsmith.decisions.registry import Given, kinds_of
 from netsmith.files import check_place
 from netsmith.hardware.devices.exchange import measure_here, new_folder, read_timings, write_layers
 from netsmith.hardware.measured.cpu import CpuTarget
 from netsmith.hardware.table.file import is_table
 from netsmith.jobs.assembly import assemble, takes
-from netsmith.jobs.config import MeasureConfig
+from netsmith.jobs.config import MeasureConfig, Prune, Quantize
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
@@ -77,12 +75,8 @@ def _rows(config: MeasureConfig, progress: Progress) -> LayerTable:
     example = loaded.example_input()
     graph = trace(loaded.model, tuple(example.shape[1:]))
     target = CpuTarget()
-    if config.space:
-        report, branches = find_groups(loaded.model, example), find_branches(loaded.model, example)
-        multiple = target.capabilities.channel_multiple
-        choices = Choices.of(graph, report, branches, multiple=multiple)
-    else:
-        choices = Choices.of(graph, GroupReport([], {}, {}), [], prune=False)
+    given = Given(loaded.model, example, graph, target.capabilities)
+    choices = GivenSpace(graph, kinds_of(given, (Prune(), Quantize()) if config.space else (Quantize(),)))
     pricing = Pricing(choices, target)
     designs = (choices.reference, np.zeros_like(choices.reference))
     return LayerTable.distinct([*(pricing.rows(d) for d in designs), rows_possible(pricing)])

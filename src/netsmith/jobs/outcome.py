@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.sensitivity import Sensitivity
-from netsmith.decisions.choices import A_BITS, BITS, DEPTH, W_BITS, WIDTH
 from netsmith.export.onnx import stored_bits
 from netsmith.hardware.target import unknown_costs
 from netsmith.jobs.contents import code_digest
@@ -62,7 +61,7 @@ def summarise(
         "warnings": [*doubt[1], *ruined, *unknown_costs(job.graph.layers), *job.graph.warnings],
         "baseline": before, "result": after, "budgets": kept_budgets(limits, values),
         "design": job.choices.decisions.describe(design), "seed": job.config.seed,
-        "frozen": job.subject.frozen | dict.fromkeys(result["floats"], REASON),
+        "frozen": job.choices.frozen | dict.fromkeys(result["floats"], REASON),
         "versions": versions(), "run": str(job.run.folder), "target": job.config.target,
         "simulated": job.simulated, "bound": found["best"]["bound"], "loss": found["best"]["loss"],
         "additivity": found["additivity"], **{k: found[k] for k in ("family", "rule") if k in found},
@@ -116,11 +115,11 @@ def _priced_bits(job: Stages) -> list[int]:
 
 
 def _layers(job: Stages, design: Any) -> list[dict[str, Any]]:
-    before, after = job.choices.columns(job.choices.reference), job.choices.columns(design)
+    before, after = job.choices.rows(job.choices.reference), job.choices.rows(design)
     present = after.calls > 0
     t0, t1 = job.pricing.per_row(job.choices.reference), job.pricing.per_row(design)
-    sizes = np.append(job.choices.decisions.sizes, 1)  # of no decision, -1: one choice
-    pinned = (sizes[job.choices.precision] == 1).all(axis=0)
+    free = job.choices.of_stage("numbers") & (job.choices.decisions.sizes > 1)
+    pinned = np.asarray(~job.choices.depends()[free].any(axis=0))  # no choice of its bits
     rows = []
     for i, name in enumerate(before.names):
         if not before.is_compute[0, i]:
@@ -158,21 +157,18 @@ def _trials(
     ]  # fmt: skip
     original = job.choices.reference
     designs, losses, kinds = [a["design"] for a in found["attempts"]], [], []
-    names = {
-        WIDTH: "one group narrower", DEPTH: "one branch dropped", BITS: "one layer int8",
-        W_BITS: "weights of one layer in fewer bits", A_BITS: "input of one layer in fewer bits",
-    }  # fmt: skip
     for d, decision in enumerate(job.choices.decisions.decisions):
+        kind, own = job.choices.kind_of(d)
         for k in range(len(decision.choices) - 1):
             x = original.copy()
             x[d] = k
             designs.append(x.tolist())
             losses.append(float(sensitivity.loss[d, k]))
-            kinds.append(names[decision.kind])
+            kinds.append(kind.trial(own))
     every = np.array(designs)
-    for kind, loss, t in zip(kinds, losses, job.pricing.predict(every[len(trials) :]), strict=True):
+    for name, loss, t in zip(kinds, losses, job.pricing.predict(every[len(trials) :]), strict=True):
         trials.append(
-            {"strategy": kind, "loss": loss, "latency_s": float(t) * scale, "measured": False, "chosen": False}
+            {"strategy": name, "loss": loss, "latency_s": float(t) * scale, "measured": False, "chosen": False}
         )
     joules = job.pricing.predict(every, "energy").tolist() if energy else [None] * len(trials)
     return [trial | {"energy_j": j} for trial, j in zip(trials, joules, strict=True)]

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.accuracy.designs import DesignEvaluator, Evaluation
-from netsmith.decisions.choices import Choices, Designs, FloatArray
+from netsmith.decisions.given import GivenSpace
+from netsmith.decisions.kind import Designs, FloatArray
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.search.loop import minimize
 from netsmith.search.registry import get_strategy
@@ -105,7 +106,7 @@ class Evaluated:
         return np.array([loss_of(e) for e in self.evaluator.evaluate(designs)])
 
 
-def strategy_options(strategy: str, choices: Choices) -> dict[str, Any]:
+def strategy_options(strategy: str, choices: GivenSpace) -> dict[str, Any]:
     """What a strategy is told of the decisions beyond the problem; nothing for most.
 
     "ddpg" gets HAQ's features where decisions are about bits alone, "amc" gets AMC's whatever they are about. "exact"
@@ -117,28 +118,26 @@ def strategy_options(strategy: str, choices: Choices) -> dict[str, Any]:
         return {"features": amc.features(choices.table, rows, touched, kinds), "reward_scale": REWARD_A_NAT}
     if strategy == "exact":
         return _parts(choices)
-    if strategy != "ddpg" or not choices.is_mixed or choices.groups or choices.branches:
+    if strategy != "ddpg" or not choices.is_mixed or choices.of_stage("topology", "structure").any():
         return {}
     rows = [choices.table.names.index(choices.layer_of(d)) for d in range(len(kinds))]
     return {"features": haq.features(choices.table, rows, kinds), "reward_scale": REWARD_A_NAT}
 
 
-def _layers_of(choices: Choices) -> tuple[list[int], NDArray[np.bool_]]:
+def _layers_of(choices: GivenSpace) -> tuple[list[int], NDArray[np.bool_]]:
     """For each decision the row that stands for it, the first whose outputs or bits it sets, and all it changes."""
-    into, out_of = choices.coupling
-    decision = np.arange(len(choices.decisions))[:, None]
-    own = (choices.presence == decision) | (choices.precision[:, None] == decision).any(axis=0) | (out_of > 0)
-    touched = own | (into > 0)
+    own, touched = choices.sets, choices.depends()
     compute = choices.table.is_compute
     first = np.where((own & compute).any(axis=1), (own & compute).argmax(axis=1), touched.argmax(axis=1))
     return [int(row) for row in first], touched
 
 
-def _parts(choices: Choices) -> dict[str, Any]:
-    if not choices.is_mixed or not (choices.groups or choices.branches):
+def _parts(choices: GivenSpace) -> dict[str, Any]:
+    numbers = choices.of_stage("numbers")
+    if not choices.is_mixed or numbers.all():
         return {}
-    parts = np.split(np.arange(len(choices.decisions)), [len(choices.groups) + len(choices.branches)])
-    return {"parts": [part.tolist() for part in parts], "canonical": choices.canonical}
+    parts = [np.flatnonzero(~numbers).tolist(), np.flatnonzero(numbers).tolist()]
+    return {"parts": parts, "canonical": choices.canonical}
 
 
 def loss_of(evaluation: Evaluation) -> float:

@@ -13,13 +13,14 @@ from netsmith.accuracy.designs import Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.compression.widen import widened
-from netsmith.decisions.choices import Designs
-from netsmith.decisions.slim import Importance, Slimmed, slim
+from netsmith.decisions.kind import Designs
+from netsmith.decisions.slim import Slimmed, slim
+from netsmith.decisions.tools import AtHand, Importance
 from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.episodes import Scorer
 from netsmith.jobs.proposals import loss_of
-from netsmith.jobs.pruning import scores_of
 from netsmith.jobs.subject import Subject
+from netsmith.jobs.tools import scores_of
 from netsmith.network.copying import copy_network
 from netsmith.network.weights import load_weights, save_weights
 from netsmith.runs.folder import Run
@@ -122,7 +123,7 @@ class ShortTuner:
         from netsmith.training import fit
 
         self.trained += 1
-        slimmed = slim(full, self.subject.choices, self.subject.report, np.array(design), scores)
+        slimmed = slim(full, self.subject.choices, np.array(design), AtHand(scores))
         data, n = self.subject.data, len(self.evaluator.labels)
         data = dataclasses.replace(
             data, train=data.need_train().take(slice(0, self.images)), search=data.search.take(slice(0, n))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -14,11 +14,9 @@ from netsmith.accuracy.designs import DesignEvaluator, Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy, onnx_answers
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
-from netsmith.compression.build import histograms_of, is_int8, quantizer_for
-from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
-from netsmith.compression.placement import layer_inputs, place
-from netsmith.compression.quantize import Calibration, QuantizedGraph, packed_tensors
-from netsmith.compression.share import CodebookQuantizer
+from netsmith.compression.build import is_int8, quantizer_for
+from netsmith.compression.mixed import quantize_mixed
+from netsmith.compression.quantize import QuantizedGraph, packed_tensors
 from netsmith.decisions.demand import rows_asked
 from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.slim import Slimmed
@@ -35,11 +33,11 @@ from netsmith.jobs.first_screen import first_screen
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
 from netsmith.jobs.plans import Extent
 from netsmith.jobs.proposals import Estimated, Evaluated, strategy_options
-from netsmith.jobs.pruning import Pruning
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.short_tune import ShortTuner, load_cut
-from netsmith.jobs.subject import CALIBRATION_IMAGES, Subject
+from netsmith.jobs.subject import Subject
 from netsmith.jobs.timing import UNTIMED, final_timing, near_timed, quiet_latency
+from netsmith.jobs.tools import JobTools
 from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import count_parameters, trace
 from netsmith.progress import Progress
@@ -61,7 +59,7 @@ class Stages:
         self.config, self.progress = config, progress
         self.graph, self.choices = subject.graph, subject.choices
         self.pricing = Pricing(self.choices, target)
-        self.pruning = Pruning(subject, config, progress)
+        self.tools = JobTools(subject, config, progress)
         self.norm = subject.data.normalisation
         self.simulated = not target.capabilities.runs_here
         self._cuts: dict[tuple[int, ...], str] = {}  #: designs whose weights were tuned on the way -> their files
@@ -90,7 +88,7 @@ class Stages:
     def _baseline(self) -> dict[str, Any]:
         self.progress.stage("baseline")
         path = write_onnx(self.run, "baseline.onnx", to_onnx(self.graph), self.subject.feeding)
-        parity = check_onnx(self.graph, path, self._calibration_images())
+        parity = check_onnx(self.graph, path, self.tools.images)
         table = self.graph.layers
         measured = None
         if not self.simulated:
@@ -133,25 +131,10 @@ class Stages:
         how = self.config.strategy.sensitivity
         return measure_sensitivity(self._candidates, evaluator, self.progress.update, how).to_dict()
 
-    @cached_property
+    @property
     def _candidates(self) -> Candidates:
-        """What choices and designs do to the traced network, with grids from the calibration images or codebooks."""
-        if self.choices.scheme == "kmeans":
-            quantizer = CodebookQuantizer(self.graph)
-            return Candidates(
-                self.choices, Calibration({}), quantizer, self.pruning.importance, self.pruning.repair, settle=True
-            )
-        names = set(layer_inputs(self.graph, self.choices.layers).values())
-        if not self.choices.is_mixed:
-            names = place(self.graph, self.choices.layers).scaled
-            for layer in self.choices.layers:
-                names |= place(self.graph, [layer]).scaled
-        histograms = histograms_of(self.graph, self._calibration_images(), names)
-        method = self.config.quantize.calibration
-        return Candidates(
-            self.choices, Calibration(histograms, method), LayerQuantizer(self.graph, histograms, method),
-            self.pruning.importance, self.pruning.repair, settle=True,
-        )  # fmt: skip
+        """What choices and designs do to the traced network."""
+        return Candidates(self.choices, self.tools)
 
     def search(
         self, attempt: int, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
@@ -262,7 +245,7 @@ class Stages:
     def _measure(self, design: Any, share: float) -> float:
         """Latency of a design over that of the network as given; measured longer where ``share`` is near."""
         slimmed = self._slim(design)
-        images = self._calibration_images()[:32]
+        images = self.tools.images[:32]
         exported = export_integers(slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax").model
         baseline = self.run.path("baseline.onnx")
         return near_timed(baseline, exported.SerializeToString(), self.config.threads, share)
@@ -281,7 +264,7 @@ class Stages:
             "seed": self.config.seed,
             "checkpoint": self.run.path(f"checkpoints/{_key(design)}.safetensors"), "progress": self.progress,
         }  # fmt: skip
-        model, images, method = slimmed.model, self._calibration_images(), self.config.quantize.calibration
+        model, images, method = slimmed.model, self.tools.images, self.config.quantize.calibration
         history: list[Any] = []
         before: float | None = None
         quantized: QuantizedGraph | None
@@ -361,15 +344,10 @@ class Stages:
         kept = self._cuts.get(tuple(int(k) for k in design))
         if kept:
             return load_cut(self.run, self.subject, design, kept)
-        return self.pruning.slim(design)
+        return self.tools.slim(design)
 
     def _batch(self) -> int | None:
         return None if self.graph.dynamic_batch else self.graph.example_batch
-
-    def _calibration_images(self) -> Any:
-        if not hasattr(self, "_images"):
-            self._images = self.subject.search_images(CALIBRATION_IMAGES)[0]
-        return self._images
 
     def limit(self, budget: Budget, baseline: dict[str, Any]) -> float:
         """A budget in SI units; relative ones refer to the network as given."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.designs import DesignEvaluator
-from netsmith.decisions.choices import Designs
+from netsmith.decisions.kind import Designs
 from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.slim import Slimmed
 from netsmith.jobs.proposals import Proposal, loss_of

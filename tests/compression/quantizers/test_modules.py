@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from netsmith.compression.calibrate import QuantParams, affine
+from netsmith.compression.calibrate import affine
 from netsmith.compression.quantizers import (
     DorefaActivation,
     DorefaWeight,
@@ -21,6 +21,7 @@ from netsmith.compression.quantizers import (
 )  # fmt: skip
 from netsmith.compression.quantizers.linear import CLIPS, qmax
 from netsmith.errors import InputError
+from netsmith.network.edit import QuantParams
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 
 

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from compression.reconstruct.networks import Mixed, correlated, warmed
-from netsmith.accuracy.candidates import Candidates
-from netsmith.accuracy.incremental import Candidate
+from given import candidates_of, groups_in, kept_by, space_of
 from netsmith.compression.calibrate import collect
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.groups import find_groups
@@ -24,9 +23,10 @@ from netsmith.compression.quantize import Calibration, quantize_weight, weight_s
 from netsmith.compression.quantizers import linear
 from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.compression.share import CodebookQuantizer
-from netsmith.decisions.choices import Choices
+from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.slim import slim
-from netsmith.export.packed import Scheme
+from netsmith.decisions.tools import AtHand
+from netsmith.network.edit import GraphEdit
 from netsmith.network.graph import Graph, trace
 from netsmith.network.passes import set_parameter
 
@@ -51,11 +51,11 @@ def with_weights(graph: Graph, weights: Mapping[str, torch.Tensor]) -> nn.Module
     return out.module
 
 
-def designs(choices: Choices, count: int = 4) -> list[np.ndarray]:
+def designs(choices: GivenSpace, count: int = 4) -> list[np.ndarray]:
     rng = np.random.default_rng(3)
     found = [np.array([rng.integers(n) for n in choices.decisions.sizes]) for _ in range(count)]
     for d in found:
-        d[len(choices.groups) :] = choices.reference[len(choices.groups) :]
+        d[len(groups_in(choices)) :] = choices.reference[len(groups_in(choices)) :]
     return found
 
 
@@ -70,16 +70,16 @@ def test_the_case_has_every_kind_of_consumer(case: Case) -> None:
 @pytest.mark.parametrize("intercept", [False, True])
 def test_masked_and_repaired_equals_sliced(case: Case, intercept: bool) -> None:
     model, graph, report, moments, scores, images = case
-    choices = Choices.of(graph, report, [], quantize=False)
+    choices = space_of(graph, report, [], quantize=False)
     repair = Repair(moments, scores, intercept)
-    candidates = Candidates(choices, Calibration({}), LayerQuantizer(graph, {}), scores, repair)
+    candidates = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), scores, repair)
     before = copy.deepcopy(model.state_dict())
     for design in designs(choices):
         candidate = candidates.of_design(design)
-        slimmed = slim(model, choices, report, design, scores, repair)
+        slimmed = slim(model, choices, design, AtHand(scores, repair))
         with torch.no_grad():
             want, got = with_weights(graph, candidate.weights)(images), slimmed.model.eval()(images)
-            plain = slim(model, choices, report, design, scores).model.eval()(images)
+            plain = slim(model, choices, design, AtHand(scores)).model.eval()(images)
         torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4)
         assert sum(p.numel() for p in slimmed.model.parameters()) < sum(p.numel() for p in model.parameters())
         assert float((plain - want).abs().max()) > 0.05  # repair did something
@@ -88,13 +88,13 @@ def test_masked_and_repaired_equals_sliced(case: Case, intercept: bool) -> None:
 
 def test_repair_brings_the_outputs_nearer_to_those_given(case: Case) -> None:
     model, graph, report, moments, scores, images = case
-    choices = Choices.of(graph, report, [], quantize=False)
+    choices = space_of(graph, report, [], quantize=False)
     design = choices.reference - 3
     with torch.no_grad():
         given = model(images)
 
         def distance(repair: Repair | None) -> float:
-            return float((slim(model, choices, report, design, scores, repair).model.eval()(images) - given).norm())
+            return float((slim(model, choices, design, AtHand(scores, repair)).model.eval()(images) - given).norm())
 
         assert distance(Repair(moments, scores)) < 0.8 * distance(None)
 
@@ -166,29 +166,29 @@ def test_a_shared_norm_takes_no_intercept() -> None:
     assert moments.consumers["b"].bias is None and moments.consumers["b"].norm is None
 
 
-def mixed_case(case: Case, bits: tuple[tuple[int, int], ...], scheme: Scheme = "linear") -> tuple[Choices, np.ndarray]:
+def mixed_case(case: Case, bits: tuple[tuple[int, int], ...], codebooks: bool = False) -> tuple[GivenSpace, np.ndarray]:
     _, graph, report, _, _, _ = case
-    choices = Choices.of(graph, report, [], bits=bits, scheme=scheme)
+    choices = space_of(graph, report, [], bits=bits, codebooks=codebooks)
     design = choices.reference.copy()
-    design[: len(choices.groups)] -= 2
-    design[len(choices.groups) :] = 0
+    design[: len(groups_in(choices))] -= 2
+    design[len(groups_in(choices)) :] = 0
     return choices, design
 
 
 def test_in_mixed_widths_the_repaired_weight_is_what_is_rounded(case: Case) -> None:
     model, graph, report, moments, scores, images = case
     choices, design = mixed_case(case, ((4, 4), (8, 8), (4, 8), (8, 4)))
-    quantizer = LayerQuantizer(graph, collect(graph, [images], set(layer_inputs(graph, choices.layers).values())))
+    quantizer = LayerQuantizer(graph, collect(graph, [images], set(layer_inputs(graph, choices.quantized).values())))
     repair = Repair(moments, scores)
-    candidate = Candidates(choices, Calibration({}), quantizer, scores, repair).of_design(design)
-    keep = {n: keep_indices(scores[n], k, report[n].unit) for n, k in choices.kept(design).items()}
+    candidate = candidates_of(choices, Calibration({}), quantizer, scores, repair).of_design(design)
+    keep = {n: keep_indices(scores[n], k, report[n].unit) for n, k in kept_by(choices, design).items()}
     for name, repaired in repair.weights(keep).items():
         if name.endswith("weight"):
             want = linear.quantize(repaired, linear.fit_scale(repaired, 4), 4)
             torch.testing.assert_close(candidate.weights[name], want)
         else:
             assert torch.equal(candidate.weights[name], repaired)
-    small = trace(slim(model, choices, report, design, scores, repair).model, SHAPE)
+    small = trace(slim(model, choices, design, AtHand(scores, repair)).model, SHAPE)
     own = LayerQuantizer(small, {}).weight("outer", 4)  # what is built in the end has the same values
     kept = keep["inner"]
     rows = keep.get("join", list(range(8)))
@@ -198,10 +198,10 @@ def test_in_mixed_widths_the_repaired_weight_is_what_is_rounded(case: Case) -> N
 def test_int8_scales_are_those_of_the_repaired_weight(case: Case) -> None:
     _, graph, report, moments, scores, images = case
     choices, design = mixed_case(case, ((8, 8), (32, 32)))
-    calibration = Calibration(collect(graph, [images], place(graph, choices.layers).scaled))
+    calibration = Calibration(collect(graph, [images], place(graph, choices.quantized).scaled))
     repair = Repair(moments, scores)
-    candidate = Candidates(choices, calibration, LayerQuantizer(graph, {}), scores, repair).of_design(design)
-    keep = {n: keep_indices(scores[n], k, report[n].unit) for n, k in choices.kept(design).items()}
+    candidate = candidates_of(choices, calibration, LayerQuantizer(graph, {}), scores, repair).of_design(design)
+    keep = {n: keep_indices(scores[n], k, report[n].unit) for n, k in kept_by(choices, design).items()}
     repaired = repair.weights(keep)["outer.weight"]
     want = quantize_weight(repaired, weight_scale(repaired))
     torch.testing.assert_close(candidate.weights["outer.weight"], want)
@@ -212,11 +212,11 @@ def test_shared_values_are_those_of_the_kept_repaired_weights(case: Case) -> Non
     graph = trace(model, SHAPE, fold=False)
     moments = gather(graph, model, report.groups, images)
     unfolded = (model, graph, report, moments, scores, images)
-    choices, design = mixed_case(unfolded, ((2, 32), (3, 32)), "kmeans")
+    choices, design = mixed_case(unfolded, ((2, 32), (3, 32)), True)
     repair = Repair(moments, scores)
     quantizer = CodebookQuantizer(graph)
-    candidate = Candidates(choices, Calibration({}), quantizer, scores, repair).of_design(design)
-    slimmed = slim(model, choices, report, design, scores, repair)
+    candidate = candidates_of(choices, Calibration({}), quantizer, scores, repair).of_design(design)
+    slimmed = slim(model, choices, design, AtHand(scores, repair))
     small = trace(slimmed.model, SHAPE, fold=False)
     built = CodebookQuantizer(small)
     head = candidate.weights["head.weight"]  # no row of it goes: what is built has the same values
@@ -227,9 +227,9 @@ def test_shared_values_are_those_of_the_kept_repaired_weights(case: Case) -> Non
 
 def test_nothing_is_repaired_without_being_asked(case: Case) -> None:
     _, graph, report, _, scores, _ = case
-    choices = Choices.of(graph, report, [], quantize=False)
-    candidate = Candidates(choices, Calibration({}), LayerQuantizer(graph, {}), scores).of_choice(0, 0)
-    assert isinstance(candidate, Candidate)
+    choices = space_of(graph, report, [], quantize=False)
+    candidate = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), scores).of_choice(0, 0)
+    assert isinstance(candidate, GraphEdit)
     for name, value in candidate.weights.items():
         given = graph.module.get_parameter(name)
         assert torch.equal(value[value != 0], given[value != 0])

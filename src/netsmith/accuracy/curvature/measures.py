@@ -16,8 +16,9 @@ from torch import fx
 
 from netsmith.accuracy.curvature.fisher import Fisher, output_gradients
 from netsmith.accuracy.curvature.hessian import Traces
-from netsmith.accuracy.incremental import Candidate, call_node, fast_layout
+from netsmith.accuracy.incremental import call_node, fast_layout
 from netsmith.errors import InputError
+from netsmith.network.edit import GraphEdit
 from netsmith.network.graph import Graph
 from netsmith.network.passes import get_parameter
 
@@ -99,9 +100,9 @@ def output_fisher_sensitivity(
     return table / seen
 
 
-def weight_candidates(quantized: Quantized) -> list[Candidate]:
+def weight_candidates(quantized: Quantized) -> list[GraphEdit]:
     """Every layer alone at every bit-width, L * K candidates; a score of theirs reshapes to ``(L, K)``."""
-    return [Candidate(weights={name: q}) for name, row in quantized.items() for q in row]
+    return [GraphEdit(weights={name: q}) for name, row in quantized.items() for q in row]
 
 
 def _changes(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from netsmith.compression.calibrate import QuantParams
 from netsmith.compression.quantizers.gradients import straight_through
 from netsmith.compression.quantizers.learned import on_grid
 from netsmith.compression.quantizers.linear import check_bits, fit_scale, per_row, qmax, quantize
+from netsmith.network.edit import QuantParams
 
 
 class FixedWeight(nn.Module):

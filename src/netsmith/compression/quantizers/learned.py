@@ -7,7 +7,6 @@ import math
 import torch
 from torch import nn
 
-from netsmith.compression.calibrate import QuantParams
 from netsmith.compression.quantizers.gradients import keep_positive, learned_clip, learned_step
 from netsmith.compression.quantizers.linear import (
     SMALLEST_SCALE,
@@ -19,6 +18,7 @@ from netsmith.compression.quantizers.linear import (
     weight_rows,
 )
 from netsmith.errors import InputError
+from netsmith.network.edit import QuantParams
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 
 

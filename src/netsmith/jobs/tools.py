@@ -1,4 +1,4 @@
-"""Which channels a job prunes, and what the layers that read them become."""
+"""What the kinds of decisions of a job need: scores of channels, repair, grids of integers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import numpy as np
 import torch
 from torch import nn
 
+from netsmith.compression.build import histograms_of
+from netsmith.compression.calibrate import Histogram
+from netsmith.compression.channels import GroupReport
 from netsmith.compression.evidence import FloatArray
 from netsmith.compression.importance import Criterion, channel_importance
+from netsmith.compression.mixed import LayerQuantizer
+from netsmith.compression.placement import layer_inputs, place
+from netsmith.compression.quantize import Calibration
 from netsmith.compression.reconstruct import Moments, Repair, gather
+from netsmith.compression.share import CodebookQuantizer
 from netsmith.data import Data
+from netsmith.decisions.channels import Channels
 from netsmith.decisions.slim import Slimmed, slim
 from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.contents import code_contents
-from netsmith.jobs.subject import Subject
+from netsmith.jobs.subject import CALIBRATION_IMAGES, Subject
 from netsmith.network.copying import copy_network
 from netsmith.progress import Progress
 from netsmith.training.batchnorm import centre_batch_norm
@@ -26,8 +34,8 @@ TAYLOR_IMAGES = 512
 REPAIR_IMAGES = 512
 
 
-class Pruning:
-    """Importance and repair of one job, made when first asked for.
+class JobTools:
+    """Importance, repair and grids of one job, made when first asked for.
 
     Equal configurations give equal weights, so that a resumed run goes on with the same network: images and sampled
     positions follow from the seed.
@@ -36,11 +44,13 @@ class Pruning:
     def __init__(self, subject: Subject, config: CompressConfig, progress: Progress) -> None:
         self.subject, self.config, self.progress = subject, config, progress
 
+    settle = True  #: networks are built with their batch norms estimated again
+
     def slim(self, design: Any) -> Slimmed:
         """The user's module without what a design removes."""
-        s = self.subject
-        is_smaller = s.choices.kept(design) or s.choices.dropped(design)
-        return slim(self.centred if is_smaller else s.model, s.choices, s.report, design, self.importance, self.repair)
+        space = self.subject.choices
+        changes = (design != space.reference) & space.of_stage("topology", "structure")
+        return slim(self.centred if changes.any() else self.subject.model, space, design, self)
 
     @cached_property
     def centred(self) -> nn.Module:
@@ -57,17 +67,52 @@ class Pruning:
     @cached_property
     def repair(self) -> Repair | None:
         """Least-squares repair, where it is wanted and channels can be pruned."""
-        wanted = self.config.prune.reconstruct and self.subject.choices.groups
+        wanted = self.config.prune.reconstruct and self.subject.choices.kind(Channels)
         return Repair(self.moments, self.importance) if wanted else None
 
     @cached_property
     def moments(self) -> Moments:
         """Moments of what the layers that read prunable channels read."""
         s, seed = self.subject, self.config.seed
-        found = gather(s.graph, s.model, s.report.groups, repair_images(s.data, seed), seed)
+        found = gather(s.graph, s.model, groups_of(s).groups, repair_images(s.data, seed), seed)
         for layer, reason in list(found.skipped.items())[:6]:
             self.progress.note(f"  {layer} is not repaired: {reason}")
         return found
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """8-bit grids of the tensors that integer layers read or write."""
+        return Calibration(self._histograms, self.config.quantize.calibration)
+
+    @cached_property
+    def quantizer(self) -> LayerQuantizer:
+        """Grids of every layer at every width, or codebooks."""
+        graph = self.subject.graph
+        if self.subject.choices.scheme == "kmeans":
+            return CodebookQuantizer(graph)
+        return LayerQuantizer(graph, self._histograms, self.config.quantize.calibration)
+
+    @cached_property
+    def _histograms(self) -> dict[str, Histogram]:
+        """Of what layers read, and where integers are placed between them of that as well."""
+        graph, space = self.subject.graph, self.subject.choices
+        names = set(layer_inputs(graph, space.quantized).values())
+        if not space.is_mixed:
+            names = place(graph, space.quantized).scaled
+            for layer in space.quantized:
+                names |= place(graph, [layer]).scaled
+        return histograms_of(graph, self.images, names)
+
+    @cached_property
+    def images(self) -> torch.Tensor:
+        """The images of the search split that grids are calibrated on, normalised."""
+        return self.subject.search_images(CALIBRATION_IMAGES)[0]
+
+
+def groups_of(subject: Subject) -> GroupReport:
+    """The channel groups that may be pruned; none where nothing may."""
+    channels = subject.choices.kind(Channels)
+    return channels.report if channels is not None else GroupReport([], {}, {})
 
 
 def scores_of(
@@ -79,7 +124,7 @@ def scores_of(
         images, labels = subject.search_images(TAYLOR_IMAGES)
         yield from zip(images.split(64), labels.split(64), strict=True)
 
-    return channel_importance(model, subject.report, criterion, batches(), moments=moments)
+    return channel_importance(model, groups_of(subject), criterion, batches(), moments=moments)
 
 
 def criterion_contents(criterion: str | Criterion) -> dict[str, str]:
