@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from netsmith.decisions.choices import Choices
 from torch import nn
 
 from exact_pruning import exact, widths
+from given import space_of
 from netsmith.compression import Recipe, apply_recipe, channel_importance, find_branches, find_groups
 from netsmith.compression.prune import masked, prune
-from netsmith.compression.recipe import LayerKeep, PruneStep, apply_prune
+from netsmith.compression.slicing import LayerKeep
+from netsmith.compression.steps import PruneStep
 from netsmith.compression.trial import randomized
 from netsmith.decisions.slim import slim
+from netsmith.decisions.tools import AtHand
 from netsmith.export.onnx import to_onnx
 from netsmith.export.parity import check_parity
 from netsmith.export.pt2 import save_pt2
@@ -144,7 +146,8 @@ def test_a_pruned_stream_leaves_python_with_a_padding_of_its_size(tmp_path: Path
 def test_a_padding_of_which_nothing_is_left_is_no_operator() -> None:
     model = nn.Sequential(Written(lambda x: F.pad(x, (0, 0, 0, 0, 4, 2))), nn.Conv2d(9, 4, 1))
     step = PruneStep({"1": LayerKeep(inputs=(4, 5, 6))}, padding={"0": (1, 4, 2)})
-    nodes = trace(apply_prune(model, step), (3, 8, 8)).module.graph.nodes
+    step.apply(model)
+    nodes = trace(model, (3, 8, 8)).module.graph.nodes
     assert [str(n.target) for n in nodes if n.op == "call_function"] == ["aten.conv2d.default"]
 
 
@@ -152,11 +155,11 @@ def test_the_table_of_a_design_is_that_of_the_network_that_is_built() -> None:
     model = cifar_resnet(8).eval()
     image = torch.randn(1, 3, 16, 16)
     report, branches = find_groups(model, image), find_branches(model, image)
-    choices = Choices.of(trace(model, (3, 16, 16)), report, branches, quantize=False)
+    choices = space_of(trace(model, (3, 16, 16)), report, branches, quantize=False)
     importance, rng = channel_importance(model, report), np.random.default_rng(0)
     for _ in range(2):
         design = choices.canonical(np.array([rng.integers(0, n) for n in choices.decisions.sizes]))
-        built = trace(slim(model, choices, report, design, importance).model, (3, 16, 16)).layers
+        built = trace(slim(model, choices, design, AtHand(importance)).model, (3, 16, 16)).layers
         said = choices.rows(design)
         there = {n: i for i, n in enumerate(said.names) if said.calls[0, i]}
         assert {"linear", "layer3.0.shortcut/pad", "layer3.0.shortcut/slice"} < there.keys()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.decisions.choices import Designs, FloatArray
+from netsmith.decisions.kind import Designs, FloatArray
 from netsmith.decisions.pricing import Pricing
 from netsmith.errors import InfeasibleError
 from netsmith.jobs.device_loop import AIMS, DeviceLoop, Tried
