@@ -123,6 +123,14 @@ class IncrementalEvaluator:
         share = float(np.mean([len(p) for p in plans])) / compute if plans else 0.0
         return Scores(mean[0], spread, mean[2], mean[3], mean[4], share)
 
+    def outputs(self, edit: GraphEdit) -> torch.Tensor:
+        """The logits of the network under an edit on all images, ``(N, classes)``, its batch norms as they are."""
+        found = []
+        with torch.inference_mode():
+            for x in self.images.split(self.batch_size):
+                found.append(self._rerun(self._run(x), edit, self._plan(edit), None))
+        return torch.cat(found)
+
     def _plan(self, candidate: GraphEdit) -> list[fx.Node]:
         """Nodes to recompute, in order: those the candidate touches and all that follow from them."""
         touched = set(candidate.outputs) | candidate.zeros | {consumer for _, consumer in candidate.inputs}
