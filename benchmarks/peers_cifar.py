@@ -103,7 +103,7 @@ class Bench:
 
     def tuned(self, pick: dict[str, Any]) -> Path:
         """Prune, fine-tune as netsmith does, quantize; returns the file to deploy."""
-        from netsmith.training import fit
+        from netsmith.training import Checkpoints, Training, fit
 
         if pick["ratio"] == 0:
             return self.files / "ort.onnx"
@@ -111,9 +111,10 @@ class Bench:
         small = self.small(pick["ratio"], pick["round_to"])
         if self.args.epochs:
             fit(
-                small, self.data, epochs=self.args.epochs, lr=self.args.lr, teacher=copy.deepcopy(self.model),
-                seed=self.args.seed, checkpoint=self.files / f"{name}.checkpoint.safetensors",
+                small, self.data, Training(epochs=self.args.epochs, lr=self.args.lr, seed=self.args.seed),
+                teacher=copy.deepcopy(self.model),
                 progress=lambda e: print(f"  {name}: {e}", flush=True) if e.search_accuracy is not None else None,
+                checkpoints=Checkpoints(self.files / f"{name}.checkpoint.safetensors"),
             )  # fmt: skip
         fp32 = tools.export(small, self.shape, self.files / f"{name}.onnx")
         return fp32 if pick["deploy"] == "fp32" else tools.ort_int8(fp32, self.images, self.files / f"{name}-int8.onnx")

@@ -94,14 +94,14 @@ class Case:
 
     def tested(self, design: Any) -> dict[str, Any]:
         """A design built and trained; accuracy on the search split, and on the test split once."""
-        from netsmith.training import evaluate, fit
+        from netsmith.training import Training, evaluate, fit
 
         s = self.subject
         model = self.pruning.slim(np.array(design)).model
         if self.args.epochs:
             train = s.data.need_train()
             data = replace(s.data, train=train.take(slice(0, self.args.train_images or len(train))))
-            fit(model, data, epochs=self.args.epochs, lr=0.03, teacher=s.model, seed=self.args.seed)
+            fit(model, data, Training(epochs=self.args.epochs, lr=0.03, seed=self.args.seed), teacher=s.model)
         norm = s.data.normalisation
         return {
             "search_accuracy": evaluate(model, s.data.search, normalisation=norm)[0],

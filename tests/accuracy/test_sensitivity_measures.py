@@ -17,13 +17,13 @@ from netsmith.data import load_data
 from netsmith.errors import InputError
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
-from netsmith.training import fit
+from netsmith.training import Training, fit
 
 
 @pytest.fixture(scope="module")
 def case():  # type: ignore[no-untyped-def]
     model, data = load_model("zoo:digits?channels=8").model, load_data("digits")
-    fit(model, data, epochs=3, lr=0.05)
+    fit(model, data, Training(epochs=3, lr=0.05))
     graph = trace(model, (1, 8, 8))
     images, labels = next(data.search.batches(128, normalise=data.normalisation))
     return graph, images, labels

@@ -16,12 +16,12 @@ from netsmith.compression.quantize import Calibration
 from netsmith.data import load_data
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
-from netsmith.training import fit
+from netsmith.training import Training, fit
 
 
 def test_only_some_widths_are_evaluated_and_the_others_lie_between_them() -> None:
     model, data = load_model("zoo:digits?channels=16").model, load_data("digits")
-    fit(model, data, epochs=3, lr=0.05)
+    fit(model, data, Training(epochs=3, lr=0.05))
     images, labels = next(data.search.batches(128, normalise=data.normalisation))
     graph, report = trace(model, (1, 8, 8)), find_groups(model, images[:2])
     choices = space_of(graph, report, [], quantize=False, widths=16)

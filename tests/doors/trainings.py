@@ -33,7 +33,7 @@ def _trained(folder: Path, dies_at: int | None = None) -> nn.Module:
     import torch
     from torch import nn
 
-    from netsmith.training import fit
+    from netsmith.training import Checkpoints, Training, fit
 
     def step(number: int, total: int) -> None:
         if number == dies_at:
@@ -43,8 +43,8 @@ def _trained(folder: Path, dies_at: int | None = None) -> nn.Module:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(1, 2, 3, 4), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 10))
     fit(
-        model, _data(), epochs=2, batch_size=8, bf16=False, checkpoint=folder / _NAME, checkpoint_steps=1,
-        after_step=step, device="cpu",
+        model, _data(), Training(epochs=2, batch_size=8, bf16=False), after_step=step, device="cpu",
+        checkpoints=Checkpoints(folder / _NAME, steps=1),
     )  # fmt: skip
     return model
 

@@ -17,7 +17,7 @@ from netsmith.network.load import load_model
 from netsmith.network.weights import save_weights
 from netsmith.search.agents.bounded import BoundedSteps
 from netsmith.search.strategy import Problem
-from netsmith.training import fit
+from netsmith.training import Training, fit
 
 MODEL = "zoo:digits?channels=8"
 
@@ -26,7 +26,7 @@ MODEL = "zoo:digits?channels=8"
 def weights(tmp_path_factory) -> str:  # type: ignore[no-untyped-def]
     path: Path = tmp_path_factory.mktemp("weights") / "digits.safetensors"
     model = load_model(MODEL).model
-    fit(model, load_data("digits"), epochs=4, lr=0.05)
+    fit(model, load_data("digits"), Training(epochs=4, lr=0.05))
     save_weights(path, model.state_dict())
     return str(path)
 

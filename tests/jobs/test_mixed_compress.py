@@ -15,7 +15,7 @@ from netsmith.jobs.compress import compress
 from netsmith.jobs.load import load
 from netsmith.network.load import load_model
 from netsmith.network.weights import save_weights
-from netsmith.training import fit
+from netsmith.training import Training, fit
 from products import check_export, check_networks
 
 
@@ -23,7 +23,7 @@ from products import check_export, check_networks
 def weights(tmp_path_factory) -> str:  # type: ignore[no-untyped-def]
     path: Path = tmp_path_factory.mktemp("weights") / "digits.safetensors"
     model = load_model("zoo:digits?channels=8").model
-    fit(model, load_data("digits"), epochs=4, lr=0.05)
+    fit(model, load_data("digits"), Training(epochs=4, lr=0.05))
     save_weights(path, model.state_dict())
     return str(path)
 

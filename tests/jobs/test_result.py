@@ -25,7 +25,7 @@ from netsmith.jobs.predict import predict
 from netsmith.jobs.result import Result
 from netsmith.network.weights import read_weights
 from netsmith.runs.folder import Run
-from netsmith.training import evaluate, fit
+from netsmith.training import Training, evaluate, fit
 from products import check_networks
 
 
@@ -49,7 +49,7 @@ def result(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Result:
     """A module that was handed over and pruned."""
     torch.set_num_threads(1)
     net = Net()
-    fit(net, data, epochs=2, lr=0.05)
+    fit(net, data, Training(epochs=2, lr=0.05))
     options: dict[str, Any] = {"target": "roofline-edge", "methods": "prune", "macs": "0.6x", "epochs": 0}
     return netsmith.compress(net, data, out=tmp_path_factory.mktemp("runs") / "net", **options)
 

@@ -24,7 +24,7 @@ from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights, save_weights
 from netsmith.runs.folder import Run
-from netsmith.training import fit
+from netsmith.training import Training, fit
 
 MODEL = "zoo:digits?channels=8&blocks=1"
 STEPS = {"strategy": "netadapt", "latency": "0.7x"}
@@ -52,7 +52,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     path: Path = tmp_path_factory.mktemp("weights") / "digits.safetensors"
     model = load_model(MODEL).model
-    fit(model, load_data("digits"), epochs=4, lr=0.05)
+    fit(model, load_data("digits"), Training(epochs=4, lr=0.05))
     save_weights(path, model.state_dict())
     return str(path)
 

@@ -22,7 +22,7 @@ from netsmith.network.weights import save_weights
 from netsmith.network.zoo.blueprint import read_blueprint
 from netsmith.supernets import SuperNet, load_space
 from netsmith.supernets.supernet import draw
-from netsmith.training import fit
+from netsmith.training import Training, fit
 
 
 def designs(network: SuperNet, n: int) -> list[np.ndarray]:
@@ -35,7 +35,7 @@ def trained(dropout: float = 0.0) -> SuperNet:
     """All weights and statistics differ from those that a fresh network has."""
     torch.manual_seed(0)
     network = steep(SuperNet(tiny_space(dropout=dropout), CLASSES, 1))
-    fit(network, graded_data(128, 32), epochs=2, lr=0.05, batch_size=32, bf16=False, augment=None)
+    fit(network, graded_data(128, 32), Training(epochs=2, lr=0.05, batch_size=32, bf16=False, augment=None))
     return network
 
 
@@ -147,7 +147,7 @@ def test_a_plain_network_learns_as_its_path_does_and_shares_nothing_with_it():
         plain = network.extract(design)
         network.path = design
         for model in (plain, network):
-            fit(model, data, epochs=1, lr=0.02, batch_size=32, bf16=False, augment=None)
+            fit(model, data, Training(epochs=1, lr=0.02, batch_size=32, bf16=False, augment=None))
             if model is plain:
                 assert all(torch.equal(v, start[k]) for k, v in network.state_dict().items())
         for a, b in zip(plain.state_dict().values(), network.extract(design).state_dict().values(), strict=True):

@@ -14,7 +14,8 @@ from netsmith.errors import InfeasibleError
 from netsmith.search.strategy import Designs, FloatArray
 from netsmith.space import CostTable
 from netsmith.supernets import SuperNet
-from netsmith.systems.oneshot import evolve, mixed, path_losses, train_uniform
+from netsmith.systems.oneshot import UNIFORM_LR, evolve, mixed, path_losses, train_uniform
+from netsmith.training import Training
 
 
 def test_training_draws_all_paths_alike_and_leaves_probabilities_alone() -> None:
@@ -29,7 +30,7 @@ def test_training_draws_all_paths_alike_and_leaves_probabilities_alone() -> None
 
     network._next = spy  # type: ignore[method-assign]
     before = {k: v.clone() for k, v in network.named_parameters()}
-    train_uniform(network, graded_data(), epochs=8, batch_size=16, bf16=False)
+    train_uniform(network, graded_data(), Training(epochs=8, lr=UNIFORM_LR, batch_size=16, bf16=False))
     drawn = np.array(seen)
     for d, size in enumerate(network.space.decisions.sizes):
         share = np.bincount(drawn[:, d], minlength=size) / len(drawn)

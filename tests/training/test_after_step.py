@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError
+from netsmith.training import Checkpoints, Training, evaluate, fit
 from netsmith.training import checkpoint as files
-from netsmith.training import evaluate, fit
 
-SETTINGS: dict[str, Any] = {"epochs": 2, "lr": 0.1, "batch_size": 64, "bf16": False, "checkpoint_steps": 4}
+SETTINGS: dict[str, Any] = {"epochs": 2, "lr": 0.1, "batch_size": 64, "bf16": False}
 STEPS = 19
 
 
@@ -60,7 +60,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 def test_hook_sees_every_step_once(data: Data) -> None:
     model = Paths()
-    fit(model, data, **SETTINGS, after_step=model.after_step)
+    fit(model, data, Training(**SETTINGS), after_step=model.after_step)
     assert model.calls == [(step, 2 * STEPS) for step in range(2 * STEPS)]
 
 
@@ -73,7 +73,7 @@ def test_killed_and_resumed_with_a_hook_ends_with_the_same_bits(
     data: Data, tmp_path: Path, stops: tuple[int, ...]
 ) -> None:
     whole, due = Paths(), list(stops)
-    fit(whole, data, **SETTINGS, after_step=whole.after_step, keep="last")
+    fit(whole, data, Training(**SETTINGS, keep="last"), after_step=whole.after_step)
     assert {float(v) > 0 for v in whole.logits} == {True}  # type: ignore[union-attr]
     for _ in range(len(stops) + 1):
         parts = Paths()  # nothing may survive but the file
@@ -85,7 +85,13 @@ def test_killed_and_resumed_with_a_hook_ends_with_the_same_bits(
                 raise Killed
 
         try:
-            fit(parts, data, **SETTINGS, after_step=hook, keep="last", checkpoint=tmp_path / "c.safetensors")
+            fit(
+                parts,
+                data,
+                Training(**SETTINGS, keep="last"),
+                after_step=hook,
+                checkpoints=Checkpoints(tmp_path / "c.safetensors", steps=4),
+            )
         except Killed:
             continue
         break
@@ -104,7 +110,7 @@ def test_retry_undoes_what_the_hook_changed(data: Data) -> None:
         states[step] = (model.logits.clone(), model.active.clone())  # type: ignore[operator]
         model.after_step(step, total)
 
-    result = fit(model, data, **SETTINGS, after_step=hook)
+    result = fit(model, data, Training(**SETTINGS), after_step=hook, checkpoints=Checkpoints(steps=4))
     assert len(result.messages) == 1 and "back to epoch 1, step 9" in result.messages[0]
     steps = [step for step, _ in model.calls]
     assert steps[8:12] == [8, 9, 8, 9]
@@ -117,7 +123,7 @@ def test_infinite_buffer_of_a_hook_is_a_divergence(data: Data) -> None:
         model.logits[0] = float("inf")  # type: ignore[operator,index]
 
     with pytest.raises(InputError, match="not finite"):
-        fit(model, data, **SETTINGS, after_step=hook)
+        fit(model, data, Training(**SETTINGS), after_step=hook)
 
 
 def test_paths_that_did_not_run_are_left_alone(data: Data) -> None:
@@ -136,7 +142,7 @@ def test_paths_that_did_not_run_are_left_alone(data: Data) -> None:
         else:
             assert all(map(torch.equal, now[:2], kept)) and not torch.equal(now[2], before[2])
 
-    fit(model, data, **SETTINGS, weight_decay=0.1, momentum=0.9, grad_clip=1.0, after_step=hook, keep="last")
+    fit(model, data, Training(**SETTINGS, weight_decay=0.1, momentum=0.9, grad_clip=1.0, keep="last"), after_step=hook)
     assert kept
 
 
@@ -152,25 +158,33 @@ def test_keep_last_ends_with_the_weights_of_the_last_epoch(data: Data, tmp_path:
                     model.head.weight.mul_(-1)
 
         file = tmp_path / f"{keep}.safetensors"
-        results[keep] = fit(model, data, **SETTINGS, after_step=hook, keep=keep, checkpoint=file)
+        results[keep] = fit(
+            model, data, Training(**SETTINGS, keep=keep), after_step=hook, checkpoints=Checkpoints(file, steps=4)
+        )
         names = files.load(file).tensors
         assert any(name.startswith("best.") for name in names) == (keep == "best")
         scored = evaluate(model, data.search, normalisation=data.normalisation)[0]
         assert scored == results[keep].history[0 if keep == "best" else 1]["search_accuracy"]
     assert not same(models["best"], models["last"]) and results["last"].best_epoch == 1
     with pytest.raises(InputError, match="made with keep last, not best"):
-        fit(Paths(), data, **SETTINGS, after_step=print, checkpoint=tmp_path / "last.safetensors")
+        fit(
+            Paths(),
+            data,
+            Training(**SETTINGS),
+            after_step=print,
+            checkpoints=Checkpoints(tmp_path / "last.safetensors", steps=4),
+        )
     with pytest.raises(InputError, match="keep 'first' is unknown"):
-        fit(Paths(), data, **SETTINGS, keep="first")  # type: ignore[arg-type]
+        fit(Paths(), data, Training(**SETTINGS, keep="first"))  # type: ignore[arg-type]
 
 
 def test_checkpoints_of_older_versions_are_resumed(data: Data, tmp_path: Path) -> None:
     file = tmp_path / "c.safetensors"
-    fit(Paths(), data, **SETTINGS, checkpoint=file)
+    fit(Paths(), data, Training(**SETTINGS), checkpoints=Checkpoints(file, steps=4))
     stored = files.load(file)
     for name in ("keep", "after_step"):
         del stored.meta["settings"][name]
     files.save(file, stored)
-    assert fit(Paths(), data, **SETTINGS, checkpoint=file).epochs_run == 2
+    assert fit(Paths(), data, Training(**SETTINGS), checkpoints=Checkpoints(file, steps=4)).epochs_run == 2
     with pytest.raises(InputError, match="made with after_step False, not True"):
-        fit(Paths(), data, **SETTINGS, checkpoint=file, after_step=print)
+        fit(Paths(), data, Training(**SETTINGS), after_step=print, checkpoints=Checkpoints(file, steps=4))

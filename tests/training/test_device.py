@@ -11,8 +11,8 @@ from torch import nn
 
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError
+from netsmith.training import Checkpoints, Training, evaluate, fit, reestimate_batch_norm
 from netsmith.training import device as devices
-from netsmith.training import evaluate, fit, reestimate_batch_norm
 from netsmith.training.modes import choose_bf16
 
 META, CUDA = torch.device("meta"), torch.device("cuda")
@@ -46,10 +46,10 @@ def test_absent_or_unknown_device_is_an_input_error(data: Data, monkeypatch: pyt
     assert devices.choose_device("auto") == torch.device("cpu")
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(InputError, match="finds no GPU here; use device cpu"):
-        fit(model, data, epochs=1, device="cuda")
+        fit(model, data, Training(epochs=1), device="cuda")
     for name in ("tpu9", "meta"):
         with pytest.raises(InputError, match=f"device '{name}' is unknown; choose auto, cpu"):
-            fit(model, data, epochs=1, device=name)
+            fit(model, data, Training(epochs=1), device=name)
 
 
 def test_training_on_a_named_device_is_that_of_auto(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_training_on_a_named_device_is_that_of_auto(data: Data, monkeypatch: pyt
     for name in ("auto", "cpu"):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(64, 10))
-        fit(model, data, epochs=1, bf16=False, device=name)
+        fit(model, data, Training(epochs=1, bf16=False), device=name)
         found.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert torch.equal(*found)
 
@@ -174,15 +174,15 @@ def test_checkpoint_of_a_gpu_goes_on_on_a_cpu(data: Data, tmp_path: Path) -> Non
         steps.append(step)
 
     steps: list[int] = []
-    options = {"epochs": 4, "bf16": False, "checkpoint_steps": 4, "batch_size": 64}
+    training = Training(epochs=4, bf16=False, batch_size=64)
     whole, rest, file = network(), network(), tmp_path / "c.safetensors"
-    fit(whole, data, **options, after_step=lambda step, total: None)  # type: ignore[arg-type]
+    fit(whole, data, training, after_step=lambda step, total: None)
     with pytest.raises(Killed):
-        fit(network(), data, **options, after_step=kill, checkpoint=file)  # type: ignore[arg-type]
+        fit(network(), data, training, after_step=kill, checkpoints=Checkpoints(file, steps=4))
     stored = files.load(file)
     stored.tensors["rng.cuda"] = torch.arange(16, dtype=torch.uint8)
     files.save(file, stored)
-    fit(rest, data, **options, after_step=count, checkpoint=file, device="cpu")  # type: ignore[arg-type]
+    fit(rest, data, training, after_step=count, device="cpu", checkpoints=Checkpoints(file, steps=4))
     assert steps[0] > 20
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), rest.parameters(), strict=True))
 

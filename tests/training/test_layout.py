@@ -14,7 +14,7 @@ from netsmith.compression.channels import GroupReport
 from netsmith.compression.evidence import Evidence
 from netsmith.data import Data, load_data
 from netsmith.network.layout import channels_last, find_layout
-from netsmith.training import centre_batch_norm, evaluate, fit, reestimate_batch_norm
+from netsmith.training import Training, centre_batch_norm, evaluate, fit, reestimate_batch_norm
 
 
 class Flattens(nn.Module):
@@ -42,7 +42,7 @@ def test_a_view_of_a_feature_map_gives_what_flatten_gives(how: str, data: Data) 
     plain = copy.deepcopy(model)
     plain.how = "flatten"
     for network in (model, plain):
-        fit(network, data, epochs=1, lr=0.05, batch_size=64, bf16=False, teacher=copy.deepcopy(network))
+        fit(network, data, Training(epochs=1, lr=0.05, batch_size=64, bf16=False), teacher=copy.deepcopy(network))
         centre_batch_norm(network, data.search, normalisation=norm)
         reestimate_batch_norm(network, data.search, 100, batch_size=50, normalisation=norm)
     got, want = (evaluate(m, data.search, normalisation=norm)[1] for m in (model, plain))

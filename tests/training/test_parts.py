@@ -13,7 +13,15 @@ from torch.nn import functional as F
 from netsmith.data import Data, load_data
 from netsmith.data.types import Split
 from netsmith.errors import InputError
-from netsmith.training import centre_batch_norm, evaluate, fit, learning_rate, reestimate_batch_norm, settle_batch_norm
+from netsmith.training import (
+    Training,
+    centre_batch_norm,
+    evaluate,
+    fit,
+    learning_rate,
+    reestimate_batch_norm,
+    settle_batch_norm,
+)
 from netsmith.training.checkpoint import Checkpoint
 from netsmith.training.loss import Distillation, training_loss
 from netsmith.training.state import check_settings
@@ -59,7 +67,7 @@ def test_reestimated_statistics_are_those_of_the_data(data: Data) -> None:
 def test_reestimation_repairs_spoilt_statistics(data: Data) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
-    good = fit(model, data, epochs=2, lr=0.1, bf16=False).best_search_accuracy
+    good = fit(model, data, Training(epochs=2, lr=0.1, bf16=False)).best_search_accuracy
     layer = model[1]
     assert isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None
     layer.running_mean += 5
@@ -74,7 +82,7 @@ def test_reestimation_repairs_spoilt_statistics(data: Data) -> None:
 def test_of_two_statistics_those_that_lose_less_stay(data: Data) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
-    fit(model, data, epochs=2, lr=0.1, bf16=False)
+    fit(model, data, Training(epochs=2, lr=0.1, bf16=False))
     layer, settle = model[1], lambda: settle_batch_norm(model, data.search, normalisation=data.normalisation)
     assert isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None
 
@@ -100,7 +108,7 @@ def test_centred_norms_keep_the_function_and_estimating_them_again_keeps_it_too(
         nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU(),
         nn.BatchNorm2d(8, affine=False), nn.Flatten(), nn.Linear(128, 10),
     )  # fmt: skip
-    fit(model, data, epochs=2, lr=0.1, bf16=False)
+    fit(model, data, Training(epochs=2, lr=0.1, bf16=False))
     with torch.no_grad():
         for layer in (model[1], model[4]):
             layer.running_mean += 0.3
@@ -146,14 +154,14 @@ def test_student_learns_from_a_teacher_alone(data: Data) -> None:
 
     torch.manual_seed(0)
     teacher = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-    fit(teacher, data, epochs=6, lr=0.1, batch_size=64, bf16=False, augment=None)
+    fit(teacher, data, Training(epochs=6, lr=0.1, batch_size=64, bf16=False, augment=None))
     kept = [p.clone() for p in teacher.parameters()]
     train = data.need_train()
     blind = dataclasses.replace(data, train=Split(train.images, torch.zeros_like(train.labels)))
     student = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     options = {"epochs": 4, "lr": 0.05, "batch_size": 64, "bf16": False, "augment": None}
-    without = fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), blind, **options)  # type: ignore[arg-type]
-    result = fit(student, blind, teacher=teacher, alpha=1.0, **options)  # type: ignore[arg-type]
+    without = fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), blind, Training(**options))  # type: ignore[arg-type]
+    result = fit(student, blind, Training(alpha=1.0, **options), teacher=teacher)  # type: ignore[arg-type]
     assert result.best_search_accuracy is not None and result.best_search_accuracy > 0.7
     assert without.history[-1]["search_accuracy"] < 0.2
     assert all(torch.equal(a, b) for a, b in zip(kept, teacher.parameters(), strict=True))
@@ -189,4 +197,4 @@ def test_a_checkpoint_of_other_contents_is_named() -> None:
 )
 def test_shares_and_temperatures_are_checked_before_training(data: Data, options: dict[str, float], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        fit(nn.Flatten(), data, epochs=1, lr=0.1, **options)  # type: ignore[arg-type]
+        fit(nn.Flatten(), data, Training(epochs=1, lr=0.1, **options))  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from netsmith.data import load_data
 from netsmith.network.strided import CONVOLUTIONS, Subsampled
-from netsmith.training import fit
+from netsmith.training import Training, fit
 
 
 class Strides(TorchFunctionMode):
@@ -64,5 +64,5 @@ def test_training_runs_no_narrow_one_with_a_stride() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 6, 1), nn.Conv2d(6, 8, 1, 2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
     with Strides() as strides:
-        fit(model, load_data("digits"), epochs=1, lr=0.1, batch_size=64, bf16=False, device="cpu")
+        fit(model, load_data("digits"), Training(epochs=1, lr=0.1, batch_size=64, bf16=False), device="cpu")
     assert len(strides.found) >= 38 and set(strides.found) == {(1, 1)}

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError
 from netsmith.network.outputs import describe_output, logits_among
-from netsmith.training import evaluate, fit, reestimate_batch_norm
+from netsmith.training import Training, evaluate, fit, reestimate_batch_norm
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ class Auxiliary(nn.Module):
 def test_an_auxiliary_output_in_training_is_said_and_left_alone(data: Data) -> None:
     torch.manual_seed(0)
     model = Auxiliary()
-    result = fit(model, data, epochs=2, lr=0.1, batch_size=64, bf16=False)
+    result = fit(model, data, Training(epochs=2, lr=0.1, batch_size=64, bf16=False))
     assert result.history[1]["loss"] < result.history[0]["loss"]
     assert result.messages == ["in training the network returns a tuple of 2 outputs: only its logits are trained"]
 
@@ -166,7 +166,7 @@ def test_float32_is_tried_before_the_data_are_blamed(
     bf16: Any, after: int, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("netsmith.training.device.cpu_has_bf16", lambda: True)
-    result = fit(NeverInBf16(after), data, epochs=2, lr=0.05, batch_size=64, bf16=bf16, device="cpu")
+    result = fit(NeverInBf16(after), data, Training(epochs=2, lr=0.05, batch_size=64, bf16=bf16), device="cpu")
     assert not result.bf16 and result.history[-1]["loss"] < 2.5
     assert bool(result.messages) is (bf16 is True or after > 0)
     assert all("in float32 instead of bfloat16" in m for m in result.messages)
@@ -195,4 +195,4 @@ class Fails(Auxiliary):
 )
 def test_what_only_training_does_fails_in_words(how: Any, says: str, data: Data) -> None:
     with pytest.raises(InputError, match=says):
-        fit(Fails(how), data, epochs=1, bf16=False)
+        fit(Fails(how), data, Training(epochs=1, bf16=False))

@@ -15,13 +15,13 @@ from torch import nn
 
 from netsmith.data import Data, Normalisation, Split
 from netsmith.errors import InputError
-from netsmith.training import Event, FitResult, Workers, fit
+from netsmith.training import Checkpoints, Event, FitResult, Training, Workers, fit
 from netsmith.training import checkpoint as files
 
-PLAIN: dict[str, Any] = {"epochs": 2, "lr": 0.1, "batch_size": 64, "bf16": False, "device": "cpu"}
+PLAIN: dict[str, Any] = {"epochs": 2, "lr": 0.1, "batch_size": 64, "bf16": False}
 # 65 rows are 33 and 32, so that means over processes must be weighted
 UNEVEN = PLAIN | {"batch_size": 65, "grad_clip": 0.5, "label_smoothing": 0.1}
-RANDOM = UNEVEN | {"checkpoint_steps": 4, "keep": "last"}
+RANDOM = UNEVEN | {"keep": "last"}
 
 
 def small_data() -> Data:
@@ -74,12 +74,24 @@ def work(out: Path) -> None:
 
     events: list[Event] = []
     model = Network(workers.rank)  # another seed in each, as the first one's weights go to all
-    keep("plain", model, fit(model, data, **PLAIN, workers=workers, progress=events.append))
+    keep("plain", model, fit(model, data, Training(**PLAIN), device="cpu", workers=workers, progress=events.append))
     said["events"] = len(events)
     model = Network()
-    keep("uneven", model, fit(model, data, **UNEVEN, workers=workers))
+    keep("uneven", model, fit(model, data, Training(**UNEVEN), device="cpu", workers=workers))
     model = Network(random=True)
-    keep("whole", model, fit(model, data, **RANDOM, workers=workers, after_step=model.after_step))
+    keep(
+        "whole",
+        model,
+        fit(
+            model,
+            data,
+            Training(**RANDOM),
+            device="cpu",
+            workers=workers,
+            after_step=model.after_step,
+            checkpoints=Checkpoints(steps=4),
+        ),
+    )
     for stop in (6, 13, -1):
         model = Network(random=True)  # nothing may survive but the file
 
@@ -90,11 +102,23 @@ def work(out: Path) -> None:
 
         try:
             file = out / "c.safetensors"
-            keep("resumed", model, fit(model, data, **RANDOM, workers=workers, after_step=hook, checkpoint=file))
+            keep(
+                "resumed",
+                model,
+                fit(
+                    model,
+                    data,
+                    Training(**RANDOM),
+                    device="cpu",
+                    workers=workers,
+                    after_step=hook,
+                    checkpoints=Checkpoints(file, steps=4),
+                ),
+            )
         except Killed:
             workers.barrier()
     model = Network(explode_at=3 if workers.rank == 1 else -1)
-    keep("retried", model, fit(model, data, **PLAIN, workers=workers))
+    keep("retried", model, fit(model, data, Training(**PLAIN), device="cpu", workers=workers))
     tensors = {k: v.clone() for k, v in tensors.items()}
     files.save(out / f"{workers.rank}.safetensors", files.Checkpoint(tensors, said))
 
@@ -148,7 +172,7 @@ def test_two_processes_train_as_one(both: list[files.Checkpoint], name: str, opt
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     model, initial = Network(), Network().state_dict()
-    result = fit(model, small_data(), **options)
+    result = fit(model, small_data(), Training(**options), device="cpu")
     torch.set_num_threads(threads)
     got = part(both[0], name)
     for key, value in model.state_dict().items():
@@ -196,7 +220,7 @@ def test_rows_are_weighted_so_that_means_are_those_of_the_whole() -> None:
 def test_wrong_use_is_an_input_error(monkeypatch: pytest.MonkeyPatch) -> None:
     data = small_data()
     with pytest.raises(InputError, match="3 processes cannot share a batch of 2"):
-        fit(Network(), data, **PLAIN | {"batch_size": 2}, workers=Workers(0, 3))
+        fit(Network(), data, Training(**PLAIN | {"batch_size": 2}), device="cpu", workers=Workers(0, 3))
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(InputError, match="start the processes with torchrun"):

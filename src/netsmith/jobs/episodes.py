@@ -82,10 +82,10 @@ class TunedEvaluator(DesignEvaluator):
         return [self._one(design) for design in designs]
 
     def _one(self, design: Designs) -> Evaluation:
-        from netsmith.training import fit
+        from netsmith.training import Training, fit
 
         quantizer = self.candidates.tools.quantizer
         assert quantizer is not None  # check_episodes: widths are chosen
         student = prepare(self.model, self.candidates.space.bits(design), quantizer)
-        fit(student, self.data, epochs=1, lr=self.lr, teacher=self.model, seed=self.seed, bf16=False, eval_every=1)
+        fit(student, self.data, Training(epochs=1, lr=self.lr, seed=self.seed, bf16=False), teacher=self.model)
         return self.score(student)

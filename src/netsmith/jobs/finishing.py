@@ -19,7 +19,7 @@ from netsmith.network.weights import load_weights, save_weights
 from netsmith.network.zoo.blueprint import blueprint_of
 from netsmith.progress import training_events
 from netsmith.systems.oneshot import mixed
-from netsmith.training import fit, reestimate_batch_norm
+from netsmith.training import Checkpoints, Training, fit, reestimate_batch_norm
 
 TRAIN_LR, TRAIN_DECAY = 0.1, 5e-4  #: of a network from scratch, as `netsmith train` has them
 INHERIT_LR = 0.03
@@ -44,10 +44,13 @@ def _train(job: Specialization, system: str, found: dict[str, Any]) -> dict[str,
         job.announce("train", system)
         rate = job.config.training.lr or (INHERIT_LR if inherit else TRAIN_LR)
         result = fit(
-            model, job.data, epochs=job.epochs["train"], lr=rate, weight_decay=TRAIN_DECAY,
-            batch_size=job.config.training.batch_size, teacher=job.teacher, seed=job.config.seed,
-            checkpoint=job.checkpoints(system) / f"{blueprint.key}.safetensors",
-            progress=training_events(job.progress), workers=job.shared.workers,
+            model, job.data,
+            Training(
+                epochs=job.epochs["train"], lr=rate, weight_decay=TRAIN_DECAY,
+                batch_size=job.config.training.batch_size, seed=job.config.seed,
+            ),
+            teacher=job.teacher, progress=training_events(job.progress), workers=job.shared.workers,
+            checkpoints=Checkpoints(job.checkpoints(system) / f"{blueprint.key}.safetensors"),
         )  # fmt: skip
         history = [json.loads(json.dumps(h, default=vars)) for h in result.history]
     if job.shared.workers.is_first:

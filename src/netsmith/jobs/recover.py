@@ -54,7 +54,7 @@ def _trained(
     model: nn.Module, teacher: nn.Module, data: Data, tune: FineTune, seed: int, checkpoint: Path, progress: Progress,
     lr: float, bf16: bool | Literal["auto"],
 ) -> list[dict[str, Any]]:  # fmt: skip
-    from netsmith.training import evaluate, fit, settle_batch_norm
+    from netsmith.training import Checkpoints, Training, evaluate, fit, settle_batch_norm
 
     norm, epochs = data.normalisation, epochs_of(tune, data)
     untrained = {k: v.clone() for k, v in model.state_dict().items()}
@@ -62,8 +62,8 @@ def _trained(
     progress.stage("fine-tune")
     start = time.time()
     result = fit(
-        model, data, epochs=epochs, lr=tune.lr or lr, teacher=teacher, seed=seed,
-        checkpoint=checkpoint, progress=training_events(progress), bf16=bf16,
+        model, data, Training(epochs=epochs, lr=tune.lr or lr, seed=seed, bf16=bf16), teacher=teacher,
+        progress=training_events(progress), checkpoints=Checkpoints(checkpoint),
     )  # fmt: skip
     progress.stage("score")
     progress.note(

@@ -120,7 +120,7 @@ class ShortTuner:
         return widened(self.subject.model, slimmed.model, slimmed.recipe)
 
     def _train(self, full: nn.Module, scores: Importance, design: tuple[int, ...]) -> Slimmed:
-        from netsmith.training import fit
+        from netsmith.training import Training, fit
 
         self.trained += 1
         slimmed = slim(full, self.subject.choices, np.array(design), AtHand(scores))
@@ -128,10 +128,8 @@ class ShortTuner:
         data = dataclasses.replace(
             data, train=data.need_train().take(slice(0, self.images)), search=data.search.take(slice(0, n))
         )
-        fit(
-            slimmed.model, data, epochs=1, lr=self.config.fine_tune.lr or TUNE_LR, teacher=self.subject.model,
-            seed=self.config.seed, bf16=False,
-        )  # fmt: skip
+        how = Training(epochs=1, lr=self.config.fine_tune.lr or TUNE_LR, seed=self.config.seed, bf16=False)
+        fit(slimmed.model, data, how, teacher=self.subject.model)
         return slimmed
 
 

@@ -36,8 +36,9 @@ from netsmith.space import CostTable
 from netsmith.supernets.family import BlockFamily
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.supernet import SuperNet
-from netsmith.systems.oneshot import Evaluate, path_losses, train_uniform
+from netsmith.systems.oneshot import UNIFORM_LR, Evaluate, path_losses, train_uniform
 from netsmith.systems.proxylessnas import WARMUP, ProxylessConfig, proxylessnas
+from netsmith.training import Training
 from netsmith.training.device import choose_device
 from netsmith.training.score import evaluate
 from netsmith.units import Budget, allowed_of, format_count, format_seconds, reached_of
@@ -221,10 +222,11 @@ class Specialization:
         }  # fmt: skip
         if system == "oneshot":
             self.announce("search", system)
-            train_uniform(
-                network, self.data, epochs=self.epochs["warmup"] + self.epochs["search"],
-                batch_size=self.config.training.batch_size, label_smoothing=0.1, seed=self.config.seed, **common,
+            training = Training(
+                epochs=self.epochs["warmup"] + self.epochs["search"], lr=UNIFORM_LR,
+                batch_size=self.config.training.batch_size, label_smoothing=0.1, seed=self.config.seed,
             )  # fmt: skip
+            train_uniform(network, self.data, training, **common)
         else:
             own = system == self.config.search.system and self.shared.workers.is_first
             limits = self.limits | (

@@ -63,7 +63,7 @@ def train(
     from netsmith.jobs import doubt
     from netsmith.jobs.contents import contents_of, data_contents
     from netsmith.network.checkpoint import split_key
-    from netsmith.training import evaluate, fit
+    from netsmith.training import Checkpoints, Training, evaluate, fit
 
     config, out = assemble(TrainConfig, {"model": model, "data": data} | options), to_path(out)
     check_call(resume, job)
@@ -104,13 +104,18 @@ def train(
         progress.stage("train")
         start = time.perf_counter()
         result = fit(
-            network, images, epochs=config.epochs, lr=peak, batch_size=config.batch_size, weight_decay=decay,
-            schedule=config.schedule, teacher=taught, alpha=config.alpha, temperature=config.temperature,
-            label_smoothing=config.label_smoothing,
-            augment="auto" if config.augment else None, seed=config.seed,
-            bf16="auto" if config.bf16 == "auto" else config.bf16 == "on", patience=config.patience,
-            checkpoint=checkpoint, resume=resume, progress=training_events(progress), contents=contents,
-            tag=f"{loaded.spec} from {config.weights}, teacher {teacher} from {config.teacher_weights}",
+            network, images,
+            Training(
+                epochs=config.epochs, lr=peak, batch_size=config.batch_size, weight_decay=decay,
+                schedule=config.schedule, alpha=config.alpha, temperature=config.temperature,
+                label_smoothing=config.label_smoothing, augment="auto" if config.augment else None, seed=config.seed,
+                bf16="auto" if config.bf16 == "auto" else config.bf16 == "on", patience=config.patience,
+            ),
+            teacher=taught, progress=training_events(progress),
+            checkpoints=Checkpoints(
+                checkpoint, resume=resume, contents=contents,
+                tag=f"{loaded.spec} from {config.weights}, teacher {teacher} from {config.teacher_weights}",
+            ),
         )  # fmt: skip
         progress.stage("score")
         after = score()

@@ -7,8 +7,8 @@ ranks it. Evolution looks for the best path within the budgets afterwards, so th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,20 +20,27 @@ from netsmith.search.loop import History, minimize
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.space import CostTable
 from netsmith.supernets.supernet import SuperNet
-from netsmith.training import fit
+from netsmith.training import Checkpoints, Progress, Training, Workers, fit
 from netsmith.training.modes import frozen_statistics
 
 Evaluate = Callable[[Designs], FloatArray]
+UNIFORM_LR = 0.1  #: peak learning rate of the weights of all paths
 
 
 def train_uniform(
-    network: SuperNet, data: Data, *, epochs: int, lr: float = 0.1, folder: str | Path | None = None, **training: Any
-) -> None:
-    """Train the weights of all paths, every one as likely as any other; arguments as of ``fit``."""
+    network: SuperNet, data: Data, training: Training, *, folder: str | Path | None = None,
+    contents: Mapping[str, str] | None = None, progress: Progress | None = None, workers: Workers | None = None,
+) -> None:  # fmt: skip
+    """Train the weights of all paths, every one as likely as any other, by a cosine; the last weights are kept.
+
+    Args:
+        folder: for a checkpoint, with which a training that was killed goes on.
+        contents, progress, workers: as of ``netsmith.training.fit``.
+    """
     network.uniform = True
-    checkpoint = Path(folder) / "uniform.safetensors" if folder is not None else None
-    fit(network, data, epochs=epochs, lr=lr, schedule="cosine", eval_every=epochs, keep="last", checkpoint=checkpoint,
-        **training)  # fmt: skip
+    path = Path(folder) / "uniform.safetensors" if folder is not None else None
+    training = replace(training, schedule="cosine", eval_every=training.epochs, keep="last")
+    fit(network, data, training, progress=progress, workers=workers, checkpoints=Checkpoints(path, contents=contents))
 
 
 def path_losses(network: SuperNet, data: Data, images: int = 1024, batch: int = 256) -> Evaluate:

@@ -20,6 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from netsmith.data import Data
+from netsmith.data.augment import Augment
 from netsmith.errors import InputError
 from netsmith.search.solver.exact import solve
 from netsmith.search.strategy import Designs, FloatArray, Problem
@@ -28,7 +29,7 @@ from netsmith.supernets.gates import Mode
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.pairs import draw_pairs, keep_mass, of_pairs, shared
 from netsmith.supernets.supernet import Gates, SuperNet, draw
-from netsmith.training import fit
+from netsmith.training import Checkpoints, Progress, Training, fit
 from netsmith.training.depthwise import working_precision
 from netsmith.training.device import has_bf16
 from netsmith.training.modes import frozen_statistics
@@ -228,7 +229,9 @@ def proxylessnas(
     network: SuperNet, data: Data, objective: Objective, config: ProxylessConfig = ProxylessConfig(), *,
     costs: Costs | None = None, folder: str | Path | None = None,
     record: Callable[[dict[str, Any]], None] | None = None, phase: Callable[[str], None] = lambda name: None,
-    **training: Any,
+    augment: Augment | Literal["auto"] | None = "auto", bf16: bool | Literal["auto"] = "auto",
+    contents: Mapping[str, str] | None = None, checkpoint_steps: int = 200, progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> Designs:  # fmt: skip
     """Search a space: train ``network`` in place, and return the most probable path that keeps the budgets, ``(D,)``.
 
@@ -244,17 +247,21 @@ def proxylessnas(
             held-out images, ``entropy``, ``expected`` costs, ``allowed`` costs while budgets tighten, ``multipliers``,
             ``probabilities`` and the ``seconds`` so far. A search that goes on tells all of it again.
         phase: told "warm-up" and "search" when they begin.
-        training: further arguments of ``fit``, such as ``progress``, ``augment`` and ``bf16``.
+        augment, bf16: as of ``Training``.
+        contents, checkpoint_steps: as of ``Checkpoints``.
+        progress, workers: as of ``netsmith.training.fit``.
 
     Raises:
         InfeasibleError: no network of the space keeps the budgets.
         InputError: more budgets than the network has multipliers for, or a folder of another search.
     """
     settle(network.shares(), objective.tables, objective.limits)  # says so before training if budgets are infeasible
-    common: dict[str, Any] = {
-        "batch_size": config.batch, "weight_decay": config.weight_decay, "label_smoothing": config.label_smoothing,
-        "schedule": "cosine", "seed": config.seed, "keep": "last", **training,
-    }  # fmt: skip
+    weights = Training(
+        epochs=config.epochs, lr=config.lr, batch_size=config.batch, weight_decay=config.weight_decay,
+        schedule="cosine", label_smoothing=config.label_smoothing, augment=augment, seed=config.seed, bf16=bf16,
+        eval_every=config.epochs, keep="last",
+    )  # fmt: skip
+    kept = Checkpoints(steps=checkpoint_steps, contents=contents)
     epochs = config.warmup + config.epochs
     steps = max(1, len(data.need_train()) // min(config.batch, len(data.need_train())))
     first = steps if config.warmup else 0  # weights get used to being drawn by probabilities before these move
@@ -262,8 +269,7 @@ def proxylessnas(
         raise InputError("no step of the probabilities fits into the search; raise --search-epochs or lower --every")
     updates = (steps * config.epochs - first) // config.every
     architect = Architect(
-        network, data, objective, config, path_lr(config, updates), costs, training.get("bf16", "auto"),
-        training.get("workers"), updates,
+        network, data, objective, config, path_lr(config, updates), costs, bf16, workers, updates,
     )  # fmt: skip
     told = _Told(record)
 
@@ -295,18 +301,18 @@ def proxylessnas(
         phase("warm-up")
         try:
             fit(
-                network, data, epochs=config.warmup, lr=config.warmup_lr, eval_every=config.warmup,
-                checkpoint=checkpoint(WARMUP), after_step=lambda step, total: tell(step, True), memory=told.memory,
-                **common,
+                network, data,
+                replace(weights, epochs=config.warmup, lr=config.warmup_lr, eval_every=config.warmup),
+                after_step=lambda step, total: tell(step, True), checkpoints=replace(kept, path=checkpoint(WARMUP)),
+                memory=told.memory, progress=progress, workers=workers,
             )  # fmt: skip
             told.renew(standing(True))  # a warm-up may come from a search with other prices; it moves no probability
         finally:
             network.uniform = False
     phase("search")
     fit(
-        network, data, epochs=config.epochs, lr=config.lr, eval_every=config.epochs, checkpoint=searching,
-        after_step=search, memory=told.memory,
-        **(common | {"tag": f"{training.get('tag', '')} {_digest(config, objective)}".strip()}),
+        network, data, weights, after_step=search, memory=told.memory, progress=progress, workers=workers,
+        checkpoints=replace(kept, path=searching, tag=_digest(config, objective)),
     )  # fmt: skip
     told.catch_up()
     return settle(network.shares(), objective.tables, objective.limits)[0]

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from netsmith.training.result import Progress as Progress
     from netsmith.training.schedule import learning_rate as learning_rate
     from netsmith.training.score import evaluate as evaluate
+    from netsmith.training.settings import Checkpoints as Checkpoints
+    from netsmith.training.settings import Training as Training
     from netsmith.training.workers import Workers as Workers
 
 _HOME = {
+    "Checkpoints": "settings",
     "Event": "result",
     "FitResult": "result",
     "Progress": "result",
+    "Training": "settings",
     "Workers": "workers",
     "centre_batch_norm": "batchnorm",
     "evaluate": "score",

@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from netsmith.data.augment import Augment
 from netsmith.data.types import Data, n_batches
 from netsmith.errors import InputError
 from netsmith.network.layout import channels_last, find_layout, laid_out, run_images
@@ -28,6 +26,7 @@ from netsmith.training.rehearsal import rehearse
 from netsmith.training.result import Event, FitResult, Progress
 from netsmith.training.schedule import learning_rate
 from netsmith.training.score import check_logits, evaluate
+from netsmith.training.settings import Checkpoints, Training
 from netsmith.training.state import Position, capture, check, restore
 from netsmith.training.workers import Workers
 
@@ -44,55 +43,56 @@ class Trainer:
     """What :func:`netsmith.training.fit` sets going; its arguments are explained there."""
 
     def __init__(
-        self, model: nn.Module, data: Data, teacher: nn.Module | None, augment: Augment | None,
-        settings: dict[str, Any], distillation: Distillation, progress: Progress | None, after_step: AfterStep | None,
-        workers: Workers, memory: dict[str, Any] | None = None,
+        self, model: nn.Module, data: Data, training: Training, teacher: nn.Module | None, settings: dict[str, Any],
+        progress: Progress | None, after_step: AfterStep | None, workers: Workers,
+        memory: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.data, self.teacher, self.augment = model, data, teacher, augment
-        self.settings, self.distillation, self.after_step, self.workers = settings, distillation, after_step, workers
+        self.model, self.data, self.teacher, self.augment = model, data, teacher, training.augmentation(data)
+        self.training, self.distillation = training, Distillation(training.alpha, training.temperature)
+        self.settings, self.after_step, self.workers = settings, after_step, workers  # settings as checkpoints say them
         self.memory = {} if memory is None else memory
         self.progress = progress if workers.is_first else None
         self.train, self.device = data.need_train(), device_of(model)
-        self.batch = min(settings["batch_size"], len(self.train))
+        self.batch = min(training.batch_size, len(self.train))
         if self.batch < workers.world:
             raise InputError(f"{workers.world} processes cannot share a batch of {self.batch}; use fewer of them")
         self.steps = n_batches(len(self.train), self.batch, drop_last=True)
-        self.total = self.steps * settings["epochs"]
+        self.total = self.steps * training.epochs
         self.trained = [p for p in model.parameters() if p.requires_grad]
         if not self.trained:
             raise InputError("the network has no weights that can be trained (none requires a gradient)")
         decayed = [p for p in self.trained if p.ndim > 1]
         groups = [
-            {"params": decayed, "weight_decay": settings["weight_decay"]},
+            {"params": decayed, "weight_decay": training.weight_decay},
             {"params": [p for p in self.trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.SGD(
-            [g for g in groups if g["params"]], lr=settings["lr"], momentum=settings["momentum"],
-            nesterov=settings["momentum"] > 0, foreach=True,
+            [g for g in groups if g["params"]], lr=training.lr, momentum=training.momentum,
+            nesterov=training.momentum > 0, foreach=True,
         )  # fmt: skip
         self.at = Position()
         self.best: dict[str, torch.Tensor] = {}
         self.spoken = 0.0
 
-    def run(self, path: Path | None, every: int, resume: bool, bf16: bool | str) -> FitResult:
-        """Train to the end, from where the checkpoint at ``path`` stands if there is one."""
-        self.path, self.every = path, every
+    def run(self, checkpoints: Checkpoints) -> FitResult:
+        """Train to the end, from where the checkpoint stands if there is one."""
+        path, self.path, self.every = checkpoints.path, checkpoints.path, checkpoints.steps
         if self.teacher is not None:
             set_mode(self.teacher, False)
-        if path is not None and resume and self.workers.broadcast(path.is_file()):
+        if path is not None and checkpoints.resume and self.workers.broadcast(path.is_file()):
             if not path.is_file():
                 raise InputError(f"process {self.workers.rank} does not find {path}; use a folder that all of them see")
             self.good = files.load(path)
             check(self.good, self.model, self.settings, self.steps, str(path))
             self._restore()
-            if self.at.epoch < self.settings["epochs"]:
+            if self.at.epoch < self.training.epochs:
                 self._lay_out()
         else:
             self._lay_out()
             self.workers.share(self.model.state_dict().values())
-            self.at.bf16 = self.workers.broadcast(self._choose_bf16(bf16))
+            self.at.bf16 = self.workers.broadcast(self._choose_bf16(self.training.bf16))
             self.good = self._capture()
-        while self.at.epoch < self.settings["epochs"] and not self._stale():
+        while self.at.epoch < self.training.epochs and not self._stale():
             try:
                 self._epoch()
             except _Diverged:
@@ -115,7 +115,7 @@ class Trainer:
         rehearse(self.model, images, labels)
 
     def _stale(self) -> bool:
-        patience = self.settings["patience"]
+        patience = self.training.patience
         return patience is not None and self.at.stale >= patience
 
     def _epoch(self) -> None:
@@ -125,7 +125,7 @@ class Trainer:
         batches = self.train.batches(
             self.batch,
             normalise=self.data.normalisation,
-            shuffle_rng=np.random.default_rng([self.settings["seed"], at.epoch]),
+            shuffle_rng=np.random.default_rng([self.training.seed, at.epoch]),
             augment=self.augment,
             drop_last=True,
             start=at.step,
@@ -134,11 +134,11 @@ class Trainer:
         rate = 0.0
         for images, labels in on_device(batches, self.device):
             number = at.epoch * self.steps + at.step
-            rate = at.lr_scale * learning_rate(number, self.total, self.settings["lr"], self.settings["schedule"])
+            rate = at.lr_scale * learning_rate(number, self.total, self.training.lr, self.training.schedule)
             loss = self._step(images, labels, rate)
             if self.workers.world > 1:
                 # each process has drawn for its own rows; the next draws are the same in all of them again
-                seed_generators(self.settings["seed"] + (number + 1) * _STRIDE, self.device)
+                seed_generators(self.training.seed + (number + 1) * _STRIDE, self.device)
             if self.after_step is not None:
                 self.after_step(number, self.total)
             at.step += 1
@@ -164,8 +164,8 @@ class Trainer:
         value = float(mean)
         if not math.isfinite(value):
             raise _Diverged
-        if self.settings["grad_clip"] is not None:
-            torch.nn.utils.clip_grad_norm_(self.trained, self.settings["grad_clip"])
+        if self.training.grad_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.trained, self.training.grad_clip)
         self.optimizer.step()
         return value
 
@@ -182,7 +182,7 @@ class Trainer:
                     f"in training the network returns {describe_output(output)}: only its logits are trained"
                 )
         return training_loss(
-            logits, labels, label_smoothing=self.settings["label_smoothing"], teacher_logits=soft,
+            logits, labels, label_smoothing=self.training.label_smoothing, teacher_logits=soft,
             distillation=self.distillation,
         )  # fmt: skip
 
@@ -196,12 +196,12 @@ class Trainer:
             "seconds": at.seconds,
         }
         score = None
-        if (at.epoch + 1) % self.settings["eval_every"] == 0 or at.epoch + 1 == self.settings["epochs"]:
+        if (at.epoch + 1) % self.training.eval_every == 0 or at.epoch + 1 == self.training.epochs:
             score = self._score()
             entry |= {"search_accuracy": score[0], "search_loss": score[1]}
             if (score[0], -score[1]) > (at.best, -at.best_loss):
                 at.best, at.best_loss, at.best_epoch, at.stale = score[0], score[1], at.epoch + 1, 0
-                if self.settings["keep"] == "best":
+                if self.training.keep == "best":
                     self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             else:
                 at.stale += 1
@@ -261,7 +261,7 @@ class Trainer:
             scale, retries = self.at.lr_scale, self.at.retries
         elif retries > _RETRIES:
             raise InputError(
-                f"the loss is not finite even at learning rate {self.settings['lr'] * self.at.lr_scale:g} "
+                f"the loss is not finite even at learning rate {self.training.lr * self.at.lr_scale:g} "
                 f"(epoch {self.at.epoch + 1}); check the normalisation of the data or lower --lr"
             )
         how = "in float32 instead of bfloat16" if self.at.bf16 else f"with the learning rate times {scale:g}"
@@ -287,7 +287,7 @@ class Trainer:
             at = self.at
             self.progress(
                 Event(
-                    epoch=at.epoch + 1, epochs=self.settings["epochs"], step=at.step, steps=self.steps,
+                    epoch=at.epoch + 1, epochs=self.training.epochs, step=at.step, steps=self.steps,
                     loss=at.loss_sum / max(1, at.seen), lr=rate, images_per_s=speed,
                     search_accuracy=score[0] if score else None, search_loss=score[1] if score else None,
                     message=message,
