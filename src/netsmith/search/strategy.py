@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.space import CostTable, Factor
+from netsmith.errors import InputError
+from netsmith.space import CostTable, Factor, MaxTable, as_sums
 
 Designs = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -36,19 +37,25 @@ class Problem:
     interactions: tuple[Factor, ...] = ()
     given: Designs | None = None
 
+    def __post_init__(self) -> None:
+        if maxima := [name for name, table in self.costs.items() if isinstance(table, MaxTable)]:
+            raise InputError(f"strategies know sums only, and {maxima[0]} is a maximum: make the problem by Problem.over")
+
     @classmethod
     def over(
-        cls, tables: Mapping[str, CostTable], limits: Mapping[str, float], loss: FloatArray | float = 0.0
+        cls, tables: Mapping[str, CostTable | MaxTable], limits: Mapping[str, float], loss: FloatArray | float = 0.0
     ) -> Problem:
         """The problem of keeping some limits, over the choices that the tables price.
 
         Args:
-            tables: at least one, and of every cost that has a limit.
+            tables: at least one, and of every cost that has a limit; a limit on a maximum becomes one on each of its
+                steps.
             limits: the budgets.
             loss: of each choice, ``(D, K)``; padding does not matter.
         """
-        there = np.isfinite(next(iter(tables.values())).unary)
-        return cls(np.where(there, loss, np.inf), {name: tables[name] for name in limits}, limits)
+        first = next(iter(tables.values()))
+        there = np.isfinite((first if isinstance(first, CostTable) else first.steps[0]).unary)
+        return cls(np.where(there, loss, np.inf), *as_sums(tables, limits))
 
     @property
     def reference(self) -> Designs:

@@ -1,8 +1,10 @@
-"""What designs cost, as mathematics: sums of terms over few decisions each."""
+"""What designs cost, as mathematics: sums of terms over few decisions each, and the largest of several such sums."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,3 +73,65 @@ class CostTable:
                     term = term @ p[r, : term.shape[-1]]
                 total += float(term) * scale if float(term) else 0.0  # no mass on a forbidden cell costs nothing
         return total
+
+    def beyond(self, other: CostTable) -> float:
+        """An upper bound on by how much this cost exceeds another at any design; tight where there are no factors."""
+        there = np.isfinite(self.unary)
+        differences = np.subtract(self.unary, other.unary, out=np.full(self.unary.shape, -np.inf), where=there)
+        total = self.fixed - other.fixed + float(differences.max(axis=1).sum())
+        theirs = {f.rows: f.values for f in other.factors}
+        total += sum(float((f.values - theirs.pop(f.rows, np.zeros(1))).max()) for f in self.factors)
+        return total - sum(float(values.min()) for values in theirs.values())
+
+
+@dataclass(frozen=True)
+class MaxTable:
+    """A cost that is the largest of several sums: of memory, say, what is in use at the step of a run that uses most.
+
+    Attributes:
+        steps: at least one, all over the same decisions.
+    """
+
+    steps: tuple[CostTable, ...]
+
+    def price(self, designs: NDArray[np.int64]) -> FloatArray:
+        """Cost of each design: ``(N, D)`` valid choices of any integer type to ``(N,)``."""
+        return np.asarray(np.max([step.price(designs) for step in self.steps], axis=0))
+
+    def without_dominated(self) -> MaxTable:
+        """The same cost of fewer steps: none is left that another is never below."""
+        return MaxTable(tuple(self.steps[i] for i in self.undominated))
+
+    @cached_property
+    def undominated(self) -> tuple[int, ...]:
+        """Which steps :meth:`without_dominated` keeps."""
+        kept = list(range(len(self.steps)))
+        for i, step in enumerate(self.steps):
+            others = [j for j in kept if j != i]
+            if any(step.beyond(self.steps[j]) <= 0 for j in others):
+                kept = others
+        return tuple(kept)
+
+
+def as_sums(
+    tables: Mapping[str, CostTable | MaxTable], limits: Mapping[str, float]
+) -> tuple[dict[str, CostTable], dict[str, float]]:
+    """Costs with limits as sums alone, for whatever knows sums only: a limit on a maximum is one on each of its steps.
+
+    Args:
+        tables: of every cost that has a limit; others are left out.
+
+    Returns:
+        Tables and limits by name: the steps of ``memory`` that may break its limit are ``memory (step 3)`` and so on.
+    """
+    sums, kept = dict[str, CostTable](), dict[str, float]()
+    for name, limit in limits.items():
+        table = tables[name]
+        if isinstance(table, CostTable):
+            sums[name], kept[name] = table, limit
+            continue
+        for i in table.undominated:
+            step = table.steps[i]
+            if step.beyond(CostTable(limit, np.zeros(step.unary.shape))) > 0:
+                sums[f"{name} (step {i + 1})"], kept[f"{name} (step {i + 1})"] = step, limit
+    return sums, kept
