@@ -20,6 +20,7 @@ from netsmith.hardware.target import Capabilities, Cost
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
+from netsmith.testing import check_space
 
 
 class Toy:
@@ -160,3 +161,8 @@ def test_integers_are_cheaper_and_conversions_are_counted() -> None:
     assert costs[1] < costs[0]
     alone = pricing.per_row(one).sum() - pricing.per_row(choices.reference).sum()
     assert costs[2] - costs[0] > alone  # the lone integer layer pays for its conversions
+
+
+def test_a_given_network_keeps_the_contract_of_search_spaces(subject) -> None:  # type: ignore[no-untyped-def]
+    _, _, choices, _ = subject
+    check_space(choices, n=4)

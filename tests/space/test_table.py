@@ -100,5 +100,5 @@ def test_steps_that_cannot_break_a_limit_are_no_budgets() -> None:
 
 def test_a_problem_with_a_maximum_is_refused_in_one_sentence() -> None:
     loss = np.where(THERE, 0.0, np.inf)
-    with pytest.raises(InputError, match="memory is a maximum: make the problem by Problem.over"):
+    with pytest.raises(InputError, match=r"memory is a maximum: make the problem by Problem\.over"):
         Problem(loss, {"memory": memory(0)}, {"memory": 1.0})  # type: ignore[dict-item]

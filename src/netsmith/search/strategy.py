@@ -39,7 +39,9 @@ class Problem:
 
     def __post_init__(self) -> None:
         if maxima := [name for name, table in self.costs.items() if isinstance(table, MaxTable)]:
-            raise InputError(f"strategies know sums only, and {maxima[0]} is a maximum: make the problem by Problem.over")
+            raise InputError(
+                f"strategies know sums only, and {maxima[0]} is a maximum: make the problem by Problem.over"
+            )
 
     @classmethod
     def over(
