@@ -143,11 +143,11 @@ def remove_heads(module: nn.Module, kept: Sequence[int]) -> None:
     """
     reason = unprunable(module)
     if reason is not None:
-        raise InputError(f"its heads cannot be removed: {reason}")
+        raise InputError(reason)
     assert isinstance(module, nn.MultiheadAttention)
     heads, size = module.num_heads, module.head_dim
     if not kept or list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= heads:
-        raise InputError(f"it has the heads 0 to {heads - 1}, of which some stay in ascending order, not {list(kept)}")
+        raise InputError(f"it has the heads 0 to {heads - 1}, and {list(kept)} are none of these in ascending order")
     own = torch.cat([torch.arange(h * size, (h + 1) * size) for h in kept])
     every = torch.cat([own + part * heads * size for part in range(3)])
     rows = {"in_proj_weight": every, "in_proj_bias": every} | dict.fromkeys(_PROJECTIONS, own)

@@ -17,10 +17,13 @@ FloatArray = NDArray[np.float64]
 
 
 def weighted_layers(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Path and weight of each convolution and linear layer."""
+    """Path and weight of each convolution and linear layer, and of what packed attentions read queries, keys and
+    values with."""
     for name, module in model.named_modules():
         if isinstance(module, (_ConvNd, nn.Linear)):
             yield name, module.weight
+        elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            yield name, module.in_proj_weight
 
 
 def per_channel(module: nn.Module, value: torch.Tensor, out: bool) -> FloatArray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,8 +19,12 @@ from torch import nn
 
 from netsmith.compression.attention import remove_heads, unprunable
 from netsmith.compression.channels import ChannelGroup, Member
+from netsmith.compression.slicing import from_ranges, submodule, to_ranges
+from netsmith.compression.steps import register_step
 from netsmith.compression.training_mode import breaks_in_training
 from netsmith.compression.trial import Inputs, faulty, randomized, same, shell, where
+from netsmith.errors import InputError
+from netsmith.shapes import Named, Record, Text
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,13 @@ class Attention:
         path: of the module.
         heads: how many it has.
         size: width of a head.
+        packed: whether one weight makes queries, keys and values.
     """
 
     path: str
     heads: int
     size: int
+    packed: bool = True
 
     @property
     def output(self) -> str:
@@ -45,8 +52,9 @@ class Attention:
     def group(self) -> ChannelGroup:
         """What the heads compute, as channels that its output projection reads: a unit is a head."""
         width = self.heads * self.size
-        every = np.arange(width)
-        return ChannelGroup(self.path, width, self.size, (), (Member(self.output, width, every, every),))
+        three, one = np.arange(3 * width), np.arange(width)
+        made = (Member(self.path, 3 * width, three, three % width),) if self.packed else ()
+        return ChannelGroup(self.path, width, self.size, made, (Member(self.output, width, one, one),))
 
     def channels(self, heads: Sequence[int]) -> list[int]:
         """The channels of these heads."""
@@ -61,6 +69,45 @@ class HeadReport:
     frozen: Mapping[str, str]
 
 
+@register_step
+@dataclass(frozen=True)
+class HeadsStep:
+    """Remove heads.
+
+    Attributes:
+        attentions: path of a module -> its heads that stay, in its present numbering, ascending.
+    """
+
+    do: ClassVar[str] = "heads"
+    shape: ClassVar[Record] = Record({"attentions": Named(Text())})
+
+    attentions: Mapping[str, tuple[int, ...]]
+
+    def __bool__(self) -> bool:
+        return bool(self.attentions)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"attentions": {path: to_ranges(heads) for path, heads in self.attentions.items()}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> HeadsStep:
+        return cls({path: from_ranges(heads) for path, heads in data["attentions"].items()})
+
+    def apply(self, model: nn.Module) -> None:
+        """Encoders that hold such attentions no longer pack samples by their padding, which needs all heads' kernel."""
+        for path, heads in self.attentions.items():
+            module = submodule(model, path)
+            try:
+                remove_heads(module, heads)
+            except InputError as error:
+                raise InputError(
+                    f"the recipe removes heads of layer {path!r}: {error}; use the same MODEL that it was made from"
+                ) from error
+            for name, encoder in model.named_modules():
+                if isinstance(encoder, nn.TransformerEncoder) and (not name or path.startswith(f"{name}.")):
+                    encoder.use_nested_tensor = False
+
+
 def find_heads(model: nn.Module, example_input: torch.Tensor | Inputs) -> HeadReport:
     """Find the attentions that can lose heads; ``model`` is not changed.
 
@@ -70,7 +117,8 @@ def find_heads(model: nn.Module, example_input: torch.Tensor | Inputs) -> HeadRe
     """
     every = {n: m for n, m in model.named_modules() if isinstance(m, nn.MultiheadAttention)}
     frozen = {n: reason for n, m in every.items() if (reason := unprunable(m) or _shared(model, n))}
-    found = [Attention(n, m.num_heads, m.head_dim) for n, m in every.items() if n not in frozen]
+    free = {n: m for n, m in every.items() if n not in frozen}
+    found = [Attention(n, m.num_heads, m.head_dim, m.in_proj_weight is not None) for n, m in free.items()]
     if not found:
         return HeadReport((), frozen)
     with _plain_kernels(), torch.no_grad():
@@ -105,8 +153,7 @@ def _trial(probe: nn.Module, inputs: Inputs, kept: Mapping[Attention, Sequence[i
     masked, small = shell(probe), shell(probe)
     mask_heads(masked, kept)
     try:
-        for attention, heads in kept.items():
-            remove_heads(small.get_submodule(attention.path), heads)
+        HeadsStep({a.path: tuple(heads) for a, heads in kept.items()}).apply(small)
         got = small(*inputs)
     except Exception as error:
         return f"with fewer heads the forward fails{where(error)}"

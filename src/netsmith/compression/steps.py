@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from torch import nn
@@ -53,6 +54,7 @@ class Step(Protocol):
 
 S = TypeVar("S", bound=type[Step])
 _STEPS: dict[str, type[Step]] = {}
+_HOMES = {"heads": "netsmith.compression.heads"}  #: modules of ours that register a step when they are imported
 
 
 def register_step(step: S) -> S:
@@ -63,11 +65,13 @@ def register_step(step: S) -> S:
 
 def step_names() -> list[str]:
     """What a step may be called in a file."""
-    return sorted(_STEPS)
+    return sorted({*_STEPS, *_HOMES})
 
 
 def step_class(name: str) -> type[Step]:
     """The class of the steps that files call ``name``."""
+    if name not in _STEPS:
+        import_module(_HOMES[name])
     return _STEPS[name]
 
 

@@ -57,7 +57,7 @@ class Channels(Kind):
     graded = True
 
     def __init__(self, graph: Graph, report: GroupReport, multiple: int = 1, most: int = WIDTHS) -> None:
-        self.graph, self.report = graph, report
+        self.graph, self.report, self.scored = graph, report, tuple(report.groups)
         offered = {g.name: group_widths(g, multiple, most) for g in report.groups}
         self.groups = tuple(g for g in report.groups if len(offered[g.name]) > 1)
         self.decisions = tuple(Decision(f"{g.name}.{CHANNELS}", CHANNELS, offered[g.name]) for g in self.groups)

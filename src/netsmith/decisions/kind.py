@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from netsmith.compression.channels import ChannelGroup
 from netsmith.compression.steps import Step
 from netsmith.decisions.tools import Tools
 from netsmith.network.edit import GraphEdit
@@ -79,6 +80,7 @@ class Kind:
         graph: the traced network that is decided about.
         decisions: what is to be chosen, choices in ascending order of cost where they have one.
         tied: positions among ``decisions`` that always share one choice index.
+        scored: channels that may go, of which its tools have scores, and repair of the layers that read them.
     """
 
     name: ClassVar[str] = ""
@@ -88,6 +90,7 @@ class Kind:
     graph: Graph
     decisions: tuple[Decision, ...]
     tied: tuple[tuple[int, ...], ...] = ()
+    scored: tuple[ChannelGroup, ...] = ()
 
     # --- what must be said -------------------------------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ Maker = Callable[[Given, Any], Kind | None]
 
 #: Method -> makers of its kinds as "module:function", in the order of their decisions in a space.
 _BUILTIN: dict[str, tuple[str, ...]] = {
-    "prune": ("channels:channels_of", "branches:branches_of"),
+    "prune": ("channels:channels_of", "branches:branches_of", "heads:heads_of"),
     "quantize": ("widths:widths_of",),
     "share": ("widths:codebooks_of",),
 }

@@ -21,7 +21,6 @@ from netsmith.compression.quantize import Calibration
 from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.data import Data
-from netsmith.decisions.channels import Channels
 from netsmith.decisions.slim import Slimmed, slim
 from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.contents import code_contents
@@ -67,7 +66,7 @@ class JobTools:
     @cached_property
     def repair(self) -> Repair | None:
         """Least-squares repair, where it is wanted and channels can be pruned."""
-        wanted = self.config.prune.reconstruct and self.subject.choices.kind(Channels)
+        wanted = self.config.prune.reconstruct and groups_of(self.subject).groups
         return Repair(self.moments, self.importance) if wanted else None
 
     @cached_property
@@ -110,9 +109,8 @@ class JobTools:
 
 
 def groups_of(subject: Subject) -> GroupReport:
-    """The channel groups that may be pruned; none where nothing may."""
-    channels = subject.choices.kind(Channels)
-    return channels.report if channels is not None else GroupReport([], {}, {})
+    """The channels that may go, whatever kind of decisions says so."""
+    return GroupReport([g for kind in subject.choices.kinds if kind.decisions for g in kind.scored], {}, {})
 
 
 def scores_of(
