@@ -24,6 +24,7 @@ from netsmith.decisions.tools import AtHand
 from netsmith.network.edit import GraphEdit
 from netsmith.network.graph import Graph, trace
 from netsmith.network.passes import get_parameter
+from netsmith.testing import check_kind
 from token_networks import IMAGES, Blocks, Decoded, Tokens
 
 NETWORKS = {
@@ -74,6 +75,11 @@ def test_every_choice_computes_and_costs_what_the_smaller_network_does(name: str
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
         assert small.is_smaller == bool((design != kind.reference).any())
     assert trace(small.model, (3, 8, 8)).layers.macs.sum() == counted(small.model)
+
+
+def test_heads_keep_the_contract_of_kinds() -> None:
+    model, _, kind, tools = case("batch second")
+    check_kind(kind, model.eval(), IMAGES, tools)
 
 
 def test_heads_are_those_of_the_best_scores_and_repair_is_better_than_zeros() -> None:
