@@ -69,6 +69,11 @@ def register_kind(method: str) -> Callable[[Maker], Maker]:
     return add
 
 
+def registered_names() -> list[str]:
+    """Names of the methods for which a user has registered kinds."""
+    return list(_REGISTERED)
+
+
 def method_names() -> list[str]:
     """Names of all methods, in the order in which their kinds are in a space."""
     return [*_BUILTIN, *(name for name in _REGISTERED if name not in _BUILTIN)]

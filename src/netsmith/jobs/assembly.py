@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from netsmith.errors import InputError, did_you_mean, shown
-from netsmith.jobs.config import METHODS, STRATEGIES, Config, Method, Strategy, option
+from netsmith.jobs.config import METHODS, STRATEGIES, Config, Method, Strategy, method_config, option
 from netsmith.schema import Meaning, kind_of, limits_of, meaning
 
 C = TypeVar("C", bound=Config)
@@ -215,9 +215,10 @@ def _methods(value: Any, given: Mapping[str, Any], used: set[str]) -> tuple[Conf
     found: dict[str, Config] = {}
     for one in several:
         name = one.strip() if isinstance(one, str) else one.name if isinstance(one, Method) else ""
-        if name not in METHODS:
+        own = method_config(name)
+        if own is None:
             raise InputError(f"--methods: unknown method {_wrong(one, METHODS)}; known: {', '.join(METHODS)}")
-        method = _build(METHODS[name], given, used) if isinstance(one, str) else one
+        method = _build(own, given, used) if isinstance(one, str) else one
         if found.setdefault(name, method) != method:
             raise InputError(f"--methods has {name} twice, differently; give it once")
     return tuple(found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
@@ -12,7 +13,14 @@ from netsmith.schema import parameter
 
 
 @dataclass(frozen=True)
-class Prune(Config):
+class Method(Config):
+    """Something that compress may do; which kinds of decisions it brings, ``netsmith.decisions.registry`` knows."""
+
+    name: ClassVar[str] = ""
+
+
+@dataclass(frozen=True)
+class Prune(Method):
     """Remove channels and branches."""
 
     name: ClassVar[str] = "prune"
@@ -39,7 +47,7 @@ class Prune(Config):
 
 
 @dataclass(frozen=True)
-class Quantize(Config):
+class Quantize(Method):
     """Make layers integer layers, of a width each where the target has a choice."""
 
     name: ClassVar[str] = "quantize"
@@ -51,7 +59,7 @@ class Quantize(Config):
 
 
 @dataclass(frozen=True)
-class Share(Config):
+class Share(Method):
     """Store weights as indices into codebooks, which saves bytes and no time."""
 
     name: ClassVar[str] = "share"
@@ -59,7 +67,6 @@ class Share(Config):
     least_bits: int = parameter("fewest bits of an index", default=1, low=1, high=8)
 
 
-Method = Prune | Quantize | Share
 M = TypeVar("M", bound=Config)
 
 
@@ -69,3 +76,17 @@ def chosen(methods: Sequence[Config], kind: type[M]) -> M | None:
 
 
 METHODS: dict[str, type[Method]] = {m.name: m for m in (Prune, Quantize, Share)}
+
+
+def method_config(name: str) -> type[Method] | None:
+    """The configurations of a method by name: of the house, or of a kind that a user has registered; else None."""
+    if name in METHODS:
+        return METHODS[name]
+    from netsmith.decisions.registry import registered_names
+
+    return _registered(name) if name in registered_names() else None
+
+
+@functools.cache
+def _registered(name: str) -> type[Method]:
+    return type("Registered", (Method,), {"name": name, "__doc__": f"The kinds that are registered as {name}."})
