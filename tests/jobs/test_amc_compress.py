@@ -66,6 +66,6 @@ def test_features_describe_the_layers_that_decisions_change() -> None:
 
     alone = load_subject(MODEL, "digits", get_target("roofline-edge"), methods=(Prune(),)).choices
     widths = strategy_options("amc", alone)["features"]
-    loss = np.where(np.arange(8) < alone.space.sizes[:, None], 0.0, np.inf)
-    assert BoundedSteps(Problem(loss, {}, {}), alone.space, widths).width == widths.shape[1] + 1
+    loss = np.where(np.arange(8) < alone.decisions.sizes[:, None], 0.0, np.inf)
+    assert BoundedSteps(Problem(loss, {}, {}), alone.decisions, widths).width == widths.shape[1] + 1
     assert strategy_options("ddpg", alone) == strategy_options("random", alone) == {}

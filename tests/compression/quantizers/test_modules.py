@@ -8,20 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from netsmith.compression.calibrate import affine
 from netsmith.compression.quantizers import (
     DorefaActivation,
     DorefaWeight,
-    FixedActivation,
-    FixedWeight,
     LsqActivation,
     LsqWeight,
     PactActivation,
     quantize,
 )  # fmt: skip
-from netsmith.compression.quantizers.linear import CLIPS, qmax
 from netsmith.errors import InputError
-from netsmith.network.edit import QuantParams
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 
 
@@ -35,7 +30,6 @@ def weight_like(seed: int = 0) -> torch.Tensor:
 def test_weights_deploy_bit_for_bit(bits: int) -> None:
     weight = weight_like()
     modules: list[nn.Module] = [LsqWeight(weight, bits, per_channel) for per_channel in (True, False)]
-    modules += [FixedWeight(bits, clip, per_channel) for clip in CLIPS for per_channel in (True, False)]
     for module in modules:
         scale, width = module.eval().export(weight)
         assert scale.shape == (6,) and scale.dtype == torch.float32 and not scale.requires_grad and width == bits
@@ -47,7 +41,7 @@ def test_activations_deploy_bit_for_bit(bits: int) -> None:
     x = 3 * torch.randn(4, 5, 6, 6, generator=torch.Generator().manual_seed(bits))
     modules = [
         LsqActivation(bits), LsqActivation(bits, signed=True), PactActivation(bits, 2.0),
-        PactActivation(bits, 2.0, signed=True), DorefaActivation(bits), FixedActivation(affine(-2.0, 5.0, bits)),
+        PactActivation(bits, 2.0, signed=True), DorefaActivation(bits),
     ]  # fmt: skip
     for module in modules:
         module(x)
@@ -67,7 +61,6 @@ def test_a_state_dict_restores_everything() -> None:
         (LsqWeight(weight, 3), LsqWeight(torch.ones_like(weight), 3), weight),
         (lsq, LsqActivation(3), x),
         (PactActivation(3, 1.7), PactActivation(3, 6.0), x),
-        (FixedActivation(affine(-1.0, 2.0, 4)), FixedActivation(QuantParams(1.0, 0)), x),
     ):
         want = trained(given)
         fresh.load_state_dict(trained.state_dict())
@@ -129,40 +122,6 @@ def test_training_a_step_and_a_level_follows_the_loss() -> None:
         (lsq(x) - x).square().mean().backward()
         optimiser.step()
     assert float((lsq(x).detach() - x).square().mean()) < 0.02 * before
-
-
-@pytest.mark.parametrize("bits", [2, 4, 8])
-def test_fixed_weights_and_activations_agree_with_torch(bits: int) -> None:
-    weight = weight_like().requires_grad_()
-    upstream = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
-    module = FixedWeight(bits)
-    y = module(weight)
-    (y * upstream).sum().backward()
-    got, weight.grad = weight.grad.clone(), None
-    top, scale = qmax(bits), module.export(weight)[0]
-    want = torch.fake_quantize_per_channel_affine(weight, scale, torch.zeros(6, dtype=torch.int32), 0, -top, top)
-    (want * upstream).sum().backward()
-    torch.testing.assert_close(y, want)
-    assert torch.equal(got, weight.grad)
-    if bits == 2:
-        assert bool((got == 0).any())
-
-    x = (3 * torch.randn(500, generator=torch.Generator().manual_seed(2))).requires_grad_()
-    grid = affine(-1.0, 4.0, bits)
-    fixed = FixedActivation(grid)
-    assert fixed.grid() == QuantParams(pytest.approx(grid.scale), grid.zero_point, grid.qmin, grid.qmax)
-    y = fixed(x)
-    y.sum().backward()
-    got, x.grad = x.grad.clone(), None
-    want = torch.fake_quantize_per_tensor_affine(x, grid.scale, grid.zero_point, grid.qmin, grid.qmax)
-    want.sum().backward()
-    assert torch.equal(y, want) and torch.equal(got, x.grad)
-
-
-def test_a_fixed_scale_follows_the_weights() -> None:
-    weight, module = weight_like(), FixedWeight(4)
-    torch.testing.assert_close(module(3 * weight), 3 * module(weight))
-    assert not list(module.parameters())
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

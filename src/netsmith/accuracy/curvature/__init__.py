@@ -6,25 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netsmith.accuracy.curvature.fisher import Fisher, output_fisher, weight_fisher
+    from netsmith.accuracy.curvature.fisher import Fisher, weight_fisher
     from netsmith.accuracy.curvature.hessian import Traces, hessian_trace
-    from netsmith.accuracy.curvature.measures import (
-        fisher_sensitivity,
-        hessian_sensitivity,
-        output_fisher_sensitivity,
-        weight_candidates,
-    )
+    from netsmith.accuracy.curvature.measures import fisher_sensitivity, hessian_sensitivity
 
 _HOME = {
-    "fisher": ("Fisher", "output_fisher", "weight_fisher"),
+    "fisher": ("Fisher", "weight_fisher"),
     "hessian": ("Traces", "hessian_trace"),
-    "measures": ("fisher_sensitivity", "hessian_sensitivity", "output_fisher_sensitivity", "weight_candidates"),
+    "measures": ("fisher_sensitivity", "hessian_sensitivity"),
 }
 
-__all__ = [
-    "Fisher", "Traces", "fisher_sensitivity", "hessian_sensitivity", "hessian_trace", "output_fisher",
-    "output_fisher_sensitivity", "weight_candidates", "weight_fisher",
-]  # fmt: skip
+__all__ = ["Fisher", "Traces", "fisher_sensitivity", "hessian_sensitivity", "hessian_trace", "weight_fisher"]
 
 
 def __getattr__(name: str) -> Any:

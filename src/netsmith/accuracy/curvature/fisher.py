@@ -10,7 +10,7 @@ that are drawn rarely.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from torch.func import grad, vmap
 
 from netsmith.accuracy.curvature.forward import batches, differentiating, leaves, logits
-from netsmith.accuracy.incremental import fast_layout, first_output, fitting_batch
-from netsmith.compression.calibrate import Watcher
-from netsmith.errors import InputError, did_you_mean
+from netsmith.accuracy.incremental import fast_layout, first_output
+from netsmith.errors import InputError
 from netsmith.network.graph import Graph
 
 FloatArray = NDArray[np.float64]
@@ -97,50 +96,6 @@ def weight_fisher(
     error = each.std(axis=0, ddof=1) / np.sqrt(len(each))
     diagonal = tuple(fast_layout(s / len(each)) for s in sums.values())
     return Fisher(tuple(weights), diagonal, each.mean(axis=0), error, perf_counter() - start)
-
-
-def output_fisher(
-    graph: Graph, images: torch.Tensor, labels: torch.Tensor | None, nodes: Sequence[str], *, seed: int = 0,
-    batch_size: int | None = None,
-) -> dict[str, torch.Tensor]:  # fmt: skip
-    """Mean over images of (dL/dy)^2 at the outputs y of the named nodes, each in the shape of one image's output.
-
-    The weights of BRECQ's loss (Li et al., ICLR 2021). Arguments as ``weight_fisher``.
-
-    Raises:
-        InputError: an unknown node, one that no image reaches, or an operator without a derivative.
-    """
-    sums: dict[str, torch.Tensor] = {}
-    seen = 0
-    for size, found in output_gradients(graph, images, labels, nodes, seed=seed, batch_size=batch_size):
-        for name, (_, g) in found.items():
-            sums[name] = sums.get(name, torch.zeros_like(g[0])) + g.square().sum(dim=0)
-        seen += size
-    return {name: total / seen for name, total in sums.items()}
-
-
-def output_gradients(
-    graph: Graph, images: torch.Tensor, labels: torch.Tensor | None, nodes: Sequence[str], *, seed: int = 0,
-    batch_size: int | None = None,
-) -> Iterator[tuple[int, Mapping[str, tuple[torch.Tensor, torch.Tensor]]]]:  # fmt: skip
-    """Of each batch its size and, for each node, its output and each image's own gradient with respect to it."""
-    known = list(graph.nodes)
-    for name in nodes:
-        if name not in known:
-            raise InputError(f"the graph has no node {name!r}{did_you_mean(name, known)}; names are those of its nodes")
-    targets = _targets(graph, images, labels, seed)
-    for x, target in batches(graph, images, targets, batch_size or fitting_batch(graph, 64, copies=2)):
-        values: dict[str, torch.Tensor] = {}
-        with torch.enable_grad(), differentiating(_WHAT, _REMEDY):
-            result = Watcher(graph.module, set(nodes), values.__setitem__).run(x.detach().requires_grad_())
-            for name in nodes:
-                if name not in values or not values[name].requires_grad or values[name].shape[:1] != target.shape[:1]:
-                    raise InputError(f"the output of node {name!r} does not follow from the image; name a later node")
-            # images do not meet in a network in inference form, so the gradient of the sum holds each image's own
-            total = _losses(first_output(result), target).sum()
-            wanted = [values[name] for name in nodes]
-            gradients = torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True)
-        yield len(target), {n: (v.detach(), g) for n, v, g in zip(nodes, wanted, gradients, strict=True)}
 
 
 def _targets(graph: Graph, images: torch.Tensor, labels: torch.Tensor | None, seed: int) -> torch.Tensor:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netsmith.compression.quantizers.dorefa import DorefaActivation, DorefaWeight
-    from netsmith.compression.quantizers.fixed import FixedActivation, FixedWeight
     from netsmith.compression.quantizers.kmeans import Codebook, KMeansWeight, fit_codebook
     from netsmith.compression.quantizers.learned import LsqActivation, LsqWeight, PactActivation
     from netsmith.compression.quantizers.linear import fit_scale, integers, quantize
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 _HOME = {
     "dorefa": ("DorefaActivation", "DorefaWeight"),
-    "fixed": ("FixedActivation", "FixedWeight"),
     "kmeans": ("Codebook", "KMeansWeight", "fit_codebook"),
     "learned": ("LsqActivation", "LsqWeight", "PactActivation"),
     "linear": ("fit_scale", "integers", "quantize"),
@@ -23,7 +21,7 @@ _HOME = {
 }
 
 __all__ = [
-    "Codebook", "DorefaActivation", "DorefaWeight", "FixedActivation", "FixedWeight", "KMeansWeight", "LsqActivation",
+    "Codebook", "DorefaActivation", "DorefaWeight", "KMeansWeight", "LsqActivation",
     "LsqWeight", "PactActivation", "fit_codebook", "fit_scale", "integers", "quantize", "ternarize",
 ]  # fmt: skip
 
