@@ -29,6 +29,7 @@ class Branches(Kind):
 
     name = BRANCH
     stage: ClassVar[Stage] = "topology"
+    scale: ClassVar[str] = "structure"
     monotone = False  # without a branch that does harm a network is better
 
     def __init__(self, graph: Graph, branches: Sequence[Branch]) -> None:

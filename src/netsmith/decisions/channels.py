@@ -54,6 +54,7 @@ class Channels(Kind):
 
     name = CHANNELS
     stage: ClassVar[Stage] = "structure"
+    scale: ClassVar[str] = "structure"
     graded = True
 
     def __init__(self, graph: Graph, report: GroupReport, multiple: int = 1, most: int = WIDTHS) -> None:

@@ -75,6 +75,15 @@ class GivenSpace:
         found = [np.full(len(k.decisions), k.stage in stages) for k in self.kinds]
         return np.concatenate([np.zeros(0, dtype=bool), *found])
 
+    @cached_property
+    def scales(self) -> list[list[int]]:
+        """The decisions of each scale on which losses add up, in order; see ``Kind.scale``."""
+        found: dict[str, list[int]] = {}
+        for kind, own in self._parts:
+            if kind.decisions:
+                found.setdefault(kind.scale or kind.name, []).extend(range(own.start, own.stop))
+        return list(found.values())
+
     def _joined(self, parts: Sequence[Designs]) -> Designs:
         return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 

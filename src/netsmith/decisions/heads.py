@@ -36,6 +36,7 @@ class Heads(Kind):
 
     name: ClassVar[str] = HEADS
     stage: ClassVar[Stage] = "structure"
+    scale: ClassVar[str] = "structure"
     graded: ClassVar[bool] = True
 
     def __init__(self, graph: Graph, report: HeadReport) -> None:

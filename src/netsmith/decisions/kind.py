@@ -75,6 +75,9 @@ class Kind:
     Attributes:
         name: what it is called, such as ``channels``.
         stage: see ``STAGES``.
+        scale: kinds that name the same one have losses that can be added up; by default it is one of its own. What is
+            pruned hurts more than the sum of its parts, bits do not: a search weighs scales against each other by
+            what whole designs lose.
         monotone: whether a choice farther from the reference cannot truly lose less, so that what says so is noise.
         graded: whether losses of choices lie between those of their neighbours, so that some may be interpolated.
         graph: the traced network that is decided about.
@@ -85,6 +88,7 @@ class Kind:
 
     name: ClassVar[str] = ""
     stage: ClassVar[Stage] = "structure"
+    scale: ClassVar[str] = ""
     monotone: ClassVar[bool] = True
     graded: ClassVar[bool] = False
     graph: Graph

@@ -1,0 +1,42 @@
+"""The examples do what they say."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from netsmith.decisions import Given
+from netsmith.hardware import get_target
+from netsmith.network.graph import trace
+from netsmith.network.load import load_model
+from netsmith.testing import check_kind
+from warmed import warmed
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def example(name: str) -> ModuleType:
+    """The module of an example, as another program would import it."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def own_kind() -> ModuleType:
+    return example("own_kind")
+
+
+def test_the_kind_of_the_example_keeps_the_contract(own_kind: ModuleType) -> None:
+    shape = (1, 8, 8)
+    model = warmed(load_model("zoo:digits?channels=8&blocks=2").model, shape)
+    images = torch.randn(8, *shape, generator=torch.Generator().manual_seed(0))
+    given = Given(model, images[:2], trace(model, shape), get_target("roofline-edge").capabilities)
+    check_kind(own_kind.Kernels(given), model, images)
