@@ -101,10 +101,13 @@ class Case:
 
     @cached_property
     def evaluator(self) -> Any:
-        from netsmith.accuracy.designs import DesignEvaluator
-        from netsmith.accuracy.incremental import IncrementalEvaluator
 
-        return DesignEvaluator(self.candidates, IncrementalEvaluator(self.subject.graph, *self.images))
+        from netsmith.accuracy.incremental import IncrementalEvaluator
+        from netsmith.study.evaluator import Logged
+        from netsmith.study.measured import Measured
+
+        measured = Measured(self.candidates, IncrementalEvaluator(self.subject.graph, *self.images))
+        return Logged(measured, self.subject.choices.canonical)
 
     @property
     def settle(self) -> bool:
@@ -147,27 +150,28 @@ class Case:
 
 def compete(case: Case, problem: Any, strategy: str, evaluations: int) -> dict[str, Any]:
     """One strategy's search: the design that it keeps, how the best loss fell, and its accuracy before training."""
-    from netsmith.errors import InfeasibleError
-    from netsmith.jobs.proposals import AGENTS, strategy_options
-    from netsmith.search.loop import minimize
-    from netsmith.search.registry import get_strategy
 
-    choices = case.subject.choices
+    from netsmith.errors import InfeasibleError
+    from netsmith.search.registry import get_strategy, strategy_spec
+    from netsmith.study.facts import Facts
+    from netsmith.study.study import minimize
+
+    choices, traits = case.subject.choices, strategy_spec(strategy).traits
     start, fresh = time.perf_counter(), case.evaluator.evaluated
 
     def evaluate(designs: Any) -> Any:
-        return np.array([e.divergence for e in case.evaluator.evaluate(designs)])
+        return np.array([o.loss for o in case.evaluator.outcomes(designs)])
 
     try:
-        chosen = get_strategy(strategy, problem, choices.decisions, case.seed, **strategy_options(strategy, choices))
-        history = minimize(problem, chosen, evaluate, evaluations, batch=1 if strategy in AGENTS else 8)
+        chosen = get_strategy(strategy, problem, choices.decisions, case.seed, **Facts(choices).options(traits.needs))
+        history = minimize(problem, chosen, evaluate, evaluations, batch=traits.batch)
     except InfeasibleError as error:
         return {"infeasible": {k: float(v) for k, v in error.reachable.items()}}
     seconds = time.perf_counter() - start
-    best = case.evaluator.evaluate(history.best)[0]
+    best = case.evaluator.outcomes(history.best)[0]
     cost, limit = next(iter(problem.budgets.items()))
     return {
-        "design": history.best.tolist(), "divergence": best.divergence, "search_accuracy": best.accuracy,
+        "design": history.best.tolist(), "divergence": best.loss, "search_accuracy": best.figures["accuracy"],
         "cost": float(problem.price(history.best)[cost][0]) / limit, "seconds": seconds,
         "evaluations": len(history.loss), "fresh": case.evaluator.evaluated - fresh,
         "best_after": np.minimum.accumulate(np.where(history.feasible, history.loss, np.inf)).tolist(),

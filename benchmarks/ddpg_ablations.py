@@ -31,22 +31,25 @@ def run(case: Case, problem: Any, options: dict[str, Any], episodes: int) -> dic
     """The best divergence after 80, 160, ... episodes, and the mean of the last tenth."""
     from dataclasses import replace
 
-    from netsmith.jobs.proposals import strategy_options
     from netsmith.search.agents.ddpg import DdpgConfig
-    from netsmith.search.loop import minimize
     from netsmith.search.registry import get_strategy
+    from netsmith.study.facts import Facts
+    from netsmith.study.study import minimize
+    from netsmith.systems.haq import REWARD_A_NAT, features
 
     choices = case.subject.choices
     given = dict(options)
     config = DdpgConfig()
     if "updates" in given:
         config = replace(config, updates=given.pop("updates"))
+    layers, kinds = Facts(choices).layers, [d.kind for d in choices.decisions.decisions]
+    seen = {"features": features(layers.table, layers.rows, kinds), "reward_scale": REWARD_A_NAT}
     strategy = get_strategy(
-        "ddpg", problem, choices.decisions, case.seed, config=config, **strategy_options("ddpg", choices), **given,
+        "ddpg", problem, choices.decisions, case.seed, config=config, **(seen | given),
     )  # fmt: skip
     start = time.perf_counter()
     history = minimize(
-        problem, strategy, lambda x: np.array([e.divergence for e in case.evaluator.evaluate(x)]), episodes, batch=1
+        problem, strategy, lambda x: np.array([o.loss for o in case.evaluator.outcomes(x)]), episodes, batch=1
     )
     best = np.minimum.accumulate(history.loss)
     return {

@@ -18,26 +18,29 @@ DEFAULT = ["mobilenet_v2_tf", "squeezenet1_1", "mobilenetv3_small_100"]
 
 def uniform_and_fastest(network: Network, weights: str | None, folder: Path, args: Any) -> dict[str, Any]:
     """Build fp32, all-int8 and the mix of least predicted latency; measure how fast the latter two are."""
+
     from netsmith.compression.build import integerise
     from netsmith.decisions.demand import rows_asked
     from netsmith.decisions.pricing import Pricing
     from netsmith.export.onnx import to_onnx
     from netsmith.hardware.measured.cpu import CpuTarget
-    from netsmith.jobs.closing import Loop
     from netsmith.jobs.config import Quantize
     from netsmith.jobs.subject import load_subject
+    from netsmith.study.approximation import SequentialApproximation
+    from netsmith.study.study import Found
 
     target = CpuTarget(args.threads)
     s = load_subject(network.spec, network.data, target, weights=weights, methods=(Quantize(),), seed=args.seed)
     pricing = Pricing(s.choices, target)
     target.prepare(rows_asked(pricing))
-    loop = Loop(pricing, np.zeros((len(s.choices.decisions), 2)), {"latency": 1.0}, lambda design: 0.0)
+    loss = np.zeros((len(s.choices.decisions), 2))
+    solver = SequentialApproximation(pricing, loss, {"latency": 1.0}, lambda problem: Found(problem.reference))
     every = np.zeros_like(s.choices.reference)  # the first choice of every layer is int8
     folder.mkdir(parents=True, exist_ok=True)
     files = {"fp32": folder / "fp32.onnx"}
     files["fp32"].write_bytes(to_onnx(s.graph).SerializeToString())
     images = s.search_images(256)[0]
-    for name, design in (("all int8", every), ("fastest", loop._fastest(every))):
+    for name, design in (("all int8", every), ("fastest", solver.least(every))):
         layers = s.choices.bits(design)
         _, quantized = integerise(s.model, s.graph.input_shape, layers, images, "mse")
         model = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(s.graph)

@@ -66,11 +66,11 @@ class Joint(Case):
         Raises:
             InfeasibleError: nothing keeps the budget.
         """
-        from netsmith.search.loop import minimize
         from netsmith.search.registry import get_strategy
+        from netsmith.study.study import minimize
 
         def evaluate(designs: Any) -> Any:
-            return np.array([e.divergence for e in self.evaluator.evaluate(designs)])
+            return np.array([o.loss for o in self.evaluator.outcomes(designs)])
 
         choices = self.subject.choices
         options = {"canonical": choices.canonical} | options
@@ -108,10 +108,10 @@ class Joint(Case):
 
 
 def joint(case: Joint, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:
-    from netsmith.jobs.proposals import strategy_options
+    from netsmith.study.facts import Facts
 
     problem = case.problem(loss, budget)
-    return case.outcome(problem, *case.best(problem, evaluations, **strategy_options("exact", case.subject.choices)))
+    return case.outcome(problem, *case.best(problem, evaluations, **Facts(case.subject.choices).options(("parts",))))
 
 
 def sequential(case: Joint, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:

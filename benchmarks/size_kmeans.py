@@ -15,7 +15,6 @@ import numpy as np
 from common import NETWORKS, Store, percent, table
 
 from netsmith.accuracy.candidates import Candidates
-from netsmith.accuracy.designs import DesignEvaluator
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 from netsmith.compression.mixed import quantize_mixed
@@ -26,12 +25,15 @@ from netsmith.decisions.tools import AtHand
 from netsmith.export.packed import write_packed
 from netsmith.hardware.target import get_target
 from netsmith.jobs.config import Images, Share
-from netsmith.jobs.proposals import Evaluated
 from netsmith.jobs.recover import train_quantized
 from netsmith.jobs.subject import load_subject
 from netsmith.network.graph import Graph
 from netsmith.progress import Lines
+from netsmith.search.registry import get_strategy
 from netsmith.search.strategy import Problem
+from netsmith.study.evaluator import Logged
+from netsmith.study.measured import Measured
+from netsmith.study.study import minimize
 from netsmith.training.score import evaluate
 
 DEFAULT = ["cifar_resnet56", "mobilenet_v2_tf"]
@@ -95,10 +97,10 @@ class Case:
         original = self.subject.choices.reference
         limit = float(self.pricing.predict(np.array(self.uniform(bits)), "size")[0])
         problem = Problem(sensitivity.loss, {"size": self.pricing.table("size", original)}, {"size": limit})
-        designs = DesignEvaluator(self.candidates, self.evaluator)
-        space = self.subject.choices.decisions
-        search = Evaluated("exact", space, self.args.seed, designs, self.args.evaluations)
-        return [int(k) for k in search(problem).design]
+        choices = self.subject.choices
+        strategy = get_strategy("exact", problem, choices.decisions, self.args.seed)
+        designs = Logged(Measured(self.candidates, self.evaluator), choices.canonical)
+        return [int(k) for k in minimize(problem, strategy, designs, self.args.evaluations).best]
 
     def figures(self, graph: Graph, design: list[int], quantizer: CodebookQuantizer) -> dict[str, Any]:
         """Accuracy on the test split, and bytes of the packed file."""

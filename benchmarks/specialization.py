@@ -60,7 +60,7 @@ def scored(case: Case, targets: list[str], design: Any) -> dict[str, Any]:
         "bits": {
             k: [float(rows.w_bits[0, m].mean()), float(rows.a_bits[0, m].mean())] for k, m in kinds_of(case).items()
         },
-        "divergence": case.evaluator.evaluate(x)[0].divergence,
+        "divergence": case.evaluator.outcomes(x)[0].loss,
         "test_accuracy": case.test_accuracy(case.built(x)),
     }
 

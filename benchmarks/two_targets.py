@@ -25,7 +25,6 @@ class Case:
 
     def __init__(self, args: Any) -> None:
         from netsmith.accuracy.candidates import Candidates
-        from netsmith.accuracy.designs import DesignEvaluator
         from netsmith.accuracy.incremental import IncrementalEvaluator
         from netsmith.decisions.channels import Channels
         from netsmith.decisions.given import GivenSpace
@@ -35,6 +34,8 @@ class Case:
         from netsmith.jobs.config import Budgets, CompressConfig, Prune
         from netsmith.jobs.subject import load_subject
         from netsmith.jobs.tools import JobTools, groups_of
+        from netsmith.study.evaluator import Logged
+        from netsmith.study.measured import Measured
 
         net = NETWORKS[args.network]
         self.args, self.targets = args, {n: get_target(n) for n in args.targets}
@@ -48,7 +49,8 @@ class Case:
         self.pricing = {n: Pricing(self.choices, t) for n, t in self.targets.items()}
         scores, repair = self.pruning.importance, self.pruning.repair
         candidates = Candidates(self.choices, AtHand(scores, repair))
-        self.evaluator = DesignEvaluator(candidates, IncrementalEvaluator(s.graph, *s.search_images(args.images)))
+        runner = IncrementalEvaluator(s.graph, *s.search_images(args.images))
+        self.evaluator = Logged(Measured(candidates, runner), s.choices.canonical)
 
     def prepare(self) -> None:
         """Measure what a target's table lacks."""
@@ -71,7 +73,7 @@ class Case:
         problem = speed_up_problem(Problem(loss, {}, {}, choices.decisions.tied), prices, speed_up)
 
         def masked(_: None, designs: Any) -> Any:
-            return [(None, e.divergence) for e in self.evaluator.evaluate(designs)]
+            return [(None, o.loss) for o in self.evaluator.outcomes(designs)]
 
         start, before = time.perf_counter(), self.evaluator.evaluated
         try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Exact,
         FineTune,
         Greedy,
+        Haq,
         Images,
         NetAdapt,
         Prune,
@@ -37,13 +38,13 @@ __version__ = "0.1.0"
 
 #: methods, strategies and groups of options, see docs/options.md
 _CONFIGS = (
-    "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Images", "NetAdapt", "Prune",
-    "Quantize", "Random", "Shallow", "Share", "Uniform",
+    "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Haq", "Images", "NetAdapt",
+    "Prune", "Quantize", "Random", "Shallow", "Share", "Uniform",
 )  # fmt: skip
 __all__ = [
-    "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Images", "InfeasibleError",
-    "InputError", "NetAdapt", "NetsmithError", "Prune", "Quantize", "Random", "Result", "Shallow", "Share", "Uniform",
-    "__version__", "allocate", "compress", "load", "load_packed", "profile", "specialize", "train",
+    "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Haq", "Images",
+    "InfeasibleError", "InputError", "NetAdapt", "NetsmithError", "Prune", "Quantize", "Random", "Result", "Shallow",
+    "Share", "Uniform", "__version__", "allocate", "compress", "load", "load_packed", "profile", "specialize", "train",
 ]  # fmt: skip
 
 #: Public name -> the module that has it; imported on first use, so that ``import netsmith`` stays instant.

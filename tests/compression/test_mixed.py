@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from given import candidates_of, space_of
-from netsmith.accuracy.designs import DesignEvaluator
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.build import histograms_of
 from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
@@ -22,6 +21,8 @@ from netsmith.export.parity import check_parity
 from netsmith.hardware.target import get_target
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
+from netsmith.study.evaluator import Logged
+from netsmith.study.measured import Measured
 
 WIDTHS = (2, 3, 4, 6, 8)
 PAIRS = [(w, a) for w in WIDTHS for a in WIDTHS]
@@ -82,21 +83,19 @@ def test_prices_are_exact_at_every_design(case, target: str) -> None:  # type: i
 def test_evaluated_designs_are_the_networks_that_are_built(case) -> None:  # type: ignore[no-untyped-def]
     _, graph, choices, images, quantizer, _ = case
     labels = torch.randint(0, 10, (64,), generator=torch.Generator().manual_seed(0))
-    evaluator = DesignEvaluator(
-        candidates_of(choices, Calibration({}), quantizer, {}),
-        IncrementalEvaluator(graph, images, labels, batch_size=24),
-    )
+    runner = IncrementalEvaluator(graph, images, labels, batch_size=24)
+    evaluator = Logged(Measured(candidates_of(choices, Calibration({}), quantizer, {}), runner))
     designs = choices.decisions.sample(np.random.default_rng(2), 3)
-    found = evaluator.evaluate(np.concatenate([designs, designs[:1]]))
+    found = evaluator.outcomes(np.concatenate([designs, designs[:1]]))
     assert evaluator.evaluated == 3 and found[0] == found[3]
     with torch.no_grad():
         reference = F.log_softmax(graph.module(images), dim=1)
-        for design, evaluation in zip(designs, found, strict=False):
+        for design, outcome in zip(designs, found, strict=False):
             got = quantize_mixed(graph, choices.bits(design), quantizer).graph.module(images)
             kl = (reference.exp() * (reference - F.log_softmax(got, dim=1))).sum(dim=1).mean()
-            assert evaluation.divergence == pytest.approx(float(kl), rel=1e-3, abs=1e-7)
-            assert evaluation.accuracy == pytest.approx(float((got.argmax(1) == labels).float().mean()))
-            assert evaluation.cross_entropy == pytest.approx(float(F.cross_entropy(got, labels)), rel=1e-4)
+            assert outcome.loss == outcome.figures["divergence"] == pytest.approx(float(kl), rel=1e-3, abs=1e-7)
+            assert outcome.figures["accuracy"] == pytest.approx(float((got.argmax(1) == labels).float().mean()))
+            assert outcome.figures["cross_entropy"] == pytest.approx(float(F.cross_entropy(got, labels)), rel=1e-4)
 
 
 def test_onnx_clips_to_the_grid_and_the_packed_file_has_the_predicted_size(case, tmp_path) -> None:  # type: ignore[no-untyped-def]

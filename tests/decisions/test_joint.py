@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 
 from given import candidates_of, kept_by, space_of
-from netsmith.accuracy.designs import DesignEvaluator
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.branches import find_branches
 from netsmith.compression.build import histograms_of
@@ -30,6 +29,8 @@ from netsmith.errors import InputError
 from netsmith.hardware.target import get_target
 from netsmith.network.graph import trace
 from netsmith.search import Problem, solve
+from netsmith.search.strategy import Proposals
+from netsmith.study.measured import Measured
 
 PAIRS = [(w, a) for w in range(2, 9) for a in range(2, 9)]
 
@@ -115,19 +116,19 @@ def test_a_masked_and_rounded_design_is_the_pruned_and_rounded_network(case: dic
     choices, report, scores, graph = (case[k] for k in ("choices", "report", "scores", "graph"))
     images, labels = case["images"], torch.zeros(48, dtype=torch.long)
     candidates = candidates_of(choices, Calibration({}), case["quantizer"], scores)
-    evaluator = DesignEvaluator(candidates, IncrementalEvaluator(graph, images, labels))
+    evaluator = Measured(candidates, IncrementalEvaluator(graph, images, labels))
     drawn = designs(choices, 4, seed=3)
     assert all(kept_by(choices, d) for d in drawn)
     with torch.no_grad():
         reference = F.log_softmax(graph.module(images), dim=1)
-        for design, got in zip(drawn, evaluator.evaluate(drawn), strict=True):
+        for design, got in zip(drawn, evaluator.evaluate(Proposals.of(drawn)), strict=True):
             slimmed = slim(case["model"], choices, design, AtHand(scores))
             small = trace(slimmed.model, (1, 8, 8))
             steps = [s for s in slimmed.recipe.steps if isinstance(s, PruneStep)]
             step = steps[0] if steps else plan(report, {})
             built = quantize_mixed(small, slimmed.bits, Sliced(small, case["quantizer"], step)).graph.module(images)
             want = F.kl_div(F.log_softmax(built, dim=1), reference, log_target=True, reduction="batchmean")
-            assert got.divergence == pytest.approx(float(want), rel=2e-2, abs=1e-5)
+            assert got.loss == pytest.approx(float(want), rel=2e-2, abs=1e-5)
 
 
 def test_widths_are_as_many_as_asked_for_and_as_the_target_has(case: dict[str, Any]) -> None:

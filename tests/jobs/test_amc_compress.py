@@ -11,12 +11,13 @@ from netsmith.data import load_data
 from netsmith.hardware.target import get_target
 from netsmith.jobs.compress import compress
 from netsmith.jobs.config import Prune
-from netsmith.jobs.proposals import strategy_options
 from netsmith.jobs.subject import load_subject
 from netsmith.network.load import load_model
 from netsmith.network.weights import save_weights
 from netsmith.search.agents.bounded import BoundedSteps
 from netsmith.search.strategy import Problem
+from netsmith.study.facts import Facts
+from netsmith.systems.amc import features
 from netsmith.training import Training, fit
 
 MODEL = "zoo:digits?channels=8"
@@ -47,8 +48,9 @@ def test_budgets_are_kept(weights: str, tmp_path: Path, methods: str, budget: di
 def test_features_describe_the_layers_that_decisions_change() -> None:
     subject = load_subject(MODEL, "digits", get_target("roofline-edge"))
     choices, table = subject.choices, subject.choices.table
-    known = strategy_options("amc", choices)["features"]
     kinds = [d.kind for d in choices.decisions.decisions]
+    layers = Facts(choices).layers
+    known = features(layers.table, layers.rows, layers.touched, kinds)
     assert {"channels", "branch", "bits"} == set(kinds)
     assert known.shape == (len(kinds), 8 + 3) and (known[:, 8:].sum(axis=1) == 1).all()
     rows = {name: i for i, name in enumerate(table.names)}
@@ -65,7 +67,8 @@ def test_features_describe_the_layers_that_decisions_change() -> None:
     assert (np.diff(by_layer[:, 0]) > 0).all(), "layers are numbered in order of execution"
 
     alone = load_subject(MODEL, "digits", get_target("roofline-edge"), methods=(Prune(),)).choices
-    widths = strategy_options("amc", alone)["features"]
+    layers = Facts(alone).layers
+    widths = features(layers.table, layers.rows, layers.touched)
     loss = np.where(np.arange(8) < alone.decisions.sizes[:, None], 0.0, np.inf)
     assert BoundedSteps(Problem(loss, {}, {}), alone.decisions, widths).width == widths.shape[1] + 1
-    assert strategy_options("ddpg", alone) == strategy_options("random", alone) == {}
+    assert set(Facts(alone).options(("layers", "parts", "canonical", "renew"))) == {"layers"}

@@ -43,20 +43,20 @@ def test_options_offer_what_there_is() -> None:
     from netsmith.accuracy.sensitivity import MEASURES
     from netsmith.compression import calibrate, importance
     from netsmith.decisions.channels import WIDTHS
-    from netsmith.search.registry import _BUILTIN
+    from netsmith.search.registry import BUILT_IN, strategy_spec
     from netsmith.supernets.gates import Mode
     from netsmith.supernets.objective import Form
     from netsmith.systems import amc
     from netsmith.training.schedule import SCHEDULES
 
-    assert set(STRATEGIES) == set(_BUILTIN)
+    assert set(STRATEGIES) == set(BUILT_IN)
     assert choices(CompressConfig, "importance") == set(importance.CRITERIA)
     assert choices(CompressConfig, "calibration") == set(calibrate.METHODS)
     assert choices(CompressConfig, "sensitivity") == set(MEASURES)
     assert choices(SpecializeConfig, "mode") == set(get_args(Mode))
     assert choices(SpecializeConfig, "loss") == set(get_args(Form))
     assert choices(TrainConfig, "schedule") == set(SCHEDULES)
-    assert STRATEGIES["amc"].usual == amc.EPISODES and Prune().widths == WIDTHS
+    assert strategy_spec("amc").traits.evaluations == amc.EPISODES and Prune().widths == WIDTHS
 
 
 def test_the_page_of_options_is_what_the_code_says() -> None:

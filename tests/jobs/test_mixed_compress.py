@@ -62,32 +62,34 @@ def test_other_strategies_keep_the_budget(weights: str, tmp_path: Path, strategy
 
 
 def test_a_search_that_was_killed_goes_on_to_the_same_design(weights: str, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    from netsmith.accuracy.designs import DesignEvaluator
+    from netsmith.jobs.searching import EVALUATED
+    from netsmith.runs.folder import Run
+    from netsmith.study.measured import Measured
 
     whole = run(weights, tmp_path / "whole", energy="0.4x", strategy="ddpg", evaluations=8, epochs=0)
-    evaluate, calls = DesignEvaluator.evaluate, []
+    evaluate, calls = Measured.evaluate, []
 
-    def dies(self, designs):  # type: ignore[no-untyped-def]
-        calls.append(designs)
+    def dies(self, proposals):  # type: ignore[no-untyped-def]
+        calls.append(proposals)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return evaluate(self, designs)
+        return evaluate(self, proposals)
 
-    monkeypatch.setattr(DesignEvaluator, "evaluate", dies)
+    monkeypatch.setattr(Measured, "evaluate", dies)
     with pytest.raises(KeyboardInterrupt):
         run(weights, tmp_path / "killed", energy="0.4x", strategy="ddpg", evaluations=8, epochs=0)
     fresh: list[int] = []
 
-    def counts(self, designs):  # type: ignore[no-untyped-def]
-        before = self.evaluated
-        found = evaluate(self, designs)
-        fresh.append(self.evaluated - before)
-        return found
+    def counts(self, proposals):  # type: ignore[no-untyped-def]
+        fresh.append(len(proposals))
+        return evaluate(self, proposals)
 
-    monkeypatch.setattr(DesignEvaluator, "evaluate", counts)
+    monkeypatch.setattr(Measured, "evaluate", counts)
     resumed = run(weights, tmp_path / "killed", energy="0.4x", strategy="ddpg", evaluations=8, epochs=0, resume=True)
     assert resumed["design"] == whole["design"]
-    assert sum(fresh[:8]) <= 4  # what had been evaluated was not evaluated again
+    with Run.open(tmp_path / "whole") as run_:
+        logged = len([t for t in run_.trials() if t["kind"] == EVALUATED])
+    assert sum(fresh) == logged - 4  # what had been evaluated was not evaluated again
     assert json.loads((tmp_path / "killed" / "summary.json").read_text())["design"] == whole["design"]
 
 

@@ -16,14 +16,15 @@ from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware import target as targets
 from netsmith.hardware.target import Capabilities, Cost
-from netsmith.jobs import short_tune, stages
+from netsmith.jobs import searching, stages
 from netsmith.jobs.compress import compress
-from netsmith.jobs.short_tune import ShortTuner
 from netsmith.network.graph import trace
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights, save_weights
 from netsmith.runs.folder import Run
+from netsmith.study.inherited import FOLDER, Inherited
+from netsmith.study.measured import Measured
 from netsmith.training import Training, fit
 
 MODEL = "zoo:digits?channels=8&blocks=1"
@@ -44,6 +45,7 @@ class Arithmetic:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setitem(targets._REGISTRY, "arithmetic", Arithmetic)
+    monkeypatch.setattr(searching, "EVALUATION_IMAGES", 128)
     monkeypatch.setattr(stages, "EVALUATION_IMAGES", 128)
     monkeypatch.setattr(stages, "SENSITIVITY_IMAGES", 64)
 
@@ -92,13 +94,13 @@ def test_short_trainings_go_on_from_the_winner_and_resume_where_they_were_killed
     weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"episode_images": 192, "latency": "0.8x"}
-    train, starts = ShortTuner._train, {}
+    train, full, starts = Inherited._train, Inherited._full, {}
 
-    def records(self: ShortTuner, full: torch.nn.Module, scores: Any, design: tuple[int, ...]) -> Any:
-        starts[design] = full
-        return train(self, full, scores, design)
+    def records(self: Inherited, path: Any) -> Any:
+        starts[path] = made = full(self, path)
+        return made
 
-    monkeypatch.setattr(ShortTuner, "_train", records)
+    monkeypatch.setattr(Inherited, "_full", records)
     whole = run(weights, tmp_path / "whole", **options)
     family = whole["family"]
     assert all(m["weights"] for m in family[1:]) and whole["budgets"][0]["met"]
@@ -106,7 +108,7 @@ def test_short_trainings_go_on_from_the_winner_and_resume_where_they_were_killed
     before = built(family[-2], tmp_path / "whole", weights)
     recipe = Recipe.from_json((tmp_path / "whole" / family[-2]["recipe"]).read_text())
     want = widened(load_model(MODEL).model, before, recipe).state_dict()
-    start = starts[tuple(family[-1]["design"])].state_dict()
+    start = starts[tuple(tuple(m["design"]) for m in family[:-1])].state_dict()
     assert all(torch.equal(v, want[k]) for k, v in start.items() if v.is_floating_point())
     # the last network is in the folder with the weights that it was scored with
     images = load_data("digits").search
@@ -122,17 +124,17 @@ def test_short_trainings_go_on_from_the_winner_and_resume_where_they_were_killed
 
     count = [0]
 
-    def dies(self: ShortTuner, *args: Any) -> Any:
+    def dies(self: Inherited, *args: Any) -> Any:
         count[0] += 1
         if count[0] == 8:
             raise KeyboardInterrupt
         return train(self, *args)
 
-    monkeypatch.setattr(ShortTuner, "_train", dies)
+    monkeypatch.setattr(Inherited, "_train", dies)
     with pytest.raises(KeyboardInterrupt):
         run(weights, tmp_path / "killed", **options)
     with Run.open(tmp_path / "killed") as stopped:
-        logged = len([t for t in stopped.trials() if t["kind"].startswith(short_tune.FOLDER)])
+        logged = len([t for t in stopped.trials() if t["kind"].startswith(FOLDER)])
     assert logged == 7
     # the last winner's weights were lost as well
     lost = sorted((tmp_path / "killed" / "family").glob("*.safetensors"), key=lambda p: p.stat().st_mtime)[-1]
@@ -141,16 +143,14 @@ def test_short_trainings_go_on_from_the_winner_and_resume_where_they_were_killed
     resumed = run(weights, tmp_path / "killed", resume=True, **options)
     assert resumed["family"] == family and resumed["result"] == whole["result"]
     with Run.open(tmp_path / "whole") as finished:
-        trained = len([t for t in finished.trials() if t["kind"].startswith(short_tune.FOLDER)])
+        trained = len([t for t in finished.trials() if t["kind"].startswith(FOLDER)])
     assert count[0] - 100 == trained - logged + 1  # what was logged was not trained again, but for the lost winner
     for name in ("model.safetensors", family[-1]["weights"]):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_summed_losses_alone_evaluate_nothing(weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from netsmith.accuracy.designs import DesignEvaluator
-
-    monkeypatch.setattr(DesignEvaluator, "evaluate", lambda *_: pytest.fail("a design was evaluated"))
+    monkeypatch.setattr(Measured, "evaluate", lambda *_: pytest.fail("a design was evaluated"))
     summary = run(weights, tmp_path / "run", evaluations=0, methods="prune,quantize", latency="0.5x")
     assert summary["budgets"][0]["met"] and len(summary["family"]) > 1
 

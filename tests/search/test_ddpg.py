@@ -8,12 +8,13 @@ import pytest
 from cases import random_problem
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.search import Problem, Results, get_strategy, minimize, strategy_names
+from netsmith.search import Problem, Results, get_strategy, strategy_names
 from netsmith.search.agents.ddpg import Agent, DdpgConfig, Replay
 from netsmith.search.agents.ddpg.agent import truncated_normal
 from netsmith.search.agents.ddpg.network import Adam, Mlp
 from netsmith.search.agents.steps import Steps, choice_of
 from netsmith.space import CostTable, Decision, Space
+from netsmith.study.study import minimize
 from netsmith.testing import check_strategy, example_problem
 
 SMALL = DdpgConfig(hidden=(24, 24), warmup=2, batch=16, updates=1.0)

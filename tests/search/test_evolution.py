@@ -7,9 +7,10 @@ import pytest
 from cases import brute_force, mixed_precision, random_problem, with_pairs
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.search import Results, get_strategy, minimize, solve
+from netsmith.search import Results, get_strategy, solve
 from netsmith.search.evolution import Evolution
 from netsmith.space import Decision, Space
+from netsmith.study.study import minimize
 from netsmith.testing import check_strategy, example_problem
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from netsmith.errors import InfeasibleError
-from netsmith.search import Problem, Results, minimize, solve
+from netsmith.search import Problem, Results, solve
 from netsmith.search.exact_strategy import Exact
 from netsmith.search.ridge import part_scales
 from netsmith.space import CostTable, Factor
+from netsmith.study.study import minimize
 
 PARTS = (range(8), range(8, 20))
 

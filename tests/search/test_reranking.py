@@ -7,7 +7,8 @@ import pytest
 from cases import brute_force, mixed_precision, random_problem, with_pairs
 
 from netsmith.errors import InputError
-from netsmith.search import Problem, additivity, minimize, rerank
+from netsmith.search import Problem, additivity, rerank
+from netsmith.study.study import minimize
 
 
 def test_the_really_best_of_the_k_best_wins():

@@ -7,10 +7,11 @@ import pytest
 from cases import brute_force, random_problem
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.search import Problem, Results, get_strategy, minimize, register_strategy, strategy_names
+from netsmith.search import Problem, Results, get_strategy, register_strategy, strategy_names
 from netsmith.search.solver.moves import Moves
 from netsmith.search.solver.reduced import reduce
 from netsmith.space import CostTable, Decision, Space
+from netsmith.study.study import minimize
 from netsmith.testing import check_strategy, example_problem
 
 NAMES = ["evolution", "exact", "greedy", "random", "uniform"]

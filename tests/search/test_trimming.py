@@ -10,11 +10,12 @@ import pytest
 from cases import random_problem
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.search import Problem, Results, get_strategy, minimize
+from netsmith.search import Problem, Results, get_strategy
 from netsmith.search.trim.compactnet import CompactNet
 from netsmith.search.trim.family import winner
 from netsmith.search.trim.trimming import Trimming
 from netsmith.space import CostTable, Decision, Factor, Space
+from netsmith.study.study import minimize
 from netsmith.testing import check_strategy, example_problem
 
 NAMES = ["netadapt", "compactnet"]
@@ -23,7 +24,7 @@ NAMES = ["netadapt", "compactnet"]
 def run(strategy, problem):
     """Ask and tell to the end; the candidates of each iteration."""
     rounds = []
-    while len(asked := strategy.ask(1000)):
+    while len(asked := strategy.ask(1000).designs):
         rounds.append(asked)
         strategy.tell(asked, Results(problem.estimate(asked)))
     return rounds
@@ -177,7 +178,7 @@ def test_the_published_gains_miss_the_target_and_the_scaled_ones_meet_it(target,
     problem = linear(widths=2000, layers=3, share=1 / target)
     nominal = CompactNet(problem, iterations=iterations, nominal=True)
     while len(nominal.family) <= iterations:
-        asked = nominal.ask(10)
+        asked = nominal.ask(10).designs
         nominal.tell(asked, Results(problem.estimate(asked)))
     assert nominal.family[0].resource / nominal.family[iterations].resource == pytest.approx(reach, abs=0.01)
     scaled = CompactNet(problem, iterations=iterations)
@@ -223,8 +224,8 @@ def test_candidates_may_be_told_one_by_one_and_a_lost_one_is_asked_for_again():
     problem = linear()
     whole, parts = Trimming(problem), Trimming(problem)
     run(whole, problem)
-    while len(asked := parts.ask(2)):
-        assert np.array_equal(parts.ask(2), asked)  # nothing was told: the same again
+    while len(asked := parts.ask(2).designs):
+        assert np.array_equal(parts.ask(2).designs, asked)  # nothing was told: the same again
         parts.tell(asked[-1:], Results(problem.estimate(asked[-1:])))
     assert parts.family == whole.family
 
@@ -232,10 +233,10 @@ def test_candidates_may_be_told_one_by_one_and_a_lost_one_is_asked_for_again():
 def test_the_leader_is_the_best_told_so_far():
     problem = linear()
     strategy = Trimming(problem)
-    start = strategy.ask(1)
+    start = strategy.ask(1).designs
     assert np.array_equal(strategy.leader, start[0])
     strategy.tell(start, Results(np.zeros(1)))
-    asked = strategy.ask(4)
+    asked = strategy.ask(4).designs
     for losses, leader in (([3.0], 0), ([1.0], 1), ([2.0], 1)):
         index = {3.0: 0, 1.0: 1, 2.0: 2}[losses[0]]
         strategy.tell(asked[index : index + 1], Results(np.array(losses)))
@@ -247,8 +248,8 @@ def test_the_leader_is_the_best_told_so_far():
 def test_a_failed_evaluation_never_wins():
     problem = linear()
     strategy = Trimming(problem)
-    strategy.tell(strategy.ask(1), Results(np.array([0.0])))
-    asked = strategy.ask(4)
+    strategy.tell(strategy.ask(1).designs, Results(np.array([0.0])))
+    asked = strategy.ask(4).designs
     strategy.tell(asked, Results(np.array([np.nan, np.inf, 3.0, np.nan])))
     assert strategy.design.tolist() == asked[2].tolist()
 
@@ -258,7 +259,7 @@ def test_restored_anywhere_it_comes_to_the_same_family():
     whole = Trimming(problem, first=0.03)
     run(whole, problem)
     strategy = Trimming(problem, first=0.03)
-    while len(asked := strategy.ask(3)):
+    while len(asked := strategy.ask(3).designs):
         strategy.tell(asked, Results(problem.estimate(asked)))
         text = json.dumps(strategy.state_dict())
         strategy = Trimming(problem)  # other options: everything must come from the state
@@ -320,8 +321,8 @@ def test_minimize_takes_the_best_within_the_budgets():
 def test_a_failed_evaluation_before_leaves_the_losses_to_decide() -> None:
     table = CostTable(0.0, np.array([[1.0, 2.0], [1.0, 2.0]]))
     strategy = Trimming(Problem(np.zeros((2, 2)), {"c": table}, {"c": 3.0}), first=0.25)
-    strategy.tell(strategy.ask(1), Results(np.array([np.nan])))
-    asked = strategy.ask(8)
+    strategy.tell(strategy.ask(1).designs, Results(np.array([np.nan])))
+    asked = strategy.ask(8).designs
     losses = np.where(asked[:, 0] == 0, 0.5, 0.1)
     strategy.tell(asked, Results(losses))
     assert strategy.family[-1].loss == pytest.approx(0.1)

@@ -8,10 +8,11 @@ from pruning import example, network
 
 from netsmith.errors import InputError
 from netsmith.network.layers import KIND, LayerTable
-from netsmith.search import Problem, get_strategy, minimize
+from netsmith.search import Problem, get_strategy
 from netsmith.search.agents.amc_strategy import resource_of
 from netsmith.search.agents.ddpg import DdpgConfig
 from netsmith.space import Decision, Space
+from netsmith.study.study import minimize
 from netsmith.systems.amc import amc, features
 
 QUICK = DdpgConfig(hidden=(16,), warmup=5, discount=0.0)
@@ -51,7 +52,7 @@ def test_it_is_the_strategy_amc_and_reports_progress():
     again = minimize(problem, strategy, evaluate, 12, batch=1)
     assert (history.designs == again.designs).all() and (history.loss == again.loss).all()
     assert [s[:2] for s in shown] == [(i + 1, 12) for i in range(12)]
-    assert shown[-1][2] == f"least error {history.loss.min():.4f}"
+    assert shown[-1][2] == f"least loss {history.loss.min():.4g}"
 
 
 def test_the_resource_is_the_one_that_can_be_meant():

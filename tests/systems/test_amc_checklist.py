@@ -9,11 +9,12 @@ import pytest
 from pruning import example
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.search import Problem, Results, get_strategy, minimize
+from netsmith.search import Problem, Results, get_strategy
 from netsmith.search.agents.amc_strategy import AmcReward
 from netsmith.search.agents.bounded import BoundedSteps
 from netsmith.search.agents.ddpg import DdpgConfig
 from netsmith.search.agents.projection import project
+from netsmith.study.study import minimize
 from netsmith.systems.amc import CONFIG, amc
 
 QUICK = DdpgConfig(hidden=(32, 32), warmup=20, decay=0.96, updates=1.0, discount=0.0)

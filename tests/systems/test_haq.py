@@ -12,9 +12,10 @@ from quantization import accelerator, bits_space, example, network, table_proble
 
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.network.layers import KIND, LayerTable
-from netsmith.search import get_strategy, minimize, solve
+from netsmith.search import get_strategy, solve
 from netsmith.search.agents.ddpg import DdpgConfig
 from netsmith.space import Decision, Space
+from netsmith.study.study import minimize
 from netsmith.systems.haq import CONFIG, bits_of, features, haq
 
 DATA = Path(os.environ.get("NETSMITH_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -151,7 +152,7 @@ def test_it_is_the_strategy_ddpg_with_the_published_schedule_and_reports_progres
     again = minimize(problem, strategy, evaluate, 25, batch=1)
     assert (history.designs == again.designs).all() and (history.loss == again.loss).all()
     assert [s[:2] for s in shown] == [(i + 1, 25) for i in range(25)]
-    assert shown[-1][2] == f"least loss {history.loss.min():.2f} points"
+    assert shown[-1][2] == f"least loss {history.loss.min():.4g}"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,16 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from netsmith.errors import InputError, did_you_mean, shown
-from netsmith.jobs.config import METHODS, STRATEGIES, Config, Method, Strategy, method_config, option
+from netsmith.jobs.config import (
+    METHODS,
+    STRATEGIES,
+    Config,
+    Method,
+    Strategy,
+    method_config,
+    option,
+    strategy_config,
+)
 from netsmith.schema import Meaning, kind_of, limits_of, meaning
 
 C = TypeVar("C", bound=Config)
@@ -234,19 +243,9 @@ def _wrong(value: Any, known: Mapping[str, Any] | None = None) -> str:
 def _strategy(value: Any, given: Mapping[str, Any], used: set[str]) -> Strategy:
     if isinstance(value, Strategy) and value.name:
         return value
-    known = dict(STRATEGIES)
-    if isinstance(value, str) and value not in known:
-        known |= _registered()
-    if not isinstance(value, str) or value not in known:
-        raise InputError(f"--strategy: unknown strategy {_wrong(value, known)}; known: {', '.join(known)}")
-    return _build(known[value], given, used)
-
-
-def _registered() -> dict[str, type[Strategy]]:
-    """Strategies that a user has registered beside those of the house."""
-    from netsmith.search.registry import strategy_names
-
-    return {n: type("Registered", (Strategy,), {"name": n}) for n in strategy_names() if n not in STRATEGIES}
+    if isinstance(value, type) and issubclass(value, Config):
+        raise InputError(f"--strategy: unknown strategy {_wrong(value)}; known: {', '.join(STRATEGIES)}")
+    return _build(strategy_config(value), given, used)
 
 
 def flatten(config: Config) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from netsmith.hardware.target import need_known
 from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import CompressConfig, check_call
 from netsmith.jobs.contents import contents_of, data_contents, target_contents
-from netsmith.jobs.device_loop import within_aims
-from netsmith.jobs.episodes import check_episodes
 from netsmith.jobs.outcome import summarise
 from netsmith.jobs.result import Result
 from netsmith.jobs.stages import Stages
@@ -20,6 +18,8 @@ from netsmith.jobs.tools import criterion_contents
 from netsmith.progress import Progress, progress_of
 from netsmith.runs.folder import Run
 from netsmith.runs.names import RECORDED
+from netsmith.study.device_loop import within_aims
+from netsmith.study.facts import WIDTHS, check_kinds
 from netsmith.units import Budget
 
 
@@ -70,10 +70,12 @@ def compress(
                 | data_contents(subject.data) | target_contents(config.target)
                 | criterion_contents(config.prune.importance)
             )  # fmt: skip
+            traits, strategy = config.strategy.traits, config.strategy.name
+            check_kinds(traits.kinds, subject.choices.decisions, f"--strategy {strategy}")
             if config.strategy.episode_images:
                 subject.data.need_train()
-                if not config.strategy.trims:
-                    check_episodes(subject.choices)
+                if not traits.walks:
+                    check_kinds(WIDTHS, subject.choices.decisions, "--episode-images")
         except (InputError, KeyboardInterrupt):
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise

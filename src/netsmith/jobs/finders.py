@@ -13,7 +13,7 @@ from netsmith.decisions.pricing import Pricing
 from netsmith.errors import InfeasibleError
 from netsmith.network.zoo.blueprint import Blueprint
 from netsmith.search.registry import get_strategy
-from netsmith.search.strategy import FloatArray, Problem
+from netsmith.search.strategy import FloatArray, Problem, Proposals
 from netsmith.space import CostTable
 from netsmith.supernets.chosen_rows import Designs
 from netsmith.supernets.family import BlockFamily
@@ -133,7 +133,7 @@ class RandomFilled(InSpace):
 
     def find(self, limits: Mapping[str, float]) -> Found:
         problem = Problem.over(self.tables, limits)
-        found = self.found(get_strategy("random", problem, seed=self.seed).ask(1)[0], 0.0)
+        found = self.found(Proposals.of(get_strategy("random", problem, seed=self.seed).ask(1)).designs[0], 0.0)
         share = max(found.predicted[name] / limit for name, limit in limits.items()) if limits else 0.0
         return Found(found.blueprint, found.predicted, found.design, -share)
 

@@ -21,7 +21,6 @@ from netsmith.hardware.target import Target, has_energy, prepare_target
 from netsmith.jobs.config import SpecializeConfig
 from netsmith.jobs.contents import contents_of, data_contents, thing_contents
 from netsmith.jobs.course import Course
-from netsmith.jobs.device_loop import DeviceLoop, Tried
 from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, RandomFilled
 from netsmith.jobs.timing import near_timed, quiet_latency
 from netsmith.jobs.together import RunTogether
@@ -33,6 +32,7 @@ from netsmith.network.weights import read_weights, save_weights
 from netsmith.network.zoo.blueprint import Blueprint
 from netsmith.progress import Progress, training_events
 from netsmith.space import CostTable
+from netsmith.study.device_loop import DeviceLoop, Tried
 from netsmith.supernets.family import BlockFamily
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.supernet import SuperNet

@@ -13,7 +13,6 @@ from netsmith.errors import InputError, NetsmithError, shown
 from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import SpecializeConfig, check_call
 from netsmith.jobs.contents import target_contents
-from netsmith.jobs.device_loop import within_aims
 from netsmith.jobs.doubt import trained_guess
 from netsmith.jobs.finishing import built, tested, trained
 from netsmith.jobs.plans import of_specialization
@@ -26,6 +25,7 @@ from netsmith.network.weights import read_metadata
 from netsmith.progress import Progress, Silent, progress_of
 from netsmith.runs.names import FORMATS, RECORDED
 from netsmith.runs.summary import kept_budgets
+from netsmith.study.device_loop import within_aims
 from netsmith.supernets.family import BlockFamily
 from netsmith.supernets.space import BlockSpace, load_space
 from netsmith.training.workers import Workers

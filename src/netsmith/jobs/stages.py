@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.candidates import Candidates
-from netsmith.accuracy.designs import DesignEvaluator, Evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy, onnx_answers
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
@@ -26,29 +25,28 @@ from netsmith.export.onnx import to_onnx
 from netsmith.export.product import Quantized, check_onnx, release, write_onnx
 from netsmith.hardware.target import prepare_target
 from netsmith.jobs import doubt
-from netsmith.jobs.closing import Attempt, Loop
 from netsmith.jobs.config import CompressConfig
-from netsmith.jobs.episodes import TunedEvaluator
 from netsmith.jobs.first_screen import first_screen
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
 from netsmith.jobs.plans import Extent
-from netsmith.jobs.proposals import Estimated, Evaluated, strategy_options
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
-from netsmith.jobs.short_tune import ShortTuner, load_cut
+from netsmith.jobs.searching import study_of
 from netsmith.jobs.subject import Subject
 from netsmith.jobs.timing import UNTIMED, final_timing, near_timed, quiet_latency
 from netsmith.jobs.tools import JobTools
-from netsmith.jobs.trimming import Trimmer
 from netsmith.network.graph import count_parameters, trace
 from netsmith.progress import Progress
 from netsmith.runs.folder import Run
+from netsmith.study.approximation import SequentialApproximation
+from netsmith.study.closing import Attempt, close
+from netsmith.study.family import family_of
+from netsmith.study.inherited import load_kept
 from netsmith.training.batchnorm import settle_batch_norm
 from netsmith.training.score import evaluate
 from netsmith.units import Budget, allowed_of, format_seconds, reached_of
 
 SENSITIVITY_IMAGES = 512
 EVALUATION_IMAGES = 512
-EVALUATED = "evaluation"  #: trials of whole designs on the search split
 
 
 class Stages:
@@ -62,7 +60,7 @@ class Stages:
         self.tools = JobTools(subject, config, progress)
         self.norm = subject.data.normalisation
         self.simulated = not target.capabilities.runs_here
-        self._cuts: dict[tuple[int, ...], str] = {}  #: designs whose weights were tuned on the way -> their files
+        self.cuts: dict[tuple[int, ...], str] = {}  #: designs whose weights were tuned on the way -> their files
 
     def first_screen(self) -> None:
         """Announce the plan, and say what the network is and what may change."""
@@ -129,10 +127,10 @@ class Stages:
         self.progress.stage("sensitivity")
         evaluator = IncrementalEvaluator(self.graph, *self.subject.search_images(SENSITIVITY_IMAGES))
         how = self.config.strategy.sensitivity
-        return measure_sensitivity(self._candidates, evaluator, self.progress.update, how).to_dict()
+        return measure_sensitivity(self.candidates, evaluator, self.progress.update, how).to_dict()
 
     @property
-    def _candidates(self) -> Candidates:
+    def candidates(self) -> Candidates:
         """What choices and designs do to the traced network."""
         return Candidates(self.choices, self.tools)
 
@@ -142,7 +140,7 @@ class Stages:
         """The design of least loss that keeps every budget, latency as measured."""
         inputs = [limits, aim]
         found = self.run.stage(f"search-{attempt}", lambda: self._search(sensitivity, limits, baseline, aim), inputs)
-        self._cuts = {tuple(m["design"]): m["weights"] for m in found.get("family") or () if m["weights"]}
+        self.cuts = {tuple(m["design"]): m["weights"] for m in found.get("family") or () if m["weights"]}
         return dict(found)
 
     def _search(
@@ -164,20 +162,19 @@ class Stages:
                 {"latency_s": attempt.measured_s, "predicted_s": attempt.predicted_s}, kind=self.config.strategy.name,
             )  # fmt: skip
 
-        propose = self._propose()
-        exact = isinstance(propose, Trimmer)
-        best, attempts = Loop(
-            self.pricing, sensitivity.loss, limits, measure, propose, note, aim, exact, self._remedy
-        ).run()
+        study = study_of(self, sensitivity, tuple(limits))
+        renewed = "renew" in study.traits.needs
+        solver = SequentialApproximation(self.pricing, sensitivity.loss, limits, study, renewed)
+        best, attempts = close(solver, measure, note, aim, self._remedy)
         if "latency" not in limits:  # nothing was measured on the way
             self._say_found(best, limits)
-        additivity = propose.additivity if isinstance(propose, Evaluated) else None
+        additivity = study.additivity
         if additivity:
             self.progress.note(
                 f"  summed losses rank {additivity['n']:.0f} random designs within the budgets with a correlation of "
                 f"{additivity['spearman']:.2f} (Spearman)"
             )
-        trimmed = propose.outcome(best.design, self.run, self._slim) if isinstance(propose, Trimmer) else {}
+        trimmed = family_of(study, best.design, self.run, self.slim) if study.log is not None else {}
         both = {"best": best.to_dict(), "attempts": [a.to_dict() for a in attempts]}
         return both | {"additivity": additivity} | trimmed
 
@@ -204,47 +201,19 @@ class Stages:
     @property
     def evaluations(self) -> int:
         """Designs that the search runs on the search split: as asked for, or by the strategy."""
-        strategy = self.config.strategy
-        if strategy.evaluations is not None:
-            return strategy.evaluations
-        return strategy.usual if strategy.learns or self.choices.is_mixed else 0
+        asked, traits = self.config.strategy.evaluations, self.config.strategy.traits
+        if asked is not None:
+            return asked
+        return traits.evaluations if traits.learns or self.choices.is_mixed else 0
 
     @property
     def epochs(self) -> int:
         """Epochs of fine-tuning."""
         return epochs_of(self.config.fine_tune, self.subject.data)
 
-    def _propose(self) -> Estimated | Evaluated | Trimmer:
-        """How the strategy finds designs: by evaluating them where it learns from that or sums of losses mislead."""
-        strategy, space, seed = self.config.strategy, self.choices.decisions, self.config.seed
-        name, evaluations = strategy.name, self.evaluations
-        if evaluations == 0:
-            return Trimmer(name, self.pricing, self.progress) if strategy.trims else Estimated(name, space, seed)
-        known = {
-            tuple(row["design"]): Evaluation(**row["losses"])
-            for row in self.run.trials() if row["kind"] == EVALUATED
-        }  # fmt: skip
-
-        def store(design: tuple[int, ...], evaluation: Evaluation) -> None:
-            self.run.log_trial(list(design), vars(evaluation), {}, kind=EVALUATED)
-
-        runner = IncrementalEvaluator(self.graph, *self.subject.search_images(EVALUATION_IMAGES))
-        images = strategy.episode_images
-        if strategy.trims and images:
-            tuner = ShortTuner(self.run, self.subject, runner, images, self.config, self._cuts)
-            return Trimmer(name, self.pricing, self.progress, tuner)
-        evaluator = DesignEvaluator(self._candidates, runner, known, store) if not images else TunedEvaluator(
-            self._candidates, runner, self.subject.model, self.subject.data, images, self.config.fine_tune.lr, seed,
-            known=known, store=store,
-        )  # fmt: skip
-        if strategy.trims:
-            return Trimmer(name, self.pricing, self.progress, evaluator)
-        options = strategy_options(name, self.choices)
-        return Evaluated(name, space, seed, evaluator, evaluations, self.progress.update, options)
-
     def _measure(self, design: Any, share: float) -> float:
         """Latency of a design over that of the network as given; measured longer where ``share`` is near."""
-        slimmed = self._slim(design)
+        slimmed = self.slim(design)
         images = self.tools.images[:32]
         exported = export_integers(slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax").model
         baseline = self.run.path("baseline.onnx")
@@ -258,7 +227,7 @@ class Stages:
     def _build(self, choice: list[int], baseline: dict[str, Any]) -> dict[str, Any]:
         self.progress.stage("build")
         design = np.array(choice)
-        slimmed = self._slim(design)
+        slimmed = self.slim(design)
         training: dict[str, Any] = {
             "teacher": self.subject.model, "data": self.subject.data, "tune": self.config.fine_tune,
             "seed": self.config.seed,
@@ -340,10 +309,12 @@ class Stages:
 
     # --- what the stages share ---------------------------------------------------------------------------------------
 
-    def _slim(self, design: Any) -> Slimmed:
-        kept = self._cuts.get(tuple(int(k) for k in design))
+    def slim(self, design: Any) -> Slimmed:
+        """The network of a design, smaller; with the weights that it was tuned to on the way, if it was."""
+        kept = self.cuts.get(tuple(int(k) for k in design))
         if kept:
-            return load_cut(self.run, self.subject, design, kept)
+            model, recipe = load_kept(self.run, self.subject.model, kept)
+            return Slimmed(model, recipe, self.choices.bits(design))
         return self.tools.slim(design)
 
     def _batch(self) -> int | None:

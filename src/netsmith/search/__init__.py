@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netsmith.search.history import History
     from netsmith.search.interactions import pair_terms, told_terms
-    from netsmith.search.loop import History, minimize
     from netsmith.search.registry import get_strategy, register_strategy, strategy_names
     from netsmith.search.reranking import Reranked, additivity, rerank
     from netsmith.search.solver.dp import solve_dp
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "History", "Problem", "Relaxation", "Reranked", "Results", "Solution", "Strategy", "additivity", "get_strategy",
-    "lagrange", "minimise_cost", "minimize", "pair_terms", "register_strategy", "rerank", "solve", "solve_dp",
+    "lagrange", "minimise_cost", "pair_terms", "register_strategy", "rerank", "solve", "solve_dp",
     "solve_k_best", "strategy_names", "told_terms",
 ]  # fmt: skip
 
@@ -30,8 +30,7 @@ _HOME = {
     "told_terms": "interactions",
     "Relaxation": "solver.relaxation",
     "lagrange": "solver.relaxation",
-    "History": "loop",
-    "minimize": "loop",
+    "History": "history",
     "get_strategy": "registry",
     "register_strategy": "registry",
     "strategy_names": "registry",

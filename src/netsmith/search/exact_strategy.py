@@ -93,6 +93,11 @@ class Exact:
         self._asked += [[int(k) for k in s.choice] for s in found]
         return np.array([s.choice for s in found], dtype=np.int64).reshape(-1, len(self.problem.loss))
 
+    @property
+    def bound(self) -> float | None:
+        """Proven lower bound on the estimated loss of any design within the budgets, once a design was asked for."""
+        return self.solutions[0].bound if self.solutions else None
+
     def _more(self, problem: Problem, n: int, used: list[list[int]]) -> list[Solution]:
         """The n best designs of a problem that are networks not in ``used``, which grows by them; fewer at its end."""
         found: list[Solution] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netsmith.errors import InputError
-from netsmith.search.loop import History
+from netsmith.search.history import History
 from netsmith.search.random import Random
 from netsmith.search.solver.exact import solve_k_best
 from netsmith.search.solver.reduced import reduce

@@ -14,6 +14,7 @@ from netsmith.space import CostTable, Factor, MaxTable, as_sums
 
 Designs = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+Path = tuple[tuple[int, ...], ...]  #: designs, each made from the one before it
 
 
 @dataclass(frozen=True)
@@ -124,17 +125,53 @@ class Results:
     costs: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
-class Strategy(Protocol):
-    """Proposes designs and learns from their results. The caller owns the loop."""
+@dataclass(frozen=True)
+class Proposals:
+    """Designs that a strategy asks for, and what each is to be made from.
 
-    def ask(self, n: int) -> Designs:
+    Attributes:
+        designs: ``(n, D)`` choice indices.
+        parents: for each the way to the network that it is made from: the designs of all networks between the one as
+            given and that, in order; none for what is made from the network as given itself.
+    """
+
+    designs: Designs
+    parents: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, asked: Proposals | Designs) -> Proposals:
+        """What was asked for; of plain designs, each made from the network as given."""
+        if isinstance(asked, Proposals):
+            return asked
+        designs = np.atleast_2d(np.asarray(asked, dtype=np.int64))
+        return cls(designs, ((),) * len(designs))
+
+    def __len__(self) -> int:
+        return len(self.designs)
+
+    def take(self, at: Sequence[int]) -> Proposals:
+        """Some of them, in the order of ``at``."""
+        return Proposals(self.designs[list(at)], tuple(self.parents[i] for i in at))
+
+
+class Strategy(Protocol):
+    """Proposes designs and learns from their results. The caller owns the loop.
+
+    How it wants to be run stands beside its name, in ``search/registry.py``. Two things more it may have: a proven
+    lower ``bound`` on the summed loss of any design within the budgets, and, where it makes networks from others,
+    ``alive``, the designs that it may still make others from.
+    """
+
+    def ask(self, n: int) -> Proposals | Designs:
         """Return up to n designs, ``(n, D)``, that keep the problem's budgets (fewer only if it has no more).
 
         Strategies that walk towards the budgets (``netadapt``, ``compactnet``) ask for designs on their way as well.
         """
         ...
 
-    def tell(self, designs: Designs, results: Results) -> None: ...
+    def tell(self, designs: Designs, results: Results) -> None:
+        """Take in the results of designs ``(n, D)``, whether they were asked for or come from elsewhere."""
+        ...
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-serialisable state; a strategy restored from it asks what the original would have asked."""

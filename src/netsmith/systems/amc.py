@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,10 +25,11 @@ from netsmith.progress import Progress
 from netsmith.search import History, Problem, Results
 from netsmith.search.agents.amc_strategy import CONFIG, AmcStrategy
 from netsmith.search.agents.ddpg import DdpgConfig
-from netsmith.search.loop import Evaluate, results_of
 from netsmith.search.strategy import Designs
 from netsmith.space import Space
-from netsmith.systems.episodes import play
+from netsmith.study.evaluator import Evaluate, called
+from netsmith.study.layers import Layers
+from netsmith.study.study import minimize
 
 FloatArray = NDArray[np.float64]
 
@@ -71,6 +73,21 @@ def features(table: LayerTable, rows: Sequence[int], touched: ArrayLike, kinds: 
     return np.column_stack(columns).astype(np.float64)
 
 
+def strategy(
+    problem: Problem, space: Space | None = None, seed: int = 0, layers: Layers | None = None, **options: Any
+) -> AmcStrategy:
+    """AMC's agent: what runs where its name is given.
+
+    Args:
+        layers: which layers the decisions are about; without them the agent sees numbers of the problem alone.
+        options: of :class:`~netsmith.search.agents.amc_strategy.AmcStrategy`.
+    """
+    if layers is not None:
+        kinds = [d.kind for d in space.decisions] if space is not None else []
+        options = {"features": features(layers.table, layers.rows, layers.touched, kinds)} | options
+    return AmcStrategy(problem, space, seed, **options)
+
+
 def amc(
     problem: Problem,
     space: Space,
@@ -104,13 +121,15 @@ def amc(
         InputError: a space or features that do not fit the conventions, or an option out of its range.
         InfeasibleError: no widths keep the budgets.
     """
-    agent = AmcStrategy(problem, space, seed, features, reward, resource, unit, fill=fill, config=config)
+    agent = strategy(
+        problem, space, seed, features=features, reward=reward, resource=resource, unit=unit, fill=fill, config=config
+    )
     rewards: list[FloatArray] = []
 
     def episode(designs: Designs) -> Results:
-        results = results_of(problem, designs, evaluate)
+        results = called(problem, designs, evaluate)
         rewards.append(agent.rewards(designs, results))
         return results
 
-    history = play(problem, agent, episode, episodes, progress, lambda least: f"least error {least:.4f}")
+    history = minimize(problem, agent, episode, episodes, batch=1, progress=progress)
     return replace(history, loss=-np.concatenate([np.empty(0), *rewards]))

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from netsmith.search import Problem
 from netsmith.search.agents.amc_strategy import AmcReward, resource_of
 from netsmith.search.agents.bounded import BoundedSteps
-from netsmith.search.loop import Evaluate
 from netsmith.space import Space
+from netsmith.study.evaluator import Evaluate
 from netsmith.systems.episode_env import EpisodeEnv
 
 

@@ -21,6 +21,8 @@ from netsmith.search.trim.trimming import Renew
 from netsmith.space import CostTable, Space
 from netsmith.systems.family import Family, Network, OnWinner, ShortTune, trim
 
+MOST = 1000.0  #: a speed-up beyond this has no more iterations; nothing reaches it
+
 
 def iterations_for(speed_up: float) -> int:
     """Iterations for a target: 18, 24 and 30 for 1.5, 2 and 2.5 as published, and the straight line through them."""
@@ -37,6 +39,22 @@ def speed_up_problem(problem: Problem, table: CostTable, speed_up: float) -> Pro
         raise InputError(f"the speed-up is {speed_up:g}; CompactNet needs more than 1")
     limit = float(table.price(problem.reference[None])[0]) / speed_up
     return replace(problem, costs={"latency": table}, budgets={"latency": limit})
+
+
+def strategy(
+    problem: Problem, space: Space | None = None, seed: int = 0, renew: Renew | None = None,
+    iterations: int | None = None, nominal: bool = False, rule: Rule = "accuracy",
+) -> CompactNet:  # fmt: skip
+    """CompactNet's steps: what runs where its name is given; arguments as of :func:`compactnet`.
+
+    Args:
+        iterations: by default as many as are published for the speed-up that the budgets ask for.
+    """
+    if iterations is None:
+        given = problem.price(problem.reference[None])
+        speed_up = max((float(given[n][0]) / v for n, v in problem.budgets.items() if v > 0), default=1.0)
+        iterations = iterations_for(min(speed_up, MOST))
+    return CompactNet(problem, space, seed, iterations=iterations, nominal=nominal, rule=rule, renew=renew)
 
 
 def compactnet(
@@ -66,5 +84,5 @@ def compactnet(
         InputError: an option out of its range.
         InfeasibleError: the budgets cannot be reached.
     """
-    strategy = CompactNet(problem, space, iterations=iterations, nominal=nominal, rule=rule, renew=renew)
-    return trim(strategy, start, short_tune, long_tune, on_winner, iterations if nominal else None, progress)
+    steps = strategy(problem, space, renew=renew, iterations=iterations, nominal=nominal, rule=rule)
+    return trim(steps, start, short_tune, long_tune, on_winner, iterations if nominal else None, progress)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from netsmith.errors import InputError
 from netsmith.search import Problem, Results
 from netsmith.search.agents.steps import Steps
-from netsmith.search.loop import Evaluate, results_of
 from netsmith.search.strategy import Designs, FloatArray
 from netsmith.space import Space
+from netsmith.study.evaluator import Evaluate, called
 
 Observation = NDArray[np.float32]
 
@@ -67,7 +67,7 @@ class EpisodeEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def _outcome(self) -> tuple[float, dict[str, Any]]:
         designs = self._walk.designs()
-        results = results_of(self.problem, designs, self.evaluate)
+        results = called(self.problem, designs, self.evaluate)
         costs = {name: float(price[0]) for name, price in self.problem.price(designs).items()}
         info = {self.chosen: self.space.describe(designs[0]), "costs": costs, "loss": float(results.loss[0])}
         return float(self.rewards(designs, results)[0]), info | {"design": designs[0]}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.progress import Progress, Silent
-from netsmith.search.strategy import Results
+from netsmith.search.registry import Traits
+from netsmith.search.strategy import Path, Proposals
 from netsmith.search.trim.family import Member
 from netsmith.search.trim.trimming import Trimming
-from netsmith.units import COST_NAMES, format_cost
+from netsmith.study.evaluator import Logged, Outcome
+from netsmith.study.study import Study
 
 Designs = NDArray[np.int64]
 Network = TypeVar("Network")  #: whatever the caller keeps weights in
@@ -65,27 +67,42 @@ def trim(
     Raises:
         InfeasibleError: the budgets cannot be reached.
     """
-    shown, network, finished = progress or Silent(), start, len(strategy.family)
-    while iterations is None or len(strategy.family) <= iterations:
-        asked = strategy.ask(len(strategy.problem.loss) + 1)  # one of a decision at most
-        if not len(asked):
-            break
-        leader = network
-        for design, (tuned, loss) in zip(asked, short_tune(network, asked), strict=True):
-            strategy.tell(design[None], Results(np.array([loss])))
-            if np.array_equal(strategy.leader, design):
-                leader = tuned
-        network = leader
-        if len(strategy.family) > finished:
-            finished = len(strategy.family)
-            member = strategy.family[-1]
-            on_winner(network, member)
-            first = strategy.family[0].resource
-            done = (first - member.resource) / max(first - 1.0, 1e-9)
-            aims = strategy.problem.budgets
-            at = ", ".join(
-                f"{COST_NAMES.get(n, n)} {format_cost(n, v)}, aim {format_cost(n, aims[n])}"
-                for n, v in member.costs.items()
-            )
-            shown.update(min(round(100 * done), 100), 100, f"iteration {finished - 1}, {at}, loss {member.loss:.4g}")
+    carried = Carried(start, short_tune, lambda network: on_winner(network, strategy.family[-1]))
+    strategy.most = iterations
+    Study(lambda _: strategy, Traits(walks=True), Logged(carried), None, progress=progress or Silent())(
+        strategy.problem
+    )
+    network = carried.now
     return Family(long_tune(network) if long_tune else network, strategy.family, strategy.rule)
+
+
+class Carried(Generic[Network]):
+    """An evaluator of candidates that are cut out of the network carried on; all others are dropped.
+
+    Args:
+        start: the network at the strategy's present design.
+        short_tune: tunes and scores the candidates of an iteration.
+        on_winner: told each network that is carried on.
+    """
+
+    inherits: ClassVar[bool] = True
+
+    def __init__(self, start: Network, short_tune: ShortTune[Network], on_winner: Callable[[Network], None]) -> None:
+        self.now, self.short_tune, self.on_winner = start, short_tune, on_winner
+        self._networks: dict[Path, Network] = {}
+
+    def evaluate(self, proposals: Proposals) -> Iterator[Outcome]:
+        keys = [tuple(int(k) for k in design) for design in proposals.designs]
+        tuned = self.short_tune(self.now, proposals.designs)
+        for key, parent, (network, loss) in zip(keys, proposals.parents, tuned, strict=True):
+            self._networks[(*parent, key)] = network
+            yield Outcome(float(loss))
+
+    def hold(self, alive: Sequence[Path]) -> None:
+        self._networks = {path: network for path, network in self._networks.items() if path in alive}
+
+    def keep(self, alive: Sequence[Path]) -> None:
+        for path in alive:
+            if path in self._networks:
+                self.now = self._networks.pop(path)
+                self.on_winner(self.now)

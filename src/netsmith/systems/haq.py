@@ -9,6 +9,7 @@ quantized network loses on held-out training data; it needs no cost term, as eve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,10 +21,11 @@ from netsmith.search import History, Problem
 from netsmith.search.agents.ddpg import DdpgConfig
 from netsmith.search.agents.ddpg_strategy import DdpgStrategy
 from netsmith.search.agents.steps import choice_of
-from netsmith.search.loop import Evaluate
 from netsmith.space import Space
+from netsmith.study.evaluator import Evaluate
+from netsmith.study.layers import Layers
+from netsmith.study.study import minimize
 from netsmith.systems.bits import check_bits
-from netsmith.systems.episodes import play
 
 FloatArray = NDArray[np.float64]
 
@@ -32,6 +34,7 @@ CONFIG = DdpgConfig(warmup=20, decay=0.99, replay=128)
 
 #: Reward for a percentage point of top-1: ``R = 0.1 * (acc_quant - acc_orig)``.
 REWARD = 0.1
+REWARD_A_NAT = 1.0  #: the same for a loss in nats
 
 
 def features(table: LayerTable, rows: Sequence[int], kinds: Sequence[str]) -> FloatArray:
@@ -79,6 +82,28 @@ def bits_of(action: ArrayLike, low: int, high: int) -> NDArray[np.int64]:
     return low + choice_of(action, high - low + 1)
 
 
+def strategy(
+    problem: Problem, space: Space | None = None, seed: int = 0, layers: Layers | None = None,
+    config: DdpgConfig = CONFIG, reward_scale: float = REWARD_A_NAT, **options: Any,
+) -> DdpgStrategy:  # fmt: skip
+    """HAQ's agent: what runs where its name is given, with losses in nats.
+
+    Args:
+        space: as for :func:`haq`.
+        layers: which layers the decisions are about; without them the agent sees numbers of the problem alone.
+        config, reward_scale, options: of :class:`~netsmith.search.agents.ddpg_strategy.DdpgStrategy`.
+
+    Raises:
+        InputError: a space that does not fit the conventions.
+    """
+    if space is not None:
+        check_bits(space)
+        if layers is not None:
+            kinds = [d.kind for d in space.decisions]
+            options = {"features": features(layers.table, layers.rows, kinds)} | options
+    return DdpgStrategy(problem, space, seed, config=config, reward_scale=reward_scale, **options)
+
+
 def haq(
     problem: Problem,
     space: Space,
@@ -105,6 +130,5 @@ def haq(
         InputError: a space or features that do not fit the conventions.
         InfeasibleError: no bits keep the budgets.
     """
-    check_bits(space)
-    agent = DdpgStrategy(problem, space, seed, features=features, config=config or CONFIG, reward_scale=REWARD)
-    return play(problem, agent, evaluate, episodes, progress, lambda least: f"least loss {least:.2f} points")
+    agent = strategy(problem, space, seed, features=features, config=config or CONFIG, reward_scale=REWARD)
+    return minimize(problem, agent, evaluate, episodes, batch=1, progress=progress)

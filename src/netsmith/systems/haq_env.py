@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 
 from netsmith.search import Problem
 from netsmith.search.agents.steps import Steps
-from netsmith.search.loop import Evaluate
 from netsmith.space import Space
+from netsmith.study.evaluator import Evaluate
 from netsmith.systems.bits import check_bits
 from netsmith.systems.episode_env import EpisodeEnv
 from netsmith.systems.haq import REWARD

@@ -22,6 +22,14 @@ FIRST = 0.025  #: saved by the first iteration, of the initial resource, as in t
 DECAY = 0.96  #: of the steps, as in the released code
 
 
+def strategy(
+    problem: Problem, space: Space | None = None, seed: int = 0, renew: Renew | None = None, first: float = FIRST,
+    decay: float = DECAY, rule: Rule = "accuracy",
+) -> Trimming:  # fmt: skip
+    """NetAdapt's steps: what runs where its name is given; arguments as of :func:`netadapt`."""
+    return Trimming(problem, space, seed, first=first, decay=decay, rule=rule, renew=renew)
+
+
 def netadapt(
     problem: Problem,
     space: Space | None,
@@ -54,5 +62,5 @@ def netadapt(
         InputError: an option out of its range.
         InfeasibleError: the budgets cannot be reached.
     """
-    strategy = Trimming(problem, space, first=first, decay=decay, rule=rule, renew=renew)
-    return trim(strategy, start, short_tune, long_tune, on_winner, progress=progress)
+    trimming = strategy(problem, space, first=first, decay=decay, rule=rule, renew=renew)
+    return trim(trimming, start, short_tune, long_tune, on_winner, progress=progress)

@@ -16,9 +16,10 @@ from torch.nn import functional as F
 
 from netsmith.data import Data, Split
 from netsmith.search.evolution import Evolution
-from netsmith.search.loop import History, minimize
+from netsmith.search.history import History
 from netsmith.search.strategy import Designs, FloatArray, Problem, Results
 from netsmith.space import CostTable
+from netsmith.study.study import minimize
 from netsmith.supernets.supernet import SuperNet
 from netsmith.training import Checkpoints, Progress, Training, Workers, fit
 from netsmith.training.modes import frozen_statistics

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from netsmith.search.strategy import Designs, Problem, Results, Strategy
+from netsmith.search.strategy import Designs, Problem, Proposals, Results, Strategy
 from netsmith.space import CostTable, Decision, Factor, Space
 
 
@@ -82,7 +82,8 @@ def check_strategy(
 
 
 def _ask(strategy: Strategy, problem: Problem, space: Space, n: int, within: bool) -> Designs:
-    designs = strategy.ask(n)
+    asked = strategy.ask(n)
+    designs = asked.designs if isinstance(asked, Proposals) else asked
     assert isinstance(designs, np.ndarray), f"ask returned a {type(designs).__name__}, expected an array"
     width = len(problem.loss)
     assert designs.ndim == 2 and designs.shape[1] == width, f"ask({n}) has shape {designs.shape}, expected (n, {width})"

@@ -21,16 +21,18 @@ from netsmith.jobs.config.strategies import (
     Evolution,
     Exact,
     Greedy,
+    Haq,
     NetAdapt,
     Random,
     Shallow,
     Strategy,
     Uniform,
+    strategy_config,
 )
 
 __all__ = [
     "METHODS", "STRATEGIES", "SYSTEMS", "Amc", "Budgets", "CompactNet", "CompressConfig", "Config", "Ddpg",
-    "Deep", "Evolution", "Exact", "FineTune", "FoundTraining", "Greedy", "Images", "MeasureConfig", "Method",
+    "Deep", "Evolution", "Exact", "FineTune", "FoundTraining", "Greedy", "Haq", "Images", "MeasureConfig", "Method",
     "NetAdapt", "ProfileConfig", "Prune", "Quantize", "Random", "Shallow", "Share", "SpecializeConfig", "Strategy",
-    "SupernetSearch", "TrainConfig", "Uniform", "check_call", "chosen", "method_config", "option",
+    "SupernetSearch", "TrainConfig", "Uniform", "check_call", "chosen", "method_config", "option", "strategy_config",
 ]  # fmt: skip

@@ -39,7 +39,7 @@ class CompressConfig(Config):
 
     def check(self) -> None:
         self._check_methods()
-        if self.strategy.trims and self.strategy.episode_images:
+        if self.strategy.traits.walks and self.strategy.episode_images:
             self._check_trained_trimming()
         check_model("MODEL", self.model)
         check_data(self.data)

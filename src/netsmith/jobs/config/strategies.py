@@ -1,30 +1,23 @@
-"""How compress searches: each strategy with its traits."""
+"""How compress searches: a configuration for each strategy there is, made from what the strategy says of itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.jobs.config.base import Config
 from netsmith.schema import parameter
+from netsmith.search.registry import BUILT_IN, Spec, Traits, spec_of, strategy_names, strategy_spec
 
 
 @dataclass(frozen=True)
 class Strategy(Config):
-    """How designs are searched for.
-
-    Attributes:
-        usual: designs that it runs on the search split where sums of losses mislead and the user does not say.
-        learns: it needs results of whole designs, as summed sensitivities tell it too little.
-        trims: it goes to the budgets step by step.
-    """
+    """How designs are searched for."""
 
     name: ClassVar[str] = ""
     panel: ClassVar[str] = "Search"
-    usual: ClassVar[int] = 200
-    learns: ClassVar[bool] = False
-    trims: ClassVar[bool] = False
     evaluations: int | None = parameter(
         "designs to run on the search split; 0 trusts the sums of single choices alone", default=None, low=0
     )
@@ -35,81 +28,66 @@ class Strategy(Config):
         "train each evaluated design on so many images first, as HAQ and NetAdapt do", default=0, low=0
     )
 
+    @property
+    def spec(self) -> Spec:
+        """The strategy, and what it says of itself."""
+        return strategy_spec(self.name)
+
+    @property
+    def traits(self) -> Traits:
+        """How the strategy wants to be run."""
+        return self.spec.traits
+
     def check(self) -> None:
-        if self.trims and self.evaluations:
+        if self.name and self.traits.walks and self.evaluations:
             raise InputError(
                 f"--strategy {self.name} runs as many designs as its steps need; drop --evaluations, or give 0 to go "
                 "by summed losses alone"
             )
 
 
-class Exact(Strategy):
-    """The optimum of summed losses with its proven bound, then designs beside it."""
-
-    name, usual = "exact", 16
-
-
-class Greedy(Strategy):
-    """The choice that saves most for what it loses, one after another."""
-
-    name, usual = "greedy", 16
+def _configuration(spec: Spec) -> type[Strategy]:
+    """The class of a strategy's configurations: the options are those that all have."""
+    return _named(spec.name, spec.title, spec.summary)
 
 
-class Uniform(Strategy):
-    """One share of the channels and one width everywhere."""
-
-    name, usual = "uniform", 49
-
-
-class Random(Strategy):
-    """Random designs that fill the budgets."""
-
-    name = "random"
+@lru_cache(maxsize=256)
+def _named(name: str, title: str, summary: str) -> type[Strategy]:
+    return type(title, (Strategy,), {"name": name, "__doc__": summary, "__module__": __name__})
 
 
-class Evolution(Strategy):
-    """A genetic search."""
-
-    name, learns = "evolution", True
-
-
-class Shallow(Strategy):
-    """Early layers keep most."""
-
-    name, usual = "shallow", 32
-
-
-class Deep(Strategy):
-    """Late layers keep most."""
-
-    name, usual = "deep", 32
+STRATEGIES: dict[str, type[Strategy]] = {name: _configuration(strategy_spec(name)) for name in BUILT_IN}
+Amc = STRATEGIES["amc"]
+CompactNet = STRATEGIES["compactnet"]
+Ddpg = STRATEGIES["ddpg"]
+Deep = STRATEGIES["deep"]
+Evolution = STRATEGIES["evolution"]
+Exact = STRATEGIES["exact"]
+Greedy = STRATEGIES["greedy"]
+Haq = STRATEGIES["haq"]
+NetAdapt = STRATEGIES["netadapt"]
+Random = STRATEGIES["random"]
+Shallow = STRATEGIES["shallow"]
+Uniform = STRATEGIES["uniform"]
 
 
-class Amc(Strategy):
-    """Reinforcement learning, layer by layer (AMC)."""
+def strategy_config(name: Any) -> type[Strategy]:
+    """The class of the configurations of a strategy: by its name, by what was registered, or ``FILE.py:NAME``.
 
-    name, usual, learns = "amc", 400, True
+    Raises:
+        InputError: no such strategy, or a file without it.
+    """
+    if isinstance(name, str) and ".py:" in name:
+        from netsmith.jobs.userstrategy import registered_in
 
-
-class Ddpg(Strategy):
-    """Reinforcement learning of bit-widths (HAQ)."""
-
-    name, usual, learns = "ddpg", 300, True
-
-
-class NetAdapt(Strategy):
-    """Step by step, the layer that costs least accuracy (NetAdapt)."""
-
-    name, learns, trims = "netadapt", True, True
-
-
-class CompactNet(Strategy):
-    """Step by step, many layers at once, by accuracy over resource (CompactNet)."""
-
-    name, learns, trims = "compactnet", True, True
-
-
-STRATEGIES: dict[str, type[Strategy]] = {
-    s.name: s
-    for s in (Exact, Amc, CompactNet, Ddpg, Deep, Evolution, Greedy, NetAdapt, Random, Shallow, Uniform)
-}  # fmt: skip
+        return _configuration(registered_in(name))
+    own = spec_of(name) if callable(name) else None
+    if own is not None:
+        return _configuration(own)
+    if not isinstance(name, str) or name not in strategy_names():
+        known = strategy_names()
+        wrong = shown(name) + (did_you_mean(name, known) if isinstance(name, str) else "")
+        raise InputError(
+            f"--strategy: unknown strategy {wrong}; known: {', '.join(known)}, or FILE.py:NAME for one of yours"
+        )
+    return STRATEGIES.get(name) or _configuration(strategy_spec(name))

@@ -17,10 +17,10 @@ from netsmith.errors import InfeasibleError, InputError, NetsmithError
 from netsmith.search.solver.exact import solve
 from netsmith.search.solver.moves import Moves
 from netsmith.search.solver.reduced import reduce
-from netsmith.search.strategy import Designs, FloatArray, Problem, Results
+from netsmith.search.strategy import Designs, FloatArray, Path, Problem, Proposals, Results
 from netsmith.search.trim.family import RULES, Member, Rule, winner
 from netsmith.space import CostTable, Space
-from netsmith.units import COST_NAMES, format_apart
+from netsmith.units import COST_NAMES, format_apart, format_cost
 
 _GAIN = 1e-9  #: a saving below this share of the resource is rounding
 _CHECK_S = 20.0  #: seconds that the proof of infeasibility may take
@@ -65,6 +65,7 @@ class Trimming:
         if rule not in RULES:
             raise InputError(f"the rule {rule!r} is unknown; choose one of {', '.join(RULES)}")
         self.rule, self.decay, self.renew = rule, decay, renew
+        self.most: int | None = None  #: winners after which it ends, whether the budgets hold or not
         self._kinds, self._space = kinds, space
         self._members: list[Member] = []
         self._told: dict[tuple[int, ...], float] = {}
@@ -114,16 +115,46 @@ class Trimming:
         return np.array(self._winner(told).design)
 
     @property
+    def alive(self) -> list[Path]:
+        """The ways to the networks that others may be made from: that of now, and the best one told since."""
+        way: Path = tuple(m.design for m in self._members)
+        leader = tuple(int(k) for k in self.leader)
+        return [way, *([(*way, leader)] if way and leader != way[-1] else [])]
+
+    @property
+    def arrived(self) -> tuple[Designs, float]:
+        """The network that keeps the budgets, once nothing is left to ask, and its loss."""
+        return np.array(self._members[-1].design), self._members[-1].loss
+
+    @property
+    def standing(self) -> tuple[float, float, str] | None:
+        """How far it is, of 100, and the network of now in a few words; None before there is one."""
+        if not self._members:
+            return None
+        first, now = self._members[0], self._members[-1]
+        done = (first.resource - now.resource) / max(first.resource - 1.0, 1e-9)
+        at = ", ".join(
+            f"{COST_NAMES.get(n, n)} {format_cost(n, v)}, aim {format_cost(n, self.problem.budgets[n])}"
+            for n, v in now.costs.items()
+        )
+        text = f"iteration {len(self._members) - 1}, {at}, loss {now.loss:.4g}"
+        return min(round(100 * done), 100), 100, text
+
+    @property
     def reached(self) -> bool:
         """Whether the network of now keeps every budget."""
         return bool(self._members) and bool(self._members[-1].resource <= 1 + _GAIN)
 
     # --- the contract ------------------------------------------------------------------------------------------------
 
-    def ask(self, n: int) -> Designs:
-        """The first ``n`` candidates of the iteration that nothing was told of; none once the budgets hold."""
-        rest = [m.design for m in self._candidates() if m.design not in self._told]
-        return np.array(rest[:n], dtype=np.int64).reshape(-1, len(self.problem.loss))
+    def ask(self, n: int) -> Proposals:
+        """The first ``n`` candidates of the iteration that nothing was told of, all made from the network of now.
+
+        None once the budgets hold.
+        """
+        rest = [m.design for m in self._candidates() if m.design not in self._told][:n]
+        designs = np.array(rest, dtype=np.int64).reshape(-1, len(self.problem.loss))
+        return Proposals(designs, (tuple(m.design for m in self._members),) * len(designs))
 
     def tell(self, designs: Designs, results: Results) -> None:
         """Take in results; those of all candidates of an iteration decide it, others are of no use here."""
@@ -180,7 +211,7 @@ class Trimming:
             self._renew(self.design)
             start = self._member(self._start())
             return [replace(start, limit=start.resource)]
-        if self.reached:
+        if self.reached or (self.most is not None and len(self._members) > self.most):
             return []
         self._check()
         now = self._members[-1]

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from netsmith.errors import InfeasibleError
-from netsmith.jobs.closing import Attempt, Loop
-from netsmith.jobs.proposals import Estimated
+from netsmith.search import get_strategy
+from netsmith.search.registry import strategy_spec
+from netsmith.study.approximation import SequentialApproximation
+from netsmith.study.closing import Attempt, close
+from netsmith.study.study import Study
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "decisions"))
 from test_pricing import case
@@ -21,8 +24,10 @@ def pricing():  # type: ignore[no-untyped-def]
     return case("zoo:digits", (1, 8, 8))[3]
 
 
-def exact(pricing) -> Estimated:  # type: ignore[no-untyped-def]
-    return Estimated("exact", pricing.space.decisions)
+def solver(pricing, loss, limits, strategy="exact") -> SequentialApproximation:  # type: ignore[no-untyped-def]
+    space, traits = pricing.space.decisions, strategy_spec(strategy).traits
+    study = Study(lambda problem: get_strategy(strategy, problem, space), traits, None, 0)
+    return SequentialApproximation(pricing, loss, limits, study)
 
 
 def losses(pricing) -> np.ndarray:  # type: ignore[no-untyped-def]
@@ -47,7 +52,7 @@ def test_measured_budget_is_met_under_a_biased_prediction(pricing, bias: float, 
 
     limit = share * measure(pricing.space.reference)
     seen: list[Attempt] = []
-    best, attempts = Loop(pricing, losses(pricing), {"latency": limit}, measure, exact(pricing), seen.append).run()
+    best, attempts = close(solver(pricing, losses(pricing), {"latency": limit}), measure, seen.append)
     assert best.met and best.measured_s <= limit
     assert best.measured_s > 0.8 * limit  # nothing is given away
     assert attempts == seen and len(attempts) <= 8
@@ -58,7 +63,7 @@ def test_impossible_budget_names_the_smallest_reachable(pricing) -> None:  # typ
         return float(pricing.predict(design)[0])
 
     with pytest.raises(InfeasibleError, match="smallest") as caught:
-        Loop(pricing, losses(pricing), {"latency": 1e-9}, measure, exact(pricing)).run()
+        close(solver(pricing, losses(pricing), {"latency": 1e-9}), measure)
     assert caught.value.reachable["latency"] > 1e-9
 
 
@@ -67,7 +72,7 @@ def test_budget_on_macs_needs_no_device(pricing) -> None:  # type: ignore[no-unt
         raise AssertionError("a MACs budget must not measure")
 
     limit = 0.5 * float(pricing.predict(pricing.space.reference, "macs")[0])
-    best, _ = Loop(pricing, losses(pricing), {"macs": limit}, measure, exact(pricing)).run()
+    best, _ = close(solver(pricing, losses(pricing), {"macs": limit}), measure)
     assert pricing.predict(np.array(best.design), "macs")[0] <= limit
 
 
@@ -77,7 +82,7 @@ def test_baseline_strategies_keep_the_budget_and_lose_more(pricing, strategy: st
         return float(pricing.predict(design)[0])
 
     limit, loss = {"latency": 0.5 * measure(pricing.space.reference)}, losses(pricing)
-    best, _ = Loop(pricing, loss, limit, measure, exact(pricing)).run()
-    other, _ = Loop(pricing, loss, limit, measure, Estimated(strategy, pricing.space.decisions)).run()
+    best, _ = close(solver(pricing, loss, limit), measure)
+    other, _ = close(solver(pricing, loss, limit, strategy), measure)
     assert best.met and other.met
     assert best.loss <= other.loss * (1 + 1e-6)

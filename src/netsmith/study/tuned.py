@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 
 from netsmith.accuracy.candidates import Candidates
-from netsmith.accuracy.designs import DesignEvaluator, Evaluation, evaluation
 from netsmith.accuracy.incremental import IncrementalEvaluator, divergence
+from netsmith.accuracy.scores import Evaluation, evaluation
 from netsmith.compression.qat import prepare
 from netsmith.data import Data
-from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.kind import Designs
-from netsmith.errors import InputError
-from netsmith.jobs.recover import QAT_LR
-
-
-def check_episodes(choices: GivenSpace) -> None:
-    """Raise InputError unless designs are widths of layers and nothing else."""
-    if not choices.is_mixed or choices.of_stage("topology", "structure").any():
-        raise InputError(
-            "--episode-images trains networks with a width for each layer; choose --methods quantize and a target "
-            "with several widths"
-        )
+from netsmith.search.strategy import Proposals
+from netsmith.study.evaluator import Outcome
+from netsmith.study.measured import outcome_of
 
 
 class Scorer:
@@ -54,38 +46,37 @@ class Scorer:
         return torch.cat([model(x) for x in self.evaluator.images.split(self.evaluator.batch_size)]).float()
 
 
-class TunedEvaluator(DesignEvaluator):
+class Tuned:
     """Trains each design on the same images before it is scored on the search split; nothing is kept of the training.
 
     Args:
-        candidates, evaluator: as for ``DesignEvaluator``; of widths alone, nothing pruned.
+        candidates: what designs do to the traced network; of widths alone, nothing pruned.
+        evaluator: has the images of the search split.
         model: the network as given, which also teaches.
         data: with a train split.
         images: of the train split, one pass over them.
         lr: peak learning rate.
         seed: of order and augmentation, the same for every design.
-        options: ``known`` and ``store`` of ``DesignEvaluator``.
     """
+
+    inherits: ClassVar[bool] = False
 
     def __init__(
         self, candidates: Candidates, evaluator: IncrementalEvaluator, model: torch.nn.Module, data: Data, images: int,
-        lr: float | None = None, seed: int = 0, **options: Any,
+        lr: float, seed: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__(candidates, evaluator, **options)
-        check_episodes(candidates.space)
-        self.model, self.lr, self.seed = model, lr or QAT_LR, seed
+        self.candidates, self.model, self.lr, self.seed = candidates, model, lr, seed
         self.data = dataclasses.replace(data, train=data.need_train().take(slice(0, images)))
         self.score = Scorer(evaluator, model)
 
-    def run(self, designs: Designs) -> list[Evaluation]:
-        """Train and score designs ``(N, D)``."""
-        return [self._one(design) for design in designs]
+    def evaluate(self, proposals: Proposals) -> Iterator[Outcome]:
+        return (outcome_of(self._one(self.candidates.space.canonical(d))) for d in proposals.designs)
 
     def _one(self, design: Designs) -> Evaluation:
         from netsmith.training import Training, fit
 
         quantizer = self.candidates.tools.quantizer
-        assert quantizer is not None  # check_episodes: widths are chosen
+        assert quantizer is not None  # widths are chosen
         student = prepare(self.model, self.candidates.space.bits(design), quantizer)
         fit(student, self.data, Training(epochs=1, lr=self.lr, seed=self.seed, bf16=False), teacher=self.model)
         return self.score(student)

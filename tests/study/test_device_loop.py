@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from netsmith.errors import InfeasibleError
-from netsmith.jobs.device_loop import AIMS, ENOUGH, GOOD_ENOUGH, LOWER, ROUNDS, DeviceLoop, Tried, within_aims
+from netsmith.study.device_loop import AIMS, ENOUGH, GOOD_ENOUGH, LOWER, ROUNDS, DeviceLoop, Tried, within_aims
 
 
 @dataclass(frozen=True)

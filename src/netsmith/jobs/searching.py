@@ -1,0 +1,101 @@
+"""The study of a compression: its strategy, as that says it wants to be run, and what evaluates designs for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from netsmith.accuracy.incremental import IncrementalEvaluator
+from netsmith.accuracy.sensitivity import Sensitivity
+from netsmith.decisions.kind import Designs
+from netsmith.decisions.slim import Slimmed, slim
+from netsmith.decisions.tools import AtHand
+from netsmith.jobs.recover import QAT_LR
+from netsmith.jobs.tools import scores_of
+from netsmith.search.registry import get_strategy
+from netsmith.search.strategy import Problem, Strategy
+from netsmith.study.evaluator import Evaluator, Key, Logged, Outcome, Summed
+from netsmith.study.facts import Facts
+from netsmith.study.inherited import FOLDER, Inherited
+from netsmith.study.measured import Measured
+from netsmith.study.study import Study
+from netsmith.study.tuned import Scorer, Tuned
+
+if TYPE_CHECKING:
+    from netsmith.jobs.stages import Stages
+
+EVALUATION_IMAGES = 512
+EVALUATED = "evaluation"  #: trials of whole designs on the search split
+RANKS = "divergence"  #: of the figures of a trial, what a search goes by
+
+
+def study_of(job: Stages, sensitivity: Sensitivity, costs: Sequence[str]) -> Study:
+    """The study of a job.
+
+    Args:
+        costs: names of those with a budget.
+    """
+    config, choices = job.config.strategy, job.choices
+    traits, count, seed = config.traits, job.evaluations, job.config.seed
+    facts = Facts(choices, job.pricing, costs).options(traits.needs)
+
+    def make(problem: Problem) -> Strategy:
+        return get_strategy(config.name, problem, choices.decisions, seed, **facts)
+
+    log: Logged | None = None
+    if count:
+        log = _logged(job, _evaluator(job))
+    elif traits.walks:
+        log = Logged(Summed(Problem(sensitivity.loss, {}, {})), choices.canonical)
+    check = seed if count and not traits.walks else None
+    return Study(make, traits, log, None if traits.walks else count, config.name, job.progress, check)
+
+
+def _evaluator(job: Stages) -> Evaluator:
+    """What evaluates designs: as they are, after a training each, or trained from the weights of another."""
+    strategy, subject = job.config.strategy, job.subject
+    images, lr, seed = strategy.episode_images, job.config.fine_tune.lr, job.config.seed
+    runner = IncrementalEvaluator(job.graph, *subject.search_images(EVALUATION_IMAGES))
+    if not images:
+        return Measured(job.candidates, runner)
+    if not strategy.traits.walks:
+        return Tuned(job.candidates, runner, subject.model, subject.data, images, lr or QAT_LR, seed)
+    data = dataclasses.replace(
+        subject.data, train=subject.data.need_train().take(slice(0, images)),
+        search=subject.data.search.take(slice(0, len(runner.labels))),
+    )  # fmt: skip
+    found = Inherited(
+        job.run, subject.model, job.choices.canonical(job.choices.reference), job.choices.canonical, _cutter(job),
+        data, Scorer(runner, subject.model), lr, seed,
+    )  # fmt: skip
+    job.cuts = found.kept
+    return found
+
+
+def _cutter(job: Stages) -> Callable[[nn.Module], Callable[[Designs], Slimmed]]:
+    subject, criterion = job.subject, job.config.prune.importance
+
+    def of(full: nn.Module) -> Callable[[Designs], Slimmed]:
+        tools = AtHand(scores_of(full, subject, criterion))
+        return lambda design: slim(full, subject.choices, design, tools)
+
+    return of
+
+
+def _logged(job: Stages, evaluator: Evaluator) -> Logged:
+    """An evaluator that writes what became of designs to the run's log, and knows what an earlier process wrote."""
+    known = {
+        (tuple(row["design"]), row["kind"].removeprefix(EVALUATED).removeprefix(f"{FOLDER} ")):
+        Outcome(row["losses"][RANKS], figures=row["losses"])
+        for row in job.run.trials() if row["kind"] == EVALUATED or row["kind"].startswith(FOLDER)
+    }  # fmt: skip
+
+    def store(key: Key, outcome: Outcome) -> None:
+        design, made_from = key
+        kind = f"{FOLDER} {made_from}" if made_from else EVALUATED
+        job.run.log_trial(list(design), dict(outcome.figures), {}, kind=kind)
+
+    return Logged(evaluator, job.choices.canonical, known, store)
