@@ -1,8 +1,9 @@
-"""Designs a second that a cost table prices, one core: 50 layers, alone and with pairwise factors. Seconds."""
+"""Designs a second that are priced, one core: by a cost table of 50 layers, and networks of a family. Seconds."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import common
@@ -48,6 +49,9 @@ def main() -> None:
         "lies in the cache. Memory is far away: designs as bytes are read at "
         f"{gathers / 1e9:.2f} GB/s, where a plain copy moves {copied / 1e9:.1f} GB/s here.",
     ]
+    family = store.cell("family", {"repeats": args.repeats}, lambda: family_rates(args.seed, args.repeats))
+    lines += ["", "### The networks of the space `mobile` on `roofline-gpu`", ""]
+    lines += table(["how", "networks/s"], [[how, f"{np.median(rates):,.0f}"] for how, rates in family.items()])
     store.fragment("Pricing designs with a cost table", lines, 1, notes)
 
 
@@ -58,6 +62,32 @@ def speeds(costs: CostTable, designs: np.ndarray, repeats: int) -> list[float]:
         start = time.perf_counter()
         costs.price(designs)
         found.append(len(designs) / (time.perf_counter() - start))
+    return found
+
+
+def family_rates(seed: int, repeats: int) -> dict[str, list[float]]:
+    """Networks a second: each by rows of its own, a population by rows of all networks, and by the cost table."""
+    from netsmith.decisions.pricing import Pricing
+    from netsmith.hardware import get_target
+    from netsmith.supernets import load_space
+    from netsmith.supernets.family import BlockFamily
+
+    family = BlockFamily(load_space("mobile"), 1000)
+    pricing = Pricing(family, get_target("roofline-gpu"))
+    designs = family.decisions.sample(np.random.default_rng(seed), 4096)
+    costs = pricing.table("latency")
+    ways: dict[str, tuple[Callable[[np.ndarray], object], int]] = {
+        "one after the other": (lambda x: [pricing.total(family.layers(d), "latency") for d in x], 64),
+        "a population": (lambda x: pricing.predict(x), 4096),
+        "the cost table": (lambda x: costs.price(x), 4096),
+    }
+    found: dict[str, list[float]] = {}
+    for how, (run, count) in ways.items():
+        run(designs[:2])
+        for _ in range(repeats):
+            start = time.perf_counter()
+            run(designs[:count])
+            found.setdefault(how, []).append(count / (time.perf_counter() - start))
     return found
 
 

@@ -47,7 +47,8 @@ def example_search(epochs: int = 30, until: float | None = None, seed: int = 0) 
         for block, p in zip(searched, shares, strict=True):
             block["chosen"] = block["choices"][int(p.argmax())]
     return {
-        "space": "mobile-small", "system": "proxylessnas", "target": "cpu", "simulated": False,
+        "space": "mobile-small", "reference": "k3e6 wherever a block may be that",
+        "system": "proxylessnas", "target": "cpu", "simulated": False,
         "stage": "search" if until is not None else "done", "limits": {"latency": 1e-3}, "blocks": blocks,
         "history": history, "epochs": epochs, "search_seconds": 812.0, "train_seconds": 640.0,
         "compared": [] if until is not None else _compared(blocks, rng),

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from netsmith.decisions.family import SearchedFamily
+from netsmith.decisions.search_space import Designs
 from netsmith.runs.folder import Run
 from netsmith.runs.search_record import SEARCH_FILE
 from netsmith.search.strategy import FloatArray
-from netsmith.supernets.chosen_rows import Designs
-from netsmith.supernets.family import BlockFamily
 
 WRITE_S = 5.0  #: seconds between two writes
 
@@ -34,7 +34,7 @@ class Course:
     """
 
     run: Run
-    family: BlockFamily
+    family: SearchedFamily
     head: Mapping[str, Any]
     latency: FloatArray
     correction: float

@@ -9,16 +9,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from netsmith.decisions.family import Family
 from netsmith.decisions.pricing import Pricing
+from netsmith.decisions.search_space import Designs
 from netsmith.errors import InfeasibleError
 from netsmith.network.zoo.blueprint import Blueprint
 from netsmith.search.registry import get_strategy
 from netsmith.search.strategy import FloatArray, Problem, Proposals
 from netsmith.space import CostTable
-from netsmith.supernets.chosen_rows import Designs
-from netsmith.supernets.family import BlockFamily
 from netsmith.supernets.supernet import draw
-from netsmith.supernets.widths import WidthFamily
 from netsmith.systems.oneshot import Evaluate, evolve
 from netsmith.systems.proxylessnas import settle
 from netsmith.units import over, within
@@ -69,7 +68,7 @@ class Finder(Protocol):
 class InSpace:
     """What finders of designs share: the family and its cost tables."""
 
-    family: BlockFamily
+    family: Family
     tables: Mapping[str, CostTable]
 
     def found(self, design: Designs, loss: float) -> Found:
@@ -148,7 +147,7 @@ class Multiplied:
         costs: that are predicted.
     """
 
-    family: WidthFamily
+    family: Family
     pricing: Pricing
     costs: tuple[str, ...]
 
@@ -157,7 +156,7 @@ class Multiplied:
         return Pricing(self.family, self.pricing.target, self.pricing.batch).tables(self.costs)
 
     def find(self, limits: Mapping[str, float]) -> Found:
-        widths = self.family.widths
+        widths = self._widths
         problem = Problem.over(self._tables, limits, -np.array([widths]))
         kept = np.flatnonzero(problem.feasible(np.arange(len(widths))[:, None]))
         if not len(kept):
@@ -170,6 +169,10 @@ class Multiplied:
         return self._of(int(kept[-1]))
 
     def _of(self, k: int) -> Found:
-        layers = self.family.layers(np.array([k]))
-        predicted = {name: self.pricing.total(layers, name) for name in self.costs}
-        return Found(self.family.blueprint([k]), predicted, None, -self.family.widths[k])
+        design = np.array([k])
+        predicted = {name: self.pricing.total(self.family.layers(design), name) for name in self.costs}
+        return Found(self.family.blueprint(design), predicted, None, -self._widths[k])
+
+    @property
+    def _widths(self) -> list[float]:
+        return [float(width) for width in self.family.decisions.decisions[0].choices]

@@ -12,6 +12,7 @@ import numpy as np
 
 from netsmith.data import Data
 from netsmith.decisions.demand import rows_asked
+from netsmith.decisions.family import SearchedFamily
 from netsmith.decisions.pricing import COSTS, Pricing
 from netsmith.errors import InputError
 from netsmith.export.onnx import to_onnx
@@ -33,7 +34,6 @@ from netsmith.network.zoo.blueprint import Blueprint
 from netsmith.progress import Progress, training_events
 from netsmith.space import CostTable
 from netsmith.study.device_loop import DeviceLoop, Tried
-from netsmith.supernets.family import BlockFamily
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.supernet import SuperNet
 from netsmith.systems.oneshot import UNIFORM_LR, Evaluate, path_losses, train_uniform
@@ -51,7 +51,7 @@ class Specialization:
     """What a specialization does, step by step. Results are JSON values, so that a resumed run continues alike."""
 
     def __init__(
-        self, shared: RunTogether, family: BlockFamily, data: Data, target: Target, config: SpecializeConfig,
+        self, shared: RunTogether, family: SearchedFamily, data: Data, target: Target, config: SpecializeConfig,
         progress: Progress, watch: Callable[[Path], Any] | None = None,
     ) -> None:  # fmt: skip
         self.shared, self.run, self.family, self.data, self.target = shared, shared.run, family, data, target
@@ -284,7 +284,8 @@ class Specialization:
     def course(self) -> Course:
         """How the search of the run's own system goes; there are prices before."""
         head = {
-            "space": self.family.name, "system": self.config.search.system, "target": self.config.target,
+            "space": self.family.name, "reference": self.family.reference_words,
+            "system": self.config.search.system, "target": self.config.target,
             "simulated": self.simulated, "limits": self.limits,
             "epochs": self.epochs["warmup"] + self.epochs["search"],
         }  # fmt: skip

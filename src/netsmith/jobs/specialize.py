@@ -26,7 +26,7 @@ from netsmith.progress import Progress, Silent, progress_of
 from netsmith.runs.names import FORMATS, RECORDED
 from netsmith.runs.summary import kept_budgets
 from netsmith.study.device_loop import within_aims
-from netsmith.supernets.family import BlockFamily
+from netsmith.supernets.family import fitted
 from netsmith.supernets.space import BlockSpace, load_space
 from netsmith.training.workers import Workers
 
@@ -73,8 +73,7 @@ def specialize(
         progress.stage("load")
         try:
             images = shared.in_turn(lambda: _images(config, shared.folder / RECORDED, progress))
-            own = _fitted(loaded, images.input_shape, config.width)
-            family = BlockFamily(own, len(images.classes), images.input_shape[0])
+            family = fitted(loaded, images.input_shape, len(images.classes), config.width)
             job = Specialization(shared, family, images, target, config, progress, watch)
             run.pin(job.contents | target_contents(config.target) | job.teacher_contents())
             job.check()
@@ -95,15 +94,6 @@ def _images(config: SpecializeConfig, record: Path, progress: Progress) -> Data:
     )
     images.need_train()
     return images
-
-
-def _fitted(space: BlockSpace, input_shape: tuple[int, int, int], width: float) -> BlockSpace:
-    """The space for images ``(C, H, W)``, with all its channels times ``width``."""
-    _, height, side = input_shape
-    if height != side:
-        raise InputError(f"the images are {height}x{side}; spaces are for square ones: give --image-size")
-    own = space.resized(side)
-    return own.scaled(width) if width != 1.0 else own
 
 
 def _stages(job: Specialization, budgets: dict[str, Any], systems: tuple[str, ...]) -> dict[str, Any]:

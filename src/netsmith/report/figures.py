@@ -87,7 +87,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         untrained = summary["baseline"]["accuracy"] is None
         said.append(
             f"Before is the reference network of the space {found['space']}"
-            + (" (k3e6 wherever a block may be that)" if any("k3e6" in b["choices"] for b in found["blocks"]) else "")
+            + (f" ({found['reference']})" if found.get("reference") else "")
             + (", which was not trained: its accuracy is not known" if untrained else "")
         )
     against = _against(summary)

@@ -68,8 +68,9 @@ _COMPARED = Record(
     },
 )  # fmt: skip
 
-#: ``space``, ``system`` and ``target`` are names, ``stage`` is one of :data:`STAGES`, ``epochs`` how many there will
-#: be, ``limits`` are the budgets in SI units by cost. ``blocks`` are those of the network in their order, each
+#: ``space``, ``system`` and ``target`` are names, ``reference`` says what the network before is, ``stage`` is one of
+#: :data:`STAGES`, ``epochs`` how many there will be, ``limits`` are the budgets in SI units by cost. ``blocks`` are
+#: those of the network in their order, each
 #: ``{"name", "stage", "channels", "stride", "side", "choices", "chosen", "latency_s"}``: the side of its output map in
 #: pixels, the choices (one where nothing is chosen), of which ``skip`` is no block, and what each takes in seconds, as
 #: predicted. ``history`` is of ``{"epoch", "warmup", "loss", "entropy", "expected", "multipliers", "probabilities"}``
@@ -82,7 +83,7 @@ SEARCH = Record(
         "epochs": Number(low=1e-9, high=_MANY), "limits": Named(Number(low=1 / MOST), COSTS),
         "blocks": List(_BLOCK, least=1), "history": List(_ROW),
     },
-    {"search_seconds": _AMOUNT, "train_seconds": _AMOUNT, "compared": List(_COMPARED)}, _together,
+    {"search_seconds": _AMOUNT, "train_seconds": _AMOUNT, "compared": List(_COMPARED), "reference": Text()}, _together,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netsmith.errors import InputError
 from netsmith.network.layers import LayerTable
 from netsmith.network.zoo.block_rows import block_roles, head_rows, network_rows, stem_rows
 from netsmith.network.zoo.blueprint import Blueprint
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from torch import nn
 
     from netsmith.supernets.supernet import SuperNet
+
+
+def fitted(space: BlockSpace, input_shape: tuple[int, int, int], classes: int, width: float = 1.0) -> BlockFamily:
+    """The networks of a space for images ``(C, H, W)`` and classes, with all channels times ``width``.
+
+    Raises:
+        InputError: images that are not square, or too small.
+    """
+    channels, height, side = input_shape
+    if height != side:
+        raise InputError(f"the images are {height}x{side}; spaces are for square ones: give --image-size")
+    own = space.resized(side)
+    return BlockFamily(own.scaled(width) if width != 1.0 else own, classes, channels)
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,7 @@ class BlockFamily:
     @property
     def reference_words(self) -> str:
         """What the reference is, for people."""
-        return f"every block {REFERENCE}"
+        return f"{REFERENCE} wherever a block may be that"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
