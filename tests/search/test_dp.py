@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cases import random_problem
+from dp import solve_dp
 from test_allocate import COSTS, LOSS, SIZE
 
 import netsmith
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.search import Problem, lagrange, minimise_cost, solve, solve_dp
+from netsmith.search import Problem, lagrange, minimise_cost, solve
 from netsmith.space import CostTable, Factor
 
 

@@ -7,8 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 from cases import brute_force, random_problem
+from dp import solve_dp
 
-from netsmith.search import Problem, lagrange, solve, solve_dp, solve_k_best
+from netsmith.search import Problem, lagrange, solve, solve_k_best
 from netsmith.search.solver.elimination import Elimination
 from netsmith.search.solver.listing import list_designs
 from netsmith.search.solver.reduced import reduce

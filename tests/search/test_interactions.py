@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from cases import brute_force, designs_of, random_problem, with_pairs
 
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.search import Problem, Results, get_strategy, pair_terms, solve, solve_k_best, told_terms
+from netsmith.search import Problem, Results, get_strategy, solve, solve_k_best
 from netsmith.search.solver.moves import Moves
 from netsmith.search.solver.reduced import reduce
-from netsmith.space import CostTable, Decision, Factor, Space
+from netsmith.space import Decision, Factor, Space
 from netsmith.testing import check_strategy
 
 CASES = [(8, 3, 1, False, 0), (7, 3, 2, True, 0), (7, 3, 2, True, 5), (6, 4, 1, False, 4), (8, 3, 3, True, 3)]
@@ -96,57 +94,9 @@ def test_exact_strategy_rescales_interactions_with_the_table():
     assert tuple(strategy.ask(1)[0]) == rest[0]
 
 
-def test_measured_pairs_give_what_the_sum_lacks():
+def test_interactions_that_cannot_be_are_refused():
     loss = np.array([[3.0, 1.0, 0.0], [2.0, 0.5, 0.0], [np.inf, 4.0, 0.0]])
-    terms = pair_terms(loss, {(0, 0, 1, 0): 9.0, (1, 1, 0, 0): 3.0, (2, 1, 0, 1): 5.0})
-    problem = Problem(loss, {}, {}, interactions=terms)
-    designs = np.array([[0, 0, 2], [0, 1, 2], [1, 2, 1], [1, 1, 1], [2, 2, 2]])
-    assert problem.estimate(designs).tolist() == [9.0, 3.0, 5.0, 5.5, 0.0]
-    assert sorted(t.rows for t in terms) == [(0, 1), (0, 2)]
-
-
-@pytest.mark.parametrize(
-    ("pair", "message"),
-    [
-        ((0, 0, 0, 1), "with itself"),
-        ((0, 3, 1, 0), "decision 0 has no choice 3"),
-        ((0, 0, 2, 0), "decision 2 has no choice 0"),
-        ((0, 0, 5, 0), "decision 5 has no choice 0"),
-    ],
-)
-def test_pairs_that_cannot_be_are_refused(pair, message):
-    loss = np.array([[3.0, 1.0, 0.0], [2.0, 0.5, 0.0], [np.inf, 4.0, 0.0]])
-    with pytest.raises(InputError, match=message):
-        pair_terms(loss, {pair: 1.0})
-    with pytest.raises(InputError, match="measure it or leave it out"):
-        pair_terms(loss, {(0, 0, 1, 0): float("nan")})
     with pytest.raises(InputError, match="interactions must be finite"):
         solve(Problem(loss, {}, {}, interactions=(Factor((0, 1), np.full((3, 3), np.inf)),)))
     with pytest.raises(InputError, match="prices only 1 choices of decision 1"):
         solve(Problem(loss, {}, {}, interactions=(Factor((0, 1), np.zeros((3, 1))),)))
-
-
-def test_told_losses_show_which_pair_interacts():
-    rng = np.random.default_rng(0)
-    loss = np.sort(rng.gamma(1.0, 1.0, (8, 3)), axis=1)[:, ::-1].copy()
-    unary = np.tile(np.arange(3.0), (8, 1))
-    problem = Problem(loss, {"c": CostTable(0.0, unary)}, {"c": 8.0})
-    i, j = (int(d) for d in np.flatnonzero(solve(problem).choice < 2)[:2])
-    values = np.zeros((3, 3))
-    values[:2, :2] = 6.0  # these two must not both be low, but the estimate has them so
-    truth = replace(problem, interactions=(Factor((i, j), values),))
-    designs = np.array([s.choice for s in solve_k_best(problem, 24)])
-    designs = np.concatenate([designs, get_strategy("random", problem).ask(24)])
-    terms = told_terms(
-        problem, designs, 5.0 + 2.0 * truth.estimate(designs), [(i, j), ((i + 4) % 8, (j + 4) % 8)], prior=0.1
-    )
-    learnt = replace(problem, interactions=terms)
-    others = get_strategy("random", problem, seed=9).ask(60)
-
-    def explained(p):
-        return np.corrcoef(p.estimate(others), truth.estimate(others))[0, 1]
-
-    assert 1 - explained(learnt) < 0.5 * (1 - explained(problem))
-    assert truth.estimate(solve(learnt).choice)[0] < truth.estimate(solve(problem).choice)[0]
-    with pytest.raises(InputError, match="three evaluated designs"):
-        told_terms(problem, designs[:2], np.zeros(2), [(0, 1)])

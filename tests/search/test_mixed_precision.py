@@ -8,9 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from cases import brute_force, mixed_precision
+from dp import solve_dp
 from scipy.optimize import milp
 
-from netsmith.search import Problem, lagrange, solve, solve_dp, solve_k_best
+from netsmith.search import Problem, lagrange, solve, solve_k_best
 from netsmith.search.greedy import Greedy
 from netsmith.search.random import Random
 from netsmith.search.solver.milp import _highs, solve_model

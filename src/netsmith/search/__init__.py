@@ -5,38 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netsmith.search.agreement import additivity
     from netsmith.search.history import History
-    from netsmith.search.interactions import pair_terms, told_terms
     from netsmith.search.registry import get_strategy, register_strategy, strategy_names
-    from netsmith.search.reranking import Reranked, additivity, rerank
-    from netsmith.search.solver.dp import solve_dp
     from netsmith.search.solver.exact import Solution, minimise_cost, solve, solve_k_best
     from netsmith.search.solver.relaxation import Relaxation, lagrange
     from netsmith.search.strategy import Problem, Results, Strategy
 
 __all__ = [
-    "History", "Problem", "Relaxation", "Reranked", "Results", "Solution", "Strategy", "additivity", "get_strategy",
-    "lagrange", "minimise_cost", "pair_terms", "register_strategy", "rerank", "solve", "solve_dp",
-    "solve_k_best", "strategy_names", "told_terms",
+    "History", "Problem", "Relaxation", "Results", "Solution", "Strategy", "additivity", "get_strategy",
+    "lagrange", "minimise_cost", "register_strategy", "solve", "solve_k_best", "strategy_names",
 ]  # fmt: skip
 
 _HOME = {
-    "solve_dp": "solver.dp",
     "Solution": "solver.exact",
     "minimise_cost": "solver.exact",
     "solve": "solver.exact",
     "solve_k_best": "solver.exact",
-    "pair_terms": "interactions",
-    "told_terms": "interactions",
     "Relaxation": "solver.relaxation",
     "lagrange": "solver.relaxation",
     "History": "history",
     "get_strategy": "registry",
     "register_strategy": "registry",
     "strategy_names": "registry",
-    "Reranked": "reranking",
-    "additivity": "reranking",
-    "rerank": "reranking",
+    "additivity": "agreement",
     "Problem": "strategy",
     "Results": "strategy",
     "Strategy": "strategy",

@@ -27,7 +27,7 @@ class Problem:
         costs: name to ``CostTable`` over the same decisions, SI units.
         budgets: name to upper bound; every name is in ``costs``.
         tied: groups of decisions that share one choice index.
-        interactions: loss of decisions together, beyond the sum of their own (finite; see ``search/interactions.py``).
+        interactions: loss of decisions together, beyond the sum of their own (finite).
         given: the design that changes nothing, ``(D,)``; by default every decision's last choice.
     """
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.progress import Progress, Silent
+from netsmith.search.agreement import additivity
 from netsmith.search.history import History
 from netsmith.search.registry import Traits, get_strategy
-from netsmith.search.reranking import additivity
 from netsmith.search.strategy import Designs, FloatArray, Path, Problem, Proposals, Strategy
 from netsmith.study.evaluator import Called, Evaluate, Evaluator, Logged, Outcome, results_of
 
