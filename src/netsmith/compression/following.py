@@ -272,7 +272,8 @@ def _read_sides(model: nn.Module, mode: _Mode, found: Followed) -> None:
                 kind = type(module).__name__
                 for d in mode.of(t):
                     labels.pin(
-                        d, f"its channels meet the weights of {name!r}, a {kind}, whose sizes are left as they are"
+                        d,
+                        f"its channels meet the weights of {name!r}, a {kind}, which keeps the width of what it reads",
                     )
                 continue
             path = f"{name}.{leaf}" if name else leaf

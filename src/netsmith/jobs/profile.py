@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.compression.groups import find_groups
 from netsmith.compression.placement import place, quantizable
+from netsmith.decisions.given import GivenSpace
+from netsmith.decisions.registry import Given, kinds_of
 from netsmith.hardware.target import Cost, as_run, prepare_target, price, settings_of, target_of, unknown_costs
 from netsmith.jobs.assembly import assemble, takes
-from netsmith.jobs.config import ProfileConfig
+from netsmith.jobs.config import ProfileConfig, Prune
 from netsmith.network.behaviour import fault_of
 from netsmith.network.graph import Graph, count_parameters, trace
 from netsmith.network.layers import KIND, KINDS, LayerTable
@@ -49,7 +50,7 @@ def profile(model: Any, *, progress: Progress | None = None, **options: Any) -> 
     warning = fault_of(loaded.model, example)
     graph = trace(loaded.model, shape)
     progress.stage("groups")
-    report = find_groups(loaded.model, example)
+    frozen = GivenSpace(graph, kinds_of(Given(loaded.model, example, graph, device.capabilities), (Prune(),))).frozen
     table = as_run(with_bits(graph, config.bits), device.capabilities)
     prepare_target(device, table, progress)
     cost = price(device, table, config.batch)
@@ -58,7 +59,7 @@ def profile(model: Any, *, progress: Progress | None = None, **options: Any) -> 
     rows = []
     for i in np.flatnonzero(compute | unknown):
         row = table.row(int(i))
-        reasons = [r for r in (_pruning(report.frozen, row["name"]), graph.layers.frozen.get(row["name"])) if r]
+        reasons = [r for r in (frozen.get(row["name"].split("#")[0]), graph.layers.frozen.get(row["name"])) if r]
         macs = None if unknown[i] else int(table.macs[i]) * config.batch
         rows.append({
             "name": row["name"], "kind": kind_of(table, int(i)), "in_shape": _shape(row, "in"),
@@ -118,8 +119,3 @@ def kind_of(table: LayerTable, i: int) -> str:
 
 def _shape(row: dict[str, Any], side: str) -> list[int]:
     return [row[f"c_{side}"], row[f"h_{side}"], row[f"w_{side}"]]
-
-
-def _pruning(frozen: dict[str, str], name: str) -> str | None:
-    reason = frozen.get(name.split("#")[0])
-    return f"not pruned: {reason}" if reason else None
