@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Random,
         Shallow,
         Share,
+        Sparsify,
         Uniform,
     )
     from netsmith.jobs.load import load
@@ -39,12 +40,13 @@ __version__ = "0.1.0"
 #: methods, strategies and groups of options, see docs/options.md
 _CONFIGS = (
     "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Haq", "Images", "NetAdapt",
-    "Prune", "Quantize", "Random", "Shallow", "Share", "Uniform",
+    "Prune", "Quantize", "Random", "Shallow", "Share", "Sparsify", "Uniform",
 )  # fmt: skip
 __all__ = [
     "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Haq", "Images",
     "InfeasibleError", "InputError", "NetAdapt", "NetsmithError", "Prune", "Quantize", "Random", "Result", "Shallow",
-    "Share", "Uniform", "__version__", "allocate", "compress", "load", "load_packed", "profile", "specialize", "train",
+    "Share", "Sparsify", "Uniform", "__version__", "allocate", "compress", "load", "load_packed", "profile",
+    "specialize", "train",
 ]  # fmt: skip
 
 #: Public name -> the module that has it; imported on first use, so that ``import netsmith`` stays instant.

@@ -119,7 +119,7 @@ def test_bad_options_are_one_sentence_before_anything_is_loaded(options: dict[st
 def test_the_signature_shows_every_option() -> None:
     shown = inspect.signature(netsmith.compress).parameters
     assert set(options_of(CompressConfig)) <= set(shown) and {"methods", "fine_tune", "out"} <= set(shown)
-    assert shown["widths"].default == 8 and set(METHODS) == {"prune", "quantize", "share"}
+    assert shown["widths"].default == 8 and set(METHODS) == {"prune", "quantize", "share", "sparsify"}
 
 
 class Hidden:

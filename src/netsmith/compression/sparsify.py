@@ -6,9 +6,10 @@ numbers stay follows from the size of the weight alone, so a search knows what a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,9 +17,54 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils import parametrize
 
+from netsmith.compression.steps import Step, register_step
+from netsmith.errors import InputError
 from netsmith.export.packed import largest
+from netsmith.shapes import Named, Number, Record
 
 Sparse = Mapping[str, int]  #: parameter name -> how many of its numbers stay
+
+
+@register_step
+@dataclass(frozen=True)
+class SparseStep:
+    """Weights become sparse. The zeros lie in the weights themselves: a replay finds that there is a place for them.
+
+    Attributes:
+        entries: parameter name -> how many of its numbers stay.
+    """
+
+    do: ClassVar[str] = "sparsify"
+    shape: ClassVar[Record] = Record({"entries": Named(Number(low=1, high=10**12, whole=True))})
+    entries: Sparse
+
+    def __bool__(self) -> bool:
+        return bool(self.entries)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"entries": dict(self.entries)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SparseStep:
+        return cls(dict(data["entries"]))
+
+    def apply(self, model: nn.Module) -> None:
+        for name, entries in self.entries.items():
+            try:
+                count = model.get_parameter(name).numel()
+            except AttributeError as error:
+                raise InputError(
+                    f"the recipe names the parameter {name!r}, which this model does not have; use the same MODEL"
+                ) from error
+            if entries > count:
+                raise InputError(
+                    f"the recipe keeps {entries} numbers of {name!r}, which has {count}; use the same MODEL"
+                )
+
+
+def sparse_of(steps: Iterable[Step]) -> dict[str, int]:
+    """How many numbers of which parameters stay after the steps of a recipe."""
+    return {name: n for step in steps if isinstance(step, SparseStep) for name, n in step.entries.items()}
 
 
 def entries_of(weights: Any, share: Any) -> NDArray[np.int64]:
@@ -35,6 +81,14 @@ def kept_numbers(weight: torch.Tensor, entries: int) -> torch.Tensor:
     kept = np.zeros(weight.numel(), dtype=bool)
     kept[largest(weight.detach().cpu().float().numpy(), entries)] = True
     return torch.from_numpy(kept).reshape(weight.shape).to(weight.device)
+
+
+def make_sparse(model: nn.Module, sparse: Sparse) -> None:
+    """Make all numbers of sparse weights zero, in place, but those that stay."""
+    for name, entries in sparse.items():
+        weight = model.get_parameter(name)
+        with torch.no_grad():
+            weight.mul_(kept_numbers(weight, entries))
 
 
 class ZerosKept(nn.Module):

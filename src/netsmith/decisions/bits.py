@@ -42,6 +42,7 @@ class Bits(Kind):
     """
 
     name: ClassVar[str] = "widths"
+    additive: ClassVar[bool] = False
     stage: ClassVar[Stage] = "numbers"
 
     def __init__(

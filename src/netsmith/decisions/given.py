@@ -248,6 +248,11 @@ class GivenSpace:
         return bits is not None and not isinstance(bits, Integers)
 
     @property
+    def additive(self) -> bool:
+        """Whether losses of single choices add up so well that designs need not be run."""
+        return all(kind.additive for kind in self.kinds if kind.decisions)
+
+    @property
     def scheme(self) -> Scheme:
         """How weights of few bits are stored."""
         bits = self.kind(Bits)

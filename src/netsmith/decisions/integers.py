@@ -24,6 +24,7 @@ class Integers(Bits):
     """
 
     name: ClassVar[str] = BITS
+    additive: ClassVar[bool] = True
     scale: ClassVar[str] = "structure"  # 8-bit integers lose so little that it does not matter
 
     def _sides(self, pairs: Pairs) -> tuple[str, ...]:

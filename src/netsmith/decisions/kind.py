@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from netsmith.compression.channels import ChannelGroup
+from netsmith.compression.sparsify import entries_of
 from netsmith.compression.steps import Step
 from netsmith.decisions.tools import Tools
 from netsmith.network.edit import GraphEdit
@@ -42,10 +43,13 @@ class Deltas:
             that goes. What several kinds remove adds up.
         most: any other column -> what it has at most, ``(N, R)``, of ``calls`` 0 for what is gone. Of several kinds the
             least counts.
+        entries: the share of a row's numbers that are not zero, of what is left of its weight, ``(N, R)``; None for
+            all. Shares of several kinds multiply.
     """
 
     removed: Mapping[str, FloatArray] = field(default_factory=dict)
     most: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    entries: FloatArray | None = None
 
 
 def merged(given: LayerTable, deltas: Sequence[Deltas]) -> LayerTable:
@@ -63,7 +67,9 @@ def merged(given: LayerTable, deltas: Sequence[Deltas]) -> LayerTable:
     if "groups" in removed:
         left = np.maximum(1, np.rint(given.groups * (1 - removed["groups"])))
         columns["groups"] = np.where(given.groups > 1, left, 1).astype(np.int64)
-    return given.replace(**columns)
+    table = given.replace(**columns)
+    shares = [delta.entries for delta in deltas if delta.entries is not None]
+    return table.replace(entries=entries_of(table.weights, np.prod(shares, axis=0))) if shares else table
 
 
 class Kind:
@@ -79,6 +85,7 @@ class Kind:
             pruned hurts more than the sum of its parts, bits do not: a search weighs scales against each other by
             what whole designs lose.
         monotone: whether a choice farther from the reference cannot truly lose less, so that what says so is noise.
+        additive: whether losses of single choices add up so well that designs need not be run.
         graded: whether losses of choices lie between those of their neighbours, so that some may be interpolated.
         graph: the traced network that is decided about.
         decisions: what is to be chosen, choices in ascending order of cost where they have one.
@@ -91,6 +98,7 @@ class Kind:
     scale: ClassVar[str] = ""
     monotone: ClassVar[bool] = True
     graded: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
     graph: Graph
     decisions: tuple[Decision, ...]
     tied: tuple[tuple[int, ...], ...] = ()

@@ -55,6 +55,7 @@ _BUILTIN: dict[str, tuple[str, ...]] = {
     "prune": ("channels:channels_of", "branches:branches_of", "heads:heads_of"),
     "quantize": ("widths:widths_of",),
     "share": ("widths:codebooks_of",),
+    "sparsify": ("sparsity:sparsity_of",),
 }
 _REGISTERED: dict[str, list[Maker]] = {}
 

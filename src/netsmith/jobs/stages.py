@@ -16,9 +16,11 @@ from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 from netsmith.compression.build import is_int8, quantizer_for
 from netsmith.compression.mixed import quantize_mixed
 from netsmith.compression.quantize import QuantizedGraph, packed_tensors
+from netsmith.compression.sparsify import sparse_of
 from netsmith.decisions.demand import rows_asked
 from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.slim import Slimmed
+from netsmith.decisions.sparsity import Sparsity
 from netsmith.errors import InputError
 from netsmith.export.fusion import Fusion
 from netsmith.export.onnx import to_onnx
@@ -71,12 +73,14 @@ class Stages:
     def _extent(self) -> Extent:
         """How much there is to do."""
         data, table = self.subject.data, self.graph.layers
+        twice = self.choices.is_mixed and self.choices.kind(Sparsity) is not None  # what stays, then what it shares
         return Extent(
             macs=float(table.macs.sum()), train=len(data.train) if data.train is not None else 0,
             search=len(data.search), test=len(data.test),
             images=min(max(SENSITIVITY_IMAGES, EVALUATION_IMAGES), len(data.search)),
-            choices=int((self.choices.decisions.sizes - 1).sum()), evaluations=self.evaluations, epochs=self.epochs,
-            mixed=self.choices.is_mixed, measured=not self.simulated, table=hasattr(self.target, "prepare"),
+            choices=int((self.choices.decisions.sizes - 1).sum()), evaluations=self.evaluations,
+            epochs=self.epochs * (1 + twice), mixed=self.choices.is_mixed, measured=not self.simulated,
+            table=hasattr(self.target, "prepare"),
         )  # fmt: skip
 
     def baseline(self) -> dict[str, Any]:
@@ -204,7 +208,7 @@ class Stages:
         asked, traits = self.config.strategy.evaluations, self.config.strategy.traits
         if asked is not None:
             return asked
-        return traits.evaluations if traits.learns or self.choices.is_mixed else 0
+        return traits.evaluations if traits.learns or not self.choices.additive else 0
 
     @property
     def epochs(self) -> int:
@@ -238,7 +242,8 @@ class Stages:
         before: float | None = None
         quantized: QuantizedGraph | None
         fusion, floats, recipe = Fusion(0, (), {}), tuple[str, ...](), slimmed.recipe
-        if is_int8(slimmed.bits):
+        sparse = sparse_of(recipe.steps)
+        if self.graph.folded and is_int8(slimmed.bits):
             if slimmed.is_smaller:
                 history = fine_tune(model, **training)
             self.progress.stage("export")
@@ -252,21 +257,26 @@ class Stages:
         else:
             if slimmed.is_smaller:  # before norms are folded: what they read has changed
                 settle_batch_norm(model, self.subject.data.search, normalisation=self.norm)
+            if sparse:  # what stays makes up for what went before values are shared
+                path = self.run.path(f"checkpoints/{_key(design)}-sparse.safetensors")
+                history = fine_tune(model, **(training | {"checkpoint": path}), sparse=sparse)
             graph = trace(model, self.graph.input_shape, fold=self.graph.folded)
-            quantizer = quantizer_for(graph, slimmed.bits, images, method)
+            quantizer = quantizer_for(graph, slimmed.bits, images, method, sparse=sparse)
             quantized = quantize_mixed(graph, slimmed.bits, quantizer)
             before = self._search_accuracy(quantized)
-            if self.epochs:
+            if self.epochs and slimmed.bits:
                 after, trained, new, log = train_quantized(model, graph, slimmed.bits, quantizer, **training)
                 tuned = quantize_mixed(after, slimmed.bits, trained)
                 if self._search_accuracy(tuned) >= before:
-                    graph, quantized, model, history = after, tuned, new, log
+                    graph, quantized, model = after, tuned, new
+                    history += [epoch | {"epoch": epoch["epoch"] + len(history)} for epoch in log]
             self.progress.stage("export")
             exported = to_onnx(quantized.graph, quantized.weight_scales, integer_bias=False)
+            quantized = quantized if slimmed.bits else None
         product = release(
             quantized.graph if quantized else graph, self.run, self.subject.feeding, images, model=model,
             metadata=self.subject.data.metadata, huffman=self.config.huffman,
-            quantized=Quantized(exported, packed_tensors(quantized)) if quantized else None,
+            quantized=Quantized(exported, packed_tensors(quantized)) if quantized else None, sparse=sparse,
         )  # fmt: skip
         self.run.write_text("recipe.json", recipe.to_json())
         tables = {"baseline": self.graph.layers, "result": self.pricing.rows(as_it_runs(self.choices, design, floats))}

@@ -14,7 +14,7 @@ from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.registry import Given, kinds_of
 from netsmith.errors import InputError
 from netsmith.hardware.target import Target, has_energy, target_of
-from netsmith.jobs.config import CompressConfig, Config, Images, Prune, Quantize, Share, SpecializeConfig, chosen
+from netsmith.jobs.config import CompressConfig, Images, Method, Prune, Quantize, SpecializeConfig
 from netsmith.network.behaviour import check_network
 from netsmith.network.graph import Graph, trace
 from netsmith.network.load import LoadedModel, load_model
@@ -31,7 +31,7 @@ class Subject:
         loaded: the network as given.
         data: with the normalisation that the network expects.
         feeding: how the network is fed, with a label for each of its outputs.
-        graph: the network traced; batch norm folded, unless weights are to be shared.
+        graph: the network traced; batch norm folded, unless a method needs the weights as the module has them.
         choices: the decisions.
     """
 
@@ -77,7 +77,7 @@ def device_of(config: CompressConfig | SpecializeConfig) -> Target:
 
 def load_subject(
     model: Any, data: Any, target: Target, *, weights: str | None = None,
-    methods: Sequence[Config] = (Prune(), Quantize()), images: Images | None = None, seed: int = 0,
+    methods: Sequence[Method] = (Prune(), Quantize()), images: Images | None = None, seed: int = 0,
     **reading: Any,
 ) -> Subject:  # fmt: skip
     """Load and check everything that a compression needs; arguments are those of ``CompressConfig``.
@@ -99,7 +99,7 @@ def load_subject(
     first, _ = next(found.search.batches(4, normalise=found.normalisation, channels_last=False))
     outputs = check_network(loaded.model, first, "give the size it expects with --image-size")
     check_classes(found, outputs, loaded.metadata)
-    graph = trace(loaded.model, tuple(found.input_shape), fold=not chosen(methods, Share))
+    graph = trace(loaded.model, tuple(found.input_shape), fold=not any(m.keeps_norms for m in methods))
     given = Given(loaded.model, loaded.example_input(), graph, target.capabilities)
     space = GivenSpace(graph, kinds_of(given, methods))
     return Subject(loaded, found, found.feeding.for_outputs(outputs), graph, space)

@@ -16,6 +16,7 @@ from netsmith.compression.build import is_int8, quantizer_for
 from netsmith.compression.mixed import Bits, quantize_mixed
 from netsmith.compression.quantize import QuantizedGraph, packed_tensors
 from netsmith.compression.recipe import Recipe
+from netsmith.compression.sparsify import Sparse, make_sparse, sparse_of
 from netsmith.data.feeding import Feeding
 from netsmith.data.normalise import Normalisation
 from netsmith.errors import InputError, shown
@@ -76,7 +77,8 @@ def export_tuned(
     feeding = read_feeding(product["safetensors"])
     model = _checked(model, product["safetensors"])
     recipe = Recipe.read(product["recipe"]) if "recipe" in product else Recipe()
-    bits, shape = _bits(recipe), feeding.input_shape
+    bits, sparse, shape = _bits(recipe), sparse_of(recipe.steps), feeding.input_shape
+    make_sparse(model, sparse)  # training that knew nothing of the zeros may have filled them
     seen = _seen(images, feeding, needed=any(a_bits < FLOAT for _, a_bits in bits.values()))
     method, kept = how.get("calibration") or "mse", bits
     if bits and is_int8(bits):
@@ -84,12 +86,12 @@ def export_tuned(
         graph, rounded, exported, kept = built.graph, built.quantized, built.model, built.bits
         recipe = dataclasses.replace(recipe, quantize={"int8": list(kept)})
     else:
-        graph = trace(model, shape, fold=not _is_shared(bits))
-        rounded, exported = _in_few_bits(graph, bits, seen, method)
+        graph = trace(model, shape, fold=not (_is_shared(bits) or sparse))
+        rounded, exported = _in_few_bits(graph, bits, seen, method, sparse)
     done = release(
         rounded.graph if rounded else graph, Folder(out), feeding, seen, model=model,
         metadata=read_metadata(product["safetensors"]), huffman=bool(how.get("huffman")),
-        quantized=Quantized(exported, packed_tensors(rounded)) if rounded else None,
+        quantized=Quantized(exported, packed_tensors(rounded)) if rounded else None, sparse=sparse,
     )  # fmt: skip
     if "recipe" in product:
         write_atomic(out / RECIPE, recipe.to_json().encode())
@@ -99,7 +101,7 @@ def export_tuned(
 
 
 def _in_few_bits(
-    graph: Graph, bits: Bits, images: torch.Tensor, method: str
+    graph: Graph, bits: Bits, images: torch.Tensor, method: str, sparse: Sparse
 ) -> tuple[QuantizedGraph | None, onnx.ModelProto]:
     """The network in a width for each layer, and its ONNX model; in floats where there are no bits."""
     missing = [layer for layer in bits if layer not in graph.node_of]
@@ -107,7 +109,7 @@ def _in_few_bits(
         raise InputError(f"model does not run its layer {missing[0]!r}, which has {bits[missing[0]][0]} bits")
     if not bits:
         return None, to_onnx(graph)
-    rounded = quantize_mixed(graph, bits, quantizer_for(graph, bits, images, method))
+    rounded = quantize_mixed(graph, bits, quantizer_for(graph, bits, images, method, sparse=sparse))
     return rounded, to_onnx(rounded.graph, rounded.weight_scales, integer_bias=False)
 
 

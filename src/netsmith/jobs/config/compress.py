@@ -9,7 +9,7 @@ from typing import Any
 from netsmith.errors import InputError
 from netsmith.jobs.config.base import DATA, Config, seed_field, target_field, threads_field, weights_field
 from netsmith.jobs.config.groups import Budgets, FineTune, Images
-from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, Share, chosen
+from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, chosen
 from netsmith.jobs.config.places import check_data, check_file, check_model
 from netsmith.jobs.config.strategies import STRATEGIES, Exact, Strategy
 from netsmith.schema import parameter
@@ -25,7 +25,9 @@ class CompressConfig(Config):
     target: str = target_field()
     budgets: Budgets = dataclasses.field(default_factory=Budgets)
     methods: tuple[Method, ...] = parameter(
-        "prune, quantize, or both with a comma; or share, for --size", default=(Prune(), Quantize()), panel="Search"
+        "prune, quantize, or both with a comma; or, for --size, sparsify, share, or both",
+        default=(Prune(), Quantize()),
+        panel="Search",
     )
     strategy: Strategy = parameter(f"{', '.join(STRATEGIES)} (exact proves its bound)", default=Exact(), panel="Search")
     fine_tune: FineTune = dataclasses.field(default_factory=FineTune)
@@ -49,18 +51,22 @@ class CompressConfig(Config):
         budgets = self.budgets.read()
         if not self.methods:
             raise InputError(f"--methods is empty; give at least one of {', '.join(METHODS)}")
-        if chosen(self.methods, Share) is None:
+        light = [m.name for m in self.methods if m.bytes_alone]
+        if not light:
             return
         if chosen(self.methods, Quantize):
-            raise InputError(
-                "--methods share and quantize exclude each other: a weight is an index or an integer; drop one"
-            )
+            why = "a weight is an index or an integer" if "share" in light else "sparse weights are floats or shared"
+            raise InputError(f"--methods {light[0]} and quantize exclude each other: {why}; drop one")
+        names, saves = " and ".join(light), "saves" if len(light) == 1 else "save"
         if "size" not in budgets:
-            raise InputError("--methods share saves bytes and no time or energy: give a budget of them with --size")
-        others = [name for name in budgets if name != "size"]
-        if others and not chosen(self.methods, Prune):
             raise InputError(
-                f"--methods share does not change {others[0]}: drop --{others[0]}, or add prune to --methods"
+                f"--methods {names} {saves} bytes and no time or energy: give a budget of them with --size"
+            )
+        others = [name for name in budgets if name != "size"]
+        if others and all(m.bytes_alone for m in self.methods):
+            does = "does" if len(light) == 1 else "do"
+            raise InputError(
+                f"--methods {names} {does} not change {others[0]}: drop --{others[0]}, or add prune to --methods"
             )
 
     def _check_trained_trimming(self) -> None:

@@ -14,9 +14,16 @@ from netsmith.schema import parameter
 
 @dataclass(frozen=True)
 class Method(Config):
-    """Something that compress may do; which kinds of decisions it brings, ``netsmith.decisions.registry`` knows."""
+    """Something that compress may do; which kinds of decisions it brings, ``netsmith.decisions.registry`` knows.
+
+    Attributes:
+        bytes_alone: it saves bytes of a file, and no time, energy or work.
+        keeps_norms: batch norm is not folded, as it is about weights as the user's module has them.
+    """
 
     name: ClassVar[str] = ""
+    bytes_alone: ClassVar[bool] = False
+    keeps_norms: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,18 @@ class Share(Method):
 
     name: ClassVar[str] = "share"
     panel: ClassVar[str] = "Bits"
+    bytes_alone, keeps_norms = True, True
     least_bits: int = parameter("fewest bits of an index", default=1, low=1, high=8)
+
+
+@dataclass(frozen=True)
+class Sparsify(Method):
+    """Make most numbers of each weight zero, which saves bytes and no time."""
+
+    name: ClassVar[str] = "sparsify"
+    panel: ClassVar[str] = "Bits"
+    bytes_alone, keeps_norms = True, True
+    most_zeros: float = parameter("largest share of a weight that becomes zero", default=0.95, above=0, high=0.99)
 
 
 M = TypeVar("M", bound=Config)
@@ -75,7 +93,7 @@ def chosen(methods: Sequence[Config], kind: type[M]) -> M | None:
     return next((m for m in methods if isinstance(m, kind)), None)
 
 
-METHODS: dict[str, type[Method]] = {m.name: m for m in (Prune, Quantize, Share)}
+METHODS: dict[str, type[Method]] = {m.name: m for m in (Prune, Quantize, Share, Sparsify)}
 
 
 def method_config(name: str) -> type[Method] | None:
