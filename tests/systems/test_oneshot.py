@@ -14,7 +14,7 @@ from netsmith.errors import InfeasibleError
 from netsmith.search.strategy import Designs, FloatArray
 from netsmith.space import CostTable
 from netsmith.supernets import SuperNet
-from netsmith.systems.oneshot import UNIFORM_LR, evolve, mixed, path_losses, train_uniform
+from netsmith.systems.oneshot import UNIFORM_LR, evolve, path_losses, shuffled, train_uniform
 from netsmith.training import Training
 
 
@@ -46,7 +46,7 @@ def test_losses_of_paths_are_those_of_their_networks_on_batch_statistics() -> No
     found = path_losses(network, data, images=128, batch=64)(designs)
     for design, loss in zip(designs, found, strict=True):
         plain = network.extract(design).train()
-        parts = mixed(data.search).take(slice(0, 128)).batches(64, normalise=data.normalisation)
+        parts = shuffled(data.search).take(slice(0, 128)).batches(64, normalise=data.normalisation)
         with torch.no_grad():
             wanted = np.mean([float(F.cross_entropy(plain(x), y)) for x, y in parts])
         assert loss == pytest.approx(wanted, rel=1e-5)
@@ -120,6 +120,8 @@ def test_few_evaluations_go_to_the_first_of_the_start(problem: tuple[CostTable, 
 def test_a_split_sorted_by_class_is_mixed() -> None:
     data = graded_data()
     order = torch.argsort(data.search.labels)
-    rows = mixed(data.search.take(order))
-    assert len(torch.unique(rows.labels[:64])) == 10 and torch.equal(rows.labels, mixed(data.search.take(order)).labels)
+    rows = shuffled(data.search.take(order))
+    assert len(torch.unique(rows.labels[:64])) == 10 and torch.equal(
+        rows.labels, shuffled(data.search.take(order)).labels
+    )
     assert torch.equal(torch.sort(rows.labels).values, data.search.labels[order])

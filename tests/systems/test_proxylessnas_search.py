@@ -17,7 +17,7 @@ from netsmith.space import CostTable
 from netsmith.supernets import BlockSpace, SuperNet
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.space import Stage
-from netsmith.systems.proxylessnas import ProxylessConfig, path_lr, proxylessnas, settle
+from netsmith.systems.proxylessnas import ProxylessConfig, most_probable_within, path_lr, proxylessnas
 
 DEPTH = 5
 QUICK = ProxylessConfig(warmup=0, epochs=15, every=1, batch=32)
@@ -151,10 +151,10 @@ def test_settling_is_the_most_probable_network_within_the_budgets():
         ok = np.all([costs[n] <= limits[n] for n in limits], axis=0)
         if not ok.any():
             continue
-        found, loss = settle(network.shares(), tables, limits)
+        found, loss = most_probable_within(network.shares(), tables, limits)
         assert found.tolist() == designs[np.where(ok, p, 0).argmax()].tolist()
         assert loss == pytest.approx(-np.log(np.where(ok, p, 0).max()))
-        assert settle(network.shares(), tables, {})[0].tolist() == network.most_probable().tolist()
+        assert most_probable_within(network.shares(), tables, {})[0].tolist() == network.most_probable().tolist()
 
 
 # ---- interruptions --------------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_what_is_recorded():
                                     for n in ("latency", "macs")}  # fmt: skip
 
 
-def test_rates_with_which_probabilities_can_settle():
+def test_rates_with_which_probabilities_can_decide():
     assert path_lr(ProxylessConfig(), 100) == pytest.approx(0.1) and path_lr(ProxylessConfig(), 10**6) == 1e-3
     assert path_lr(ProxylessConfig(path_lr=0.5), 100) == 0.5
 

@@ -146,7 +146,7 @@ def _decide(classes: _Classes, model: nn.Module, options: Mapping[int, int]) -> 
             free = [f for f in item.factors if classes.free(f)]
             if len(free) <= 1 or not classes.free(item.whole):
                 forced.append(i)
-                _settle(classes, item, free[0] if len(free) == 1 else None)
+                _resolve(classes, item, free[0] if len(free) == 1 else None)
                 if len(free) == 1:
                     attributes[i] = _counts(item, free[0], model)
         if not forced:
@@ -170,7 +170,7 @@ def _decide(classes: _Classes, model: nn.Module, options: Mapping[int, int]) -> 
     return attributes
 
 
-def _settle(classes: _Classes, item: Product, free: IntArray | None) -> None:
+def _resolve(classes: _Classes, item: Product, free: IntArray | None) -> None:
     if free is None:
         fixed = next((f for f in (item.whole, *item.factors) if classes.reason(f) is not None), item.whole)
         reason = classes.reason(fixed) or _CHOSEN

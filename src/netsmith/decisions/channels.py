@@ -21,7 +21,7 @@ from netsmith.decisions.coupling import coupling_of, whole_of
 from netsmith.decisions.kind import BoolArray, Deltas, Designs, FloatArray, Kind, Stage, on_top
 from netsmith.decisions.registry import Given
 from netsmith.decisions.rows import Rows
-from netsmith.decisions.tools import Importance, Tools
+from netsmith.decisions.tools import Scores, Tools
 from netsmith.errors import InputError
 from netsmith.network.edit import GraphEdit
 from netsmith.network.graph import Graph
@@ -101,7 +101,7 @@ class Channels(Kind):
         found = {g.name: int(self.values[d, design[d]]) for d, g in enumerate(self.groups)}
         return {name: n for name, n in found.items() if n < self._named[name].channels}
 
-    def _keep(self, design: Designs, importance: Importance) -> dict[str, list[int]]:
+    def _keep(self, design: Designs, importance: Scores) -> dict[str, list[int]]:
         """Group -> the channels that stay, for the groups that become smaller."""
         return {
             name: keep_indices(importance[name], n, self._named[name].unit) for name, n in self.kept(design).items()

@@ -13,14 +13,14 @@ from netsmith.compression.mixed import LayerQuantizer
 from netsmith.compression.quantize import Calibration
 from netsmith.compression.reconstruct import Repair
 
-Importance = Mapping[str, NDArray[np.float64]]
+Scores = Mapping[str, NDArray[np.float64]]
 
 
 class Tools(Protocol):
     """What a job has at hand; every one may be made when it is first asked for."""
 
     @property
-    def importance(self) -> Importance:
+    def importance(self) -> Scores:
         """Group name -> score of each channel; the best stay."""
         ...
 
@@ -49,7 +49,7 @@ class Tools(Protocol):
 class AtHand:
     """Tools that were made before."""
 
-    importance: Importance = field(default_factory=dict)
+    importance: Scores = field(default_factory=dict)
     repair: Repair | None = None
     settle: bool = False
     calibration: Calibration = field(default_factory=lambda: Calibration({}))

@@ -19,7 +19,7 @@ from netsmith.search.strategy import FloatArray, Problem, Proposals
 from netsmith.space import CostTable
 from netsmith.supernets.supernet import draw
 from netsmith.systems.oneshot import Evaluate, evolve
-from netsmith.systems.proxylessnas import settle
+from netsmith.systems.proxylessnas import most_probable_within
 from netsmith.units import over, within
 
 POPULATION = 32  #: of evolution
@@ -81,8 +81,8 @@ class Evolved(InSpace):
     """Evolution over the paths of a trained network, by what they lose on held-out images with its weights.
 
     With the probabilities of a search it starts from the most probable network within the limits and from draws, all
-    filled up to the limits: a search that has not settled keeps its budgets in expectation, by being undecided between
-    large blocks and none, and its most probable network alone would leave much of them unused.
+    filled up to the limits: a search that has not ended in one network keeps its budgets in expectation, by wavering
+    between large blocks and none, and its most probable network alone would leave much of them unused.
 
     Attributes:
         evaluate: makes the function from designs to losses.
@@ -114,7 +114,7 @@ class Evolved(InSpace):
     def find(self, limits: Mapping[str, float]) -> Found:
         start = None
         if self.probabilities is not None:
-            best, loss = settle(self.probabilities, self.tables, limits)
+            best, loss = most_probable_within(self.probabilities, self.tables, limits)
             if not self.evaluations:
                 return self.found(best, loss)
             rng = np.random.default_rng(self.seed)

@@ -18,7 +18,7 @@ from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights, save_weights
 from netsmith.network.zoo.blueprint import blueprint_of
 from netsmith.progress import training_events
-from netsmith.systems.oneshot import mixed
+from netsmith.systems.oneshot import shuffled
 from netsmith.training import Checkpoints, Training, fit, reestimate_batch_norm
 
 TRAIN_LR, TRAIN_DECAY = 0.1, 5e-4  #: of a network from scratch, as `netsmith train` has them
@@ -36,7 +36,7 @@ def _train(job: Specialization, system: str, found: dict[str, Any]) -> dict[str,
     searched = system.startswith(SEARCHED)
     if inherit := job.config.training.inherit and found["design"] is not None and searched:
         model = job.family.build(np.array(found["design"]), job.network(system))
-        reestimate_batch_norm(model, mixed(job.data.search), normalisation=job.data.normalisation)
+        reestimate_batch_norm(model, shuffled(job.data.search), normalisation=job.data.normalisation)
     else:
         model = load_model(blueprint.build, seed=job.config.seed).model
     history: list[Any] = []

@@ -56,9 +56,9 @@ def _trained(
 ) -> list[dict[str, Any]]:  # fmt: skip
     from netsmith.training import Checkpoints, Training, evaluate, fit, settle_batch_norm
 
-    norm, epochs = data.normalisation, epochs_of(tune, data)
+    pixels, epochs = data.normalisation, epochs_of(tune, data)
     untrained = {k: v.clone() for k, v in model.state_dict().items()}
-    before = evaluate(model, data.search, normalisation=norm)[0]
+    before = evaluate(model, data.search, normalisation=pixels)[0]
     progress.stage("fine-tune")
     start = time.time()
     result = fit(
@@ -69,8 +69,8 @@ def _trained(
     progress.note(
         f"  fine-tuned for {result.epochs_run} epoch{'s' * (result.epochs_run != 1)} in {time.time() - start:.0f} s"
     )
-    settle_batch_norm(model, data.search, normalisation=norm)
-    after = evaluate(model, data.search, normalisation=norm)[0]
+    settle_batch_norm(model, data.search, normalisation=pixels)
+    after = evaluate(model, data.search, normalisation=pixels)[0]
     if after < before:
         model.load_state_dict(untrained)
         progress.note(

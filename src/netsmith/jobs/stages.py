@@ -60,7 +60,7 @@ class Stages:
         self.graph, self.choices = subject.graph, subject.choices
         self.pricing = Pricing(self.choices, target)
         self.tools = JobTools(subject, config, progress)
-        self.norm = subject.data.normalisation
+        self.normalisation = subject.data.normalisation
         self.simulated = not target.capabilities.runs_here
         self.cuts: dict[tuple[int, ...], str] = {}  #: designs whose weights were tuned on the way -> their files
 
@@ -95,7 +95,7 @@ class Stages:
         measured = None
         if not self.simulated:
             measured = quiet_latency(path, self.config.threads)
-        said = onnx_answers(path, self.subject.data.search, self.norm)
+        said = onnx_answers(path, self.subject.data.search, self.normalisation)
         labels = self.subject.data.search.labels.numpy()[: len(said)]
         right = int((said == labels).sum())
         return {
@@ -256,7 +256,7 @@ class Stages:
                 self.progress.note(f"  {layer}: {REASON}")
         else:
             if slimmed.is_smaller:  # before norms are folded: what they read has changed
-                settle_batch_norm(model, self.subject.data.search, normalisation=self.norm)
+                settle_batch_norm(model, self.subject.data.search, normalisation=self.normalisation)
             if sparse:  # what stays makes up for what went before values are shared
                 path = self.run.path(f"checkpoints/{_key(design)}-sparse.safetensors")
                 history = fine_tune(model, **(training | {"checkpoint": path}), sparse=sparse)
@@ -286,7 +286,7 @@ class Stages:
             self.progress.stage("measure")
             figures |= final_timing(self.run, product, baseline, self.config.threads)
         return figures | {
-            "search_accuracy": onnx_accuracy(product.files["onnx"], self.subject.data.search, self.norm),
+            "search_accuracy": onnx_accuracy(product.files["onnx"], self.subject.data.search, self.normalisation),
             "search_accuracy_untuned": before,
             "fusion": {"expected": fusion.expected, "fused": fusion.fused, "floats": list(fusion.floats)},
             "floats": list(floats),
@@ -297,7 +297,7 @@ class Stages:
         split, batch = self.subject.data.search, self._batch()
         if batch is not None:  # it takes no other number of images, as its file does not
             split = split.take(slice(0, len(split) // batch * batch))
-        return evaluate(quantized.graph.module, split, batch_size=batch or 256, normalisation=self.norm)[0]
+        return evaluate(quantized.graph.module, split, batch_size=batch or 256, normalisation=self.normalisation)[0]
 
     def test(self) -> dict[str, Any]:
         """Accuracy on the test split, looked at once, when every choice is made: before and after."""
@@ -307,8 +307,10 @@ class Stages:
             split = self.subject.data.test
             show, again = (partial(self._half, half) for half in (0, 1))
             return {
-                "baseline_accuracy": onnx_accuracy(self.run.path("baseline.onnx"), split, self.norm, progress=show),
-                "accuracy": onnx_accuracy(self.run.path("model.onnx"), split, self.norm, progress=again),
+                "baseline_accuracy": onnx_accuracy(
+                    self.run.path("baseline.onnx"), split, self.normalisation, progress=show
+                ),
+                "accuracy": onnx_accuracy(self.run.path("model.onnx"), split, self.normalisation, progress=again),
             }
 
         return dict(self.run.stage("test", both))

@@ -53,7 +53,7 @@ def path_losses(network: SuperNet, data: Data, images: int = 1024, batch: int = 
         A function from designs ``(n, D)`` to losses ``(n,)``, nats.
     """
     # data sets may be sorted by class, and a batch of one class has statistics of its own
-    split = mixed(data.search).take(slice(0, images))
+    split = shuffled(data.search).take(slice(0, images))
     device = network.logits.device
     batches = list(split.batches(batch, normalise=data.normalisation, drop_last=True))
 
@@ -71,7 +71,7 @@ def path_losses(network: SuperNet, data: Data, images: int = 1024, batch: int = 
     return evaluate
 
 
-def mixed(split: Split) -> Split:
+def shuffled(split: Split) -> Split:
     """The rows in an order that has nothing to do with their labels, always the same one."""
     return split.take(np.random.default_rng(0).permutation(len(split)))
 

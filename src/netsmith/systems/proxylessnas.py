@@ -49,7 +49,7 @@ class ProxylessConfig:
         warmup_lr, lr: of the weights; cosine.
         every: steps of the weights for one of the probabilities; none in the first epoch after the warm-up.
         path_lr: of the probabilities, by Adam without a first moment; None for one with which probabilities can be
-            settled in the steps that there are, at least the published 0.001.
+            decided in the steps that there are, at least the published 0.001.
         tighten: share of the search in which budgets of the constrained loss come down from what all paths alike cost
             to what they are, 0 to 1. At once, a tight budget drives every block to its cheapest choice before held-out
             images can tell which blocks are worth their cost, and what is hardly drawn any more learns no more.
@@ -220,7 +220,7 @@ class Architect:
 
 
 def path_lr(config: ProxylessConfig, updates: int) -> float:
-    """Learning rate of the logits: as asked for, or one with which they can settle in so many updates."""
+    """Learning rate of the logits: as asked for, or one with which they can decide in so many updates."""
     n = max(updates, 1)
     return config.path_lr if config.path_lr is not None else max(1e-3, min(TRAVEL / n, WANDER / n**0.5))
 
@@ -255,7 +255,8 @@ def proxylessnas(
         InfeasibleError: no network of the space keeps the budgets.
         InputError: more budgets than the network has multipliers for, or a folder of another search.
     """
-    settle(network.shares(), objective.tables, objective.limits)  # says so before training if budgets are infeasible
+    # where no network keeps the budgets, this says so before anything is trained
+    most_probable_within(network.shares(), objective.tables, objective.limits)
     weights = Training(
         epochs=config.epochs, lr=config.lr, batch_size=config.batch, weight_decay=config.weight_decay,
         schedule="cosine", label_smoothing=config.label_smoothing, augment=augment, seed=config.seed, bf16=bf16,
@@ -315,7 +316,7 @@ def proxylessnas(
         checkpoints=replace(kept, path=searching, tag=_digest(config, objective)),
     )  # fmt: skip
     told.catch_up()
-    return settle(network.shares(), objective.tables, objective.limits)[0]
+    return most_probable_within(network.shares(), objective.tables, objective.limits)[0]
 
 
 class _Told:
@@ -363,7 +364,7 @@ def _digest(config: ProxylessConfig, objective: Objective) -> str:
     return f"search {hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
-def settle(
+def most_probable_within(
     probabilities: FloatArray, tables: Mapping[str, CostTable], limits: Mapping[str, float]
 ) -> tuple[Designs, float]:
     """The most probable path that keeps the budgets, ``(D,)``, and its ``-sum(log p)``; solved exactly.
