@@ -250,7 +250,7 @@ class GivenSpace:
     @property
     def additive(self) -> bool:
         """Whether losses of single choices add up so well that designs need not be run."""
-        return all(kind.additive for kind in self.kinds if kind.decisions)
+        return len(self.scales) < 2 and all(kind.additive for kind in self.kinds if kind.decisions)
 
     @property
     def scheme(self) -> Scheme:

@@ -75,6 +75,11 @@ def registered_names() -> list[str]:
     return list(_REGISTERED)
 
 
+def makers_of(method: str) -> list[Maker]:
+    """What a user has registered for a method."""
+    return list(_REGISTERED.get(method, ()))
+
+
 def method_names() -> list[str]:
     """Names of all methods, in the order in which their kinds are in a space."""
     return [*_BUILTIN, *(name for name in _REGISTERED if name not in _BUILTIN)]

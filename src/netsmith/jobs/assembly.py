@@ -226,7 +226,8 @@ def _methods(value: Any, given: Mapping[str, Any], used: set[str]) -> tuple[Conf
         name = one.strip() if isinstance(one, str) else one.name if isinstance(one, Method) else ""
         own = method_config(name)
         if own is None:
-            raise InputError(f"--methods: unknown method {_wrong(one, METHODS)}; known: {', '.join(METHODS)}")
+            known = f"{', '.join(METHODS)}, or FILE.py:NAME for a kind of yours"
+            raise InputError(f"--methods: unknown method {_wrong(one, METHODS)}; known: {known}")
         method = _build(own, given, used) if isinstance(one, str) else one
         if found.setdefault(name, method) != method:
             raise InputError(f"--methods has {name} twice, differently; give it once")

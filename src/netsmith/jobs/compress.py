@@ -9,7 +9,7 @@ from netsmith.errors import InputError
 from netsmith.hardware.target import need_known
 from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import CompressConfig, check_call
-from netsmith.jobs.contents import contents_of, data_contents, target_contents
+from netsmith.jobs.contents import contents_of, data_contents, own_contents, target_contents
 from netsmith.jobs.outcome import summarise
 from netsmith.jobs.result import Result
 from netsmith.jobs.stages import Stages
@@ -69,6 +69,8 @@ def compress(
                 contents_of(subject.loaded, model, config.weights, subject.graph.module.graph)
                 | data_contents(subject.data) | target_contents(config.target)
                 | criterion_contents(config.prune.importance)
+                | own_contents({f"the kind {kind.name}": kind for kind in subject.choices.kinds})
+                | own_contents({f"the strategy {config.strategy.name}": config.strategy.spec.factory})
             )  # fmt: skip
             traits, strategy = config.strategy.traits, config.strategy.name
             check_kinds(traits.kinds, subject.choices.decisions, f"--strategy {strategy}")

@@ -76,6 +76,16 @@ def code_contents(what: str, thing: Any) -> dict[str, str]:
     return {what: _digest([*_sources([thing if hasattr(thing, "__qualname__") else type(thing)]), _said(thing)])}
 
 
+def own_contents(things: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of the code of those functions, classes and objects, by what they are, that are a user's own."""
+    found: dict[str, str] = {}
+    for what, thing in things.items():
+        own = thing if hasattr(thing, "__qualname__") else type(thing)
+        if not own.__module__.startswith("netsmith."):
+            found |= code_contents(what, own)
+    return found
+
+
 def thing_contents(what: str, thing: Any) -> dict[str, str]:
     """The digest of a value whose representation says all of it."""
     return {what: _digest([repr(thing)])}

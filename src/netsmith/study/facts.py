@@ -46,11 +46,8 @@ class Facts:
 
     @cached_property
     def parts(self) -> list[list[int]] | None:
-        """The decisions about the structure and those about numbers, where there are both and widths are chosen."""
-        numbers = self.choices.of_stage("numbers")
-        if not self.choices.is_mixed or numbers.all():
-            return None
-        return [np.flatnonzero(~numbers).tolist(), np.flatnonzero(numbers).tolist()]
+        """The decisions of each scale on which losses add up, where there are several."""
+        return self.choices.scales if len(self.choices.scales) > 1 else None
 
     @property
     def canonical(self) -> Callable[[Designs], Designs] | None:

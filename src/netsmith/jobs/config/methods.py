@@ -97,9 +97,17 @@ METHODS: dict[str, type[Method]] = {m.name: m for m in (Prune, Quantize, Share, 
 
 
 def method_config(name: str) -> type[Method] | None:
-    """The configurations of a method by name: of the house, or of a kind that a user has registered; else None."""
+    """The configurations of a method: of the house, of a kind that a user has registered, or ``FILE.py:NAME``.
+
+    Raises:
+        InputError: a file without such a kind.
+    """
     if name in METHODS:
         return METHODS[name]
+    if ".py:" in name:
+        from netsmith.jobs.userfile import kind_in
+
+        return _registered(kind_in(name))
     from netsmith.decisions.registry import registered_names
 
     return _registered(name) if name in registered_names() else None

@@ -78,9 +78,9 @@ def strategy_config(name: Any) -> type[Strategy]:
         InputError: no such strategy, or a file without it.
     """
     if isinstance(name, str) and ".py:" in name:
-        from netsmith.jobs.userstrategy import registered_in
+        from netsmith.jobs.userfile import strategy_in
 
-        return _configuration(registered_in(name))
+        return _configuration(strategy_in(name))
     own = spec_of(name) if callable(name) else None
     if own is not None:
         return _configuration(own)
