@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from netsmith.compression import (
     find_groups,
     keep_indices,
 )  # fmt: skip
+from netsmith.compression import steps as house
 from netsmith.compression.prune import prune
 from netsmith.compression.slicing import from_ranges, to_ranges
 from netsmith.errors import InputError
@@ -140,3 +142,12 @@ def test_a_newer_recipe_asks_for_an_update() -> None:
     text = json.dumps({"version": 99, "steps": []})
     with pytest.raises(InputError, match="update netsmith"):
         Recipe.from_json(text)
+
+
+def test_steps_of_the_house_are_known_to_whoever_reads_a_recipe() -> None:
+    """A process that only loads a product has not imported the modules that register steps."""
+    folder = Path(house.__file__).parent
+    registering = {p.stem for p in folder.glob("*.py") if "\n@register_step" in p.read_text(encoding="utf-8")}
+    assert {"heads", "sparsify"} <= registering
+    assert {home.rpartition(".")[2] for home in house._HOMES.values()} == registering - {"steps"}
+    assert all(house.step_class(name).do == name for name in house._HOMES)

@@ -15,6 +15,7 @@ def _valid() -> Mapping[str, bytes]:
     from netsmith.compression.groups import find_groups
     from netsmith.compression.prune import plan
     from netsmith.compression.recipe import Recipe
+    from netsmith.compression.sparsify import SparseStep
     from netsmith.compression.steps import DropStep
     from netsmith.network.load import load_model
 
@@ -22,7 +23,8 @@ def _valid() -> Mapping[str, bytes]:
     report = find_groups(model, x)
     group = report.groups[0]
     step = plan(report, {group.name: list(range(0, group.channels, 2))})
-    recipe = Recipe((DropStep(tuple(find_branches(model, x)[-1:])), step), {"bits": {"stem": [4, 8]}})
+    steps = DropStep(tuple(find_branches(model, x)[-1:])), step, SparseStep({"linear.weight": 7})
+    recipe = Recipe(steps, {"bits": {"stem": [4, 8]}})
     return {"recipe.json": recipe.to_json().encode()}
 
 

@@ -54,7 +54,8 @@ class Step(Protocol):
 
 S = TypeVar("S", bound=type[Step])
 _STEPS: dict[str, type[Step]] = {}
-_HOMES = {"heads": "netsmith.compression.heads"}  #: modules of ours that register a step when they are imported
+#: modules of ours that register a step when they are imported
+_HOMES = {"heads": "netsmith.compression.heads", "sparsify": "netsmith.compression.sparsify"}
 
 
 def register_step(step: S) -> S:
