@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from netsmith.lazy import lazy_names
 
 if TYPE_CHECKING:
     from netsmith.errors import InfeasibleError, InputError, NetsmithError
@@ -37,11 +39,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-#: methods, strategies and groups of options, see docs/options.md
-_CONFIGS = (
-    "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Haq", "Images", "NetAdapt",
-    "Prune", "Quantize", "Random", "Shallow", "Share", "Sparsify", "Uniform",
-)  # fmt: skip
 __all__ = [
     "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Haq", "Images",
     "InfeasibleError", "InputError", "NetAdapt", "NetsmithError", "Prune", "Quantize", "Random", "Result", "Shallow",
@@ -49,29 +46,21 @@ __all__ = [
     "specialize", "train",
 ]  # fmt: skip
 
-#: Public name -> the module that has it; imported on first use, so that ``import netsmith`` stays instant.
-_HOME = {
-    "allocate": "netsmith.search.allocate",
-    "compress": "netsmith.jobs.compress",
-    "load": "netsmith.jobs.load",
-    "load_packed": "netsmith.export.packed.model",
-    "profile": "netsmith.jobs.profile",
-    "Result": "netsmith.jobs.result",
-    "specialize": "netsmith.jobs.specialize",
-    "train": "netsmith.jobs.train",
-    "InputError": "netsmith.errors",
-    "InfeasibleError": "netsmith.errors",
-    "NetsmithError": "netsmith.errors",
-} | dict.fromkeys(_CONFIGS, "netsmith.jobs.config")
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'netsmith' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "errors": ("InfeasibleError", "InputError", "NetsmithError"),
+        "export.packed.model": ("load_packed",),
+        "jobs.compress": ("compress",),
+        "jobs.config": (  # methods, strategies and groups of options, see docs/options.md
+            "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Haq", "Images",
+            "NetAdapt", "Prune", "Quantize", "Random", "Shallow", "Share", "Sparsify", "Uniform",
+        ),
+        "jobs.load": ("load",),
+        "jobs.profile": ("profile",),
+        "jobs.result": ("Result",),
+        "jobs.specialize": ("specialize",),
+        "jobs.train": ("train",),
+        "search.allocate": ("allocate",),
+    },
+)  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from netsmith.lazy import lazy_names
 
 if TYPE_CHECKING:
     from netsmith.compression.branches import Branch, PassThrough, ZeroBranch, drop_branches, find_branches
@@ -15,32 +16,27 @@ if TYPE_CHECKING:
     from netsmith.compression.prune import masked, plan
     from netsmith.compression.recipe import Recipe, apply_recipe
     from netsmith.compression.slicing import LayerKeep
-    from netsmith.compression.steps import DropStep, PruneStep
+    from netsmith.compression.steps import DropStep, PruneStep, register_step
 
 # ``prune`` itself is ``netsmith.compression.prune.prune``: a package attribute of that name would hide its module.
-# torch is loaded when a name is first used, not when the package is imported
-_HOME = {
-    "branches": ("Branch", "PassThrough", "ZeroBranch", "drop_branches", "find_branches"),
-    "channels": ("ChannelGroup", "GroupReport", "Member"),
-    "evidence": ("Evidence", "Importance"),
-    "groups": ("find_groups",),
-    "importance": ("channel_importance",),
-    "kept": ("keep_indices", "widths"),
-    "prune": ("masked", "plan"),
-    "recipe": ("Recipe", "apply_recipe"),
-    "slicing": ("LayerKeep",),
-    "steps": ("DropStep", "PruneStep", "register_step"),
-}
-
 __all__ = [
     "Branch", "ChannelGroup", "DropStep", "Evidence", "GroupReport", "Importance", "LayerKeep", "Member",
     "PassThrough", "PruneStep", "Recipe", "ZeroBranch", "apply_recipe", "channel_importance",
     "drop_branches", "find_branches", "find_groups", "keep_indices", "masked", "plan", "register_step", "widths",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "branches": ("Branch", "PassThrough", "ZeroBranch", "drop_branches", "find_branches"),
+        "channels": ("ChannelGroup", "GroupReport", "Member"),
+        "evidence": ("Evidence", "Importance"),
+        "groups": ("find_groups",),
+        "importance": ("channel_importance",),
+        "kept": ("keep_indices", "widths"),
+        "prune": ("masked", "plan"),
+        "recipe": ("Recipe", "apply_recipe"),
+        "slicing": ("LayerKeep",),
+        "steps": ("DropStep", "PruneStep", "register_step"),
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from netsmith.lazy import lazy_names
 
 if TYPE_CHECKING:
     from netsmith.decisions.given import GivenSpace
@@ -12,20 +13,15 @@ if TYPE_CHECKING:
     from netsmith.decisions.registry import Given, register_kind
     from netsmith.decisions.tools import Tools
 
-# torch is loaded when a name is first used, not when the package is imported
-_HOME = {
-    "given": ("GivenSpace",),
-    "kind": ("Deltas", "Kind", "on_top"),
-    "pricing": ("Pricing",),
-    "registry": ("Given", "register_kind"),
-    "tools": ("Tools",),
-}
-
 __all__ = ["Deltas", "Given", "GivenSpace", "Kind", "Pricing", "Tools", "on_top", "register_kind"]
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "given": ("GivenSpace",),
+        "kind": ("Deltas", "Kind", "on_top"),
+        "pricing": ("Pricing",),
+        "registry": ("Given", "register_kind"),
+        "tools": ("Tools",),
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from netsmith.lazy import lazy_names
 from netsmith.network.layers import ACTIVATIONS, COMPUTE, KIND, KINDS, LayerTable
 
 if TYPE_CHECKING:
@@ -26,20 +27,11 @@ __all__ = [
     "trace",
 ]
 
-_LAZY = {
-    "Graph": "graph",
-    "trace": "graph",
-    "LoadedModel": "load",
-    "load_model": "load",
-    "load_weights": "weights",
-    "read_weights": "weights",
-    "save_weights": "weights",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        import importlib
-
-        return getattr(importlib.import_module(f"netsmith.network.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "graph": ("Graph", "trace"),
+        "load": ("LoadedModel", "load_model"),
+        "weights": ("load_weights", "read_weights", "save_weights"),
+    },
+)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from netsmith.lazy import lazy_names
 
 if TYPE_CHECKING:
     from netsmith.search.agreement import additivity
@@ -17,31 +19,14 @@ __all__ = [
     "lagrange", "minimise_cost", "register_strategy", "solve", "solve_k_best", "strategy_names",
 ]  # fmt: skip
 
-_HOME = {
-    "Solution": "solver.exact",
-    "minimise_cost": "solver.exact",
-    "solve": "solver.exact",
-    "solve_k_best": "solver.exact",
-    "Relaxation": "solver.relaxation",
-    "lagrange": "solver.relaxation",
-    "History": "history",
-    "get_strategy": "registry",
-    "register_strategy": "registry",
-    "strategy_names": "registry",
-    "additivity": "agreement",
-    "Problem": "strategy",
-    "Results": "strategy",
-    "Strategy": "strategy",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'netsmith.search' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"netsmith.search.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "agreement": ("additivity",),
+        "history": ("History",),
+        "registry": ("get_strategy", "register_strategy", "strategy_names"),
+        "solver.exact": ("Solution", "minimise_cost", "solve", "solve_k_best"),
+        "solver.relaxation": ("Relaxation", "lagrange"),
+        "strategy": ("Problem", "Results", "Strategy"),
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from netsmith.lazy import lazy_names
 from netsmith.supernets.space import BlockSpace, load_space, space_names
 
 if TYPE_CHECKING:
@@ -11,10 +12,4 @@ if TYPE_CHECKING:
 
 __all__ = ["BlockSpace", "SuperNet", "load_space", "space_names"]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "SuperNet":
-        from netsmith.supernets.supernet import SuperNet
-
-        return SuperNet
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, {"supernet": ("SuperNet",)})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from netsmith.lazy import lazy_names
 from netsmith.testing.spaces import check_decisions, check_space
 from netsmith.testing.strategies import check_strategy, example_problem
 from netsmith.testing.targets import check_target, example_table
@@ -16,10 +17,4 @@ __all__ = [
     "example_table",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    if name != "check_kind":  # which alone needs torch
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from netsmith.testing.kinds import check_kind
-
-    return check_kind
+__getattr__, __dir__ = lazy_names(__name__, {"kinds": ("check_kind",)})  # which alone needs torch

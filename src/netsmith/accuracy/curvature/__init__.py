@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from netsmith.lazy import lazy_names
 
 if TYPE_CHECKING:
     from netsmith.accuracy.curvature.fisher import Fisher, weight_fisher
     from netsmith.accuracy.curvature.hessian import Traces, hessian_trace
     from netsmith.accuracy.curvature.measures import fisher_sensitivity, hessian_sensitivity
 
-_HOME = {
-    "fisher": ("Fisher", "weight_fisher"),
-    "hessian": ("Traces", "hessian_trace"),
-    "measures": ("fisher_sensitivity", "hessian_sensitivity"),
-}
 
 __all__ = ["Fisher", "Traces", "fisher_sensitivity", "hessian_sensitivity", "hessian_trace", "weight_fisher"]
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "fisher": ("Fisher", "weight_fisher"),
+        "hessian": ("Traces", "hessian_trace"),
+        "measures": ("fisher_sensitivity", "hessian_sensitivity"),
+    },
+)

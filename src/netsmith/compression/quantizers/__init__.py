@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from netsmith.lazy import lazy_names
 
 if TYPE_CHECKING:
     from netsmith.compression.quantizers.dorefa import DorefaActivation, DorefaWeight
@@ -12,22 +13,19 @@ if TYPE_CHECKING:
     from netsmith.compression.quantizers.linear import fit_scale, integers, quantize
     from netsmith.compression.quantizers.ternary import ternarize
 
-_HOME = {
-    "dorefa": ("DorefaActivation", "DorefaWeight"),
-    "kmeans": ("Codebook", "KMeansWeight", "fit_codebook"),
-    "learned": ("LsqActivation", "LsqWeight", "PactActivation"),
-    "linear": ("fit_scale", "integers", "quantize"),
-    "ternary": ("ternarize",),
-}
 
 __all__ = [
     "Codebook", "DorefaActivation", "DorefaWeight", "KMeansWeight", "LsqActivation",
     "LsqWeight", "PactActivation", "fit_codebook", "fit_scale", "integers", "quantize", "ternarize",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "dorefa": ("DorefaActivation", "DorefaWeight"),
+        "kmeans": ("Codebook", "KMeansWeight", "fit_codebook"),
+        "learned": ("LsqActivation", "LsqWeight", "PactActivation"),
+        "linear": ("fit_scale", "integers", "quantize"),
+        "ternary": ("ternarize",),
+    },
+)

@@ -6,8 +6,9 @@ channels that stay. Names load on first use, as they need torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from netsmith.lazy import lazy_names
 
 if TYPE_CHECKING:
     from netsmith.compression.reconstruct.consumers import Consumer, find_consumers
@@ -16,19 +17,16 @@ if TYPE_CHECKING:
     from netsmith.compression.reconstruct.selection import removal_order
     from netsmith.compression.reconstruct.solve import LayerSolver
 
-_HOME = {
-    "consumers": ("Consumer", "find_consumers"),
-    "moments": ("Gram", "Moments", "gather"),
-    "repair": ("Repair",),
-    "selection": ("removal_order",),
-    "solve": ("LayerSolver",),
-}
 
 __all__ = ["Consumer", "Gram", "LayerSolver", "Moments", "Repair", "find_consumers", "gather", "removal_order"]
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "consumers": ("Consumer", "find_consumers"),
+        "moments": ("Gram", "Moments", "gather"),
+        "repair": ("Repair",),
+        "selection": ("removal_order",),
+        "solve": ("LayerSolver",),
+    },
+)

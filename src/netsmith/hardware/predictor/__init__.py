@@ -6,19 +6,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from netsmith.hardware.predictor.metrics import Score, score
 from netsmith.hardware.predictor.predictor import Predictor
+from netsmith.lazy import lazy_names
 
-_LAZY = {"fit_additive": "additive", "fit_layers": "layers", "fit_predictor": "fit"}
+if TYPE_CHECKING:
+    from netsmith.hardware.predictor.additive import fit_additive
+    from netsmith.hardware.predictor.fit import fit_predictor
+    from netsmith.hardware.predictor.layers import fit_layers
 
 __all__ = ["Predictor", "Score", "fit_additive", "fit_layers", "fit_predictor", "score"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__, __dir__ = lazy_names(
+    __name__, {"additive": ("fit_additive",), "fit": ("fit_predictor",), "layers": ("fit_layers",)}
+)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-_LAZY = {
-    "BitFusion": "target", "Mapping": "mapping", "BitFusionConfig": "config", "published": "config",
-    "derived_energies": "sram", "sram_pj_per_bit": "sram",
-}  # fmt: skip
+from netsmith.lazy import lazy_names
 
-__all__ = [*_LAZY]
+if TYPE_CHECKING:
+    from netsmith.hardware.simulated.bitfusion.config import BitFusionConfig, published
+    from netsmith.hardware.simulated.bitfusion.mapping import Mapping
+    from netsmith.hardware.simulated.bitfusion.sram import derived_energies, sram_pj_per_bit
+    from netsmith.hardware.simulated.bitfusion.target import BitFusion
 
+__all__ = ["BitFusion", "BitFusionConfig", "Mapping", "derived_energies", "published", "sram_pj_per_bit"]
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "config": ("BitFusionConfig", "published"),
+        "mapping": ("Mapping",),
+        "sram": ("derived_energies", "sram_pj_per_bit"),
+        "target": ("BitFusion",),
+    },
+)
