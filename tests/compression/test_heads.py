@@ -67,6 +67,9 @@ def test_what_shares_a_weight_or_does_not_run_keeps_its_heads() -> None:
     second.in_proj_weight = first.in_proj_weight
     report = find_heads(model, IMAGES)
     assert not report.attentions and "encoder.layers.1.self_attn" in report.frozen["encoder.layers.0.self_attn"]
+    model = Tokens()
+    model.encoder.layers[1].self_attn = model.encoder.layers[0].self_attn
+    assert list(find_heads(model, IMAGES).frozen.values()) == ["it is 'encoder.layers.1.self_attn' as well"]
     broken = find_heads(Reads(lambda attention, x: attention(x, x)), ROWS)
     assert "does not run" in broken.frozen["attention"]
     assert find_heads(nn.Linear(3, 3), torch.ones(1, 3)) == HeadReport((), {})

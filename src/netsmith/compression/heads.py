@@ -163,10 +163,13 @@ def _trial(probe: nn.Module, inputs: Inputs, kept: Mapping[Attention, Sequence[i
 
 
 def _shared(model: nn.Module, path: str) -> str | None:
-    """Why heads stay of a module one of whose parameters is another module's as well."""
-    own = {id(p) for p in model.get_submodule(path).parameters()}
-    for name, module in model.named_modules():
+    """Why heads stay of a module that stands at another place too, or one of whose parameters another module has."""
+    attention = model.get_submodule(path)
+    own = {id(p) for p in attention.parameters()}
+    for name, module in model.named_modules(remove_duplicate=False):
         inside = name == path or name.startswith(f"{path}.")
+        if not inside and module is attention:
+            return f"it is {name!r} as well"
         if not inside and own & {id(p) for p in module.parameters(recurse=False)}:
             return f"it shares a weight with {name!r}"
     return None
