@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from netsmith.errors import InfeasibleError
+from netsmith.search.exact_strategy import Exact
 from netsmith.search.registry import Traits
 from netsmith.search.strategy import Problem, Proposals, Results
 from netsmith.space import CostTable
@@ -104,3 +106,54 @@ def test_measured_costs_take_the_place_of_predicted_ones() -> None:
 
     Study(lambda _: Keeps([[1, 0, 0], [2, 0, 0]]), Traits(), Logged(Called(run)), 2)(PROBLEM)
     assert told[0].costs["seconds"].tolist() == [2.0, 4.0] and told[0].costs["c"].tolist() == [1.0, 2.0]
+
+
+def test_at_renewed_prices_a_new_strategy_is_told_everything_again_before_it_is_asked() -> None:
+    made: list[Listed] = []
+    queues = [[[1, 1, 1], [0, 2, 2], [3, 3, 0], [0, 0, 1]], [[2, 1, 1], [1, 1, 1], [0, 1, 1], [0, 1, 0], [0, 0, 0]]]
+
+    class Again(Listed):
+        def tell(self, designs: np.ndarray, results: Results) -> None:
+            self.told.append((designs.tolist(), results.loss.tolist(), results.costs["c"].tolist()))
+
+    def make(problem: Problem) -> Listed:
+        made.append(Again(queues[len(made)]))
+        return made[-1]
+
+    runner = Recorded()
+    study = Study(make, Traits(batch=2), Logged(runner), 4)
+    assert study(PROBLEM).design.tolist() == [0, 0, 1]
+    dearer = CostTable(0.0, 2 * PROBLEM.costs["c"].unary)
+    loss = LOSS.copy()
+    loss[0, 3] = np.inf  # a choice that is not allowed at the new prices
+    again = study(replace(PROBLEM, loss=loss, costs={"c": dearer}))
+    designs, losses, prices = made[1].told[0]
+    assert designs == [[1, 1, 1], [0, 2, 2], [0, 0, 1]] and losses == [3.0, 4.0, 1.0]  # in the order asked
+    assert prices == [6.0, 8.0, 2.0]
+    # two of four keep the new budgets, so that two networks more are asked for; one that is known does not count
+    assert [d for told in made[1].told[1:] for d in told[0]] == [[2, 1, 1], [1, 1, 1], [0, 1, 1]]
+    assert runner.ran[4:] == [(2, 1, 1), (0, 1, 1)]
+    assert again.design.tolist() == [0, 0, 1] and again.loss == 1.0  # the best of all that is known
+
+
+def test_a_strategy_that_retargets_is_not_told_again() -> None:
+    class Retargets(Listed):
+        limits: tuple[float, ...] = ()
+
+        def retarget(self, problem: Problem) -> None:
+            self.limits += (problem.budgets["c"],)
+
+    strategy = Retargets([[1, 1, 1], [1, 1, 0]])
+    study = Study(lambda _: strategy, Traits(retargets=True, batch=1), Logged(Recorded()), 1)
+    study(PROBLEM)
+    assert study(replace(PROBLEM, budgets={"c": 2.0})).design.tolist() == [1, 1, 0]
+    assert strategy.limits == (2.0,) and len(strategy.told) == 2
+
+
+def test_the_proven_bound_is_of_the_estimate_whatever_was_told() -> None:
+    fresh, told = Exact(PROBLEM), Exact(PROBLEM)
+    told.tell(np.array([[3, 3, 0], [0, 3, 3], [2, 2, 2], [3, 0, 3]]), Results(np.array([9.0, 1.0, 5.0, 7.0])))
+    fresh.ask(1)
+    assert fresh.bound is not None and told.bound is None
+    told.ask(1)
+    assert told.bound == pytest.approx(fresh.bound)

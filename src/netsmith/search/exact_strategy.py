@@ -68,6 +68,9 @@ class Exact:
         self.problem, self.space, self.correct, self.time_limit = problem, space, correct, time_limit
         self.parts = tuple(tuple(p) for p in parts) if len(parts) > 1 else ()
         self.solutions: list[Solution] = []
+        self._first: Solution | None = (
+            None  #: the optimum of the estimate, where nothing was told before it was asked for
+        )
         self._asked: list[list[int]] = []
         self._told: list[tuple[list[int], float]] = []
         self._repeats: list[list[int]] = []  #: designs that were found and are networks asked for before
@@ -89,14 +92,25 @@ class Exact:
             turn += 1
             if not worth or len(views) == 1:
                 views.pop(at)
+        if not self.solutions and not self._told and found:
+            self._first = found[0]
         self.solutions += found
         self._asked += [[int(k) for k in s.choice] for s in found]
         return np.array([s.choice for s in found], dtype=np.int64).reshape(-1, len(self.problem.loss))
 
     @property
     def bound(self) -> float | None:
-        """Proven lower bound on the estimated loss of any design within the budgets, once a design was asked for."""
-        return self.solutions[0].bound if self.solutions else None
+        """Proven lower bound on the estimated loss of any design within the budgets, once a design was asked for.
+
+        It is of the estimate as given, whatever was told.
+        """
+        return self._proven if self.solutions else None
+
+    @cached_property
+    def _proven(self) -> float:
+        if self.parts:
+            return self._apart[0].bound
+        return self._first.bound if self._first is not None else solve(self.problem, self.time_limit).bound
 
     def _more(self, problem: Problem, n: int, used: list[list[int]]) -> list[Solution]:
         """The n best designs of a problem that are networks not in ``used``, which grows by them; fewer at its end."""

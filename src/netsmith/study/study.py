@@ -15,7 +15,7 @@ from netsmith.search.agreement import additivity
 from netsmith.search.history import History
 from netsmith.search.registry import Traits, get_strategy
 from netsmith.search.strategy import Designs, FloatArray, Path, Problem, Proposals, Strategy
-from netsmith.study.evaluator import Called, Evaluate, Evaluator, Logged, Outcome, results_of
+from netsmith.study.evaluator import Called, Evaluate, Evaluator, Key, Logged, Outcome, results_of
 
 CHECKED = 16  #: random designs that tell whether sums of losses can be trusted
 
@@ -57,6 +57,7 @@ class Study:
         additivity: that; nothing where they told nothing, None where it was not checked.
         strategy: that of the last search.
         families: where a strategy leaves networks on its way, those that led to each design that it found.
+        told: what was asked for so far and what became of it, in order.
     """
 
     make: Callable[[Problem], Strategy]
@@ -69,9 +70,14 @@ class Study:
     additivity: dict[str, float] | None = None
     strategy: Any = None
     families: dict[tuple[int, ...], tuple[Any, ...]] = field(default_factory=dict)
+    told: dict[Key, tuple[Designs, Outcome]] = field(default_factory=dict)
 
     def __call__(self, problem: Problem) -> Found:
-        """The best design that the strategy finds for a problem.
+        """The best design that the strategy finds for a problem, or found for others.
+
+        At renewed prices a strategy goes on by itself, or a new one is made and told again all that is known, at the
+        new prices, before it is asked. What was told and keeps the new budgets counts as evaluated for them; a quarter
+        of the evaluations are of new designs in any case.
 
         Raises:
             InfeasibleError: it finds none.
@@ -80,30 +86,32 @@ class Study:
             self.strategy.retarget(problem)
         else:
             self.strategy = self.make(problem)
+            self._tell_again(problem)
         if self.log is None:
             asked = Proposals.of(self.strategy.ask(1))
             if not len(asked):
                 raise self._nothing()
             return Found(asked.designs[0], None, self._bound)
-        history = self.run(problem)
+        self.run(problem)
         if self.traits.walks:
             design, loss = self.strategy.arrived
-            self.families[self.log.network(design)] = self.strategy.family
+            self.families[self.log.network(design)] = getattr(self.strategy, "family", ())
             return Found(design, loss)
-        if not len(history.loss):
+        history = self._known(problem)
+        if not history.feasible.any():
             raise self._nothing()
         if self.check is not None and self.additivity is None:
             self.additivity = self._ranked(problem, self.check)
-        return Found(history.best, float(history.loss.min()), self._bound)
+        return Found(history.best, float(np.nanmin(history.loss[history.feasible])), self._bound)
 
     def run(self, problem: Problem) -> History:
         """Let the strategy of now ask until it has no more or has asked for enough; what became of each design."""
         designs, losses = [np.empty((0, len(problem.loss)), dtype=np.int64)], [np.empty(0)]
-        done = 0
-        while self.evaluations is None or done < self.evaluations:
+        size = len(problem.loss) + 1 if self.traits.walks else self.traits.batch  # one of a decision at most
+        done, before, most = 0, len(self.told), self._most(problem)
+        while most is None or (done < (self.evaluations or 0) and len(self.told) - before < most):
             self._keep()
-            size = len(problem.loss) + 1 if self.traits.walks else self.traits.batch  # one of a decision at most
-            left = size if self.evaluations is None else self.evaluations - done
+            left = size if most is None else min((self.evaluations or 0) - done, most - len(self.told) + before)
             asked = Proposals.of(self.strategy.ask(min(size, left)))
             if not len(asked):
                 break
@@ -127,6 +135,7 @@ class Study:
         networks on its way only the best one so far is carried on, and the others need not be held.
         """
         assert self.log is not None
+        keys = [self.log.key(d, p) for d, p in zip(asked.designs, asked.parents, strict=True)]
         coming, outcomes = iter(self.log.evaluate(asked)), list[Outcome]()
         while some := list(islice(coming, 1 if self.traits.walks else len(asked))):
             part = asked.designs[len(outcomes) : len(outcomes) + len(some)]
@@ -134,7 +143,29 @@ class Study:
             outcomes += some
             if isinstance(self.log.evaluator, Carrying):
                 self.log.evaluator.hold(self._alive())
+        for key, design, outcome in zip(keys, asked.designs, outcomes, strict=True):
+            self.told.setdefault(key, (design, outcome))
         return np.array([outcome.loss for outcome in outcomes])
+
+    def _most(self, problem: Problem) -> int | None:
+        """How many networks that nothing is known of may be asked for."""
+        if self.evaluations is None or self.traits.walks:
+            return self.evaluations
+        return max(self.evaluations - int(self._known(problem).feasible.sum()), -(-self.evaluations // 4))
+
+    def _known(self, problem: Problem) -> History:
+        """Everything that was told, and what of it keeps the budgets of a problem."""
+        designs = np.array([design for design, _ in self.told.values()], dtype=np.int64).reshape(-1, len(problem.loss))
+        return History(designs, np.array([o.loss for _, o in self.told.values()]), problem.feasible(designs))
+
+    def _tell_again(self, problem: Problem) -> None:
+        """Tell a new strategy what is known of designs that its problem allows, at the prices of that problem."""
+        history = self._known(problem)
+        at = [i for i, loss in enumerate(problem.estimate(history.designs)) if np.isfinite(loss)]
+        if at:
+            outcomes = [outcome for _, outcome in self.told.values()]
+            designs = history.designs[at]
+            self.strategy.tell(designs, results_of(problem, designs, [outcomes[i] for i in at]))
 
     def _keep(self) -> None:
         if self.log is not None and isinstance(self.log.evaluator, Carrying):
