@@ -11,7 +11,7 @@ import numpy as np
 
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy
 from netsmith.export.product import COMPARED, release
-from netsmith.jobs.specialization import SEARCHED, Specialization
+from netsmith.jobs.specialization import Specialization
 from netsmith.jobs.timing import UNTIMED, final_timing
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
@@ -19,6 +19,7 @@ from netsmith.network.weights import load_weights, save_weights
 from netsmith.network.zoo.blueprint import blueprint_of
 from netsmith.progress import training_events
 from netsmith.systems.oneshot import shuffled
+from netsmith.systems.registry import SYSTEMS
 from netsmith.training import Checkpoints, Training, fit, reestimate_batch_norm
 
 TRAIN_LR, TRAIN_DECAY = 0.1, 5e-4  #: of a network from scratch, as `netsmith train` has them
@@ -33,7 +34,7 @@ def trained(job: Specialization, system: str, found: dict[str, Any]) -> dict[str
 
 def _train(job: Specialization, system: str, found: dict[str, Any]) -> dict[str, Any]:
     start, blueprint = time.perf_counter(), blueprint_of(found["description"])
-    searched = system.startswith(SEARCHED)
+    searched = SYSTEMS[system].trains
     if inherit := job.config.training.inherit and found["design"] is not None and searched:
         model = job.family.build(np.array(found["design"]), job.network(system))
         reestimate_batch_norm(model, shuffled(job.data.search), normalisation=job.data.normalisation)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from netsmith.progress import Part
+from netsmith.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
     from netsmith.data import Data
@@ -99,12 +100,8 @@ def of_training(data: Data, epochs: int, *, scored: bool) -> list[Part]:
     return [Part("load", 3.0, fixed=True), *parts]
 
 
-def of_specialization(job: Specialization, systems: Sequence[str], searched: str | Sequence[str]) -> list[Part]:
-    """The plan of a specialization by one system or several.
-
-    Args:
-        searched: begins the names of those that train a network of all paths.
-    """
+def of_specialization(job: Specialization, systems: Sequence[str]) -> list[Part]:
+    """The plan of a specialization by one system or several."""
     data, epochs = job.data, job.epochs
     macs = float(job.reference.macs.sum())
     images = len(data.need_train()) + len(data.search) / 10
@@ -120,8 +117,8 @@ def of_specialization(job: Specialization, systems: Sequence[str], searched: str
         parts.append(Part("calibration", 4 * _SESSIONS_S, fixed=True))
     for system in systems:
         own, tried = list[Part](), 0
-        if system.startswith(tuple(searched)):
-            tried, warmup = config.search.evaluations, epochs["warmup"] if system != "oneshot" else 0
+        if SYSTEMS[system].trains:
+            tried, warmup = config.search.evaluations, epochs["warmup"] if SYSTEMS[system].learns else 0
             own += [Part("warm-up", seconds(images * warmup, 4.0))] * bool(warmup)
             own.append(Part("search", seconds(images * (epochs["search"] + epochs["warmup"] - warmup), 6.0)))
         own.append(Part("choose", 1.0 + 3 * _ROUND_S * timed + seconds(tried * len(data.search)), loops=True))

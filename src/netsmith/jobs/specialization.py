@@ -22,7 +22,6 @@ from netsmith.hardware.target import Target, has_energy, prepare_target
 from netsmith.jobs.config import SpecializeConfig
 from netsmith.jobs.contents import contents_of, data_contents, thing_contents
 from netsmith.jobs.course import Course
-from netsmith.jobs.finders import Evolved, Finder, Found, InSpace, Multiplied, RandomFilled
 from netsmith.jobs.timing import near_timed, quiet_latency
 from netsmith.jobs.together import RunTogether
 from netsmith.network.behaviour import check_network
@@ -32,18 +31,24 @@ from netsmith.network.load import LoadedModel, load_model
 from netsmith.network.weights import read_weights, save_weights
 from netsmith.network.zoo.blueprint import Blueprint
 from netsmith.progress import Progress, training_events
+from netsmith.search.registry import get_strategy, strategy_spec
+from netsmith.search.strategy import Designs, Problem, Strategy
 from netsmith.space import CostTable
+from netsmith.study.choosing import Chooser, Chosen
 from netsmith.study.device_loop import DeviceLoop, Tried
+from netsmith.study.evaluator import Logged, SharedWeights
+from netsmith.study.study import Found, Study
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.supernet import SuperNet
-from netsmith.systems.oneshot import UNIFORM_LR, Evaluate, path_losses, train_uniform
-from netsmith.systems.proxylessnas import WARMUP, ProxylessConfig, proxylessnas
+from netsmith.systems.oneshot import POPULATION, UNIFORM_LR, path_losses, train_uniform
+from netsmith.systems.oneshot import strategy as oneshot
+from netsmith.systems.proxylessnas import WARMUP, ProxylessConfig, likely, most_probable_within, proxylessnas
+from netsmith.systems.registry import SYSTEMS
 from netsmith.training import Training
 from netsmith.training.device import choose_device
 from netsmith.training.score import evaluate
 from netsmith.units import Budget, allowed_of, format_count, format_seconds, reached_of
 
-SEARCHED = ("proxylessnas", "oneshot")  #: begin the names of those that train a network of all paths
 ASKED = 256  #: images that a teacher is tried on
 
 
@@ -69,7 +74,7 @@ class Specialization:
         """
         source = self.config.search.warmup_from
         for system in self.config.search.systems if source else ():
-            if system.startswith("proxylessnas") and not (given := self._warmup(system)).is_file():
+            if SYSTEMS[system].learns and not (given := self._warmup(system)).is_file():
                 raise InputError(f"{source} has no warm-up of {system} ({given} is missing); drop --warmup-from")
         if self.epochs["train"] and self.teacher is not None:
             self._check_teacher()
@@ -175,8 +180,7 @@ class Specialization:
         rng = np.random.default_rng(self.config.seed)
         ratios = [baseline["latency_measured_s"] / self.given["latency"]]
         for design in self.family.decisions.sample(rng, 4):
-            found = InSpace(self.family, self.tables).found(design, 0.0)
-            ratios.append(self.measured(found.blueprint, baseline) / found.predicted["latency"])
+            ratios.append(self.measured(self.family.blueprint(design), baseline) / self._predict(design)["latency"])
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
         self.progress.note(f"  measured latency over predicted, of {len(ratios)} networks: {spread}")
         return float(np.median(ratios))
@@ -194,20 +198,40 @@ class Specialization:
 
     # --- searches ----------------------------------------------------------------------------------------------------
 
-    def finder(self, system: str) -> Finder:
-        """What finds networks by a system; searches are run first, or come from the run folder."""
-        inside = (self.family, self.tables)
-        if system.startswith(SEARCHED):
-            probabilities = np.array(self.searched(system)["probabilities"])
+    def chooser(self, system: str) -> Chooser:
+        """What chooses networks by a system; searches are run first, or come from the run folder."""
+        seed, count = self.config.seed, self.config.search.evaluations
+        if system == "multiplier":
+            family = self.family.multiplied()
+            tables = Pricing(family, self.pricing.target, self.pricing.batch).tables(self.costs)
+            widths = np.array([[float(width) for width in family.decisions.decisions[0].choices]])
 
-            def evaluate() -> Evaluate:
-                return path_losses(self.network(system).to(choose_device()), self.data)
+            def totals(design: Designs) -> dict[str, float]:
+                layers = family.layers(design)
+                return {name: self.pricing.total(layers, name) for name in self.costs}
 
-            start = None if system == "oneshot" else probabilities
-            return Evolved(*inside, evaluate, self.config.search.evaluations, self.config.seed, start)
+            return Chooser(family, tables, _asked_once("exact", seed), totals, -widths, inside=False)
         if system == "random":
-            return RandomFilled(*inside, self.config.seed)
-        return Multiplied(self.family.multiplied(), self.pricing, self.costs)
+            return Chooser(self.family, self.tables, _asked_once("random", seed), self._predict)
+        found = self.searched(system)
+        probabilities = np.array(found["probabilities"]) if SYSTEMS[system].learns else None
+        if probabilities is not None and not count:  # the most probable network as it is, as published
+
+            def most_probable(problem: Problem) -> Found:
+                return Found(*most_probable_within(probabilities, problem.costs, problem.budgets))
+
+            return Chooser(self.family, self.tables, most_probable, self._predict)
+
+        def evolution(problem: Problem) -> Strategy:
+            start = None if probabilities is None else likely(probabilities, problem, seed, POPULATION)
+            return oneshot(problem, seed, start=start)
+
+        log = Logged(SharedWeights(lambda: path_losses(self.network(system).to(choose_device()), self.data)))
+        study = Study(evolution, strategy_spec("evolution").traits, log, count, "evolution")
+        return Chooser(self.family, self.tables, study, self._predict)
+
+    def _predict(self, design: Designs) -> dict[str, float]:
+        return {name: float(table.price(design)[0]) for name, table in self.tables.items()}
 
     def searched(self, system: str) -> dict[str, Any]:
         """A network of all paths, trained: how its probabilities came out and how long it took."""
@@ -220,7 +244,7 @@ class Specialization:
             "folder": self.checkpoints(system), "progress": training_events(self.progress),
             "workers": self.shared.workers, "contents": self.contents,  # a warm-up may be another run's
         }  # fmt: skip
-        if system == "oneshot":
+        if not SYSTEMS[system].learns:
             self.announce("search", system)
             training = Training(
                 epochs=self.epochs["warmup"] + self.epochs["search"], lr=UNIFORM_LR,
@@ -236,7 +260,7 @@ class Specialization:
                 network, self.data, Objective(self.tables, limits, search.loss, weight=search.weight),
                 ProxylessConfig(
                     warmup=self.epochs["warmup"], epochs=self.epochs["search"], mode=search.mode,
-                    update="reinforce" if system.endswith("-r") else "gradient", seed=self.config.seed,
+                    update=SYSTEMS[system].update, seed=self.config.seed,
                     batch=self.config.training.batch_size, every=search.every,
                 ),
                 record=self.course.record if own else None,
@@ -248,7 +272,8 @@ class Specialization:
         seconds = time.perf_counter() - start
         if system == self.config.search.system and self.course.history:  # of all processes, if it was interrupted
             seconds = max(seconds, self.course.history[-1]["seconds"])
-        history = self.course.history if system == self.config.search.system != "oneshot" else []
+        own = system == self.config.search.system
+        history = self.course.history if own and SYSTEMS[system].learns else []
         return {"probabilities": network.shares().tolist(), "seconds": seconds, "history": history}
 
     def _fresh(self) -> SuperNet:
@@ -264,7 +289,7 @@ class Specialization:
 
     def _take_warmup(self, system: str) -> None:
         """Copy the warm-up of another run; ``fit`` refuses one that was made with other settings."""
-        if self.config.search.warmup_from is None or system == "oneshot" or not self.shared.workers.is_first:
+        if self.config.search.warmup_from is None or not SYSTEMS[system].learns or not self.shared.workers.is_first:
             return
         own = self.run.path(f"checkpoints/{system}/{WARMUP}")
         if not own.exists():
@@ -296,29 +321,29 @@ class Specialization:
 
     def found(self, system: str, baseline: dict[str, Any], aim: float) -> dict[str, Any]:
         """The network of a system that keeps the budgets, latency as measured."""
-        finder = self.finder(system)
-        return dict(self.shared.stage(f"found-{system}-{aim:g}", lambda: self._close(finder, system, baseline, aim)))
+        chooser = self.chooser(system)
+        return dict(self.shared.stage(f"found-{system}-{aim:g}", lambda: self._close(chooser, system, baseline, aim)))
 
-    def _close(self, finder: Finder, system: str, baseline: dict[str, Any], aim: float) -> dict[str, Any]:
+    def _close(self, chooser: Chooser, system: str, baseline: dict[str, Any], aim: float) -> dict[str, Any]:
         """Find, measure, correct the prediction, find again."""
         self.announce("choose", system)
         if "latency" not in self.limits or self.simulated:
-            found = finder.find(self.limits)
+            found = chooser.choose(self.limits)
             self.progress.note(f"  {reached_of(found.predicted, self.limits)}")
             return found.to_dict() | {"measured_s": None, "tried": []}
         limit = self.limits["latency"]
 
-        def least(tried: Sequence[Tried[Found]]) -> Found | None:  # before anything is known of what the finder finds
-            return None if tried else finder.find(self.limits | {"latency": limit / min(self.correction, 1.0)})
+        def least(tried: Sequence[Tried[Chosen]]) -> Chosen | None:  # before anything is known of what is chosen
+            return None if tried else chooser.choose(self.limits | {"latency": limit / min(self.correction, 1.0)})
 
-        def note(tried: Tried[Found]) -> None:
+        def note(tried: Tried[Chosen]) -> None:
             reached = reached_of(tried.found.predicted | {"latency": tried.measured_s}, self.limits)
             over = "" if tried.measured_s <= limit else " (over the budget)"
             self.progress.note(f"  {reached} (predicted {format_seconds(tried.predicted_s)}){over}")
 
         best, tried = DeviceLoop(
             self.limits, self.correction,
-            find=lambda factor, _: finder.find(self.limits | {"latency": limit / factor}), least=least,
+            find=lambda factor, _: chooser.choose(self.limits | {"latency": limit / factor}), least=least,
             measure=lambda found: self.measured(found.blueprint, baseline), note=note, aim=aim,
             target=self.target.name, remedy="raise --latency or use a smaller --width",
         ).run()  # fmt: skip
@@ -356,3 +381,9 @@ def epochs_of(config: SpecializeConfig, data: Data) -> dict[str, int]:
     warmup = max(1, search // 4) if asked.warmup_epochs is None else asked.warmup_epochs
     train = usual if config.training.epochs is None else config.training.epochs
     return {"warmup": warmup, "search": search, "train": train}
+
+
+def _asked_once(name: str, seed: int) -> Study:
+    """A strategy that is asked for one design, by losses that are known before or none."""
+    traits = strategy_spec(name).traits
+    return Study(lambda problem: get_strategy(name, problem, seed=seed), traits, None, 0, name)

@@ -17,7 +17,7 @@ from netsmith.jobs.doubt import trained_guess
 from netsmith.jobs.finishing import built, tested, trained
 from netsmith.jobs.plans import of_specialization
 from netsmith.jobs.result import Result
-from netsmith.jobs.specialization import SEARCHED, Specialization
+from netsmith.jobs.specialization import Specialization
 from netsmith.jobs.subject import device_of
 from netsmith.jobs.together import RunTogether
 from netsmith.jobs.versions import device, versions
@@ -28,6 +28,7 @@ from netsmith.runs.summary import kept_budgets
 from netsmith.study.device_loop import within_aims
 from netsmith.supernets.family import fitted
 from netsmith.supernets.space import BlockSpace, load_space
+from netsmith.systems.registry import SYSTEMS
 from netsmith.training.workers import Workers
 
 
@@ -98,7 +99,7 @@ def _images(config: SpecializeConfig, record: Path, progress: Progress) -> Data:
 
 def _stages(job: Specialization, budgets: dict[str, Any], systems: tuple[str, ...]) -> dict[str, Any]:
     """Every stage in order; those that a killed run had finished come from its folder."""
-    job.progress.plan("specialize", of_specialization(job, systems, SEARCHED))
+    job.progress.plan("specialize", of_specialization(job, systems))
     job.first_screen()
     baseline = job.baseline()
     job.priced(baseline, budgets)
@@ -161,7 +162,7 @@ def _specialization(
     rows = []
     for system, (found, result) in done.items():
         design = found["design"]
-        searched = job.searched(system) if system.startswith(SEARCHED) else {"seconds": 0.0}
+        searched = job.searched(system) if SYSTEMS[system].trains else {"seconds": 0.0}
         figures = {k: result[k] for k in ("latency_measured_s", "latency_predicted_s", "macs", "params")}
         rows.append({
             "system": system, "label": system, "accuracy": accuracy[system], **figures,
@@ -171,7 +172,7 @@ def _specialization(
     own = job.config.search.system
     design = done[own][0]["design"]
     chosen = np.array(design) if design is not None else job.family.reference
-    if own.startswith(SEARCHED):
+    if SYSTEMS[own].trains:
         job.course.history = job.searched(own)["history"]
     seconds = {k: rows[0][k] for k in ("search_seconds", "train_seconds")}
     return job.course.summary("done", chosen) | seconds | {"compared": rows}

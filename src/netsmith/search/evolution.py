@@ -38,6 +38,7 @@ class Evolution(Random):
         age: how many of the last told designs may be parents; None for all.
         crossover: share of children with two parents.
         warm: start from the optimum of the estimated loss.
+        start: designs to begin with instead, ``(n, D)``; brought inside the budgets and up to them.
 
     Raises:
         InputError: an option out of range.
@@ -53,14 +54,29 @@ class Evolution(Random):
         age: int | None = None,
         crossover: float = 0.5,
         warm: bool = True,
+        start: Designs | None = None,
     ) -> None:
         super().__init__(problem, space, seed)
         if population < 2 or tournament < 1 or (age is not None and age < 2) or not 0 <= crossover <= 1:
             raise InputError("evolution takes population >= 2, tournament >= 1, age >= 2 and crossover in 0..1")
         self.population, self.tournament, self.age, self.crossover = population, tournament, age, crossover
         self.warm = warm
+        self._given = start
+        self._queue: list[list[int]] = []  #: of the designs to begin with, those that were not asked for yet
         self._start: Designs | None = None
         self._told: list[tuple[list[int], float]] = []
+
+    def ask(self, n: int) -> Designs:
+        if self._given is not None:
+            filled = self.feasible(self.reduced.contract(self._given))
+            self._queue = filled[np.sort(np.unique(filled, axis=0, return_index=True)[1])].tolist()  # first ones first
+            self._given = None
+        first = self._new(np.array(self._queue[:n], dtype=np.int64), n)
+        self._queue = self._queue[n:]
+        if not first:
+            return super().ask(n)
+        self.asked += [[int(k) for k in x] for x in first]
+        return self.reduced.expand(np.array(first))
 
     def _draw(self, attempt: int, n: int) -> Designs:
         if attempt >= self.patience - 4:  # neither children nor mutants are new: any feasible design will do
@@ -132,9 +148,10 @@ class Evolution(Random):
                 self._told.append((x, float(y)))
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "told": [[list(x), y] for x, y in self._told]}
+        return {**super().state_dict(), "told": [[list(x), y] for x, y in self._told], "queue": self._queue}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self._told = [([int(k) for k in x], float(y)) for x, y in state["told"]]
         self._seen |= {tuple(x) for x, _ in self._told}
+        self._queue, self._given = [list(x) for x in state["queue"]], None

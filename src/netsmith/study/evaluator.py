@@ -61,6 +61,23 @@ class Called:
             yield Outcome(float(loss), {name: float(np.asarray(v)[i]) for name, v in results.costs.items()})
 
 
+@dataclass
+class SharedWeights:
+    """Paths of a network of all paths, by what they lose with the weights that all share.
+
+    Attributes:
+        load: makes the function from designs to losses; called when the first is evaluated.
+    """
+
+    load: Callable[[], Evaluate]
+    inherits: bool = False
+    _paths: Called | None = None
+
+    def evaluate(self, proposals: Proposals) -> Iterator[Outcome]:
+        self._paths = self._paths or Called(self.load())
+        return self._paths.evaluate(proposals)
+
+
 @dataclass(frozen=True)
 class Summed:
     """Designs predicted: by the summed losses of their choices, each taken alone."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from netsmith.data import Data, Split
 from netsmith.search.evolution import Evolution
 from netsmith.search.history import History
-from netsmith.search.strategy import Designs, FloatArray, Problem, Results
+from netsmith.search.strategy import Designs, FloatArray, Problem
 from netsmith.space import CostTable
 from netsmith.study.study import minimize
 from netsmith.supernets.supernet import SuperNet
@@ -25,6 +25,8 @@ from netsmith.training import Checkpoints, Progress, Training, Workers, fit
 from netsmith.training.modes import frozen_statistics
 
 Evaluate = Callable[[Designs], FloatArray]
+
+POPULATION = 32  #: of evolution
 UNIFORM_LR = 0.1  #: peak learning rate of the weights of all paths
 
 
@@ -76,9 +78,14 @@ def shuffled(split: Split) -> Split:
     return split.take(np.random.default_rng(0).permutation(len(split)))
 
 
+def strategy(problem: Problem, seed: int = 0, population: int = POPULATION, start: Designs | None = None) -> Evolution:
+    """Evolution over paths: what chooses among them; arguments as of :func:`evolve`."""
+    return Evolution(problem, seed=seed, population=population, start=start)
+
+
 def evolve(
     evaluate: Evaluate, tables: Mapping[str, CostTable], limits: Mapping[str, float], evaluations: int = 300,
-    population: int = 32, seed: int = 0, start: Designs | None = None,
+    population: int = POPULATION, seed: int = 0, start: Designs | None = None,
 ) -> History:  # fmt: skip
     """Evolution over the paths that keep the budgets.
 
@@ -92,15 +99,4 @@ def evolve(
         InfeasibleError: no path keeps the budgets.
     """
     problem = Problem.over(tables, limits)
-    strategy = Evolution(problem, seed=seed, population=population)
-    first = np.empty((0, len(problem.loss)), dtype=np.int64)
-    told = np.empty(0)
-    if start is not None:
-        filled = strategy.feasible(strategy.reduced.contract(np.asarray(start)))
-        every = strategy.reduced.expand(filled)
-        first = every[np.sort(np.unique(every, axis=0, return_index=True)[1])][:evaluations]  # the first ones first
-        told = evaluate(first)
-        strategy.tell(first, Results(told))
-    rest = minimize(problem, strategy, evaluate, evaluations - len(first))
-    designs = np.concatenate([first, rest.designs])
-    return History(designs, np.concatenate([told, rest.loss]), problem.feasible(designs))
+    return minimize(problem, strategy(problem, seed, population, start), evaluate, evaluations)

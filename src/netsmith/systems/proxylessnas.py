@@ -364,6 +364,20 @@ def _digest(config: ProxylessConfig, objective: Objective) -> str:
     return f"search {hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
+def likely(probabilities: FloatArray, problem: Problem, seed: int, count: int) -> Designs:
+    """The most probable path that keeps the budgets, then draws, ``(count, D)``, for evolution to begin with.
+
+    A search that has not ended in one network keeps its budgets in expectation, by wavering between large blocks and
+    none; its most probable network alone would leave much of them unused.
+
+    Raises:
+        InfeasibleError: no path keeps the budgets.
+    """
+    best, _ = most_probable_within(probabilities, problem.costs, problem.budgets)
+    rng = np.random.default_rng(seed)
+    return np.stack([best, *(draw(probabilities, rng) for _ in range(count - 1))])
+
+
 def most_probable_within(
     probabilities: FloatArray, tables: Mapping[str, CostTable], limits: Mapping[str, float]
 ) -> tuple[Designs, float]:

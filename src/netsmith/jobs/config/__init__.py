@@ -11,7 +11,7 @@ from netsmith.jobs.config.groups import Budgets, FineTune, Images
 from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, Share, Sparsify, chosen, method_config
 from netsmith.jobs.config.others import MeasureConfig, ProfileConfig, TrainConfig
 from netsmith.jobs.config.places import check_call
-from netsmith.jobs.config.specialize import SYSTEMS, FoundTraining, SpecializeConfig, SupernetSearch
+from netsmith.jobs.config.specialize import FoundTraining, SpecializeConfig, SupernetSearch
 from netsmith.jobs.config.strategies import (
     STRATEGIES,
     Amc,
@@ -31,7 +31,7 @@ from netsmith.jobs.config.strategies import (
 )
 
 __all__ = [
-    "METHODS", "STRATEGIES", "SYSTEMS", "Amc", "Budgets", "CompactNet", "CompressConfig", "Config", "Ddpg",
+    "METHODS", "STRATEGIES", "Amc", "Budgets", "CompactNet", "CompressConfig", "Config", "Ddpg",
     "Deep", "Evolution", "Exact", "FineTune", "FoundTraining", "Greedy", "Haq", "Images", "MeasureConfig", "Method",
     "NetAdapt", "ProfileConfig", "Prune", "Quantize", "Random", "Shallow", "Share", "Sparsify", "SpecializeConfig",
     "Strategy", "SupernetSearch", "TrainConfig", "Uniform", "check_call", "chosen", "method_config", "option",

@@ -11,8 +11,7 @@ from netsmith.jobs.config.base import DATA, Config, seed_field, target_field, th
 from netsmith.jobs.config.groups import Budgets, Images
 from netsmith.jobs.config.places import check_data, check_teacher, is_there
 from netsmith.schema import parameter
-
-SYSTEMS = ("proxylessnas", "proxylessnas-r", "oneshot", "random", "multiplier")
+from netsmith.systems.registry import SYSTEMS
 
 
 @dataclass(frozen=True)
@@ -21,10 +20,10 @@ class SupernetSearch(Config):
 
     panel: ClassVar[str] = "Search"
     system: str = parameter(
-        "what finds the network; proxylessnas-r learns by REINFORCE", default="proxylessnas", choices=SYSTEMS
+        "what finds the network; proxylessnas-r learns by REINFORCE", default="proxylessnas", choices=tuple(SYSTEMS)
     )
     compare: tuple[str, ...] = parameter(
-        "systems to run as well, trained alike", default=(), choices=SYSTEMS, metavar="S,S,..."
+        "systems to run as well, trained alike", default=(), choices=tuple(SYSTEMS), metavar="S,S,..."
     )
     search_epochs: int | None = parameter(
         "of the search; default by the size of the data", default=None, low=1, high=1_000_000
@@ -42,8 +41,9 @@ class SupernetSearch(Config):
     evaluations: int = parameter("networks to choose among at the end; 0: the most probable", default=300, low=0)
 
     def check(self) -> None:
-        if self.evaluations < 1 and "oneshot" in self.systems:
-            raise InputError("oneshot chooses by running networks; give --evaluations 1 or more")
+        for system in self.systems:
+            if self.evaluations < 1 and SYSTEMS[system].trains and not SYSTEMS[system].learns:
+                raise InputError(f"{system} chooses by running networks; give --evaluations 1 or more")
         if self.warmup_from is not None and not is_there(self.warmup_from):
             raise InputError(f"--warmup-from {self.warmup_from} is no folder; give that of a run, or drop it")
         object.__setattr__(self, "compare", self.systems[1:])
