@@ -42,6 +42,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 # The tests load networks of timm and torchvision. --no-deps, for they would replace the torch that is installed.
 $(VENV)/.tested: $(VENV)/.installed
-	$(PIP) -e '.[dev]' pyyaml huggingface_hub
+	$(PIP) -e '.[dev,rl]' pyyaml huggingface_hub
 	$(PIP) --no-deps timm torchvision
 	@touch $@

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, SupportsFloat
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsFloat
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from netsmith.errors import InputError
+from netsmith.optional import require
 from netsmith.search import Problem, Results
 from netsmith.search.agents.steps import Steps
 from netsmith.search.strategy import Designs, FloatArray
 from netsmith.space import Space
 from netsmith.study.evaluator import Evaluate, called
+
+if TYPE_CHECKING:
+    import gymnasium
+else:
+    gymnasium = require("gymnasium", "rl")
 
 Observation = NDArray[np.float32]
 
