@@ -77,7 +77,7 @@ def _slice(run: Run, args: Sequence[Any], out: torch.Tensor) -> Dims:
     index = np.arange(len(whole))[start:end:step]
     if len(index) == len(whole):
         return dims
-    if not (whole >= 0).any() or run.is_made(np.delete(whole, index)):
+    if not (whole >= 0).any() or run.is_made(np.delete(whole, index)) or run.is_made(whole[index]):
         dims[dim] = whole[index]
     elif step != 1 or not len(index):
         fixed(run, whole, "the forward takes every so manyth of its channels")
