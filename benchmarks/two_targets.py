@@ -64,13 +64,14 @@ class Case:
         """CompactNet for one target; says so if it cannot be reached."""
         from netsmith.errors import InfeasibleError
         from netsmith.search.strategy import Problem
-        from netsmith.systems.compactnet import compactnet, iterations_for, speed_up_problem
+        from netsmith.systems.compactnet import compactnet, iterations_for
 
         choices, pricing = self.choices, self.pricing[target]
         width = np.arange(int(choices.decisions.sizes.max()))
         loss = np.where(width < choices.decisions.sizes[:, None], 0.0, np.inf)
         prices = pricing.table("latency", choices.reference)
-        problem = speed_up_problem(Problem(loss, {}, {}, choices.decisions.tied), prices, speed_up)
+        limit = float(prices.price(choices.reference[None])[0]) / speed_up
+        problem = Problem(loss, {"latency": prices}, {"latency": limit}, choices.decisions.tied)
 
         def masked(_: None, designs: Any) -> Any:
             return [(None, o.loss) for o in self.evaluator.outcomes(designs)]

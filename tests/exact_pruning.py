@@ -36,7 +36,7 @@ def exact(model: nn.Module, x: torch.Tensor = IMAGE, seed: int = 0) -> GroupRepo
             assert not torch.allclose(want, probe(x))
         again = Recipe.from_json(Recipe().then(step).to_json())
         apply_recipe(randomized(model, image)[0], again).load_state_dict(fresh.state_dict(), strict=True)
-        for name, (c_in, c_out) in channel_counts(report, keep).items():
+        for name, (c_in, c_out) in channel_counts(probe, report, keep).items():
             layer: Any = fresh.get_submodule(name)
             found = (layer.in_features, layer.out_features) if isinstance(layer, nn.Linear) else (
                 layer.in_channels, layer.out_channels)  # fmt: skip

@@ -173,16 +173,6 @@ def describe(config: type) -> tuple[Parameter, ...]:
     return tuple(rows)
 
 
-def markdown(config: type) -> str:
-    """The keys of a configuration class as a Markdown table."""
-    lines = ["| key | type | unit | default | meaning |", "| --- | --- | --- | --- | --- |"]
-    for p in describe(config):
-        default = "required" if p.default is None else f"`{p.default}`"
-        limits = f" ({p.limits})" if p.limits else ""
-        lines.append(f"| `{p.name}` | {p.type} | {p.unit} | {default} | {p.doc}{limits} |")
-    return "\n".join(lines)
-
-
 def validate(config: Any, name: Name = _key) -> None:
     """Check types and ranges of a configuration made in Python; for its ``__post_init__``.
 

@@ -38,7 +38,7 @@ def check(model: nn.Module, seed: int) -> GroupReport:
         got = small(x)
     assert torch.allclose(got, want, rtol=1e-5, atol=1e-5 * float(full.abs().max()))
     assert not torch.allclose(want, full)  # the mask took something away
-    for name, (c_in, c_out) in channel_counts(report, keep).items():
+    for name, (c_in, c_out) in channel_counts(model, report, keep).items():
         m = small.get_submodule(name)
         sides = (m.in_features, m.out_features) if isinstance(m, nn.Linear) else (m.in_channels, m.out_channels)
         assert sides == (c_in, c_out), name

@@ -8,17 +8,16 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
+from family_page import PAGE, family_table, refreshed
 from netsmith.errors import InputError
 from netsmith.hardware import family_names, family_schema, get_target, load_config, register_family, settings_of
 from netsmith.hardware import target_names as names_of_targets
-from netsmith.hardware.simulated.families import CONFIGS, family, family_table, packaged_names, refresh_page
+from netsmith.hardware.simulated.families import CONFIGS, family, packaged_names
 from netsmith.testing import check_target
 
-PAGE = Path(__file__).parents[2] / "docs" / "hardware.md"
 BISMO = """
 family = "bismo"
 rows = 8
@@ -264,8 +263,8 @@ def test_the_page_lists_every_key_as_the_code_has_it(name):
     if not has(name):
         pytest.skip(f"the family {name} is not installed")
     page = PAGE.read_text(encoding="utf-8")
-    assert family_table(name) in page, "docs/hardware.md is behind the code; renew it with families.refresh_page"
-    assert refresh_page(page) == page
+    assert family_table(name) in page, "docs/hardware.md is behind the code; run tests/family_page.py"
+    assert refreshed(page) == page
     for p in family_schema(name):
         assert p.doc and p.type != "value", f"{name}.{p.name} has no meaning or no type that a file can hold"
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from cases import random_problem
 from dp import solve_dp
+from relaxed import lagrange
 from test_allocate import COSTS, LOSS, SIZE
 
 import netsmith
 from netsmith.errors import InfeasibleError, InputError
-from netsmith.search import Problem, lagrange, minimise_cost, solve
+from netsmith.search import Problem, minimise_cost, solve
 from netsmith.space import CostTable, Factor
 
 

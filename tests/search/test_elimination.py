@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from cases import brute_force, random_problem
 from dp import solve_dp
+from relaxed import lagrange
 
-from netsmith.search import Problem, lagrange, solve, solve_k_best
+from netsmith.search import Problem, solve, solve_k_best
 from netsmith.search.solver.elimination import Elimination
 from netsmith.search.solver.listing import list_designs
 from netsmith.search.solver.reduced import reduce

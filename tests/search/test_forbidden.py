@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cases import brute_force, designs_of, random_problem
+from relaxed import lagrange
 
 from netsmith.errors import InfeasibleError
-from netsmith.search import Problem, lagrange, minimise_cost, solve, solve_k_best
+from netsmith.search import Problem, minimise_cost, solve, solve_k_best
 from netsmith.search.greedy import Greedy
 from netsmith.search.random import Random
 from netsmith.search.solver import elimination, program

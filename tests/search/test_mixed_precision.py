@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from cases import brute_force, mixed_precision
 from dp import solve_dp
+from relaxed import lagrange
 from scipy.optimize import milp
 
-from netsmith.search import Problem, lagrange, solve, solve_k_best
+from netsmith.search import Problem, solve, solve_k_best
 from netsmith.search.greedy import Greedy
 from netsmith.search.random import Random
 from netsmith.search.solver.milp import _highs, solve_model

@@ -120,11 +120,11 @@ def test_exact_asks_in_order_and_told_losses_change_the_order():
     strategy = get_strategy("exact", problem, space)
     first = strategy.ask(4)
     np.testing.assert_allclose(losses(problem, first), loss[:4], rtol=1e-9)
-    assert strategy.corrected_loss() is not None and (strategy.corrected_loss() == problem.loss).all()
+    assert (strategy.corrected().loss == problem.loss).all()
     # What was measured disagrees with the table about one choice; the table moves there.
     truth = losses(problem, first) + 5.0 * (first[:, 4] == first[0, 4])
     strategy.tell(first, Results(truth))
-    corrected = strategy.corrected_loss()
+    corrected = strategy.corrected().loss
     assert np.isinf(corrected[np.isinf(problem.loss)]).all()
     if len(np.unique(first[:, 4])) > 1:
         other = first[first[:, 4] != first[0, 4]][0, 4]

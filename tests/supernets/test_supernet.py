@@ -19,7 +19,7 @@ from netsmith.errors import InputError
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 from netsmith.network.weights import save_weights
-from netsmith.network.zoo.blueprint import read_blueprint
+from netsmith.network.zoo.blueprint import read_blueprint, register_blueprint
 from netsmith.supernets import SuperNet, load_space
 from netsmith.supernets.supernet import draw
 from netsmith.training import Training, fit
@@ -200,6 +200,17 @@ def test_a_description_survives_its_file(tmp_path: Path):
         description = space.describe(design, 100)
         file.write_text(description.to_json())
         assert read_blueprint(file) == description
+
+
+def test_a_family_of_ones_own_is_read_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("netsmith.network.zoo.blueprint._READERS", {})
+    register_blueprint("towers", lambda record, where: (record, where))  # type: ignore[arg-type,return-value]
+    file = tmp_path / "network.json"
+    file.write_text('{"family": "towers", "floors": 3}')
+    assert read_blueprint(file) == ({"floors": 3}, str(file))
+    file.write_text('{"family": "tower", "floors": 3}')
+    with pytest.raises(InputError, match=r"unknown family 'tower' \(did you mean 'towers'"):
+        read_blueprint(file)
 
 
 @pytest.mark.parametrize(

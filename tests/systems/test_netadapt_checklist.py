@@ -96,7 +96,7 @@ def test_pruned_networks_compute_what_masked_ones_do(given, run) -> None:
             float(nn.functional.cross_entropy(out, given.labels)), float(scores.cross_entropy[0]), atol=1e-4, rtol=1e-4
         )
         if not dropped_by(choices, design):
-            scores = given.candidates.importance
+            scores = given.candidates.tools.importance
             keep = {name: keep_indices(scores[name], n) for name, n in kept_by(choices, design).items()}
             with torch.no_grad():
                 torch.testing.assert_close(masked(given.model, given.report, keep)(x), out, atol=1e-5, rtol=1e-4)

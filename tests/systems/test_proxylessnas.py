@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from netsmith.errors import InputError
 from netsmith.space import CostTable, Factor
 from netsmith.supernets import SuperNet
 from netsmith.supernets.expected import expected_cost
-from netsmith.supernets.gates import MODES
+from netsmith.supernets.gates import Mode
 from netsmith.supernets.objective import FORMS, Objective
 from netsmith.supernets.pairs import draw_pairs, of_pairs
 from netsmith.supernets.supernet import Gates, draw
@@ -210,7 +211,7 @@ def test_the_expected_cost_of_one_hot_logits_is_that_of_the_network():
             assert found == pytest.approx(table.price(design)[0], rel=1e-12)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", get_args(Mode))
 @pytest.mark.parametrize("form", FORMS)
 def test_with_blocks_skipped_costs_and_gates_keep_their_gradients(form, mode):
     """The path is the one that skips every block that can be; what the cost adds is the derivative of the loss."""

@@ -32,12 +32,11 @@ _CACHE = 4e6  #: bytes of the largest of them: what lies in the cache is rounded
 class Scores:
     """Per candidate, ``(N,)``: mean KL divergence from the unchanged network's outputs, cross-entropy, accuracy.
 
-    ``divergence_error`` is the standard error of the mean over images; ``output_error`` the mean over images of the
-    squared distance between the candidate's logits and the unchanged network's.
+    ``output_error`` is the mean over images of the squared distance between the candidate's logits and the unchanged
+    network's.
     """
 
     divergence: FloatArray
-    divergence_error: FloatArray
     cross_entropy: FloatArray
     accuracy: FloatArray
     output_error: FloatArray
@@ -92,7 +91,7 @@ class IncrementalEvaluator:
         plans = [self._plan(c) for c in candidates]
         shared = any(self._reads_base(plan) for plan in plans)
         total, seen = len(self.labels), 0
-        sums = np.zeros((5, len(candidates)))
+        sums = np.zeros((4, len(candidates)))
         with torch.inference_mode():
             for start in range(0, total, self.batch_size):
                 x, y = self.images[start : start + self.batch_size], self.labels[start : start + self.batch_size]
@@ -108,20 +107,17 @@ class IncrementalEvaluator:
                     norms = self._settled(base, candidates[i], plan, self._statistics[start])
                     logits = self._rerun(base, candidates[i], plan, norms)
                     log_p = F.log_softmax(logits.float(), dim=1)
-                    kl = divergence(reference, log_p)
-                    sums[0, i] += float(kl.sum())
-                    sums[1, i] += float((kl**2).sum())
-                    sums[2, i] += float(F.nll_loss(log_p, y, reduction="sum"))
-                    sums[3, i] += float((logits.argmax(1) == y).sum())
-                    sums[4, i] += float((logits - given).double().square().sum())
+                    sums[0, i] += float(divergence(reference, log_p).sum())
+                    sums[1, i] += float(F.nll_loss(log_p, y, reduction="sum"))
+                    sums[2, i] += float((logits.argmax(1) == y).sum())
+                    sums[3, i] += float((logits - given).double().square().sum())
                     if progress is not None:
                         progress(start * len(candidates) + (i + 1) * len(y), total * len(candidates))
                 seen += len(y)
         mean = sums / max(seen, 1)
-        spread = np.sqrt(np.maximum(mean[1] - mean[0] ** 2, 0) / max(seen, 1))
         compute = sum(n.op == "call_function" for n in self._nodes)
         share = float(np.mean([len(p) for p in plans])) / compute if plans else 0.0
-        return Scores(mean[0], spread, mean[2], mean[3], mean[4], share)
+        return Scores(mean[0], mean[1], mean[2], mean[3], share)
 
     def outputs(self, edit: GraphEdit) -> torch.Tensor:
         """The logits of the network under an edit on all images, ``(N, classes)``, its batch norms as they are."""

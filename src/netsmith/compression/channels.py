@@ -79,13 +79,11 @@ class GroupReport:
         groups: in the order of the network's modules.
         frozen: path of each convolution and linear layer none of whose outputs can be pruned -> the reason.
         counts: path of each convolution and linear layer -> ``(c_in, c_out)`` today.
-        through: depthwise convolutions, whose input and output channels are one.
     """
 
     groups: list[ChannelGroup]
     frozen: dict[str, str]
     counts: dict[str, tuple[int, int]]
-    through: frozenset[str] = frozenset()
 
     def __getitem__(self, name: str) -> ChannelGroup:
         return next(g for g in self.groups if g.name == name)

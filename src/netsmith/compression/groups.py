@@ -18,7 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from netsmith.compression.channels import ChannelGroup, GroupReport
 from netsmith.compression.following import Followed, follow
-from netsmith.compression.layers import is_depthwise, sides_of
+from netsmith.compression.layers import sides_of
 from netsmith.compression.ties import resolve, ways
 from netsmith.compression.training_mode import breaks_in_training
 from netsmith.compression.trial import Inputs, Limit, faulty, randomized, same, shell, where
@@ -40,7 +40,6 @@ def find_groups(model: nn.Module, example_input: torch.Tensor | Inputs, *, secon
     """
     layers = {name: m for name, m in model.named_modules() if isinstance(m, (_ConvNd, nn.Linear))}
     counts = {name: sides_of(m) for name, m in layers.items()}
-    through = frozenset(n for n, m in layers.items() if is_depthwise(m))
     limit = Limit(seconds)
     try:
         probe, inputs = randomized(model, example_input)
@@ -51,14 +50,13 @@ def find_groups(model: nn.Module, example_input: torch.Tensor | Inputs, *, secon
             [],
             dict.fromkeys(layers, f"a copy of the network with random weights does not run{where(e)}"),
             counts,
-            through,
         )
     good, reasons = _accepted(found, probe, inputs, meta, limit)
     free = {m.layer for g in good for m in g.outputs}
     order = {name: i for i, name in enumerate(layers)}
     good.sort(key=lambda g: order.get(g.name, -1))
     frozen = {n: reasons.get(n, "its channels are not followed") for n in layers if n not in free}
-    return GroupReport(good, frozen, counts, through)
+    return GroupReport(good, frozen, counts)
 
 
 def _accepted(

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import escape
-
 from netsmith.report.charts import Point, Series, log, scatter
 from netsmith.report.marks import KINDS, kind_shown
 from netsmith.report.widths import in_words
-
-_PALETTE = ("#1f62c9", "#d97706", "#0f766e", "#a21caf", "#64748b", "#b91c1c", "#7c5a3a", "#0e7490")
-_STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#5b6474}.axis{fill:#1b2230}.grid{stroke:#e3e6ec}"
-    ".roof{fill:none;stroke:#5b6474;stroke-width:1.5}.hollow{fill:none;stroke-width:1.3}.dot{fill-opacity:.75;stroke:none}"
-)
 
 
 def roofline_plot(roofline: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -52,23 +44,6 @@ def roofline_plot(roofline: Mapping[str, Any] | None) -> dict[str, Any] | None:
     )  # fmt: skip
     legend = [(s.name, s.style, len(s.points)) for s in series]
     return {"plot": plot, "legend": legend, "short": roofline.get("short", 0)}
-
-
-def roofline_picture(roofline: Mapping[str, Any], title: str) -> str:
-    """The plot as an SVG file that needs nothing else."""
-    drawn = roofline_plot(roofline)
-    assert drawn is not None
-    styles = _STYLE + "".join(f".c{n}{{fill:{c};stroke:{c}}}" for n, c in enumerate(_PALETTE))
-    names = "".join(
-        f'<tspan class="{style}" stroke="none" dx="12">● {escape(name)}</tspan>' for name, style, _ in drawn["legend"]
-    )
-    head = f'<text class="axis" x="8" y="-26">{escape(title)}</text><text x="-4" y="-8">{names}</text>'
-    svg = str(drawn["plot"]).replace('viewBox="0 0 520 340"', 'viewBox="0 -44 520 384" width="780"', 1)
-    svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    start = svg.index(">") + 1
-    return (
-        f'{svg[:start]}<style>{styles}</style><rect y="-44" width="520" height="384" fill="#fff"/>{head}{svg[start:]}\n'
-    )
 
 
 def _bits(w: int, a: int) -> str:

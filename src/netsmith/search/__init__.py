@@ -11,12 +11,11 @@ if TYPE_CHECKING:
     from netsmith.search.history import History
     from netsmith.search.registry import get_strategy, register_strategy, strategy_names
     from netsmith.search.solver.exact import Solution, minimise_cost, solve, solve_k_best
-    from netsmith.search.solver.relaxation import Relaxation, lagrange
     from netsmith.search.strategy import Problem, Results, Strategy
 
 __all__ = [
-    "History", "Problem", "Relaxation", "Results", "Solution", "Strategy", "additivity", "get_strategy",
-    "lagrange", "minimise_cost", "register_strategy", "solve", "solve_k_best", "strategy_names",
+    "History", "Problem", "Results", "Solution", "Strategy", "additivity", "get_strategy",
+    "minimise_cost", "register_strategy", "solve", "solve_k_best", "strategy_names",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_names(
@@ -26,7 +25,6 @@ __getattr__, __dir__ = lazy_names(
         "history": ("History",),
         "registry": ("get_strategy", "register_strategy", "strategy_names"),
         "solver.exact": ("Solution", "minimise_cost", "solve", "solve_k_best"),
-        "solver.relaxation": ("Relaxation", "lagrange"),
         "strategy": ("Problem", "Results", "Strategy"),
     },
 )

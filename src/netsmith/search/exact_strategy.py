@@ -156,7 +156,7 @@ class Exact:
         together, each part is searched as if it were alone, and around the best design that was told: what one part
         can do alone has its share of the designs. A part that is far behind has none.
         """
-        every = self._corrected()
+        every = self.corrected()
         views = [(every, np.inf)]
         if not self.parts:
             return views
@@ -175,7 +175,7 @@ class Exact:
             inside = loss[(designs == anchor)[:, held].all(axis=1)]
             if key not in known and (inside.min() if len(inside) else least) <= most:
                 limit = np.inf if own and len(inside) else most
-                views.append(((self._corrected(held) if own else every).held(held, anchor), limit))
+                views.append(((self.corrected(held) if own else every).held(held, anchor), limit))
             known.add(key)
         return views
 
@@ -204,11 +204,7 @@ class Exact:
         pairs = zip(np.atleast_2d(designs).tolist(), results.loss, strict=True)
         self._told += [(d, float(y)) for d, y in pairs if np.isfinite(y)]
 
-    def corrected_loss(self) -> FloatArray:
-        """The loss table in the light of what was told, ``(D, K)``."""
-        return self._corrected().loss
-
-    def _corrected(self, held: NDArray[np.bool_] | None = None) -> Problem:
+    def corrected(self, held: NDArray[np.bool_] | None = None) -> Problem:
         """The problem with the estimate that told losses leave; interactions take its scale.
 
         Args:

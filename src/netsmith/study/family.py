@@ -34,9 +34,8 @@ def family_of(study: Study, design: Sequence[int], run: Run, slim: Callable[[Des
         way = (*way, own) if study.log.inherits else (own,)
         if own not in kept:
             run.write_text(recipe_file(way), slim(np.array(own)).recipe.to_json())
-        speed_up = {n: members[0].costs[n] / v for n, v in member.costs.items()}
         rows.append(
-            member.to_dict() | {"design": list(own), "speed_up": speed_up, "recipe": recipe_file(way),
-                                "weights": kept.get(own)}
+            member.to_dict() | {"design": list(own), "speed_up": member.speed_ups(members[0]),
+                                "recipe": recipe_file(way), "weights": kept.get(own)}
         )  # fmt: skip
     return {"family": rows, "rule": study.strategy.rule} if rows else {}

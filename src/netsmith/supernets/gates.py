@@ -10,13 +10,12 @@ gradient.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 Mode = Literal["full", "recompute", "two"]
-MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class GatedBlock(nn.Module):

@@ -10,15 +10,13 @@ nominal one is asked for. Tables of another platform give another network.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-from netsmith.errors import InputError
 from netsmith.progress import Progress
 from netsmith.search.strategy import Problem
 from netsmith.search.trim.compactnet import CompactNet
 from netsmith.search.trim.family import Rule
 from netsmith.search.trim.trimming import Renew
-from netsmith.space import CostTable, Space
+from netsmith.space import Space
 from netsmith.systems.family import Family, Network, OnWinner, ShortTune, trim
 
 MOST = 1000.0  #: a speed-up beyond this has no more iterations; nothing reaches it
@@ -27,18 +25,6 @@ MOST = 1000.0  #: a speed-up beyond this has no more iterations; nothing reaches
 def iterations_for(speed_up: float) -> int:
     """Iterations for a target: 18, 24 and 30 for 1.5, 2 and 2.5 as published, and the straight line through them."""
     return max(1, round(12 * speed_up))
-
-
-def speed_up_problem(problem: Problem, table: CostTable, speed_up: float) -> Problem:
-    """A problem whose only budget is the latency of the network as given over ``speed_up``.
-
-    Raises:
-        InputError: a speed-up of 1 or less.
-    """
-    if not speed_up > 1:
-        raise InputError(f"the speed-up is {speed_up:g}; CompactNet needs more than 1")
-    limit = float(table.price(problem.reference[None])[0]) / speed_up
-    return replace(problem, costs={"latency": table}, budgets={"latency": limit})
 
 
 def strategy(
@@ -73,8 +59,8 @@ def compactnet(
     """Optimise a network for a platform as the paper does.
 
     Args:
-        problem: as for :func:`~netsmith.systems.netadapt.netadapt`; see :func:`speed_up_problem`. Layers of a common
-            width are one decision, or tied ones.
+        problem: as for :func:`~netsmith.systems.netadapt.netadapt`; a target is the latency as given over the
+            speed-up. Layers of a common width are one decision, or tied ones.
         space, start, short_tune, long_tune, rule, renew, on_winner: as there.
         iterations: length of the series of gains, see :func:`iterations_for`.
         nominal: take the published gains and end after so many iterations wherever that is;

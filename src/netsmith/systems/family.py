@@ -47,7 +47,7 @@ class Family(Generic[Network]):
 
     def speed_ups(self, cost: str) -> list[float]:
         """What was achieved, not what was asked for: the cost of the network as given over that of each member."""
-        return [self.members[0].costs[cost] / m.costs[cost] for m in self.members]
+        return [m.speed_ups(self.members[0])[cost] for m in self.members]
 
 
 def trim(

@@ -18,7 +18,6 @@ from netsmith.export.packed import (
     SparseTensor,
     Tensor,
     decode_packed,
-    packed_metadata,
     read_packed,
 )
 from netsmith.export.packed.file import MAGIC, VERSION, write_packed
@@ -71,7 +70,7 @@ def _example(path: Path, huffman: bool) -> bytes:
         "many": sparse(rng, (4, 5), 2, "linear", 10), "conv.bias": rng.normal(size=2).astype(np.float32),
         "n": np.array(3, dtype=np.int64),
     }  # fmt: skip
-    write_packed(path, content, huffman=huffman, metadata={"network": "example"})
+    write_packed(path, content, huffman=huffman)
     return path.read_bytes()
 
 
@@ -133,16 +132,15 @@ def test_foreign_newer_and_absent_files_say_what_they_are(tmp_path: Path) -> Non
         read_packed(path)
 
 
-def test_metadata_is_kept_and_counted(tmp_path: Path) -> None:
-    path = tmp_path / "w.nsw"
-    bare = write_packed(path, {})
-    assert packed_metadata(path) == {} and read_packed(path) == {}
-    metadata = {"model": "zoo:größe", "bits": [2, 4]}
-    size = write_packed(path, {}, metadata=metadata)
-    assert packed_metadata(path) == metadata
-    assert size - bare == len('{"model":"zoo:größe","bits":[2,4]}'.encode())
-    with pytest.raises(InputError, match="JSON"):
-        write_packed(None, {}, metadata={"x": object()})
+def test_bytes_that_are_kept_free_are_skipped(tmp_path: Path) -> None:
+    content = _example(tmp_path / "w.nsw", False)
+    body = content[:5] + bytes([3]) + b"any" + content[6:-4]
+    (tmp_path / "later.nsw").write_bytes(body + zlib.crc32(body).to_bytes(4, "little"))
+    expected = read_packed(tmp_path / "w.nsw")
+    found = read_packed(tmp_path / "later.nsw")
+    assert content[5] == 0 and list(found) == list(expected)
+    for name, tensor in found.items():
+        _same(tensor, expected[name])
 
 
 def test_what_cannot_be_stored_is_named(tmp_path: Path) -> None:

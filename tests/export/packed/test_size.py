@@ -89,14 +89,13 @@ def _tensors(table: LayerTable, bits: list[int], scheme: str) -> dict[str, Tenso
 def test_fixed_and_layers_add_up_to_the_file(rows: list[dict[str, Any]], scheme: Any, extras: bool) -> None:
     table = _table(rows)
     bits = [CHOICES[row["choice"]] for row in rows]
-    metadata = {"text": "x" * 200} if extras else None
     shapes: dict[str, Any] = {"norm.weight": (70, 300), "": ()} if extras else {}
     counters = {"n": np.array(3), "mask": np.ones((2, 2), dtype=bool)} if extras else {}
-    fixed, layers = table_bytes(table, CHOICES, scheme, others=shapes | counters, metadata=metadata)
+    fixed, layers = table_bytes(table, CHOICES, scheme, others=shapes | counters)
     assert layers.shape == (len(rows), len(CHOICES))
     total = fixed + int(sum(layers[i, row["choice"]] for i, row in enumerate(rows)))
     others = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()} | counters
-    assert total == write_packed(None, _tensors(table, bits, scheme) | others, metadata=metadata)
+    assert total == write_packed(None, _tensors(table, bits, scheme) | others)
 
 
 def test_known_bytes_of_one_layer() -> None:

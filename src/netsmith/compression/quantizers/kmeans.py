@@ -149,22 +149,6 @@ class KMeansWeight(nn.Module):
         members = gather(self.values, self.index[self.kept], self.damping)  # what is zero pulls at no value
         return torch.zeros(self.index.shape, device=members.device).masked_scatter(self.kept, members)
 
-    def assign(self, weight: torch.Tensor) -> None:
-        """Give every weight the index of its nearest value."""
-        self._check(weight)
-        ordered, order = self.values.detach().sort()  # training may have moved values past each other
-        self.index.copy_(order[nearest(weight, ordered).long()])
-
-    def recentre(self, weight: torch.Tensor) -> None:
-        """Make every value the mean of its members; a value without members stays."""
-        self._check(weight)
-        where = torch.ones_like(self.index, dtype=torch.bool) if self.kept is None else self.kept
-        index, w = self.index[where].long(), weight.detach()[where].double()
-        members = torch.bincount(index, minlength=len(self.values))
-        total = torch.bincount(index, w, minlength=len(self.values))
-        with torch.no_grad():
-            self.values.copy_(torch.where(members > 0, total / members.clamp(min=1), self.values.double()))
-
     def codebook(self) -> Codebook:
         """What ``forward`` returns now, with the values in order."""
         values, order = self.values.detach().sort()

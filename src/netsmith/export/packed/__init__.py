@@ -3,7 +3,6 @@
 from netsmith.export.packed.file import (
     EXTENSION,
     decode_packed,
-    packed_metadata,
     read_packed,
     write_packed,
 )
@@ -12,6 +11,6 @@ from netsmith.export.packed.tensors import CodebookTensor, LinearTensor, SparseT
 
 __all__ = [
     "EXTENSION", "CodebookTensor", "LinearTensor", "Scheme", "SparseTensor", "Stored", "Tensor", "codebook_size",
-    "decode_packed", "largest", "layer_bytes", "packed_bytes", "packed_metadata", "read_packed", "table_bytes",
+    "decode_packed", "largest", "layer_bytes", "packed_bytes", "read_packed", "table_bytes",
     "write_packed",
 ]  # fmt: skip

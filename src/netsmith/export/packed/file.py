@@ -1,17 +1,15 @@
 """Packed files, ``.nsw`` (netsmith weights): what a network's weights take on disk at their bit-widths.
 
-A file is the magic number, a version byte (2 where it has sparse tensors, else 1), metadata (length as a varint, then
-JSON; no bytes if there is none), the records of the tensors (:mod:`netsmith.export.packed.records`), and a CRC-32 of
-all that, little endian.
+A file is the magic number, a version byte (2 where it has sparse tensors, else 1), a length as a varint with so many
+bytes that readers skip (none are written), the records of the tensors (:mod:`netsmith.export.packed.records`), and a
+CRC-32 of all that, little endian.
 """
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.export.packed.huffman import decode
@@ -26,24 +24,14 @@ DENSE, VERSION = 1, 2  #: without sparse tensors, and the newest
 _CHECKSUM = 4
 
 
-def file_head(metadata: Mapping[str, Any] | None = None, version: int = DENSE) -> bytes:
-    """What stands before the first tensor.
-
-    Raises:
-        InputError: metadata that JSON cannot hold.
-    """
-    try:
-        text = json.dumps(dict(metadata), separators=(",", ":"), ensure_ascii=False).encode() if metadata else b""
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"the metadata of a packed file cannot be written as JSON ({error}): give plain values"
-        ) from error
-    return MAGIC + bytes([version]) + varint(len(text)) + text
+def file_head(version: int = DENSE) -> bytes:
+    """What stands before the first tensor."""
+    return MAGIC + bytes([version]) + varint(0)
 
 
-def file_bytes(metadata: Mapping[str, Any] | None = None) -> int:
+def file_bytes() -> int:
     """Bytes of a file besides its tensors."""
-    return len(file_head(metadata)) + _CHECKSUM
+    return len(file_head()) + _CHECKSUM
 
 
 def write_packed(
@@ -51,7 +39,6 @@ def write_packed(
     tensors: Mapping[str, Tensor],
     *,
     huffman: bool = False,
-    metadata: Mapping[str, Any] | None = None,
 ) -> int:
     """Write tensors so that the file is either whole or not there.
 
@@ -60,16 +47,15 @@ def write_packed(
         tensors: quantized weights, sparse ones, and arrays (floats, int32, int64, bool) to keep as they are, by name.
         huffman: code the integers of each tensor, and the positions of sparse ones, where that is smaller than
             packing them.
-        metadata: JSON values to keep with the weights; counted like everything else.
 
     Returns:
         The file's size in bytes.
 
     Raises:
-        InputError: an array of another type, metadata that JSON cannot hold, or a place that cannot be written.
+        InputError: an array of another type, or a place that cannot be written.
     """
     version = VERSION if any(isinstance(t, SparseTensor) for t in tensors.values()) else DENSE
-    parts = [file_head(metadata, version), *(write_record(n, t, huffman) for n, t in tensors.items())]
+    parts = [file_head(version), *(write_record(n, t, huffman) for n, t in tensors.items())]
     content = b"".join(parts)
     content += zlib.crc32(content).to_bytes(_CHECKSUM, "little")
     if path is not None:
@@ -83,7 +69,7 @@ def read_packed(path: str | Path) -> dict[str, Tensor]:
     Raises:
         InputError: no such file, another format, a newer version, cut short or damaged.
     """
-    return _read(Path(path))[1]
+    return _read(Path(path))
 
 
 def decode_packed(path: str | Path) -> dict[str, Array]:
@@ -95,16 +81,7 @@ def decode_packed(path: str | Path) -> dict[str, Array]:
     return {name: decode_tensor(tensor) for name, tensor in read_packed(path).items()}
 
 
-def packed_metadata(path: str | Path) -> dict[str, Any]:
-    """The metadata of a packed file, an empty mapping if it has none.
-
-    Raises:
-        InputError: as :func:`read_packed`.
-    """
-    return _read(Path(path))[0]
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path) -> dict[str, Tensor]:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
@@ -127,20 +104,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         cursor = Cursor(body)
         cursor.take(len(MAGIC) + 1)
-        return _read_metadata(cursor), _read_tensors(cursor)
+        cursor.take(cursor.varint())
+        return _read_tensors(cursor)
     except InputError as error:
         raise InputError(f"{path} is damaged: {error}; write it again") from error
-
-
-def _read_metadata(cursor: Cursor) -> dict[str, Any]:
-    text = bytes(cursor.take(cursor.varint()))
-    try:
-        metadata = json.loads(text) if text else {}
-    except (ValueError, RecursionError) as error:
-        raise InputError("its metadata is no JSON") from error
-    if not isinstance(metadata, dict):
-        raise InputError("its metadata is no mapping")
-    return metadata
 
 
 def _read_tensors(cursor: Cursor) -> dict[str, Tensor]:

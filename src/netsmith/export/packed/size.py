@@ -119,7 +119,6 @@ def table_bytes(
     *,
     others: Mapping[str, tuple[int, ...] | NDArray[Any]] | None = None,
     stored: Mapping[str, Stored | None] | None = None,
-    metadata: Mapping[str, Any] | None = None,
 ) -> tuple[int, IntArray]:
     """The size of a network's packed file for every bit-width of every row.
 
@@ -128,7 +127,6 @@ def table_bytes(
         bits: the choices ``(K,)``, 1 to 8, 16 or 32.
         others: tensors that no row has (norms, embeddings, buffers): shapes of float32 ones, or the arrays.
         stored: as :func:`layer_bytes`.
-        metadata: what :func:`write_packed` will be given.
 
     Returns:
         Bytes that do not depend on the choices, and those of each row at each choice ``(L, K)``. Their sum is the
@@ -137,7 +135,7 @@ def table_bytes(
     Raises:
         InputError: as :func:`packed_bytes`.
     """
-    fixed = file_bytes(metadata) + sum(_array_bytes(name, other) for name, other in (others or {}).items())
+    fixed = file_bytes() + sum(_array_bytes(name, other) for name, other in (others or {}).items())
     choices = np.asarray(bits, dtype=np.int64).reshape(-1, 1)
     return fixed, layer_bytes(table.replace(w_bits=np.where(True, choices, table.w_bits)), scheme, stored=stored).T
 

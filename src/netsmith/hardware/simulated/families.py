@@ -14,7 +14,7 @@ from typing import Any
 from netsmith.errors import InputError, did_you_mean, shown
 from netsmith.files import read_toml
 from netsmith.hardware.target import Target, register_target, register_target_file
-from netsmith.schema import Parameter, describe, markdown, read_mapping
+from netsmith.schema import Parameter, describe, read_mapping
 from netsmith.units import count_of
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -83,26 +83,6 @@ def family(name: str, source: str = "family") -> Family:
 def family_schema(name: str) -> tuple[Parameter, ...]:
     """Every key of a family's files: type, unit, default, meaning and limits."""
     return describe(family(name).classes()[0])
-
-
-def family_table(name: str) -> str:
-    """:func:`family_schema` as the Markdown table of ``docs/hardware.md``."""
-    return markdown(family(name).classes()[0])
-
-
-def refresh_page(text: str) -> str:
-    """``docs/hardware.md`` with its tables of keys made anew from the code, between ``<!-- keys: FAMILY -->`` marks.
-
-    Tables of families that are not installed stay as they are.
-    """
-    import re
-
-    def table(match: re.Match[str]) -> str:
-        if not family(match[2]).installed:
-            return match[0]
-        return f"{match[1]}\n{family_table(match[2])}\n{match[3]}"
-
-    return re.sub(r"(<!-- keys: (\w+) -->)\n(?:.*?\n)??(<!-- end of keys -->)", table, text, flags=re.DOTALL)
 
 
 def load_config(

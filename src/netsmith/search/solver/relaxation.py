@@ -7,15 +7,13 @@ its minimisers are points of the convex hull of what is reachable. The best boun
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from netsmith.search.solver.elimination import Elimination
-from netsmith.search.solver.program import Far, Program, bounds, join, loosened, program
+from netsmith.search.solver.program import bounds, loosened
 from netsmith.search.solver.quiet import quiet_library
-from netsmith.search.solver.reduced import reduce
-from netsmith.search.strategy import Designs, FloatArray, Problem
+from netsmith.search.strategy import Designs, FloatArray
 from netsmith.space import CostTable
 
 #: Multipliers ``(M, B)`` to minimising cells ``(M, groups)`` and what these sum to in every table, ``(M, tables)``.
@@ -23,47 +21,6 @@ _Minimise = Callable[[FloatArray], tuple[Designs, FloatArray]]
 
 #: Multipliers tried at a time: from the best known so far to where the model of all bounds has its maximum.
 _STEPS = np.array([0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
-
-
-@dataclass(frozen=True)
-class Relaxation:
-    """What the relaxation proves and finds.
-
-    Attributes:
-        bound: lower bound on the loss of any design within the budgets; infinite where forbidden combinations leave
-            none.
-        multipliers: loss per unit of each budgeted cost, at the bound.
-        designs: ``(P, D)`` hull points that were met, the bound's last ones among them; not all keep the budgets.
-        rounded: the one of least loss that keeps them, ``(D,)``; None if none does.
-    """
-
-    bound: float
-    multipliers: dict[str, float]
-    designs: Designs
-    rounded: Designs | None
-
-
-def lagrange(problem: Problem) -> Relaxation:
-    """The Lagrangian bound of a problem and hull points near its budgets.
-
-    Raises:
-        InputError: tables that do not fit together.
-    """
-    reduced = reduce(problem)
-    tables = [reduced.objective, *(reduced.costs[n] for n in reduced.limits)]
-    small = join(program(tables, reduced.sizes), Far(np.empty((0, len(reduced.sizes)), dtype=np.int64), reduced.weight))
-    if not all(small.sizes):
-        return Relaxation(np.inf, dict.fromkeys(reduced.limits, 0.0), np.empty((0, len(problem.loss)), np.int64), None)
-    bound, mu, x = relax(small.tables, np.array(list(reduced.limits.values())), tree=eliminated(small))
-    designs = np.unique(reduced.expand(small.expand(x)), axis=0)
-    fits = designs[problem.feasible(designs)]
-    rounded = fits[problem.estimate(fits).argmin()] if len(fits) else None
-    return Relaxation(bound, dict(zip(reduced.limits, mu.tolist(), strict=True)), designs, rounded)
-
-
-def eliminated(model: Program) -> Elimination | None:
-    """An elimination of what factors couple; None where there are none, or too large ones."""
-    return Elimination.of(model.tables, model.sizes) if any(t.factors for t in model.tables) else None
 
 
 def relax(

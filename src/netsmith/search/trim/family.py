@@ -32,6 +32,10 @@ class Member:
     limit: float
     loss: float
 
+    def speed_ups(self, given: Member) -> dict[str, float]:
+        """What was achieved, not what was asked for: each cost of the network as given over this one's."""
+        return {name: given.costs[name] / cost for name, cost in self.costs.items()}
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "design": list(self.design), "costs": dict(self.costs), "resource": self.resource, "limit": self.limit,
