@@ -14,7 +14,8 @@ ORDER = (
     "channel_pruning", "channel_pruning_settled", "latency_or_macs-cifar_resnet20", "two_targets",
     "joint", "joint_measured", "reconstruction",
     "proxyless", "supernet_memory",
-    "mixed_precision", "ddpg_ablations", "specialization", "size_kmeans", "peers_mixed-cifar_resnet20",
+    "mixed_precision", "ddpg_ablations", "specialization", "size_kmeans", "deep_compression",
+    "peers_mixed-cifar_resnet20",
     "bitfusion_speed", "cost_table", "hat_predictor", "cpu_predictor", "roofline_figure",
 )  # fmt: skip
 #: for fragments that are a bare table
