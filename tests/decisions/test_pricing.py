@@ -163,6 +163,6 @@ def test_integers_are_cheaper_and_conversions_are_counted() -> None:
     assert costs[2] - costs[0] > alone  # the lone integer layer pays for its conversions
 
 
-def test_a_given_network_keeps_the_contract_of_search_spaces(subject) -> None:  # type: ignore[no-untyped-def]
+def test_a_given_network_keeps_the_contract_of_row_spaces(subject) -> None:  # type: ignore[no-untyped-def]
     _, _, choices, _ = subject
     check_space(choices, n=4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -55,13 +55,14 @@ def check_decisions(space: Space, seed: int = 0, n: int = 32) -> None:
 
 
 def check_space(
-    space: SearchSpace, input_shape: tuple[int, ...] | None = None, network: Any = None, seed: int = 0, n: int = 12
+    space: RowSpace, input_shape: tuple[int, ...] | None = None, network: Any = None, seed: int = 0, n: int = 12
 ) -> None:
     """Prove the contract of a search space: its decisions, its reference, its rows, and the networks that it builds.
 
     Args:
-        space: a given network's choices, or a family of networks.
-        input_shape: of one sample, ``(C, H, W)``; given, networks are built, traced and held against their rows.
+        space: a given network's decisions, or a family of networks.
+        input_shape: of one sample, ``(C, H, W)``; given, networks are built, traced and held against their rows, which
+            takes a ``SearchSpace`` (what is built of a given network is held against its rows by ``check_kind``).
         network: of all designs; given as well, what it computes for a design is held against the network that is built
             with its weights.
         n: how many random designs are looked at; of these two are built.
@@ -78,7 +79,7 @@ def check_space(
     _check_canonical(space, designs)
     _check_depends(space, designs, rng)
     for design in space.canonical(designs[:3])[1:] if input_shape is not None else ():
-        _check_built(space, design, input_shape or (), network)
+        _check_built(cast(SearchSpace, space), design, input_shape or (), network)
 
 
 def _check_rows(space: RowSpace, designs: Designs) -> None:
