@@ -108,6 +108,24 @@ def test_what_is_padded_between_layers_by_fixed_numbers_stays() -> None:
     assert widths(report) == {"stem": (8, 1), "conv1": (12, 1)}
 
 
+class Weighed(nn.Module):
+    """A sum over tokens whose weights a column of ones behind the values adds up, as linear attention has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values, self.weights, self.fc = nn.Linear(12, 16), nn.Linear(12, 6), nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        v = F.pad(self.values(x), (0, 1), value=1.0)
+        out = F.relu(self.weights(x)).transpose(1, 2) @ v
+        return self.fc((out[..., :-1] / (out[..., -1:] + 1.0)).mean(1))
+
+
+def test_what_is_padded_on_and_cut_off_again_ties_nothing() -> None:
+    report = exact(Weighed(), torch.randn(2, 7, 12))
+    assert widths(report)["values"] == (16, 1)
+
+
 def test_a_network_that_was_cut_can_be_cut_again() -> None:
     model, (x,) = randomized(Stage(Written(both_sides)), IMAGE)
     first = prune(model, find_groups(model, IMAGE), {"conv2": [0, 1, 5, 6, 7], "stem": [1, 2, 6]})
