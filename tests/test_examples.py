@@ -40,3 +40,12 @@ def test_the_kind_of_the_example_keeps_the_contract(own_kind: ModuleType) -> Non
     images = torch.randn(8, *shape, generator=torch.Generator().manual_seed(0))
     given = Given(model, images[:2], trace(model, shape), get_target("roofline-edge").capabilities)
     check_kind(own_kind.Kernels(given), model, images)
+
+
+def test_a_job_with_the_kind_beats_its_twin_that_tells_no_loss(own_kind: ModuleType, tmp_path: Path) -> None:
+    told, blind = (result.summary for result in own_kind.main(tmp_path).values())
+    assert told["result"]["accuracy"] > blind["result"]["accuracy"] + 0.2
+    for summary in (told, blind):
+        assert summary["result"]["macs"] <= 0.8 * summary["baseline"]["macs"]
+        assert set(summary["design"].values()) <= {1, 3}
+    assert '"do": "kernels"' in (tmp_path / "kernels" / "recipe.json").read_text()
