@@ -154,12 +154,12 @@ class Worker:
         for with_branches in (False, True):
             branches = find_branches(self.model, torch.zeros(2, *self.shape)) if with_branches else []
             kinds = (Channels(self.graph, self.report, multiple=4), Branches(self.graph, branches))
-            choices = GivenSpace(self.graph, kinds)
-            for design in _designs(choices):
-                predicted = int(choices.rows(design).macs.sum())
+            space = GivenSpace(self.graph, kinds)
+            for design in _designs(space):
+                predicted = int(space.rows(design).macs.sum())
                 if predicted > limit:
                     continue
-                slimmed = slim(self.model, choices, design, AtHand(scores))
+                slimmed = slim(self.model, space, design, AtHand(scores))
                 graph = trace(slimmed.model, self.shape)
                 macs = int(graph.layers.macs.sum())
                 best = min(best, macs)
@@ -168,7 +168,7 @@ class Worker:
                 self.slimmed, self.graph = slimmed, graph
                 self.record |= {
                     "macs_pruned": macs, "macs_predicted": predicted,
-                    "dropped": int((design[choices.of_stage("topology")] < 1).sum()),
+                    "dropped": int((design[space.of_stage("topology")] < 1).sum()),
                     "params_pruned": sum(p.numel() for p in slimmed.model.parameters()),
                 }  # fmt: skip
                 return
@@ -249,17 +249,17 @@ def _require(condition: bool, otherwise: str) -> None:
         raise InputError(otherwise)
 
 
-def _designs(choices: Any) -> Iterator[Any]:
+def _designs(space: Any) -> Iterator[Any]:
     """Designs from large to small: all groups at the same eighth, at each eighth the branches dropped one by one."""
     import numpy as np
 
-    wide, deep = (np.flatnonzero(choices.of_stage(stage)) for stage in ("structure", "topology"))
-    full = choices.values[wide, choices.reference[wide]]
+    wide, deep = (np.flatnonzero(space.of_stage(stage)) for stage in ("structure", "topology"))
+    full = space.values[wide, space.reference[wide]]
     for eighth in range(7, 0, -1):
-        design = choices.reference.copy()
+        design = space.reference.copy()
         if len(wide):
-            ratio = choices.values[wide] / full[:, None]
-            ratio = np.where(np.arange(ratio.shape[1]) < choices.decisions.sizes[wide, None], ratio, np.inf)
+            ratio = space.values[wide] / full[:, None]
+            ratio = np.where(np.arange(ratio.shape[1]) < space.decisions.sizes[wide, None], ratio, np.inf)
             design[wide] = np.abs(ratio - eighth / 8).argmin(axis=1)
         if not len(deep):
             yield design

@@ -53,8 +53,8 @@ class Widths(Case):
         from netsmith.decisions.given import GivenSpace
 
         whole = super().subject
-        choices = GivenSpace(whole.graph, (Channels(whole.graph, self.prunable(groups_of(whole))),))
-        return dataclasses.replace(whole, choices=choices)
+        space = GivenSpace(whole.graph, (Channels(whole.graph, self.prunable(groups_of(whole))),))
+        return dataclasses.replace(whole, space=space)
 
     def prunable(self, report: Any) -> Any:
         """What of the network's channel groups is to choose."""
@@ -74,10 +74,10 @@ def problem_of(case: Case, cost: str, budget: float, loss: Any) -> Any:
     from netsmith.hardware.target import get_target
     from netsmith.search.strategy import Problem
 
-    choices = case.subject.choices
-    prices = Pricing(choices, get_target("bismo-edge")).table(cost, choices.reference)
-    limit = budget * float(prices.price(choices.reference)[0])
-    return Problem(loss, {cost: prices}, {cost: limit}, choices.decisions.tied)
+    space = case.subject.space
+    prices = Pricing(space, get_target("bismo-edge")).table(cost, space.reference)
+    limit = budget * float(prices.price(space.reference)[0])
+    return Problem(loss, {cost: prices}, {cost: limit}, space.decisions.tied)
 
 
 def train(case: Case, model: Any, lr: float | None = None) -> dict[str, Any]:

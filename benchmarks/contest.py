@@ -77,7 +77,7 @@ class Case:
     def quantizer(self) -> Any:
         from netsmith.compression.build import quantizer_for
 
-        graph, bits = self.subject.graph, dict.fromkeys(self.subject.choices.quantized, (8, 8))
+        graph, bits = self.subject.graph, dict.fromkeys(self.subject.space.quantized, (8, 8))
         return quantizer_for(graph, bits, self.subject.search_images(CALIBRATION)[0], "mse")
 
     @cached_property
@@ -97,7 +97,7 @@ class Case:
         from netsmith.decisions.tools import AtHand
 
         repair, scores = self.pruning.repair, self.pruning.importance
-        return Candidates(self.subject.choices, AtHand(scores, repair, self.settle, quantizer=self.quantizer))
+        return Candidates(self.subject.space, AtHand(scores, repair, self.settle, quantizer=self.quantizer))
 
     @cached_property
     def evaluator(self) -> Any:
@@ -107,7 +107,7 @@ class Case:
         from netsmith.study.measured import Measured
 
         measured = Measured(self.candidates, IncrementalEvaluator(self.subject.graph, *self.images))
-        return Logged(measured, self.subject.choices.canonical)
+        return Logged(measured, self.subject.space.canonical)
 
     @property
     def settle(self) -> bool:
@@ -133,7 +133,7 @@ class Case:
         """A design as a module, before training."""
         from netsmith.compression.mixed import quantize_mixed
 
-        return quantize_mixed(self.subject.graph, self.subject.choices.bits(design), self.quantizer).graph.module
+        return quantize_mixed(self.subject.graph, self.subject.space.bits(design), self.quantizer).graph.module
 
     def test_accuracy(self, module: Any) -> float:
         from netsmith.training.score import evaluate
@@ -156,14 +156,14 @@ def compete(case: Case, problem: Any, strategy: str, evaluations: int) -> dict[s
     from netsmith.study.facts import Facts
     from netsmith.study.study import minimize
 
-    choices, traits = case.subject.choices, strategy_spec(strategy).traits
+    space, traits = case.subject.space, strategy_spec(strategy).traits
     start, fresh = time.perf_counter(), case.evaluator.evaluated
 
     def evaluate(designs: Any) -> Any:
         return np.array([o.loss for o in case.evaluator.outcomes(designs)])
 
     try:
-        chosen = get_strategy(strategy, problem, choices.decisions, case.seed, **Facts(choices).options(traits.needs))
+        chosen = get_strategy(strategy, problem, space.decisions, case.seed, **Facts(space).options(traits.needs))
         history = minimize(problem, chosen, evaluate, evaluations, batch=traits.batch)
     except InfeasibleError as error:
         return {"infeasible": {k: float(v) for k, v in error.reachable.items()}}

@@ -48,10 +48,10 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     folder = args.results / "cpu_predictor"
     folder.mkdir(parents=True, exist_ok=True)
     target = CpuTarget(args.threads)
-    choices = GivenSpace(graph, (Integers(graph, ((8, 8), (32, 32))),))
-    pricing = Pricing(choices, target)
+    space = GivenSpace(graph, (Integers(graph, ((8, 8), (32, 32))),))
+    pricing = Pricing(space, target)
     _, quantized = integerise(
-        model, (3, side, side), dict.fromkeys(choices.quantized, (8, 8)), images, "minmax", batch=BATCH
+        model, (3, side, side), dict.fromkeys(space.quantized, (8, 8)), images, "minmax", batch=BATCH
     )
     assert quantized is not None
     contents = {"fp32": to_onnx(graph), "int8": to_onnx(quantized.graph, quantized.weight_scales)}
@@ -66,8 +66,8 @@ def measure(spec: str, args: Any) -> dict[str, Any]:
     timed = [session(i) for i in range(SESSIONS // 2)]
     target.prepare(rows_asked(pricing))
     timed += [session(i) for i in range(SESSIONS // 2, SESSIONS)]
-    designs = {"fp32": choices.reference, "int8": np.zeros_like(choices.reference)}
-    found: dict[str, Any] = {"int8_layers": len(choices.quantized), "layers": int(graph.layers.is_compute.sum())}
+    designs = {"fp32": space.reference, "int8": np.zeros_like(space.reference)}
+    found: dict[str, Any] = {"int8_layers": len(space.quantized), "layers": int(graph.layers.is_compute.sum())}
     for form, design in designs.items():
         rows = pricing.rows(design)
         found[form] = {

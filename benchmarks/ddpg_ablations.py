@@ -37,15 +37,15 @@ def run(case: Case, problem: Any, options: dict[str, Any], episodes: int) -> dic
     from netsmith.study.study import minimize
     from netsmith.systems.haq import REWARD_A_NAT, features
 
-    choices = case.subject.choices
+    space = case.subject.space
     given = dict(options)
     config = DdpgConfig()
     if "updates" in given:
         config = replace(config, updates=given.pop("updates"))
-    layers, kinds = Facts(choices).layers, [d.kind for d in choices.decisions.decisions]
+    layers, kinds = Facts(space).layers, [d.kind for d in space.decisions.decisions]
     seen = {"features": features(layers.table, layers.rows, kinds), "reward_scale": REWARD_A_NAT}
     strategy = get_strategy(
-        "ddpg", problem, choices.decisions, case.seed, config=config, **(seen | given),
+        "ddpg", problem, space.decisions, case.seed, config=config, **(seen | given),
     )  # fmt: skip
     start = time.perf_counter()
     history = minimize(

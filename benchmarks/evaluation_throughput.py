@@ -71,12 +71,12 @@ def candidates_of(subject: Any, *, prune: bool) -> Any:
     from netsmith.jobs.tools import groups_of
 
     graph, names = subject.graph, set[str]()
-    for layer in subject.choices.quantized:
+    for layer in subject.space.quantized:
         names |= place(graph, [layer]).scaled
     histograms = histograms_of(graph, subject.search_images(256)[0], names)
     importance = channel_importance(subject.model, groups_of(subject), "l2", []) if prune else {}
     quantizer = LayerQuantizer(graph, histograms, "mse")
-    return Candidates(subject.choices, AtHand(importance, None, False, Calibration(histograms, "mse"), quantizer))
+    return Candidates(subject.space, AtHand(importance, None, False, Calibration(histograms, "mse"), quantizer))
 
 
 def profile(run: Any) -> dict[str, float]:

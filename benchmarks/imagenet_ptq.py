@@ -31,17 +31,17 @@ def uniform_and_fastest(network: Network, weights: str | None, folder: Path, arg
 
     target = CpuTarget(args.threads)
     s = load_subject(network.spec, network.data, target, weights=weights, methods=(Quantize(),), seed=args.seed)
-    pricing = Pricing(s.choices, target)
+    pricing = Pricing(s.space, target)
     target.prepare(rows_asked(pricing))
-    loss = np.zeros((len(s.choices.decisions), 2))
+    loss = np.zeros((len(s.space.decisions), 2))
     solver = SequentialApproximation(pricing, loss, {"latency": 1.0}, lambda problem: Found(problem.reference))
-    every = np.zeros_like(s.choices.reference)  # the first choice of every layer is int8
+    every = np.zeros_like(s.space.reference)  # the first choice of every layer is int8
     folder.mkdir(parents=True, exist_ok=True)
     files = {"fp32": folder / "fp32.onnx"}
     files["fp32"].write_bytes(to_onnx(s.graph).SerializeToString())
     images = s.search_images(256)[0]
     for name, design in (("all int8", every), ("fastest", solver.least(every))):
-        layers = s.choices.bits(design)
+        layers = s.space.bits(design)
         _, quantized = integerise(s.model, s.graph.input_shape, layers, images, "mse")
         model = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(s.graph)
         files[name] = folder / f"{name.replace(' ', '-')}.onnx"

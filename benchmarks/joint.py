@@ -50,15 +50,15 @@ class Joint(Case):
         from netsmith.hardware.target import get_target
         from netsmith.search.strategy import Problem
 
-        choices = self.subject.choices
-        prices = Pricing(choices, get_target(self.target)).table(self.args.cost, choices.reference)
-        limit = budget * float(prices.price(choices.reference)[0])
-        return Problem(loss, {self.args.cost: prices}, {self.args.cost: limit}, choices.decisions.tied)
+        space = self.subject.space
+        prices = Pricing(space, get_target(self.target)).table(self.args.cost, space.reference)
+        limit = budget * float(prices.price(space.reference)[0])
+        return Problem(loss, {self.args.cost: prices}, {self.args.cost: limit}, space.decisions.tied)
 
     @property
     def is_bits(self) -> Any:
         """Which decisions are about bits, ``(D,)``."""
-        return self.subject.choices.of_stage("numbers")
+        return self.subject.space.of_stage("numbers")
 
     def best(self, problem: Any, evaluations: int, **options: Any) -> tuple[Any, float]:
         """The design of least divergence that the exact search meets, and its divergence.
@@ -72,9 +72,9 @@ class Joint(Case):
         def evaluate(designs: Any) -> Any:
             return np.array([o.loss for o in self.evaluator.outcomes(designs)])
 
-        choices = self.subject.choices
-        options = {"canonical": choices.canonical} | options
-        strategy = get_strategy("exact", problem, choices.decisions, self.args.seed, **options)
+        space = self.subject.space
+        options = {"canonical": space.canonical} | options
+        strategy = get_strategy("exact", problem, space.decisions, self.args.seed, **options)
         history = minimize(problem, strategy, evaluate, evaluations, batch=min(8, max(evaluations // 2, 1)))
         return history.best, float(history.loss.min())
 
@@ -101,7 +101,7 @@ class Joint(Case):
         return {
             "design": design.tolist(), "divergence": divergence, "widths": widths, "bits": list(bits.values()),
             "cost": float(problem.price(design)[cost][0]) / limit,
-            "dropped": int((design[self.subject.choices.of_stage("topology")] < 1).sum()),
+            "dropped": int((design[self.subject.space.of_stage("topology")] < 1).sum()),
             "macs": int(graph.layers.macs.sum()),
             "test_accuracy": self.test_accuracy(quantize_mixed(graph, bits, quantizer).graph.module),
         }  # fmt: skip
@@ -111,7 +111,7 @@ def joint(case: Joint, loss: Any, budget: float, evaluations: int) -> dict[str, 
     from netsmith.study.facts import Facts
 
     problem = case.problem(loss, budget)
-    return case.outcome(problem, *case.best(problem, evaluations, **Facts(case.subject.choices).options(("parts",))))
+    return case.outcome(problem, *case.best(problem, evaluations, **Facts(case.subject.space).options(("parts",))))
 
 
 def sequential(case: Joint, loss: Any, budget: float, evaluations: int) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def sequential(case: Joint, loss: Any, budget: float, evaluations: int) -> dict[
     from netsmith.errors import InfeasibleError
 
     shares = [1.0, *(s for s in case.args.splits if budget <= s < 1.0)]
-    original, problem, found, by_share = case.subject.choices.reference, case.problem(loss, budget), [], {}
+    original, problem, found, by_share = case.subject.space.reference, case.problem(loss, budget), [], {}
     for share in shares:
         try:
             start, own = original, evaluations
@@ -143,7 +143,7 @@ def only(case: Joint, loss: Any, budget: float, evaluations: int, quantize: bool
 
     which = ~case.is_bits if quantize else case.is_bits
     try:
-        problem = case.problem(loss, budget).held(which, case.subject.choices.reference)
+        problem = case.problem(loss, budget).held(which, case.subject.space.reference)
         return case.outcome(problem, *case.best(problem, evaluations))
     except InfeasibleError:
         return {"infeasible": True}

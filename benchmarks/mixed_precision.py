@@ -28,11 +28,11 @@ def problem_of(case: Case, target: str, cost: str, budget: float, loss: Any) -> 
     from netsmith.hardware.target import get_target
     from netsmith.search.strategy import Problem
 
-    choices = case.subject.choices
-    pricing = Pricing(choices, get_target(target))
-    prices = pricing.table(cost, choices.reference)
-    limit = budget * float(prices.price(choices.reference)[0])
-    return Problem(loss, {cost: prices}, {cost: limit}, choices.decisions.tied)
+    space = case.subject.space
+    pricing = Pricing(space, get_target(target))
+    prices = pricing.table(cost, space.reference)
+    limit = budget * float(prices.price(space.reference)[0])
+    return Problem(loss, {cost: prices}, {cost: limit}, space.decisions.tied)
 
 
 def tune(case: Case, design: Any, folder: Path) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def tune(case: Case, design: Any, folder: Path) -> dict[str, Any]:
     from netsmith.jobs.recover import train_quantized
     from netsmith.progress import Lines
 
-    subject, bits = case.subject, case.subject.choices.bits(design)
+    subject, bits = case.subject, case.subject.space.bits(design)
     start = time.perf_counter()
     config = {"epochs": case.args.tune, "lr": case.args.lr, "seed": case.seed}
     graph, quantizer, _, _ = train_quantized(

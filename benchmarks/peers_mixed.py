@@ -42,11 +42,11 @@ def ours(args: Any, weight_bytes: float, folder: Path) -> dict[str, Any]:
     network = NETWORKS[args.network]
     weights = args.weights or network.weights_file
     subject = load_subject(network.spec, network.data, get_target(args.target), weights=weights, methods=(Quantize(),))
-    choices: GivenSpace = subject.choices
+    space: GivenSpace = subject.space
     from netsmith.decisions.pricing import Pricing
 
-    most = float(Pricing(choices, get_target(args.target)).predict(choices.reference, "size")[0])
-    frame = most - float(choices.table.weights.sum())
+    most = float(Pricing(space, get_target(args.target)).predict(space.reference, "size")[0])
+    frame = most - float(space.table.weights.sum())
     start = time.perf_counter()
     outcome = common.run_compress(
         folder, model=network.spec, data=network.data, weights=weights, target=args.target, methods="quantize",
@@ -54,7 +54,7 @@ def ours(args: Any, weight_bytes: float, folder: Path) -> dict[str, Any]:
     )  # fmt: skip
     summary = outcome["summary"]
     bits = {row["name"]: row["choice"]["bits"] for row in summary["layers"]}
-    rows = dict(zip(choices.table.names, choices.table.weights.tolist(), strict=True))
+    rows = dict(zip(space.table.names, space.table.weights.tolist(), strict=True))
     return {
         "accuracy": summary["result"]["accuracy"], "seconds": time.perf_counter() - start,
         "weight_bytes": sum(rows[n] * b / 8 for n, b in bits.items()), "file": summary["result"]["size_bytes"],

@@ -45,7 +45,7 @@ def speed(model: str, args: Any) -> dict[str, Any]:
     from netsmith.compression.reconstruct.moments import sample_rows
     from netsmith.jobs.tools import repair_images
 
-    s, choices = subject_of(model, args)
+    s, space = subject_of(model, args)
     scores = channel_importance(s.model, groups_of(s), "l1")
     images = repair_images(s.data, args.seed)
     start = time.process_time()
@@ -62,8 +62,8 @@ def speed(model: str, args: Any) -> dict[str, Any]:
     rng = np.random.default_rng(args.seed)
     keeps = []
     for _ in range(args.candidates):
-        design = rng.integers(choices.decisions.sizes)
-        kept = choices.kinds[0].kept(design)
+        design = rng.integers(space.decisions.sizes)
+        kept = space.kinds[0].kept(design)
         keeps.append({n: keep_indices(scores[n], k, groups_of(s)[n].unit) for n, k in kept.items()})
     repair = Repair(moments, scores)
     for key in ("first", "again"):
@@ -130,7 +130,7 @@ def accuracy(model: str, criterion: str, args: Any) -> dict[str, Any]:
     from netsmith.training import reestimate_batch_norm
     from netsmith.training.score import evaluate
 
-    s, choices = subject_of(model, args)
+    s, space = subject_of(model, args)
     given = s.data.normalisation
     split = s.data.search.take(slice(0, args.images))
     moments = gather(s.graph, s.model, groups_of(s).groups, repair_images(s.data, args.seed), args.seed)
@@ -140,10 +140,10 @@ def accuracy(model: str, criterion: str, args: Any) -> dict[str, Any]:
         s.model, groups_of(s), criterion, list(zip(images.split(64), labels.split(64), strict=True)), moments=moments
     )
     found: dict[str, Any] = {"seconds": time.process_time() - start}
-    half = [int(np.argmin([abs(c - 0.5 * d.choices[-1]) for c in d.choices])) for d in choices.decisions.decisions]
+    half = [int(np.argmin([abs(c - 0.5 * d.choices[-1]) for c in d.choices])) for d in space.decisions.decisions]
     ways = {"masked": None, "repaired": Repair(moments, scores), "intercept": Repair(moments, scores, True)}
     for way, repair in ways.items():
-        network = slim(s.model, choices, np.array(half), AtHand(scores, repair)).model
+        network = slim(s.model, space, np.array(half), AtHand(scores, repair)).model
         found[way] = evaluate(network, split, normalisation=given)[0]
         reestimate_batch_norm(network, s.data.search, args.images, normalisation=given)
         found[f"{way}, norms"] = evaluate(network, split, normalisation=given)[0]

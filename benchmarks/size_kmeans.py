@@ -59,7 +59,7 @@ class Case:
 
     @cached_property
     def pricing(self) -> Pricing:
-        return Pricing(self.subject.choices, get_target("roofline-gpu"))
+        return Pricing(self.subject.space, get_target("roofline-gpu"))
 
     @cached_property
     def quantizer(self) -> CodebookQuantizer:
@@ -67,7 +67,7 @@ class Case:
 
     @cached_property
     def candidates(self) -> Candidates:
-        return Candidates(self.subject.choices, AtHand(quantizer=self.quantizer))
+        return Candidates(self.subject.space, AtHand(quantizer=self.quantizer))
 
     @cached_property
     def evaluator(self) -> IncrementalEvaluator:
@@ -90,21 +90,21 @@ class Case:
         return measure_sensitivity(self.candidates, self.evaluator).to_dict()
 
     def uniform(self, bits: int) -> list[int]:
-        return [d.choices.index(bits) for d in self.subject.choices.decisions.decisions]
+        return [d.choices.index(bits) for d in self.subject.space.decisions.decisions]
 
     def chosen(self, bits: int, sensitivity: Sensitivity) -> list[int]:
         """The best design of no more bytes than the uniform one, of those that the exact strategy asks for."""
-        original = self.subject.choices.reference
+        original = self.subject.space.reference
         limit = float(self.pricing.predict(np.array(self.uniform(bits)), "size")[0])
         problem = Problem(sensitivity.loss, {"size": self.pricing.table("size", original)}, {"size": limit})
-        choices = self.subject.choices
-        strategy = get_strategy("exact", problem, choices.decisions, self.args.seed)
-        designs = Logged(Measured(self.candidates, self.evaluator), choices.canonical)
+        space = self.subject.space
+        strategy = get_strategy("exact", problem, space.decisions, self.args.seed)
+        designs = Logged(Measured(self.candidates, self.evaluator), space.canonical)
         return [int(k) for k in minimize(problem, strategy, designs, self.args.evaluations).best]
 
     def figures(self, graph: Graph, design: list[int], quantizer: CodebookQuantizer) -> dict[str, Any]:
         """Accuracy on the test split, and bytes of the packed file."""
-        quantized = quantize_mixed(graph, self.subject.choices.bits(np.array(design)), quantizer)
+        quantized = quantize_mixed(graph, self.subject.space.bits(np.array(design)), quantizer)
         tensors = packed_tensors(graph, quantized)
         return {
             "accuracy": self.accuracy(quantized.graph.module), "bytes": write_packed(None, tensors),
@@ -115,7 +115,7 @@ class Case:
         """The same after its shared values were trained, distilling from the network as given."""
         s, args = self.subject, self.args
         graph, quantizer, _, history = train_quantized(
-            s.model, s.graph, s.choices.bits(np.array(design)), self.quantizer, teacher=s.model, data=s.data,
+            s.model, s.graph, s.space.bits(np.array(design)), self.quantizer, teacher=s.model, data=s.data,
             config={"epochs": args.epochs, "lr": args.lr, "seed": args.seed}, checkpoint=checkpoint, progress=Lines(),
         )  # fmt: skip
         assert isinstance(quantizer, CodebookQuantizer)
@@ -150,7 +150,7 @@ def bench(name: str, store: Store, args: Any) -> list[list[Any]]:
                 training = settings | {"epochs": args.epochs, "lr": args.lr}
                 after = store.cell(f"{key}, tuned", training, lambda d=design, p=path: case.tuned(d, p))
             last = after or before
-            widths = [int(d.choices[k]) for d, k in zip(case.subject.choices.decisions.decisions, design, strict=True)]
+            widths = [int(d.choices[k]) for d, k in zip(case.subject.space.decisions.decisions, design, strict=True)]
             rows.append([
                 name, f"{bits} bits, {kind}", percent(before["accuracy"]), percent(after.get("accuracy")),
                 drop(given, last), f"{last['bytes'] / 1e3:.1f}", f"{given['bytes'] / last['bytes']:.1f} ×",

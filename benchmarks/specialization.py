@@ -26,12 +26,12 @@ def tuned(case: Case, targets: list[str], loss: Any, bound: float) -> dict[str, 
     from netsmith.search.strategy import Problem
     from netsmith.space import CostTable
 
-    choices = case.subject.choices
+    space = case.subject.space
     found = {}
     for name in targets:
-        latency = Pricing(choices, get_target(name)).table("latency", choices.reference)
+        latency = Pricing(space, get_target(name)).table("latency", space.reference)
         problem = Problem(
-            loss, {"latency": latency, "loss": CostTable(0.0, loss)}, {"loss": bound}, choices.decisions.tied
+            loss, {"latency": latency, "loss": CostTable(0.0, loss)}, {"loss": bound}, space.decisions.tied
         )
         found[name] = minimise_cost(problem, "latency", within=("loss",))[1].tolist()
     return found
@@ -49,12 +49,12 @@ def scored(case: Case, targets: list[str], design: Any) -> dict[str, Any]:
     from netsmith.decisions.pricing import Pricing
     from netsmith.hardware.target import get_target
 
-    choices, x = case.subject.choices, np.array(design)
-    rows = choices.rows(x)
+    space, x = case.subject.space, np.array(design)
+    rows = space.rows(x)
     latency = {}
     for name in targets:
-        pricing = Pricing(choices, get_target(name))
-        latency[name] = float(pricing.predict(x)[0] / pricing.predict(choices.reference)[0])
+        pricing = Pricing(space, get_target(name))
+        latency[name] = float(pricing.predict(x)[0] / pricing.predict(space.reference)[0])
     return {
         "latency": latency,
         "bits": {
@@ -92,12 +92,12 @@ def main() -> None:
     case = Case(shared, args.network, args.seed, measure="fisher")
     settings = {"images": args.images, "targets": args.targets, "uniform": args.uniform}
     loss = case.sensitivity(store).loss
-    choices = case.subject.choices
-    sizes = choices.decisions.sizes
+    space = case.subject.space
+    sizes = space.decisions.sizes
     even = np.minimum(args.uniform - 2, sizes - 1)
     bound = float(loss[np.arange(len(even)), even].sum())
     found = store.cell("designs", settings, lambda: tuned(case, args.targets, loss, bound))
-    found |= {f"uniform {args.uniform} bits": even.tolist(), "8 bits": choices.reference.tolist()}
+    found |= {f"uniform {args.uniform} bits": even.tolist(), "8 bits": space.reference.tolist()}
     scores = {n: store.cell(f"score {n}", settings | {"design": d}, lambda d=d: scored(case, args.targets, d))
               for n, d in found.items()}  # fmt: skip
     given = store.cell("given", settings, lambda: case.test_accuracy(case.subject.graph.module))

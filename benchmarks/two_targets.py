@@ -42,15 +42,15 @@ class Case:
         weights = args.weights or net.weights_file
         whole = load_subject(net.spec, net.data, self.targets[args.targets[0]], weights=weights, methods=(Prune(),))
         # one space for all: both platforms choose from the same widths
-        self.choices = GivenSpace(whole.graph, (Channels(whole.graph, groups_of(whole), args.multiple),))
-        self.subject = s = replace(whole, choices=self.choices)
+        self.space = GivenSpace(whole.graph, (Channels(whole.graph, groups_of(whole), args.multiple),))
+        self.subject = s = replace(whole, space=self.space)
         config = CompressConfig(net.spec, net.data, budgets=Budgets(macs="0.5x"), methods=(Prune(),), seed=args.seed)
         self.pruning = JobTools(s, config, Silent())
-        self.pricing = {n: Pricing(self.choices, t) for n, t in self.targets.items()}
+        self.pricing = {n: Pricing(self.space, t) for n, t in self.targets.items()}
         scores, repair = self.pruning.importance, self.pruning.repair
-        candidates = Candidates(self.choices, AtHand(scores, repair))
+        candidates = Candidates(self.space, AtHand(scores, repair))
         runner = IncrementalEvaluator(s.graph, *s.search_images(args.images))
-        self.evaluator = Logged(Measured(candidates, runner), s.choices.canonical)
+        self.evaluator = Logged(Measured(candidates, runner), s.space.canonical)
 
     def prepare(self) -> None:
         """Measure what a target's table lacks."""
@@ -66,12 +66,12 @@ class Case:
         from netsmith.search.strategy import Problem
         from netsmith.systems.compactnet import compactnet, iterations_for
 
-        choices, pricing = self.choices, self.pricing[target]
-        width = np.arange(int(choices.decisions.sizes.max()))
-        loss = np.where(width < choices.decisions.sizes[:, None], 0.0, np.inf)
-        prices = pricing.table("latency", choices.reference)
-        limit = float(prices.price(choices.reference[None])[0]) / speed_up
-        problem = Problem(loss, {"latency": prices}, {"latency": limit}, choices.decisions.tied)
+        space, pricing = self.space, self.pricing[target]
+        width = np.arange(int(space.decisions.sizes.max()))
+        loss = np.where(width < space.decisions.sizes[:, None], 0.0, np.inf)
+        prices = pricing.table("latency", space.reference)
+        limit = float(prices.price(space.reference[None])[0]) / speed_up
+        problem = Problem(loss, {"latency": prices}, {"latency": limit}, space.decisions.tied)
 
         def masked(_: None, designs: Any) -> Any:
             return [(None, o.loss) for o in self.evaluator.outcomes(designs)]
@@ -79,7 +79,7 @@ class Case:
         start, before = time.perf_counter(), self.evaluator.evaluated
         try:
             family = compactnet(
-                problem, choices.decisions, None, masked, iterations=iterations_for(speed_up), progress=Silent(),
+                problem, space.decisions, None, masked, iterations=iterations_for(speed_up), progress=Silent(),
                 renew=lambda design: {"latency": pricing.table("latency", design)},
             )  # fmt: skip
         except InfeasibleError as error:
@@ -92,7 +92,7 @@ class Case:
 
     def priced(self, designs: Any) -> dict[str, list[float]]:
         """Speed-ups of the networks of a family on every target."""
-        x, given = np.array(designs), self.choices.reference
+        x, given = np.array(designs), self.space.reference
         return {n: (p.predict(given)[0] / p.predict(x)).tolist() for n, p in self.pricing.items()}
 
     def tested(self, design: Any) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class Case:
         kept, of = {}, {}
         for d, group in enumerate(groups_of(self.subject).groups):
             stage = group.name.split(".")[0]
-            kept[stage] = kept.get(stage, 0) + int(self.choices.values[d, design[d]])
+            kept[stage] = kept.get(stage, 0) + int(self.space.values[d, design[d]])
             of[stage] = of.get(stage, 0) + group.channels
         return ", ".join(f"{n} {100 * kept[n] / of[n]:.0f} %" for n in of)
 

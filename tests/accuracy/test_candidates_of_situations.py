@@ -51,48 +51,48 @@ def test_what_is_built_loses_and_costs_what_was_said(make: Callable[[], nn.Modul
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(1.5)
-    choices = choices_of(model)
+    space = choices_of(model)
     scores = channel_importance(model, find_groups(model, torch.randn(2, 3, 8, 8)))
-    candidates = candidates_of(choices, Calibration({}), LayerQuantizer(choices.graph, {}), scores)
+    candidates = candidates_of(space, Calibration({}), LayerQuantizer(space.graph, {}), scores)
     images, labels = torch.randn(24, 3, 8, 8), torch.randint(0, 5, (24,))
-    designs = [np.array(d) for d in choices.decisions.sample(np.random.default_rng(1), 3)]
-    got = IncrementalEvaluator(choices.graph, images, labels, batch_size=24).evaluate(
+    designs = [np.array(d) for d in space.decisions.sample(np.random.default_rng(1), 3)]
+    got = IncrementalEvaluator(space.graph, images, labels, batch_size=24).evaluate(
         [candidates.of_design(d) for d in designs]
     )
     with torch.no_grad():
         want = F.log_softmax(model(images), 1)
         for i, design in enumerate(designs):
-            kept = kept_by(choices, design)
-            units = {g.name: g.unit for g in groups_in(choices)}
+            kept = kept_by(space, design)
+            units = {g.name: g.unit for g in groups_in(space)}
             smaller = copy.deepcopy(model)
             report = find_groups(model, images[:2])
             prune(smaller, report, {n: keep_indices(scores[n], k, units[n]) for n, k in kept.items()})
             lost = (want.exp() * (want - F.log_softmax(smaller(images), 1))).sum(1).mean()
             assert got.divergence[i] == pytest.approx(float(lost), rel=1e-3, abs=1e-6)
             built = trace(smaller, (3, 8, 8)).layers
-            assert int(choices.rows(design).macs.sum()) == int(built.macs.sum())
+            assert int(space.rows(design).macs.sum()) == int(built.macs.sum())
 
 
 def test_a_price_of_attention_in_one_operator_is_never_too_low() -> None:
     """Its row has one width for both of its products, of which a design may narrow one."""
     model = PlainAttention(fused=True).eval()
-    choices = choices_of(model)
+    space = choices_of(model)
     smaller = copy.deepcopy(model)
-    design = np.zeros(len(choices.decisions), dtype=int)
+    design = np.zeros(len(space.decisions), dtype=int)
     prune(
-        smaller, find_groups(model, torch.randn(2, 3, 8, 8)), {n: range(k) for n, k in kept_by(choices, design).items()}
+        smaller, find_groups(model, torch.randn(2, 3, 8, 8)), {n: range(k) for n, k in kept_by(space, design).items()}
     )
-    assert choices.rows(design).macs.sum() >= trace(smaller, (3, 8, 8)).layers.macs.sum()
+    assert space.rows(design).macs.sum() >= trace(smaller, (3, 8, 8)).layers.macs.sum()
 
 
 def test_choices_within_a_dropped_branch_are_reset_whatever_rows_there_are() -> None:
     """Layers that are no rows of the table (here as if none was) keep their widths unless their branch is dropped."""
-    choices = choices_of(GroupedUp())
-    design = np.zeros(len(choices.decisions), dtype=int)
-    assert (choices.canonical(design) == design).all()
-    without_rows = copy.copy(choices)
-    object.__setattr__(without_rows, "graph", copy.copy(choices.graph))
-    without_rows.graph.layers = choices.graph.layers.take(np.array([], dtype=int))
+    space = choices_of(GroupedUp())
+    design = np.zeros(len(space.decisions), dtype=int)
+    assert (space.canonical(design) == design).all()
+    without_rows = copy.copy(space)
+    object.__setattr__(without_rows, "graph", copy.copy(space.graph))
+    without_rows.graph.layers = space.graph.layers.take(np.array([], dtype=int))
     assert (without_rows.canonical(design) == design).all()
 
 
@@ -100,9 +100,9 @@ def test_a_branch_takes_the_widths_of_its_layers_along() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Flatten(), nn.Linear(512, 5))
     graph, report = trace(model, (3, 8, 8)), find_groups(model, torch.randn(2, 3, 8, 8))
     branch = Branch("1", "1", channels=8, layers=("1",))
-    choices = space_of(graph, report, [branch], quantize=False)
-    names = [d.name for d in choices.decisions.decisions]
+    space = space_of(graph, report, [branch], quantize=False)
+    names = [d.name for d in space.decisions.decisions]
     design = np.zeros(len(names), dtype=int)
-    reset = choices.canonical(design)
-    assert reset[names.index("1.channels")] == choices.reference[names.index("1.channels")]
+    reset = space.canonical(design)
+    assert reset[names.index("1.channels")] == space.reference[names.index("1.channels")]
     assert reset[names.index("0.channels")] == 0

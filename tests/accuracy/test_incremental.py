@@ -37,9 +37,9 @@ def case():  # type: ignore[no-untyped-def]
     x = torch.randn(2, 1, 8, 8)
     graph = trace(model, (1, 8, 8))
     report = find_groups(model, x)
-    choices = space_of(graph, report, find_branches(model, x), multiple=8)
+    space = space_of(graph, report, find_branches(model, x), multiple=8)
     images, labels = torch.randn(96, 1, 8, 8), torch.randint(0, 10, (96,))
-    return model, graph, report, choices, images, labels
+    return model, graph, report, space, images, labels
 
 
 def from_start(want: torch.Tensor, got: torch.Tensor) -> float:
@@ -50,19 +50,19 @@ def from_start(want: torch.Tensor, got: torch.Tensor) -> float:
 def test_widths_and_branches_match_physical_surgery(case) -> None:  # type: ignore[no-untyped-def]
     import copy
 
-    model, graph, report, choices, images, labels = case
+    model, graph, report, space, images, labels = case
     scores = channel_importance(model, report)
-    make = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), scores)
+    make = candidates_of(space, Calibration({}), LayerQuantizer(graph, {}), scores)
     candidates, networks = [], []
-    for d, group in enumerate(groups_in(choices)[:3]):
-        k = len(choices.decisions.decisions[d].choices) // 2
-        keep = keep_indices(scores[group.name], int(choices.decisions.decisions[d].choices[k]), group.unit)
+    for d, group in enumerate(groups_in(space)[:3]):
+        k = len(space.decisions.decisions[d].choices) // 2
+        keep = keep_indices(scores[group.name], int(space.decisions.decisions[d].choices[k]), group.unit)
         candidates.append(make.of_choice(d, k))
         smaller = copy.deepcopy(model)
         prune(smaller, report, {group.name: keep})
         networks.append(smaller)
-    for i, branch in enumerate(branches_in(choices)[:3]):
-        candidates.append(make.of_choice(len(groups_in(choices)) + i, 0))
+    for i, branch in enumerate(branches_in(space)[:3]):
+        candidates.append(make.of_choice(len(groups_in(space)) + i, 0))
         networks.append(drop_branches(copy.deepcopy(model), [branch]))
     scores_ = IncrementalEvaluator(graph, images, labels, batch_size=40).evaluate(candidates)
     with torch.no_grad():
@@ -85,17 +85,17 @@ def test_unchanged_network_has_no_divergence_and_late_changes_are_cheap(case) ->
 
 
 def test_sensitivity_is_zero_for_original_and_grows_with_pruning(case) -> None:  # type: ignore[no-untyped-def]
-    model, graph, report, choices, images, labels = case
-    names = set().union(*(place(graph, [n]).scaled for n in choices.quantized))
+    model, graph, report, space, images, labels = case
+    names = set().union(*(place(graph, [n]).scaled for n in space.quantized))
     calibration = Calibration(collect(graph, [images], names))
     evaluator = IncrementalEvaluator(graph, images, labels)
-    candidates = candidates_of(choices, calibration, LayerQuantizer(graph, {}), channel_importance(model, report))
+    candidates = candidates_of(space, calibration, LayerQuantizer(graph, {}), channel_importance(model, report))
     s = measure_sensitivity(candidates, evaluator)
-    rows = np.arange(len(choices.decisions))
-    assert (s.loss[rows, choices.reference] == 0).all()
-    for d, n in enumerate(choices.decisions.sizes):
+    rows = np.arange(len(space.decisions))
+    assert (s.loss[rows, space.reference] == 0).all()
+    for d, n in enumerate(space.decisions.sizes):
         assert np.isinf(s.loss[d, n:]).all() and np.isfinite(s.loss[d, :n]).all()
-    first = s.loss[0, : choices.decisions.sizes[0]]
+    first = s.loss[0, : space.decisions.sizes[0]]
     assert (np.diff(first) <= 0).all() and first[0] > 0
     assert type(s).from_dict(s.to_dict()).loss.tolist() == s.loss.tolist()
 
@@ -108,15 +108,15 @@ def test_what_a_transposed_convolution_reads_is_masked_on_its_side() -> None:
     ).eval()  # fmt: skip
     x = torch.randn(8, 1, 8, 8)
     graph, report = trace(net, (1, 8, 8)), find_groups(net, x[:2])
-    choices = space_of(graph, report, [], quantize=False)
+    space = space_of(graph, report, [], quantize=False)
     scores = channel_importance(net, report)
-    design = choices.reference.copy()
-    first = choices.decisions.index("0.channels")
+    design = space.reference.copy()
+    first = space.decisions.index("0.channels")
     design[first] = 0
-    candidates = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}, "mse"), scores)
+    candidates = candidates_of(space, Calibration({}), LayerQuantizer(graph, {}, "mse"), scores)
     evaluator = IncrementalEvaluator(graph, x, torch.zeros(8, dtype=torch.int64))
     found = evaluator.evaluate([candidates.of_design(design)]).output_error[0]
-    small = load_small(net, report, keep_indices(scores["0"], int(choices.values[first, 0])))
+    small = load_small(net, report, keep_indices(scores["0"], int(space.values[first, 0])))
     with torch.no_grad():
         want = float((small(x) - net(x)).double().square().sum(dim=1).mean())
     assert want > 1e-6 and found == pytest.approx(want, rel=1e-4)

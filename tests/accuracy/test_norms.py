@@ -62,15 +62,15 @@ def distance(want: torch.nn.Module, model: torch.nn.Module, images: torch.Tensor
 def test_a_settled_candidate_is_the_network_with_its_norms_estimated_again(case: dict[str, Any], fold: bool) -> None:
     model, images = case["model"], case["images"]
     graph = trace(model, (1, 8, 8), fold=fold)
-    choices = space_of(graph, case["report"], case["branches"], multiple=8, quantize=False)
+    space = space_of(graph, case["report"], case["branches"], multiple=8, quantize=False)
     scores = channel_importance(model, case["report"])
     evaluator = IncrementalEvaluator(graph, images, case["labels"], batch_size=IMAGES)
     settled, kept = (
-        candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), scores, settle=settle)
+        candidates_of(space, Calibration({}), LayerQuantizer(graph, {}), scores, settle=settle)
         for settle in (True, False)
     )
-    designs = np.repeat(choices.reference[None], 3, axis=0)
-    groups, branch = len(groups_in(choices)), 0
+    designs = np.repeat(space.reference[None], 3, axis=0)
+    groups, branch = len(groups_in(space)), 0
     designs[0, :groups] = 0
     designs[1, groups + branch] = 0
     designs[2, :groups], designs[2, groups + branch] = 1, 0
@@ -78,7 +78,7 @@ def test_a_settled_candidate_is_the_network_with_its_norms_estimated_again(case:
     plain = evaluator.evaluate([kept.of_design(d) for d in designs]).output_error
     changes = []
     for design, error, unsettled in zip(designs, found, plain, strict=True):
-        small = slim(model, choices, design, AtHand(scores)).model
+        small = slim(model, space, design, AtHand(scores)).model
         assert unsettled == pytest.approx(distance(model, small, images), rel=1e-3)
         want = distance(model, estimated(small, images), images)
         assert error == pytest.approx(want, rel=0.02)  # running variances are the unbiased ones
@@ -88,12 +88,12 @@ def test_a_settled_candidate_is_the_network_with_its_norms_estimated_again(case:
 
 def test_one_choice_is_settled_as_the_design_that_takes_it(case: dict[str, Any]) -> None:
     graph = trace(case["model"], (1, 8, 8))
-    choices = space_of(graph, case["report"], case["branches"], multiple=8, quantize=False)
+    space = space_of(graph, case["report"], case["branches"], multiple=8, quantize=False)
     scores = channel_importance(case["model"], case["report"])
-    candidates = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), scores, settle=True)
+    candidates = candidates_of(space, Calibration({}), LayerQuantizer(graph, {}), scores, settle=True)
     evaluator = IncrementalEvaluator(graph, case["images"], case["labels"])
-    for decision in (0, len(groups_in(choices))):
-        design = choices.reference.copy()
+    for decision in (0, len(groups_in(space))):
+        design = space.reference.copy()
         design[decision] = 0
         one, whole = evaluator.evaluate([candidates.of_choice(decision, 0), candidates.of_design(design)]).divergence
         assert one == pytest.approx(whole, rel=1e-6) and one > 0

@@ -31,18 +31,18 @@ def case():  # type: ignore[no-untyped-def]
 
 def tables(case, bits):  # type: ignore[no-untyped-def]
     graph, images, labels = case
-    choices = space_of(graph, bits=bits)
-    inputs = layer_inputs(graph, choices.quantized).values()
+    space = space_of(graph, bits=bits)
+    inputs = layer_inputs(graph, space.quantized).values()
     quantizer = LayerQuantizer(graph, histograms_of(graph, images, inputs))
-    candidates = candidates_of(choices, Calibration(histograms_of(graph, images, inputs)), quantizer, {})
-    return choices, candidates, IncrementalEvaluator(graph, images, labels)
+    candidates = candidates_of(space, Calibration(histograms_of(graph, images, inputs)), quantizer, {})
+    return space, candidates, IncrementalEvaluator(graph, images, labels)
 
 
 def test_every_measure_orders_the_weights_of_layers_much_alike(case) -> None:  # type: ignore[no-untyped-def]
-    choices, candidates, evaluator = tables(case, [(w, a) for w in (2, 3, 4) for a in (4, 8)])
+    space, candidates, evaluator = tables(case, [(w, a) for w in (2, 3, 4) for a in (4, 8)])
     found = {m: measure_sensitivity(candidates, evaluator, measure=m) for m in MEASURES}
-    weights = [d for d, decision in enumerate(choices.decisions.decisions) if decision.kind == "w_bits"]
-    inputs = [d for d in range(len(choices.decisions)) if d not in weights]
+    weights = [d for d, decision in enumerate(space.decisions.decisions) if decision.kind == "w_bits"]
+    inputs = [d for d in range(len(space.decisions)) if d not in weights]
 
     def ranks(x: np.ndarray) -> np.ndarray:
         return x.ravel().argsort().argsort()

@@ -24,12 +24,12 @@ def test_only_some_widths_are_evaluated_and_the_others_lie_between_them() -> Non
     fit(model, data, Training(epochs=3, lr=0.05))
     images, labels = next(data.search.batches(128, normalise=data.normalisation))
     graph, report = trace(model, (1, 8, 8)), find_groups(model, images[:2])
-    choices = space_of(graph, report, [], quantize=False, widths=16)
-    candidates = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), channel_importance(model, report))
+    space = space_of(graph, report, [], quantize=False, widths=16)
+    candidates = candidates_of(space, Calibration({}), LayerQuantizer(graph, {}), channel_importance(model, report))
     evaluator = IncrementalEvaluator(graph, images, labels)
     whole = measure_sensitivity(candidates, evaluator, widths=16)
     part = measure_sensitivity(candidates, evaluator, widths=6)
-    groups = len(groups_in(choices))
+    groups = len(groups_in(space))
     assert whole.candidates == groups * 15 and part.candidates == groups * 5
     at = [0, 3, 6, 9, 12, 15]
     for d in range(groups):

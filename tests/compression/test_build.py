@@ -34,16 +34,16 @@ def test_a_branch_that_is_a_container_goes_with_the_channels_of_its_shortcut(las
     torch.manual_seed(0)
     model, x = Residual(last).eval(), torch.randn(2, 3, 8, 8)
     report, branches = find_groups(model, x), find_branches(model, x)
-    choices = space_of(trace(model, (3, 8, 8)), report, branches, quantize=False, multiple=4)
+    space = space_of(trace(model, (3, 8, 8)), report, branches, quantize=False, multiple=4)
     assert len(branches) == 1
-    design = choices.reference.copy()
-    stream = next(d for d, g in enumerate(groups_in(choices)) if "stem" in {m.layer for m in g.outputs})
-    design[[stream, len(groups_in(choices))]] = [1, 0]
+    design = space.reference.copy()
+    stream = next(d for d, g in enumerate(groups_in(space)) if "stem" in {m.layer for m in g.outputs})
+    design[[stream, len(groups_in(space))]] = [1, 0]
     scores = channel_importance(model, report)
-    small = slim(model, choices, design, AtHand(scores))
-    width = choices.values[stream, 1]
+    small = slim(model, space, design, AtHand(scores))
+    width = space.values[stream, 1]
     assert sum(p.numel() for p in small.model.parameters()) == width * (3 * 9 + 1) + width * 5 + 5
-    kept = np.sort(np.argsort(-scores[groups_in(choices)[stream].name], kind="stable")[: int(width)])
+    kept = np.sort(np.argsort(-scores[groups_in(space)[stream].name], kind="stable")[: int(width)])
     with torch.no_grad():
         stem = torch.relu(model.stem(x)).mean(dim=(2, 3))[:, kept]
         want = nn.functional.linear(stem, model.head.weight[:, kept], model.head.bias)

@@ -40,40 +40,40 @@ def case():  # type: ignore[no-untyped-def]
     graph = trace(model, (1, 8, 8))
     layers = [n for n in graph.node_of if graph.layers.weights[graph.layers.names.index(n)] > 0]
     pinned = (layers[0], layers[-1])
-    choices = space_of(graph, bits=PAIRS, pinned=pinned)
+    space = space_of(graph, bits=PAIRS, pinned=pinned)
     images = torch.randn(64, 1, 8, 8)
-    quantizer = LayerQuantizer(graph, histograms_of(graph, images, layer_inputs(graph, choices.quantized).values()))
-    return model, graph, choices, images, quantizer, pinned
+    quantizer = LayerQuantizer(graph, histograms_of(graph, images, layer_inputs(graph, space.quantized).values()))
+    return model, graph, space, images, quantizer, pinned
 
 
 def test_a_layer_has_two_decisions_and_pinned_layers_have_no_choice(case) -> None:  # type: ignore[no-untyped-def]
-    _, graph, choices, _, _, pinned = case
-    names = [d.name for d in choices.decisions.decisions]
-    assert names == [f"{n}.{kind}" for n in choices.quantized for kind in ("w_bits", "a_bits")]
-    for d, decision in enumerate(choices.decisions.decisions):
-        assert decision.choices == ((8,) if choices.layer_of(d) in pinned else WIDTHS)
-    design = choices.decisions.sample(np.random.default_rng(0), 1)[0]
-    table = choices.rows(design)
-    for layer, (w, a) in choices.bits(design).items():
+    _, graph, space, _, _, pinned = case
+    names = [d.name for d in space.decisions.decisions]
+    assert names == [f"{n}.{kind}" for n in space.quantized for kind in ("w_bits", "a_bits")]
+    for d, decision in enumerate(space.decisions.decisions):
+        assert decision.choices == ((8,) if space.layer_of(d) in pinned else WIDTHS)
+    design = space.decisions.sample(np.random.default_rng(0), 1)[0]
+    table = space.rows(design)
+    for layer, (w, a) in space.bits(design).items():
         row = graph.layers.names.index(layer)
         assert (table.w_bits[0, row], table.a_bits[0, row]) == (w, a)
-        assert choices.decisions.describe(design)[f"{layer}.a_bits"] == a
+        assert space.decisions.describe(design)[f"{layer}.a_bits"] == a
 
 
 @pytest.mark.parametrize("target", ["bismo-edge", "bitfusion", "roofline-bitfusion"])
 def test_prices_are_exact_at_every_design(case, target: str) -> None:  # type: ignore[no-untyped-def]
-    choices = case[2]
+    space = case[2]
     if target == "roofline-bitfusion":
         pairs = [(w, a) for w in (2, 4, 8) for a in (2, 4, 8)]
-        choices = space_of(case[1], bits=pairs)
-    pricing = Pricing(choices, get_target(target))
-    designs = choices.decisions.sample(np.random.default_rng(1), 40)
+        space = space_of(case[1], bits=pairs)
+    pricing = Pricing(space, get_target(target))
+    designs = space.decisions.sample(np.random.default_rng(1), 40)
     costs = ["latency", "size", "macs"] + (["energy"] if target != "roofline-bitfusion" else [])
     for cost in costs:
         assert pricing.is_exact(cost)
-        table = pricing.table(cost, choices.reference)
+        table = pricing.table(cost, space.reference)
         np.testing.assert_allclose(table.price(designs), pricing.predict(designs, cost), rtol=1e-9)
-    rows = choices.rows(designs)
+    rows = space.rows(designs)
     computing = rows.take(rows.is_compute[0])
     latency = get_target(target).cost(computing).latency_s.sum(axis=1)
     assert (pricing.predict(designs) >= latency * (1 - 1e-9)).all()
@@ -81,17 +81,17 @@ def test_prices_are_exact_at_every_design(case, target: str) -> None:  # type: i
 
 
 def test_evaluated_designs_are_the_networks_that_are_built(case) -> None:  # type: ignore[no-untyped-def]
-    _, graph, choices, images, quantizer, _ = case
+    _, graph, space, images, quantizer, _ = case
     labels = torch.randint(0, 10, (64,), generator=torch.Generator().manual_seed(0))
     runner = IncrementalEvaluator(graph, images, labels, batch_size=24)
-    evaluator = Logged(Measured(candidates_of(choices, Calibration({}), quantizer, {}), runner))
-    designs = choices.decisions.sample(np.random.default_rng(2), 3)
+    evaluator = Logged(Measured(candidates_of(space, Calibration({}), quantizer, {}), runner))
+    designs = space.decisions.sample(np.random.default_rng(2), 3)
     found = evaluator.outcomes(np.concatenate([designs, designs[:1]]))
     assert evaluator.evaluated == 3 and found[0] == found[3]
     with torch.no_grad():
         reference = F.log_softmax(graph.module(images), dim=1)
         for design, outcome in zip(designs, found, strict=False):
-            got = quantize_mixed(graph, choices.bits(design), quantizer).graph.module(images)
+            got = quantize_mixed(graph, space.bits(design), quantizer).graph.module(images)
             kl = (reference.exp() * (reference - F.log_softmax(got, dim=1))).sum(dim=1).mean()
             assert outcome.loss == outcome.figures["divergence"] == pytest.approx(float(kl), rel=1e-3, abs=1e-7)
             assert outcome.figures["accuracy"] == pytest.approx(float((got.argmax(1) == labels).float().mean()))
@@ -99,22 +99,22 @@ def test_evaluated_designs_are_the_networks_that_are_built(case) -> None:  # typ
 
 
 def test_onnx_clips_to_the_grid_and_the_packed_file_has_the_predicted_size(case, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    _, graph, choices, images, quantizer, _ = case
-    design = choices.decisions.sample(np.random.default_rng(3), 1)[0]
-    quantized = quantize_mixed(graph, choices.bits(design), quantizer)
+    _, graph, space, images, quantizer, _ = case
+    design = space.decisions.sample(np.random.default_rng(3), 1)[0]
+    quantized = quantize_mixed(graph, space.bits(design), quantizer)
     model = to_onnx(quantized.graph, quantized.weight_scales, integer_bias=False).SerializeToString()
     # images far outside the calibrated range show whether the file clips where the network does
     parity = check_parity(quantized.graph.module, model, torch.cat([images, images * 5]), tolerance=0.02)
     assert parity.ok, parity
     size = write_packed(tmp_path / "model.nsw", packed_tensors(quantized))
     assert size == (tmp_path / "model.nsw").stat().st_size
-    assert size == Pricing(choices, get_target("bismo-edge")).predict(design, "size")[0]
+    assert size == Pricing(space, get_target("bismo-edge")).predict(design, "size")[0]
 
 
 def test_training_starts_at_the_calibrated_network_and_ends_in_the_one_that_is_exported(case) -> None:  # type: ignore[no-untyped-def]
-    model, graph, choices, images, quantizer, _ = case
-    design = choices.decisions.sample(np.random.default_rng(4), 1)[0]
-    bits = choices.bits(design)
+    model, graph, space, images, quantizer, _ = case
+    design = space.decisions.sample(np.random.default_rng(4), 1)[0]
+    bits = space.bits(design)
     student = prepare(model, bits, quantizer)
     with torch.no_grad():
         want = quantize_mixed(graph, bits, quantizer).graph.module(images)

@@ -173,12 +173,12 @@ def test_the_table_of_a_design_is_that_of_the_network_that_is_built() -> None:
     model = cifar_resnet(8).eval()
     image = torch.randn(1, 3, 16, 16)
     report, branches = find_groups(model, image), find_branches(model, image)
-    choices = space_of(trace(model, (3, 16, 16)), report, branches, quantize=False)
+    space = space_of(trace(model, (3, 16, 16)), report, branches, quantize=False)
     importance, rng = channel_importance(model, report), np.random.default_rng(0)
     for _ in range(2):
-        design = choices.canonical(np.array([rng.integers(0, n) for n in choices.decisions.sizes]))
-        built = trace(slim(model, choices, design, AtHand(importance)).model, (3, 16, 16)).layers
-        said = choices.rows(design)
+        design = space.canonical(np.array([rng.integers(0, n) for n in space.decisions.sizes]))
+        built = trace(slim(model, space, design, AtHand(importance)).model, (3, 16, 16)).layers
+        said = space.rows(design)
         there = {n: i for i, n in enumerate(said.names) if said.calls[0, i]}
         assert {"linear", "layer3.0.shortcut/pad", "layer3.0.shortcut/slice"} < there.keys()
         for i, name in enumerate(built.names):

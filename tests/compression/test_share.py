@@ -54,12 +54,12 @@ def graph(digits_model: nn.Module) -> Graph:
 
 
 @pytest.fixture(scope="module")
-def choices(graph: Graph) -> GivenSpace:
+def space(graph: Graph) -> GivenSpace:
     return space_of(graph, bits=PAIRS, codebooks=True)
 
 
-def shared(graph: Graph, choices: GivenSpace, design: np.ndarray):  # type: ignore[no-untyped-def]
-    return quantize_mixed(graph, choices.bits(design), CodebookQuantizer(graph))
+def shared(graph: Graph, space: GivenSpace, design: np.ndarray):  # type: ignore[no-untyped-def]
+    return quantize_mixed(graph, space.bits(design), CodebookQuantizer(graph))
 
 
 def test_norms_stay_and_the_layer_table_is_that_of_the_folded_network(digits_model: nn.Module, graph: Graph) -> None:
@@ -72,40 +72,40 @@ def test_norms_stay_and_the_layer_table_is_that_of_the_folded_network(digits_mod
     torch.testing.assert_close(graph.module(x), folded.module(x), rtol=1e-4, atol=1e-5)
 
 
-def test_a_layer_has_one_decision_and_stays_in_floats(choices: GivenSpace) -> None:
-    assert [d.kind for d in choices.decisions.decisions] == [W_BITS] * len(choices.quantized)
-    assert choices.is_mixed and not choices.has_floats
-    design = np.arange(len(choices.decisions)) % 8
-    assert choices.bits(design) == {n: (i % 8 + 1, 32) for i, n in enumerate(choices.quantized)}
-    assert [choices.layer_of(d) for d in range(len(choices.decisions))] == list(choices.quantized)
+def test_a_layer_has_one_decision_and_stays_in_floats(space: GivenSpace) -> None:
+    assert [d.kind for d in space.decisions.decisions] == [W_BITS] * len(space.quantized)
+    assert space.is_mixed and not space.has_floats
+    design = np.arange(len(space.decisions)) % 8
+    assert space.bits(design) == {n: (i % 8 + 1, 32) for i, n in enumerate(space.quantized)}
+    assert [space.layer_of(d) for d in range(len(space.decisions))] == list(space.quantized)
 
 
 @pytest.mark.parametrize("bits", [[(32, 32), (8, 8)], [(8, 8), (4, 4)]])
-def test_sharing_changes_the_size_and_no_latency(choices: GivenSpace, bits: list[tuple[int, int]]) -> None:
-    pricing = Pricing(choices, Toy(*bits))
-    designs = choices.decisions.sample(np.random.default_rng(0), 5)
-    latency = pricing.predict(np.concatenate([designs, [choices.reference]]))
-    assert latency == pytest.approx(float(pricing.row_cost("latency")(choices.table).sum()))
+def test_sharing_changes_the_size_and_no_latency(space: GivenSpace, bits: list[tuple[int, int]]) -> None:
+    pricing = Pricing(space, Toy(*bits))
+    designs = space.decisions.sample(np.random.default_rng(0), 5)
+    latency = pricing.predict(np.concatenate([designs, [space.reference]]))
+    assert latency == pytest.approx(float(pricing.row_cost("latency")(space.table).sum()))
     assert len(set(pricing.predict(designs, "size"))) == 5
-    table = pricing.table("size", choices.reference)
+    table = pricing.table("size", space.reference)
     assert table.price(designs) == pytest.approx(pricing.predict(designs, "size"))
     assert pricing.is_exact("size")
 
 
-def test_the_price_is_the_size_of_the_file(graph: Graph, choices: GivenSpace) -> None:
-    pricing = Pricing(choices, Toy((32, 32)))
+def test_the_price_is_the_size_of_the_file(graph: Graph, space: GivenSpace) -> None:
+    pricing = Pricing(space, Toy((32, 32)))
     quantizer = CodebookQuantizer(graph)
-    for design in choices.decisions.sample(np.random.default_rng(1), 4):
-        quantized = quantize_mixed(graph, choices.bits(design), quantizer)
+    for design in space.decisions.sample(np.random.default_rng(1), 4):
+        quantized = quantize_mixed(graph, space.bits(design), quantizer)
         tensors = packed_tensors(quantized)
         assert write_packed(None, tensors) == pricing.predict(design, "size")[0]
         assert write_packed(None, tensors, huffman=True) <= pricing.predict(design, "size")[0]
         stored = [t for t in tensors.values() if isinstance(t, CodebookTensor)]
-        assert len(stored) == len(choices.quantized) and not quantized.weight_scales
+        assert len(stored) == len(space.quantized) and not quantized.weight_scales
 
 
-def test_the_network_of_the_file_is_the_network(graph: Graph, choices: GivenSpace, tmp_path: Path) -> None:
-    quantized = shared(graph, choices, np.full(len(choices.decisions), 2))
+def test_the_network_of_the_file_is_the_network(graph: Graph, space: GivenSpace, tmp_path: Path) -> None:
+    quantized = shared(graph, space, np.full(len(space.decisions), 2))
     write_packed(tmp_path / "w.nsw", packed_tensors(quantized), huffman=True)
     loaded = graph.copy().module
     with torch.no_grad():
@@ -118,10 +118,10 @@ def test_the_network_of_the_file_is_the_network(graph: Graph, choices: GivenSpac
 
 
 def test_trained_weights_lie_on_codebooks_that_the_file_has(
-    digits_model: nn.Module, graph: Graph, choices: GivenSpace
+    digits_model: nn.Module, graph: Graph, space: GivenSpace
 ) -> None:
-    design = np.arange(len(choices.decisions)) % 3
-    bits, quantizer = choices.bits(design), CodebookQuantizer(graph)
+    design = np.arange(len(space.decisions)) % 3
+    bits, quantizer = space.bits(design), CodebookQuantizer(graph)
     student = prepare(digits_model, bits, quantizer)
     x = torch.randn(32, *SHAPE)
     torch.testing.assert_close(student.eval()(x), quantize_mixed(graph, bits, quantizer).graph.module(x))
@@ -142,28 +142,28 @@ def test_trained_weights_lie_on_codebooks_that_the_file_has(
         values = again.codebooks[f"{layer}.weight"].values
         assert len(values) <= 2**b and not torch.allclose(values, quantizer.codebook(layer, b).values, rtol=1e-3)
     size = write_packed(None, packed_tensors(again))
-    assert size == Pricing(choices, Toy((32, 32))).predict(design, "size")[0]
+    assert size == Pricing(space, Toy((32, 32))).predict(design, "size")[0]
 
 
 def test_designs_may_prune_as_well(digits_model: nn.Module, graph: Graph) -> None:
     x = torch.randn(2, *SHAPE)
     report = find_groups(digits_model, x)
-    choices = space_of(graph, report, find_branches(digits_model, x), multiple=8, bits=PAIRS, codebooks=True)
-    design = choices.reference.copy()
-    design[0], first = 0, len(groups_in(choices)) + len(branches_in(choices))
+    space = space_of(graph, report, find_branches(digits_model, x), multiple=8, bits=PAIRS, codebooks=True)
+    design = space.reference.copy()
+    design[0], first = 0, len(groups_in(space)) + len(branches_in(space))
     design[first:] = 1
     scores = channel_importance(digits_model, report)
     quantizer = CodebookQuantizer(graph)
-    candidate = candidates_of(choices, Calibration({}), quantizer, scores).of_design(design)
+    candidate = candidates_of(space, Calibration({}), quantizer, scores).of_design(design)
     assert not candidate.inputs and not candidate.outputs
-    consumer = next(m.layer for m in groups_in(choices)[0].inputs if f"{m.layer}.weight" in candidate.weights)
+    consumer = next(m.layer for m in groups_in(space)[0].inputs if f"{m.layer}.weight" in candidate.weights)
     masked, plain = candidate.weights[f"{consumer}.weight"], quantizer.weight(consumer, 2)
     gone = (masked == 0).flatten(2).all(dim=2).all(dim=0)
-    kept = int(choices.values[0, 0])
+    kept = int(space.values[0, 0])
     assert int((~gone).sum()) == kept
     assert torch.equal(masked[:, ~gone], plain[:, ~gone])
-    slimmed = slim(copy.deepcopy(digits_model), choices, design, AtHand(scores))
+    slimmed = slim(copy.deepcopy(digits_model), space, design, AtHand(scores))
     small = trace(slimmed.model, SHAPE, fold=False)
     size = write_packed(None, packed_tensors(quantize_mixed(small, slimmed.bits, CodebookQuantizer(small))))
-    predicted = Pricing(choices, Toy((32, 32))).predict(design, "size")[0]
+    predicted = Pricing(space, Toy((32, 32))).predict(design, "size")[0]
     assert 0.9 * predicted < size <= predicted  # norms are priced at all their channels

@@ -40,13 +40,13 @@ def test_no_design_needs_a_row_that_was_not_listed(spec: str) -> None:
     loaded = load_model(spec, input_shape=(1, 8, 8) if spec == "zoo:digits" else (3, 32, 32))
     x = loaded.example_input()
     graph, target = trace(loaded.model, tuple(x.shape[1:])), Asked()
-    choices = space_of(graph, find_groups(loaded.model, x), find_branches(loaded.model, x), multiple=8)
-    pricing = Pricing(choices, target)
+    space = space_of(graph, find_groups(loaded.model, x), find_branches(loaded.model, x), multiple=8)
+    pricing = Pricing(space, target)
     asked, possible = rows_of(rows_asked(pricing)), rows_of(rows_possible(pricing))
     assert target.rows == set() and asked < possible
     rng = np.random.default_rng(0)
-    designs = choices.decisions.sample(rng, 200)
-    some = np.where(rng.random(designs.shape) < 0.2, designs, choices.reference)
+    designs = space.decisions.sample(rng, 200)
+    some = np.where(rng.random(designs.shape) < 0.2, designs, space.reference)
     pricing.predict(np.concatenate([designs, some]))
     for design in designs[:2]:
         pricing.table("latency", design)
@@ -56,7 +56,7 @@ def test_no_design_needs_a_row_that_was_not_listed(spec: str) -> None:
 
 def test_a_network_of_which_nothing_can_be_pruned_has_its_own_rows() -> None:
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 36, 5))
-    choices = space_of(trace(model, (3, 8, 8)))
-    listed = rows_possible(Pricing(choices, Asked()))
+    space = space_of(trace(model, (3, 8, 8)))
+    listed = rows_possible(Pricing(space, Asked()))
     assert set(listed.c_in[listed.is_compute]) == {3, 8 * 36} and set(listed.a_bits) == {8, 32}
-    assert not (rows_of(choices.table) - rows_of(listed))
+    assert not (rows_of(space.table) - rows_of(listed))

@@ -39,55 +39,51 @@ PAIRS = [(w, a) for w in range(2, 9) for a in range(2, 9)]
 def case(digits_model: torch.nn.Module) -> dict[str, Any]:
     x = torch.randn(2, 1, 8, 8)
     graph, report = trace(digits_model, (1, 8, 8)), find_groups(digits_model, x)
-    choices = space_of(graph, report, find_branches(digits_model, x), multiple=2, bits=PAIRS)
+    space = space_of(graph, report, find_branches(digits_model, x), multiple=2, bits=PAIRS)
     images = torch.randn(48, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    histograms = histograms_of(graph, images, set(layer_inputs(graph, choices.quantized).values()))
+    histograms = histograms_of(graph, images, set(layer_inputs(graph, space.quantized).values()))
     return {
-        "model": digits_model, "graph": graph, "report": report, "choices": choices, "images": images,
+        "model": digits_model, "graph": graph, "report": report, "space": space, "images": images,
         "quantizer": LayerQuantizer(graph, histograms), "scores": channel_importance(digits_model, report),
     }  # fmt: skip
 
 
-def designs(choices: GivenSpace, n: int, seed: int = 0) -> np.ndarray:
-    drawn = choices.decisions.sample(np.random.default_rng(seed), n)
-    return np.array([choices.canonical(d) for d in drawn])
+def designs(space: GivenSpace, n: int, seed: int = 0) -> np.ndarray:
+    drawn = space.decisions.sample(np.random.default_rng(seed), n)
+    return np.array([space.canonical(d) for d in drawn])
 
 
 @pytest.mark.parametrize(
     ("target", "cost"), [("bitfusion", "energy"), ("bismo-edge", "energy"), ("bismo-edge", "size")]
 )
 def test_prices_are_exact_at_every_design(case: dict[str, Any], target: str, cost: str) -> None:
-    choices = case["choices"]
-    pricing = Pricing(choices, get_target(target))
-    table = pricing.table(cost, choices.reference)
+    space = case["space"]
+    pricing = Pricing(space, get_target(target))
+    table = pricing.table(cost, space.reference)
     assert max(f.values.size for f in table.factors) > 600  # two widths, two kinds of bits
     assert pricing.is_exact(cost)
-    np.testing.assert_allclose(
-        table.price(designs(choices, 60)), pricing.predict(designs(choices, 60), cost), rtol=1e-9
-    )
+    np.testing.assert_allclose(table.price(designs(space, 60)), pricing.predict(designs(space, 60), cost), rtol=1e-9)
 
 
 def test_an_energy_budget_holds_for_the_design_that_is_solved_for(case: dict[str, Any]) -> None:
-    choices = case["choices"]
-    pricing = Pricing(choices, get_target("bismo-edge"))
+    space = case["space"]
+    pricing = Pricing(space, get_target("bismo-edge"))
     rng = np.random.default_rng(0)
-    loss = (1.0 - choices.values / choices.values.max(axis=1, keepdims=True)) ** 2 * rng.random(
-        (len(choices.decisions), 1)
-    )
-    loss[np.arange(loss.shape[1]) >= choices.decisions.sizes[:, None]] = np.inf
-    limit = 0.3 * float(pricing.predict(choices.reference, "energy")[0])
-    table = pricing.table("energy", choices.reference)
-    best = solve(Problem(loss, {"energy": table}, {"energy": limit}, choices.decisions.tied))
+    loss = (1.0 - space.values / space.values.max(axis=1, keepdims=True)) ** 2 * rng.random((len(space.decisions), 1))
+    loss[np.arange(loss.shape[1]) >= space.decisions.sizes[:, None]] = np.inf
+    limit = 0.3 * float(pricing.predict(space.reference, "energy")[0])
+    table = pricing.table("energy", space.reference)
+    best = solve(Problem(loss, {"energy": table}, {"energy": limit}, space.decisions.tied))
     assert best.status == "optimal"
     assert pricing.predict(best.choice, "energy")[0] <= limit * (1 + 1e-9)
-    kinds = np.array([d.kind for d in choices.decisions.decisions])
-    changed = best.choice < choices.reference
+    kinds = np.array([d.kind for d in space.decisions.decisions])
+    changed = best.choice < space.reference
     assert all(changed[kinds == kind].any() for kind in ("channels", "w_bits", "a_bits"))
     for kind in ("channels", "w_bits", "a_bits"):  # both together lose no more than with one of them held
         held = loss.copy()
-        other = np.arange(loss.shape[1]) != choices.reference[:, None]
+        other = np.arange(loss.shape[1]) != space.reference[:, None]
         held[(kinds == kind)[:, None] & other] = np.inf
-        assert best.loss < solve(Problem(held, {"energy": table}, {"energy": limit}, choices.decisions.tied)).loss
+        assert best.loss < solve(Problem(held, {"energy": table}, {"energy": limit}, space.decisions.tied)).loss
 
 
 class Sliced(LayerQuantizer):
@@ -113,16 +109,16 @@ class Sliced(LayerQuantizer):
 
 
 def test_a_masked_and_rounded_design_is_the_pruned_and_rounded_network(case: dict[str, Any]) -> None:
-    choices, report, scores, graph = (case[k] for k in ("choices", "report", "scores", "graph"))
+    space, report, scores, graph = (case[k] for k in ("space", "report", "scores", "graph"))
     images, labels = case["images"], torch.zeros(48, dtype=torch.long)
-    candidates = candidates_of(choices, Calibration({}), case["quantizer"], scores)
+    candidates = candidates_of(space, Calibration({}), case["quantizer"], scores)
     evaluator = Measured(candidates, IncrementalEvaluator(graph, images, labels))
-    drawn = designs(choices, 4, seed=3)
-    assert all(kept_by(choices, d) for d in drawn)
+    drawn = designs(space, 4, seed=3)
+    assert all(kept_by(space, d) for d in drawn)
     with torch.no_grad():
         reference = F.log_softmax(graph.module(images), dim=1)
         for design, got in zip(drawn, evaluator.evaluate(Proposals.of(drawn)), strict=True):
-            slimmed = slim(case["model"], choices, design, AtHand(scores))
+            slimmed = slim(case["model"], space, design, AtHand(scores))
             small = trace(slimmed.model, (1, 8, 8))
             steps = [s for s in slimmed.recipe.steps if isinstance(s, PruneStep)]
             step = steps[0] if steps else plan(report, {})

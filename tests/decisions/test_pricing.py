@@ -39,8 +39,8 @@ def case(spec: str, shape: tuple[int, ...]):  # type: ignore[no-untyped-def]
     model = load_model(spec).model
     x = torch.randn(2, *shape)
     report = find_groups(model, x)
-    choices = space_of(trace(model, shape), report, find_branches(model, x), multiple=8)
-    return model, report, choices, Pricing(choices, Toy())
+    space = space_of(trace(model, shape), report, find_branches(model, x), multiple=8)
+    return model, report, space, Pricing(space, Toy())
 
 
 @pytest.fixture(scope="module", params=["zoo:digits", "zoo:cifar_resnet20", "zoo:mobilenet_v2?width=0.5"])
@@ -48,39 +48,39 @@ def subject(request):  # type: ignore[no-untyped-def]
     return case(request.param, (1, 8, 8) if request.param == "zoo:digits" else (3, 32, 32))
 
 
-def random_designs(choices: GivenSpace, n: int, rate: float, around: np.ndarray) -> np.ndarray:
+def random_designs(space: GivenSpace, n: int, rate: float, around: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(0)
-    x = choices.decisions.sample(rng, n)
-    return np.array([choices.canonical(d) for d in np.where(rng.random(x.shape) < rate, x, around)])
+    x = space.decisions.sample(rng, n)
+    return np.array([space.canonical(d) for d in np.where(rng.random(x.shape) < rate, x, around)])
 
 
 @pytest.mark.parametrize("name", ["macs", "size"])
 def test_additive_costs_are_exact_everywhere(subject, name: str) -> None:  # type: ignore[no-untyped-def]
-    _, _, choices, pricing = subject
-    designs = random_designs(choices, 50, 0.5, choices.reference)
-    table = pricing.table(name, choices.reference)
+    _, _, space, pricing = subject
+    designs = random_designs(space, 50, 0.5, space.reference)
+    table = pricing.table(name, space.reference)
     np.testing.assert_allclose(table.price(designs), pricing.predict(designs, name), rtol=1e-9)
 
 
 def test_latency_is_exact_at_the_expansion_point_and_near_it(subject) -> None:  # type: ignore[no-untyped-def]
-    _, _, choices, pricing = subject
-    start = choices.reference.copy()
-    start[len(groups_in(choices)) + len(branches_in(choices)) :] = 0
+    _, _, space, pricing = subject
+    start = space.reference.copy()
+    start[len(groups_in(space)) + len(branches_in(space)) :] = 0
     table = pricing.table("latency", start)
     np.testing.assert_allclose(table.price(start), pricing.predict(start), rtol=1e-9)
-    near = random_designs(choices, 50, 0.05, start)
+    near = random_designs(space, 50, 0.05, start)
     np.testing.assert_allclose(table.price(near), pricing.predict(near), rtol=0.05)
 
 
 def test_prediction_describes_the_network_that_surgery_makes(subject) -> None:  # type: ignore[no-untyped-def]
-    model, report, choices, pricing = subject
+    model, report, space, pricing = subject
     scores = channel_importance(model, report)
-    shape = choices.graph.input_shape
-    for design in random_designs(choices, 3, 0.3, choices.reference):
-        slimmed = slim(copy.deepcopy(model), choices, design, AtHand(scores))
+    shape = space.graph.input_shape
+    for design in random_designs(space, 3, 0.3, space.reference):
+        slimmed = slim(copy.deepcopy(model), space, design, AtHand(scores))
         table = trace(slimmed.model, shape).layers
         assert int(table.macs.sum()) == int(pricing.predict(design, "macs")[0])
-        assert int(table.params.sum()) == int(choices.rows(design).params.sum())
+        assert int(table.params.sum()) == int(space.rows(design).params.sum())
 
 
 class Grouped(torch.nn.Module):
@@ -100,10 +100,10 @@ def test_grouped_convolutions_lose_whole_groups() -> None:
     model = Grouped().eval()
     x = torch.randn(2, 3, 8, 8)
     report = find_groups(model, x)
-    choices = space_of(trace(model, (3, 8, 8)), report, [], multiple=8)
-    pricing, scores = Pricing(choices, Toy()), channel_importance(model, report)
-    for design in random_designs(choices, 4, 0.7, choices.reference):
-        table = trace(slim(model, choices, design, AtHand(scores)).model, (3, 8, 8)).layers
+    space = space_of(trace(model, (3, 8, 8)), report, [], multiple=8)
+    pricing, scores = Pricing(space, Toy()), channel_importance(model, report)
+    for design in random_designs(space, 4, 0.7, space.reference):
+        table = trace(slim(model, space, design, AtHand(scores)).model, (3, 8, 8)).layers
         assert int(table.macs.sum()) == int(pricing.predict(design, "macs")[0])
 
 
@@ -123,46 +123,44 @@ class Attending(torch.nn.Module):
 def test_all_rows_of_an_attention_go_with_it() -> None:
     model, x = Attending().eval(), torch.randn(2, 1, 8, 8)
     report, branches = find_groups(model, x), find_branches(model, x)
-    choices = space_of(trace(model, (1, 8, 8)), report, branches)
-    pricing, scores = Pricing(choices, Toy()), channel_importance(model, report)
+    space = space_of(trace(model, (1, 8, 8)), report, branches)
+    pricing, scores = Pricing(space, Toy()), channel_importance(model, report)
     assert "layer.multihead_attn" in {layer for b in branches for layer in b.layers}
     for i in range(len(branches)):
-        design = choices.reference.copy()
-        design[len(groups_in(choices)) + i] = 0
-        slimmed = slim(model, choices, choices.canonical(design), AtHand(scores))
+        design = space.reference.copy()
+        design[len(groups_in(space)) + i] = 0
+        slimmed = slim(model, space, space.canonical(design), AtHand(scores))
         graph = trace(slimmed.model, (1, 8, 8))
         assert int(pricing.predict(design, "macs")[0]) == int(graph.layers.macs.sum())
         assert set(slimmed.bits) <= set(graph.node_of)
 
 
 def test_equal_networks_are_equal_designs(subject) -> None:  # type: ignore[no-untyped-def]
-    _, _, choices, _ = subject
-    if not branches_in(choices):
+    _, _, space, _ = subject
+    if not branches_in(space):
         pytest.skip("no branches")
-    a = choices.reference.copy()
-    a[len(groups_in(choices))] = 0
+    a = space.reference.copy()
+    a[len(groups_in(space))] = 0
     b = a.copy()
     inner = [
-        i
-        for i, g in enumerate(groups_in(choices))
-        if all(m.layer in branches_in(choices)[0].layers for m in g.outputs[:1])
+        i for i, g in enumerate(groups_in(space)) if all(m.layer in branches_in(space)[0].layers for m in g.outputs[:1])
     ]
     b[inner] = 0
-    np.testing.assert_array_equal(choices.canonical(a), choices.canonical(b))
+    np.testing.assert_array_equal(space.canonical(a), space.canonical(b))
 
 
 def test_integers_are_cheaper_and_conversions_are_counted() -> None:
-    _, _, choices, pricing = case("zoo:digits", (1, 8, 8))
-    all_int8 = choices.reference.copy()
-    all_int8[len(groups_in(choices)) + len(branches_in(choices)) :] = 0
-    one = choices.reference.copy()
+    _, _, space, pricing = case("zoo:digits", (1, 8, 8))
+    all_int8 = space.reference.copy()
+    all_int8[len(groups_in(space)) + len(branches_in(space)) :] = 0
+    one = space.reference.copy()
     one[-2] = 0
-    costs = pricing.predict(np.array([choices.reference, all_int8, one]))
+    costs = pricing.predict(np.array([space.reference, all_int8, one]))
     assert costs[1] < costs[0]
-    alone = pricing.per_row(one).sum() - pricing.per_row(choices.reference).sum()
+    alone = pricing.per_row(one).sum() - pricing.per_row(space.reference).sum()
     assert costs[2] - costs[0] > alone  # the lone integer layer pays for its conversions
 
 
 def test_a_given_network_keeps_the_contract_of_row_spaces(subject) -> None:  # type: ignore[no-untyped-def]
-    _, _, choices, _ = subject
-    check_space(choices, n=4)
+    _, _, space, _ = subject
+    check_space(space, n=4)

@@ -47,14 +47,14 @@ def test_budgets_are_kept(weights: str, tmp_path: Path, methods: str, budget: di
 
 def test_features_describe_the_layers_that_decisions_change() -> None:
     subject = load_subject(MODEL, "digits", get_target("roofline-edge"))
-    choices, table = subject.choices, subject.choices.table
-    kinds = [d.kind for d in choices.decisions.decisions]
-    layers = Facts(choices).layers
+    space, table = subject.space, subject.space.table
+    kinds = [d.kind for d in space.decisions.decisions]
+    layers = Facts(space).layers
     known = features(layers.table, layers.rows, layers.touched, kinds)
     assert {"channels", "branch", "bits"} == set(kinds)
     assert known.shape == (len(kinds), 8 + 3) and (known[:, 8:].sum(axis=1) == 1).all()
     rows = {name: i for i, name in enumerate(table.names)}
-    for d, decision in enumerate(choices.decisions.decisions):
+    for d, decision in enumerate(space.decisions.decisions):
         layer = rows.get(decision.name.rsplit(".", 1)[0])
         if decision.kind in ("channels", "bits"):
             assert layer is not None
@@ -66,7 +66,7 @@ def test_features_describe_the_layers_that_decisions_change() -> None:
     by_layer = known[np.array(kinds) == "bits"]
     assert (np.diff(by_layer[:, 0]) > 0).all(), "layers are numbered in order of execution"
 
-    alone = load_subject(MODEL, "digits", get_target("roofline-edge"), methods=(Prune(),)).choices
+    alone = load_subject(MODEL, "digits", get_target("roofline-edge"), methods=(Prune(),)).space
     layers = Facts(alone).layers
     widths = features(layers.table, layers.rows, layers.touched)
     loss = np.where(np.arange(8) < alone.decisions.sizes[:, None], 0.0, np.inf)

@@ -68,11 +68,11 @@ def test_a_written_space_holds_every_design_that_compress_may_try(tmp_path: Path
     assert target.capabilities.channel_multiple == CpuTarget().capabilities.channel_multiple > 1
     data = load_data("digits")
     subject = load_subject(MODEL, data, target)
-    pricing = Pricing(subject.choices, target)
+    pricing = Pricing(subject.space, target)
     prepare_target(target, lambda: rows_asked(pricing), Silent())  # refuses nothing
-    designs = subject.choices.decisions.sample(np.random.default_rng(0), 64)
+    designs = subject.space.decisions.sample(np.random.default_rng(0), 64)
     latency = pricing.predict(designs)
-    given = float(pricing.predict(subject.choices.reference)[0])
+    given = float(pricing.predict(subject.space.reference)[0])
     # a design may pay for conversions a little more than its few integer layers save
     assert np.isfinite(latency).all() and latency.min() > 0
     assert np.median(latency) < 0.9 * given and latency.max() < 1.02 * given
@@ -81,7 +81,7 @@ def test_a_written_space_holds_every_design_that_compress_may_try(tmp_path: Path
     pretend(narrow)
     target = get_target(measure(read=narrow, out=tmp_path / "narrow.json")["target"])
     with pytest.raises(InputError, match=r"sizes and bit-widths: .*; add them with `netsmith targets measure MODEL"):
-        prepare_target(target, lambda: rows_asked(Pricing(subject.choices, target)), Silent())
+        prepare_target(target, lambda: rows_asked(Pricing(subject.space, target)), Silent())
 
 
 def test_this_machine_into_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

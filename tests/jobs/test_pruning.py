@@ -39,7 +39,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     torch.set_num_threads(1)
     train(MODEL, "digits", epochs=6, out=path, seed=0)
     s = load_subject(MODEL, "digits", get_target("bitfusion"), weights=str(path), methods=(Prune(),))
-    return dataclasses.replace(s, choices=space_of(s.graph, groups_of(s), quantize=False))  # any width in eighths
+    return dataclasses.replace(s, space=space_of(s.graph, groups_of(s), quantize=False))  # any width in eighths
 
 
 def pruning(subject: Subject, **options: Any) -> JobTools:
@@ -48,7 +48,7 @@ def pruning(subject: Subject, **options: Any) -> JobTools:
 
 
 def narrower(subject: Subject) -> np.ndarray:
-    return subject.choices.decisions.sizes // 2  # five eighths of every group, residual streams included
+    return subject.space.decisions.sizes // 2  # five eighths of every group, residual streams included
 
 
 def accuracy(subject: Subject, model: torch.nn.Module) -> float:
@@ -132,7 +132,7 @@ def test_a_design_is_judged_as_what_is_built_of_it(subject: Subject) -> None:
     evaluator = IncrementalEvaluator(subject.graph, *subject.search_images(len(data.search)))
     judged = {}
     for settle in (False, True):
-        candidates = Candidates(subject.choices, AtHand(prune.importance, prune.repair, settle))
+        candidates = Candidates(subject.space, AtHand(prune.importance, prune.repair, settle))
         judged[settle] = evaluator.evaluate([candidates.of_design(design)]).cross_entropy[0]
     model = prune.slim(design).model
     losses = []
@@ -146,6 +146,6 @@ def test_a_design_is_judged_as_what_is_built_of_it(subject: Subject) -> None:
 
 
 def test_nothing_pruned_is_the_network_as_given(subject: Subject) -> None:
-    model = pruning(subject).slim(subject.choices.reference).model
+    model = pruning(subject).slim(subject.space.reference).model
     given = subject.model.state_dict()
     assert all(torch.equal(v, given[k]) for k, v in model.state_dict().items())

@@ -55,5 +55,5 @@ class Twice(nn.Module):
 @pytest.mark.parametrize("methods", [("prune",), ("quantize",), ("prune", "quantize")])
 def test_every_reason_is_said_of_the_methods_in_use(methods: tuple[str, ...]) -> None:
     used = tuple(METHODS[method]() for method in methods)
-    frozen = load_subject(Twice().eval(), "digits", get_target("roofline-edge"), methods=used, seed=0).choices.frozen
+    frozen = load_subject(Twice().eval(), "digits", get_target("roofline-edge"), methods=used, seed=0).space.frozen
     assert [f"not {m}d" in frozen["b"] for m in ("prune", "quantize")] == [m in methods for m in ("prune", "quantize")]

@@ -31,13 +31,13 @@ def solver(pricing, loss, limits, strategy="exact") -> SequentialApproximation: 
 
 
 def losses(pricing) -> np.ndarray:  # type: ignore[no-untyped-def]
-    choices = pricing.space
+    space = pricing.space
     rng = np.random.default_rng(0)
-    k = choices.values.shape[1]
-    loss = np.where(np.arange(k) < choices.decisions.sizes[:, None], 0.0, np.inf)
-    for d, n in enumerate(choices.decisions.sizes):
+    k = space.values.shape[1]
+    loss = np.where(np.arange(k) < space.decisions.sizes[:, None], 0.0, np.inf)
+    for d, n in enumerate(space.decisions.sizes):
         loss[d, :n] = (
-            np.linspace(1, 0, n) * rng.uniform(0.1, 1) * (0.01 if choices.decisions.decisions[d].kind == "bits" else 1)
+            np.linspace(1, 0, n) * rng.uniform(0.1, 1) * (0.01 if space.decisions.decisions[d].kind == "bits" else 1)
         )
     return loss
 

@@ -28,7 +28,7 @@ def families(given):
         problem, renew = given.problem(target, 1 / SPEED_UP)
         iterations = iterations_for(SPEED_UP)
         found[target.name] = compactnet(
-            problem, given.choices.decisions, None, given.masked, iterations=iterations, renew=renew
+            problem, given.space.decisions, None, given.masked, iterations=iterations, renew=renew
         )
     return found
 
@@ -47,13 +47,13 @@ def test_another_table_gives_another_network_and_each_wins_on_its_own(given, fam
     for target in (Proportional(), Steps()):
         predict = given.pricing(target).predict
         for name, design in designs.items():
-            speed_up[name, target.name] = float(predict(given.choices.reference)[0] / predict(design)[0])
+            speed_up[name, target.name] = float(predict(given.space.reference)[0] / predict(design)[0])
     assert speed_up["proportional", "proportional"] >= SPEED_UP - 1e-9
     assert speed_up["steps", "steps"] >= SPEED_UP - 1e-9
     assert speed_up["proportional", "steps"] < SPEED_UP < speed_up["steps", "steps"] + 1e-9
     # what was trimmed for the array stops at its edges: no channel went that saves nothing
     wider = designs["steps"] + 1
-    for d in np.flatnonzero(designs["steps"] < given.choices.reference):
+    for d in np.flatnonzero(designs["steps"] < given.space.reference):
         x = designs["steps"].copy()
         x[d] = wider[d]
         assert given.pricing(Steps()).predict(x)[0] > given.pricing(Steps()).predict(designs["steps"])[0]

@@ -24,23 +24,21 @@ def case():  # type: ignore[no-untyped-def]
         n for n in graph.layers.names if n in graph.node_of and graph.layers.is_compute[graph.layers.names.index(n)]
     ]
     pairs = [(w, a) for w in range(2, 9) for a in range(2, 9)]
-    choices = space_of(graph, bits=pairs, pinned=(layers[0], layers[-1]))
+    space = space_of(graph, bits=pairs, pinned=(layers[0], layers[-1]))
     # every bit less costs four times the squared error, alike in all layers, so that only the hardware tells them apart
-    bits = choices.values
-    loss = np.where(np.arange(bits.shape[1]) < choices.decisions.sizes[:, None], 4.0**-bits, np.inf)
-    tables = {t: Pricing(choices, get_target(t)).table("latency", choices.reference) for t in TARGETS}
-    return graph, choices, loss, tables
+    bits = space.values
+    loss = np.where(np.arange(bits.shape[1]) < space.decisions.sizes[:, None], 4.0**-bits, np.inf)
+    tables = {t: Pricing(space, get_target(t)).table("latency", space.reference) for t in TARGETS}
+    return graph, space, loss, tables
 
 
 def test_a_policy_tuned_for_one_machine_is_slower_on_another(case) -> None:  # type: ignore[no-untyped-def]
-    _, choices, loss, tables = case
-    even = np.minimum(np.full(len(choices.decisions), 2), choices.decisions.sizes - 1)  # 4 bits
+    _, space, loss, tables = case
+    even = np.minimum(np.full(len(space.decisions), 2), space.decisions.sizes - 1)  # 4 bits
     bound = float(loss[np.arange(len(even)), even].sum())
     tuned = {}
     for name, table in tables.items():
-        problem = Problem(
-            loss, {"latency": table, "loss": CostTable(0.0, loss)}, {"loss": bound}, choices.decisions.tied
-        )
+        problem = Problem(loss, {"latency": table, "loss": CostTable(0.0, loss)}, {"loss": bound}, space.decisions.tied)
         tuned[name] = minimise_cost(problem, "latency", within=("loss",), time_limit=20.0)[1]
     price = np.array([[tables[on].price(tuned[of])[0] for on in TARGETS] for of in TARGETS])
     share = price / np.diag(price)
@@ -53,11 +51,11 @@ def test_a_policy_tuned_for_one_machine_is_slower_on_another(case) -> None:  # t
 
 
 def test_depthwise_layers_on_the_edge_read_fewer_bits_than_their_weights_have(case) -> None:  # type: ignore[no-untyped-def]
-    graph, choices, loss, tables = case
+    graph, space, loss, tables = case
     table = tables["bismo-edge"]
-    limit = 0.5 * float(table.price(choices.reference)[0])
-    design = solve(Problem(loss, {"latency": table}, {"latency": limit}, choices.decisions.tied), 20.0).choice
-    rows = choices.rows(design)
+    limit = 0.5 * float(table.price(space.reference)[0])
+    design = solve(Problem(loss, {"latency": table}, {"latency": limit}, space.decisions.tied), 20.0).choice
+    rows = space.rows(design)
     cost = get_target("bismo-edge").cost(graph.layers.replace(w_bits=8, a_bits=8))
     assert cost.bound is not None
     bound = graph.layers.is_depthwise & (cost.bound == "memory")

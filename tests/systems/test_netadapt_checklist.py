@@ -37,11 +37,11 @@ def run(given):
         asked.append(designs)
         return given.masked(start, designs)
 
-    return netadapt(problem, given.choices.decisions, None, recorded, renew=renew), asked
+    return netadapt(problem, given.space.decisions, None, recorded, renew=renew), asked
 
 
 def test_the_network_has_all_couplings(given) -> None:
-    members = [{m.layer for m in g.outputs} for g in groups_in(given.choices)]
+    members = [{m.layer for m in g.outputs} for g in groups_in(given.space)]
     assert any({"stem.0", "block.2.0"} <= layers for layers in members)  # the residual
     assert any({"block.0.0", "block.1.0"} <= layers for layers in members)  # the depthwise layer
     assert {"left.0", "right.0"} <= {layer for layers in members for layer in layers}  # both sides of the concat
@@ -60,7 +60,7 @@ def test_winners_meet_their_limits_and_resources_fall_to_the_budget(given, run) 
 def test_an_unreachable_budget_is_said_with_what_can_be_reached(given) -> None:
     problem, renew = given.problem(Proportional(), 1e-4)
     with pytest.raises(InfeasibleError) as caught:
-        netadapt(problem, given.choices.decisions, None, given.masked, renew=renew)
+        netadapt(problem, given.space.decisions, None, given.masked, renew=renew)
     assert caught.value.reachable["latency"] > problem.budgets["latency"]
 
 
@@ -84,9 +84,9 @@ def test_the_width_of_every_candidate_is_the_largest_within_the_limit(given, run
 
 def test_pruned_networks_compute_what_masked_ones_do(given, run) -> None:
     family, _ = run
-    x, choices = given.images, given.choices
+    x, space = given.images, given.space
     for member in family.members[:: max(1, len(family.members) // 4)]:
-        design = choices.canonical(np.array(member.design))
+        design = space.canonical(np.array(member.design))
         small = given.cut(given.model, design)
         with torch.no_grad():
             out = small.model(x)
@@ -95,9 +95,9 @@ def test_pruned_networks_compute_what_masked_ones_do(given, run) -> None:
         torch.testing.assert_close(
             float(nn.functional.cross_entropy(out, given.labels)), float(scores.cross_entropy[0]), atol=1e-4, rtol=1e-4
         )
-        if not dropped_by(choices, design):
+        if not dropped_by(space, design):
             scores = given.candidates.tools.importance
-            keep = {name: keep_indices(scores[name], n) for name, n in kept_by(choices, design).items()}
+            keep = {name: keep_indices(scores[name], n) for name, n in kept_by(space, design).items()}
             with torch.no_grad():
                 torch.testing.assert_close(masked(given.model, given.report, keep)(x), out, atol=1e-5, rtol=1e-4)
 
@@ -116,7 +116,7 @@ def test_candidates_start_from_the_winners_weights_and_training_pays(given, run)
 
     family = netadapt(
         problem,
-        given.choices.decisions,
+        given.space.decisions,
         None,
         recorded,
         finish,
@@ -132,7 +132,7 @@ def test_candidates_start_from_the_winners_weights_and_training_pays(given, run)
         wide, narrow = (dict(n.model.named_parameters())["left.0.weight"].shape for n, _ in ((before, 0), (after, 0)))
         assert narrow[0] <= wide[0] and narrow[1] <= wide[1]
     last = won[-1][0]
-    untrained = given.cut(given.model, given.choices.canonical(family.design))
+    untrained = given.cut(given.model, given.space.canonical(family.design))
     with torch.no_grad():
         want = given.model(given.images)
         losses = [float(nn.functional.mse_loss(n.model(given.images), want)) for n in (last, untrained)]
@@ -161,6 +161,6 @@ def test_the_family_can_be_rebuilt_and_says_what_it_achieved(given, run) -> None
     speed_ups = family.speed_ups("latency")
     assert speed_ups[0] == 1.0 and (np.diff(speed_ups) > 0).all() and speed_ups[-1] >= 1 / 0.4 - 1e-9
     for member, speed_up in list(zip(family.members, speed_ups, strict=True))[:: len(speed_ups) - 1]:
-        small = given.cut(given.model, given.choices.canonical(np.array(member.design)))
+        small = given.cut(given.model, given.space.canonical(np.array(member.design)))
         macs = trace(small.model, (3, 12, 12)).layers.macs.sum()
-        assert given.choices.table.macs.sum() / macs == pytest.approx(speed_up, rel=1e-9)
+        assert given.space.table.macs.sum() / macs == pytest.approx(speed_up, rel=1e-9)

@@ -75,7 +75,7 @@ class Case:
     """The network, its decisions, and held-out images that the network as given labels."""
 
     model: nn.Module
-    choices: GivenSpace
+    space: GivenSpace
     report: object
     images: torch.Tensor
     labels: torch.Tensor
@@ -83,15 +83,15 @@ class Case:
     candidates: Candidates
 
     def pricing(self, target):
-        return Pricing(self.choices, target)
+        return Pricing(self.space, target)
 
     def problem(self, target, share):
         """A latency budget of a share of the network's own, and how to renew its table."""
-        pricing, choices = self.pricing(target), self.choices
-        loss = np.where(np.arange(choices.values.shape[1]) < choices.decisions.sizes[:, None], 0.0, np.inf)
-        limit = share * float(pricing.predict(choices.reference)[0])
-        tables = {"latency": pricing.table("latency", choices.reference)}
-        problem = Problem(loss, tables, {"latency": limit}, choices.decisions.tied)
+        pricing, space = self.pricing(target), self.space
+        loss = np.where(np.arange(space.values.shape[1]) < space.decisions.sizes[:, None], 0.0, np.inf)
+        limit = share * float(pricing.predict(space.reference)[0])
+        tables = {"latency": pricing.table("latency", space.reference)}
+        problem = Problem(loss, tables, {"latency": limit}, space.decisions.tied)
         return problem, lambda design: {"latency": pricing.table("latency", design)}
 
     def masked(self, _, designs):
@@ -101,7 +101,7 @@ class Case:
 
     def cut(self, full, design, scores=None):
         scores = channel_importance(full, self.report) if scores is None else scores
-        return slim(full, self.choices, design, AtHand(scores))
+        return slim(full, self.space, design, AtHand(scores))
 
     def tune(self, start, designs):
         """Every candidate cut from the winner's weights and trained for some steps on other images."""
@@ -111,7 +111,7 @@ class Case:
         with torch.no_grad():
             want, held = self.model(train), self.model(self.images)
         for design in designs:
-            slimmed = self.cut(full, self.choices.canonical(design), scores)
+            slimmed = self.cut(full, self.space.canonical(design), scores)
             if slimmed.is_smaller:
                 optimizer = torch.optim.SGD(slimmed.model.parameters(), lr=0.02, momentum=0.9)
                 for _ in range(5):
@@ -132,9 +132,9 @@ def case() -> Case:
     graph = trace(model, SHAPE)
     example = torch.randn(2, *SHAPE)
     report, branches = find_groups(model, example), find_branches(model, example)
-    choices = space_of(graph, report, branches, quantize=False, multiple=2)
+    space = space_of(graph, report, branches, quantize=False, multiple=2)
     images = torch.randn(32, *SHAPE)
     labels = model(images).argmax(dim=1)
     importance = channel_importance(model, report)
-    candidates = candidates_of(choices, Calibration({}), CodebookQuantizer(graph), importance)
-    return Case(model, choices, report, images, labels, IncrementalEvaluator(graph, images, labels), candidates)
+    candidates = candidates_of(space, Calibration({}), CodebookQuantizer(graph), importance)
+    return Case(model, space, report, images, labels, IncrementalEvaluator(graph, images, labels), candidates)

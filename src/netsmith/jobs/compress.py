@@ -60,8 +60,8 @@ def compress(
                 seed=config.seed, record=run.path(RECORDED), report=progress.update,
             )  # fmt: skip
             need_known(config.budgets.read(), device, subject.graph.layers)
-            if not len(subject.choices.decisions):
-                reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.choices.frozen.items())[:3])
+            if not len(subject.space.decisions):
+                reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.space.frozen.items())[:3])
                 reasons = reasons or f"no convolution or linear module of it has a choice on {config.target}"
                 methods = ",".join(m.name for m in config.methods)
                 raise InputError(f"--methods {methods} can change nothing of this network ({reasons})")
@@ -69,15 +69,15 @@ def compress(
                 contents_of(subject.loaded, model, config.weights, subject.graph.module.graph)
                 | data_contents(subject.data) | target_contents(config.target)
                 | criterion_contents(config.prune.importance)
-                | own_contents({f"the kind {kind.name}": kind for kind in subject.choices.kinds})
+                | own_contents({f"the kind {kind.name}": kind for kind in subject.space.kinds})
                 | own_contents({f"the strategy {config.strategy.name}": config.strategy.spec.factory})
             )  # fmt: skip
             traits, strategy = config.strategy.traits, config.strategy.name
-            check_kinds(traits.kinds, subject.choices.decisions, f"--strategy {strategy}")
+            check_kinds(traits.kinds, subject.space.decisions, f"--strategy {strategy}")
             if config.strategy.episode_images:
                 subject.data.need_train()
                 if not traits.walks:
-                    check_kinds(WIDTHS, subject.choices.decisions, "--episode-images")
+                    check_kinds(WIDTHS, subject.space.decisions, "--episode-images")
         except (InputError, KeyboardInterrupt):
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise

@@ -16,16 +16,16 @@ _FROZEN = 6  #: layers whose reason is said; the report has them all
 
 def first_screen(subject: Subject, target: Target, config: CompressConfig) -> Iterator[str]:
     """Sentences on the network and its data, on what may change, and on what the target or nobody can do."""
-    table, choices, bits = subject.graph.layers, subject.choices, target.capabilities.bits
+    table, space, bits = subject.graph.layers, subject.space, target.capabilities.bits
     yield from subject.loaded.notes
     yield (
         f"{subject.loaded.spec}: {int(table.is_compute.sum())} layers, {format_count(float(table.macs.sum()))} MACs, "
         f"{format_count(float(count_parameters(subject.model)))} parameters; {subject.data.note}"
     )
     yield from subject.data.sentences
-    frozen = choices.frozen
-    yield f"can change: {', '.join(kind.says() for kind in choices.kinds)}; frozen: {len(frozen)}"
-    if (32, 32) not in bits and choices.scheme == "linear":
+    frozen = space.frozen
+    yield f"can change: {', '.join(kind.says() for kind in space.kinds)}; frozen: {len(frozen)}"
+    if (32, 32) not in bits and space.scheme == "linear":
         w, a = bits[0]
         yield (
             f"{config.target} has no floating point: every layer becomes an integer layer, and the network "

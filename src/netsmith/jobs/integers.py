@@ -70,10 +70,10 @@ def export_integers(
             return Integers(graph, quantized, exported, kept, floats, fusion)
 
 
-def as_it_runs(choices: GivenSpace, design: Designs, floats: tuple[str, ...]) -> Designs:
+def as_it_runs(space: GivenSpace, design: Designs, floats: tuple[str, ...]) -> Designs:
     """The design ``(D,)`` with the layers ``floats`` at their widest bits."""
     out = design.copy()
     for layer in floats:
-        d = choices.decisions.index(f"{layer}.{BITS}")
-        out[d] = choices.reference[d]
+        d = space.decisions.index(f"{layer}.{BITS}")
+        out[d] = space.reference[d]
     return out

@@ -26,7 +26,7 @@ def summarise(
     limits: dict[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     """The summary of a finished compression, in the schema of ``netsmith.runs.summary``."""
-    design = as_it_runs(job.choices, np.array(found["best"]["design"]), tuple(result["floats"]))
+    design = as_it_runs(job.space, np.array(found["best"]["design"]), tuple(result["floats"]))
     doubt = _doubt(job, baseline, result["baseline_accuracy"])
     ruined = [] if doubt[0] else compressed_guess({"test": result["accuracy"]}, job.subject.data)
     rows = job.pricing.rows(design)
@@ -60,8 +60,8 @@ def summarise(
         "schema": 1, "doubt": doubt[0],
         "warnings": [*doubt[1], *ruined, *unknown_costs(job.graph.layers), *job.graph.warnings],
         "baseline": before, "result": after, "budgets": kept_budgets(limits, values),
-        "design": job.choices.decisions.describe(design), "seed": job.config.seed,
-        "frozen": job.choices.frozen | dict.fromkeys(result["floats"], REASON),
+        "design": job.space.decisions.describe(design), "seed": job.config.seed,
+        "frozen": job.space.frozen | dict.fromkeys(result["floats"], REASON),
         "versions": versions(), "run": str(job.run.folder), "target": job.config.target,
         "simulated": job.simulated, "bound": found["best"]["bound"], "loss": found["best"]["loss"],
         "additivity": found["additivity"], **{k: found[k] for k in ("family", "rule") if k in found},
@@ -81,7 +81,7 @@ def summarise(
         },
         "exported_with": {
             "calibration": job.config.quantize.calibration, "huffman": job.config.huffman,
-            "floats": job.choices.has_floats,
+            "floats": job.space.has_floats,
         },
         "model": job.subject.loaded.spec, "data": job.subject.data.name, "data_note": job.subject.data.note,
         "data_notes": list(job.subject.data.sentences), "preprocessing": job.subject.feeding.to_dict(),
@@ -115,11 +115,11 @@ def _priced_bits(job: Stages) -> list[int]:
 
 
 def _layers(job: Stages, design: Any) -> list[dict[str, Any]]:
-    before, after = job.choices.rows(job.choices.reference), job.choices.rows(design)
+    before, after = job.space.rows(job.space.reference), job.space.rows(design)
     present = after.calls > 0
-    t0, t1 = job.pricing.per_row(job.choices.reference), job.pricing.per_row(design)
-    free = job.choices.of_stage("numbers") & (job.choices.decisions.sizes > 1)
-    pinned = np.asarray(~job.choices.depends()[free].any(axis=0))  # no choice of its bits
+    t0, t1 = job.pricing.per_row(job.space.reference), job.pricing.per_row(design)
+    free = job.space.of_stage("numbers") & (job.space.decisions.sizes > 1)
+    pinned = np.asarray(~job.space.depends()[free].any(axis=0))  # no choice of its bits
     rows = []
     for i, name in enumerate(before.names):
         if not before.is_compute[0, i]:
@@ -155,10 +155,10 @@ def _trials(
          "measured": not job.simulated, "chosen": a["design"] == found["best"]["design"]}
         for a in found["attempts"]
     ]  # fmt: skip
-    original = job.choices.reference
+    original = job.space.reference
     designs, losses, kinds = [a["design"] for a in found["attempts"]], [], []
-    for d, decision in enumerate(job.choices.decisions.decisions):
-        kind, own = job.choices.kind_of(d)
+    for d, decision in enumerate(job.space.decisions.decisions):
+        kind, own = job.space.kind_of(d)
         for k in range(len(decision.choices) - 1):
             x = original.copy()
             x[d] = k

@@ -38,18 +38,18 @@ def study_of(job: Stages, sensitivity: Sensitivity, costs: Sequence[str]) -> Stu
     Args:
         costs: names of those with a budget.
     """
-    config, choices = job.config.strategy, job.choices
+    config, space = job.config.strategy, job.space
     traits, count, seed = config.traits, job.evaluations, job.config.seed
-    facts = Facts(choices, job.pricing, costs).options(traits.needs)
+    facts = Facts(space, job.pricing, costs).options(traits.needs)
 
     def make(problem: Problem) -> Strategy:
-        return get_strategy(config.name, problem, choices.decisions, seed, **facts)
+        return get_strategy(config.name, problem, space.decisions, seed, **facts)
 
     log: Logged | None = None
     if count:
         log = _logged(job, _evaluator(job))
     elif traits.walks:
-        log = Logged(Summed(Problem(sensitivity.loss, {}, {})), choices.canonical)
+        log = Logged(Summed(Problem(sensitivity.loss, {}, {})), space.canonical)
     check = seed if count and not traits.walks else None
     return Study(make, traits, log, None if traits.walks else count, config.name, job.progress, check)
 
@@ -68,7 +68,7 @@ def _evaluator(job: Stages) -> Evaluator:
         search=subject.data.search.take(slice(0, len(runner.labels))),
     )  # fmt: skip
     found = Inherited(
-        job.run, subject.model, job.choices.canonical(job.choices.reference), job.choices.canonical, _cutter(job),
+        job.run, subject.model, job.space.canonical(job.space.reference), job.space.canonical, _cutter(job),
         data, Scorer(runner, subject.model), lr, seed,
     )  # fmt: skip
     job.cuts = found.kept
@@ -80,7 +80,7 @@ def _cutter(job: Stages) -> Callable[[nn.Module], Callable[[Designs], Slimmed]]:
 
     def of(full: nn.Module) -> Callable[[Designs], Slimmed]:
         tools = AtHand(scores_of(full, subject, criterion))
-        return lambda design: slim(full, subject.choices, design, tools)
+        return lambda design: slim(full, subject.space, design, tools)
 
     return of
 
@@ -98,4 +98,4 @@ def _logged(job: Stages, evaluator: Evaluator) -> Logged:
         kind = f"{FOLDER} {made_from}" if made_from else EVALUATED
         job.run.log_trial(list(design), dict(outcome.figures), {}, kind=kind)
 
-    return Logged(evaluator, job.choices.canonical, known, store)
+    return Logged(evaluator, job.space.canonical, known, store)

@@ -57,8 +57,8 @@ class Stages:
     def __init__(self, run: Run, subject: Subject, target: Any, config: CompressConfig, progress: Progress) -> None:
         self.run, self.subject, self.target = run, subject, target
         self.config, self.progress = config, progress
-        self.graph, self.choices = subject.graph, subject.choices
-        self.pricing = Pricing(self.choices, target)
+        self.graph, self.space = subject.graph, subject.space
+        self.pricing = Pricing(self.space, target)
         self.tools = JobTools(subject, config, progress)
         self.normalisation = subject.data.normalisation
         self.simulated = not target.capabilities.runs_here
@@ -73,13 +73,13 @@ class Stages:
     def _extent(self) -> Extent:
         """How much there is to do."""
         data, table = self.subject.data, self.graph.layers
-        twice = self.choices.is_mixed and self.choices.kind(Sparsity) is not None  # what stays, then what it shares
+        twice = self.space.is_mixed and self.space.kind(Sparsity) is not None  # what stays, then what it shares
         return Extent(
             macs=float(table.macs.sum()), train=len(data.train) if data.train is not None else 0,
             search=len(data.search), test=len(data.test),
             images=min(max(SENSITIVITY_IMAGES, EVALUATION_IMAGES), len(data.search)),
-            choices=int((self.choices.decisions.sizes - 1).sum()), evaluations=self.evaluations,
-            epochs=self.epochs * (1 + twice), mixed=self.choices.is_mixed, measured=not self.simulated,
+            choices=int((self.space.decisions.sizes - 1).sum()), evaluations=self.evaluations,
+            epochs=self.epochs * (1 + twice), mixed=self.space.is_mixed, measured=not self.simulated,
             table=hasattr(self.target, "prepare"),
         )  # fmt: skip
 
@@ -136,7 +136,7 @@ class Stages:
     @property
     def candidates(self) -> Candidates:
         """What choices and designs do to the traced network."""
-        return Candidates(self.choices, self.tools)
+        return Candidates(self.space, self.tools)
 
     def search(
         self, attempt: int, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
@@ -189,7 +189,7 @@ class Stages:
         more = [
             f"add {name} to --methods" for name in ("prune", "quantize") if name not in used and "share" not in used
         ]
-        more += ["lower --least-bits"] * (self.choices.is_mixed and least > 2)
+        more += ["lower --least-bits"] * (self.space.is_mixed and least > 2)
         return " or ".join(["raise --latency", *more])
 
     def _say_found(self, attempt: Attempt, limits: dict[str, float]) -> None:
@@ -208,7 +208,7 @@ class Stages:
         asked, traits = self.config.strategy.evaluations, self.config.strategy.traits
         if asked is not None:
             return asked
-        return traits.evaluations if traits.learns or not self.choices.additive else 0
+        return traits.evaluations if traits.learns or not self.space.additive else 0
 
     @property
     def epochs(self) -> int:
@@ -247,7 +247,7 @@ class Stages:
             if slimmed.is_smaller:
                 history = fine_tune(model, **training)
             self.progress.stage("export")
-            shape, has_floats = self.graph.input_shape, self.choices.has_floats
+            shape, has_floats = self.graph.input_shape, self.space.has_floats
             built = export_integers(model, shape, slimmed.bits, images, method, has_floats)
             graph, quantized, exported = built.graph, built.quantized, built.model
             fusion, floats = built.fusion, built.floats if has_floats else ()
@@ -279,7 +279,7 @@ class Stages:
             quantized=Quantized(exported, packed_tensors(quantized)) if quantized else None, sparse=sparse,
         )  # fmt: skip
         self.run.write_text("recipe.json", recipe.to_json())
-        tables = {"baseline": self.graph.layers, "result": self.pricing.rows(as_it_runs(self.choices, design, floats))}
+        tables = {"baseline": self.graph.layers, "result": self.pricing.rows(as_it_runs(self.space, design, floats))}
         self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
         figures = product.figures | UNTIMED
         if not self.simulated:
@@ -326,7 +326,7 @@ class Stages:
         kept = self.cuts.get(tuple(int(k) for k in design))
         if kept:
             model, recipe = load_kept(self.run, self.subject.model, kept)
-            return Slimmed(model, recipe, self.choices.bits(design))
+            return Slimmed(model, recipe, self.space.bits(design))
         return self.tools.slim(design)
 
     def _batch(self) -> int | None:
@@ -347,7 +347,7 @@ class Stages:
     def given(self, cost: str) -> float:
         """A predicted cost of the network as given; latency and energy at widths that the target runs."""
         if self.pricing.between(cost):
-            return float(self.pricing.predict(self.choices.reference, cost)[0])
+            return float(self.pricing.predict(self.space.reference, cost)[0])
         return float(self.pricing.row_cost(cost)(self.graph.layers).sum()) + self.pricing.fixed(cost)
 
 

@@ -32,14 +32,14 @@ class Subject:
         data: with the normalisation that the network expects.
         feeding: how the network is fed, with a label for each of its outputs.
         graph: the network traced; batch norm folded, unless a method needs the weights as the module has them.
-        choices: the decisions.
+        space: the decisions.
     """
 
     loaded: LoadedModel
     data: Data
     feeding: Feeding
     graph: Graph
-    choices: GivenSpace
+    space: GivenSpace
 
     @property
     def model(self) -> nn.Module:

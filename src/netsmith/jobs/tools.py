@@ -47,7 +47,7 @@ class JobTools:
 
     def slim(self, design: Any) -> Slimmed:
         """The user's module without what a design removes."""
-        space = self.subject.choices
+        space = self.subject.space
         changes = (design != space.reference) & space.of_stage("topology", "structure")
         return slim(self.centred if changes.any() else self.subject.model, space, design, self)
 
@@ -87,14 +87,14 @@ class JobTools:
     def quantizer(self) -> LayerQuantizer:
         """Grids of every layer at every width, or codebooks."""
         graph = self.subject.graph
-        if self.subject.choices.scheme == "kmeans":
+        if self.subject.space.scheme == "kmeans":
             return CodebookQuantizer(graph)
         return LayerQuantizer(graph, self._histograms, self.config.quantize.calibration)
 
     @cached_property
     def _histograms(self) -> dict[str, Histogram]:
         """Of what layers read, and where integers are placed between them of that as well."""
-        graph, space = self.subject.graph, self.subject.choices
+        graph, space = self.subject.graph, self.subject.space
         names = set(layer_inputs(graph, space.quantized).values())
         if not space.is_mixed:
             names = place(graph, space.quantized).scaled
@@ -110,7 +110,7 @@ class JobTools:
 
 def groups_of(subject: Subject) -> GroupReport:
     """The channels that may go, whatever kind of decisions says so."""
-    return GroupReport([g for kind in subject.choices.kinds if kind.decisions for g in kind.scored], {}, {})
+    return GroupReport([g for kind in subject.space.kinds if kind.decisions for g in kind.scored], {}, {})
 
 
 def scores_of(

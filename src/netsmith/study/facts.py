@@ -23,13 +23,13 @@ class Facts:
     """What is known of the decisions of a given network, by the names that traits have for it.
 
     Args:
-        choices: the decisions.
+        space: the decisions.
         pricing: renews cost tables; None where nothing renews them.
         costs: names of those with a budget.
     """
 
-    def __init__(self, choices: GivenSpace, pricing: Pricing | None = None, costs: Sequence[str] = ()) -> None:
-        self.choices, self.pricing, self.costs = choices, pricing, tuple(costs)
+    def __init__(self, space: GivenSpace, pricing: Pricing | None = None, costs: Sequence[str] = ()) -> None:
+        self.space, self.pricing, self.costs = space, pricing, tuple(costs)
 
     def options(self, needs: Sequence[str]) -> dict[str, Any]:
         """Those that a strategy needs, as keyword arguments; nothing for what does not hold here."""
@@ -39,20 +39,20 @@ class Facts:
     @cached_property
     def layers(self) -> Layers:
         """For each decision the first layer whose outputs or bits it sets, and all that it changes."""
-        own, touched = self.choices.sets, self.choices.depends()
-        compute = self.choices.table.is_compute
+        own, touched = self.space.sets, self.space.depends()
+        compute = self.space.table.is_compute
         first = np.where((own & compute).any(axis=1), (own & compute).argmax(axis=1), touched.argmax(axis=1))
-        return Layers(self.choices.table, [int(row) for row in first], touched)
+        return Layers(self.space.table, [int(row) for row in first], touched)
 
     @cached_property
     def parts(self) -> list[list[int]] | None:
         """The decisions of each scale on which losses add up, where there are several."""
-        return self.choices.scales if len(self.choices.scales) > 1 else None
+        return self.space.scales if len(self.space.scales) > 1 else None
 
     @property
     def canonical(self) -> Callable[[Designs], Designs] | None:
         """A design to the one that stands for all that are the same network."""
-        return self.choices.canonical if self.parts is not None else None
+        return self.space.canonical if self.parts is not None else None
 
     @property
     def renew(self) -> Callable[[Designs], Mapping[str, CostTable]] | None:

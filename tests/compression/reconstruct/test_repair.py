@@ -51,11 +51,11 @@ def with_weights(graph: Graph, weights: Mapping[str, torch.Tensor]) -> nn.Module
     return out.module
 
 
-def designs(choices: GivenSpace, count: int = 4) -> list[np.ndarray]:
+def designs(space: GivenSpace, count: int = 4) -> list[np.ndarray]:
     rng = np.random.default_rng(3)
-    found = [np.array([rng.integers(n) for n in choices.decisions.sizes]) for _ in range(count)]
+    found = [np.array([rng.integers(n) for n in space.decisions.sizes]) for _ in range(count)]
     for d in found:
-        d[len(groups_in(choices)) :] = choices.reference[len(groups_in(choices)) :]
+        d[len(groups_in(space)) :] = space.reference[len(groups_in(space)) :]
     return found
 
 
@@ -70,16 +70,16 @@ def test_the_case_has_every_kind_of_consumer(case: Case) -> None:
 @pytest.mark.parametrize("intercept", [False, True])
 def test_masked_and_repaired_equals_sliced(case: Case, intercept: bool) -> None:
     model, graph, report, moments, scores, images = case
-    choices = space_of(graph, report, [], quantize=False)
+    space = space_of(graph, report, [], quantize=False)
     repair = Repair(moments, scores, intercept)
-    candidates = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), scores, repair)
+    candidates = candidates_of(space, Calibration({}), LayerQuantizer(graph, {}), scores, repair)
     before = copy.deepcopy(model.state_dict())
-    for design in designs(choices):
+    for design in designs(space):
         candidate = candidates.of_design(design)
-        slimmed = slim(model, choices, design, AtHand(scores, repair))
+        slimmed = slim(model, space, design, AtHand(scores, repair))
         with torch.no_grad():
             want, got = with_weights(graph, candidate.weights)(images), slimmed.model.eval()(images)
-            plain = slim(model, choices, design, AtHand(scores)).model.eval()(images)
+            plain = slim(model, space, design, AtHand(scores)).model.eval()(images)
         torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4)
         assert sum(p.numel() for p in slimmed.model.parameters()) < sum(p.numel() for p in model.parameters())
         assert float((plain - want).abs().max()) > 0.05  # repair did something
@@ -88,13 +88,13 @@ def test_masked_and_repaired_equals_sliced(case: Case, intercept: bool) -> None:
 
 def test_repair_brings_the_outputs_nearer_to_those_given(case: Case) -> None:
     model, graph, report, moments, scores, images = case
-    choices = space_of(graph, report, [], quantize=False)
-    design = choices.reference - 3
+    space = space_of(graph, report, [], quantize=False)
+    design = space.reference - 3
     with torch.no_grad():
         given = model(images)
 
         def distance(repair: Repair | None) -> float:
-            return float((slim(model, choices, design, AtHand(scores, repair)).model.eval()(images) - given).norm())
+            return float((slim(model, space, design, AtHand(scores, repair)).model.eval()(images) - given).norm())
 
         assert distance(Repair(moments, scores)) < 0.8 * distance(None)
 
@@ -168,27 +168,27 @@ def test_a_shared_norm_takes_no_intercept() -> None:
 
 def mixed_case(case: Case, bits: tuple[tuple[int, int], ...], codebooks: bool = False) -> tuple[GivenSpace, np.ndarray]:
     _, graph, report, _, _, _ = case
-    choices = space_of(graph, report, [], bits=bits, codebooks=codebooks)
-    design = choices.reference.copy()
-    design[: len(groups_in(choices))] -= 2
-    design[len(groups_in(choices)) :] = 0
-    return choices, design
+    space = space_of(graph, report, [], bits=bits, codebooks=codebooks)
+    design = space.reference.copy()
+    design[: len(groups_in(space))] -= 2
+    design[len(groups_in(space)) :] = 0
+    return space, design
 
 
 def test_in_mixed_widths_the_repaired_weight_is_what_is_rounded(case: Case) -> None:
     model, graph, report, moments, scores, images = case
-    choices, design = mixed_case(case, ((4, 4), (8, 8), (4, 8), (8, 4)))
-    quantizer = LayerQuantizer(graph, collect(graph, [images], set(layer_inputs(graph, choices.quantized).values())))
+    space, design = mixed_case(case, ((4, 4), (8, 8), (4, 8), (8, 4)))
+    quantizer = LayerQuantizer(graph, collect(graph, [images], set(layer_inputs(graph, space.quantized).values())))
     repair = Repair(moments, scores)
-    candidate = candidates_of(choices, Calibration({}), quantizer, scores, repair).of_design(design)
-    keep = {n: keep_indices(scores[n], k, report[n].unit) for n, k in kept_by(choices, design).items()}
+    candidate = candidates_of(space, Calibration({}), quantizer, scores, repair).of_design(design)
+    keep = {n: keep_indices(scores[n], k, report[n].unit) for n, k in kept_by(space, design).items()}
     for name, repaired in repair.weights(keep).items():
         if name.endswith("weight"):
             want = linear.quantize(repaired, linear.fit_scale(repaired, 4), 4)
             torch.testing.assert_close(candidate.weights[name], want)
         else:
             assert torch.equal(candidate.weights[name], repaired)
-    small = trace(slim(model, choices, design, AtHand(scores, repair)).model, SHAPE)
+    small = trace(slim(model, space, design, AtHand(scores, repair)).model, SHAPE)
     own = LayerQuantizer(small, {}).weight("outer", 4)  # what is built in the end has the same values
     kept = keep["inner"]
     rows = keep.get("join", list(range(8)))
@@ -197,11 +197,11 @@ def test_in_mixed_widths_the_repaired_weight_is_what_is_rounded(case: Case) -> N
 
 def test_int8_scales_are_those_of_the_repaired_weight(case: Case) -> None:
     _, graph, report, moments, scores, images = case
-    choices, design = mixed_case(case, ((8, 8), (32, 32)))
-    calibration = Calibration(collect(graph, [images], place(graph, choices.quantized).scaled))
+    space, design = mixed_case(case, ((8, 8), (32, 32)))
+    calibration = Calibration(collect(graph, [images], place(graph, space.quantized).scaled))
     repair = Repair(moments, scores)
-    candidate = candidates_of(choices, calibration, LayerQuantizer(graph, {}), scores, repair).of_design(design)
-    keep = {n: keep_indices(scores[n], k, report[n].unit) for n, k in kept_by(choices, design).items()}
+    candidate = candidates_of(space, calibration, LayerQuantizer(graph, {}), scores, repair).of_design(design)
+    keep = {n: keep_indices(scores[n], k, report[n].unit) for n, k in kept_by(space, design).items()}
     repaired = repair.weights(keep)["outer.weight"]
     want = quantize_weight(repaired, weight_scale(repaired))
     torch.testing.assert_close(candidate.weights["outer.weight"], want)
@@ -212,11 +212,11 @@ def test_shared_values_are_those_of_the_kept_repaired_weights(case: Case) -> Non
     graph = trace(model, SHAPE, fold=False)
     moments = gather(graph, model, report.groups, images)
     unfolded = (model, graph, report, moments, scores, images)
-    choices, design = mixed_case(unfolded, ((2, 32), (3, 32)), True)
+    space, design = mixed_case(unfolded, ((2, 32), (3, 32)), True)
     repair = Repair(moments, scores)
     quantizer = CodebookQuantizer(graph)
-    candidate = candidates_of(choices, Calibration({}), quantizer, scores, repair).of_design(design)
-    slimmed = slim(model, choices, design, AtHand(scores, repair))
+    candidate = candidates_of(space, Calibration({}), quantizer, scores, repair).of_design(design)
+    slimmed = slim(model, space, design, AtHand(scores, repair))
     small = trace(slimmed.model, SHAPE, fold=False)
     built = CodebookQuantizer(small)
     head = candidate.weights["head.weight"]  # no row of it goes: what is built has the same values
@@ -227,8 +227,8 @@ def test_shared_values_are_those_of_the_kept_repaired_weights(case: Case) -> Non
 
 def test_nothing_is_repaired_without_being_asked(case: Case) -> None:
     _, graph, report, _, scores, _ = case
-    choices = space_of(graph, report, [], quantize=False)
-    candidate = candidates_of(choices, Calibration({}), LayerQuantizer(graph, {}), scores).of_choice(0, 0)
+    space = space_of(graph, report, [], quantize=False)
+    candidate = candidates_of(space, Calibration({}), LayerQuantizer(graph, {}), scores).of_choice(0, 0)
     assert isinstance(candidate, GraphEdit)
     for name, value in candidate.weights.items():
         given = graph.module.get_parameter(name)
