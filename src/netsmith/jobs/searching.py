@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from torch import nn
 
+from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.decisions.kind import Designs
+from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.slim import Slimmed, slim
 from netsmith.decisions.tools import AtHand
+from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.recover import QAT_LR
+from netsmith.jobs.subject import Subject
 from netsmith.jobs.tools import scores_of
+from netsmith.progress import Progress
+from netsmith.runs.folder import Run
 from netsmith.search.registry import get_strategy
 from netsmith.search.strategy import Problem, Strategy
 from netsmith.study.evaluator import Evaluator, Key, Logged, Outcome, Summed
@@ -24,21 +29,40 @@ from netsmith.study.measured import Measured
 from netsmith.study.study import Study
 from netsmith.study.tuned import Scorer, Tuned
 
-if TYPE_CHECKING:
-    from netsmith.jobs.stages import Stages
-
 EVALUATION_IMAGES = 512
 EVALUATED = "evaluation"  #: trials of whole designs on the search split
 RANKS = "divergence"  #: of the figures of a trial, what a search goes by
 
 
-def study_of(job: Stages, sensitivity: Sensitivity, costs: Sequence[str]) -> Study:
+@dataclass(frozen=True)
+class Searching:
+    """What a study of a compression is made of.
+
+    Attributes:
+        run: has the log of trials.
+        subject, config: of the job.
+        candidates: the decisions, and what their kinds need.
+        pricing: renews cost tables.
+        evaluations: designs to run.
+        progress: of the job.
+    """
+
+    run: Run
+    subject: Subject
+    config: CompressConfig
+    candidates: Candidates
+    pricing: Pricing
+    evaluations: int
+    progress: Progress
+
+
+def study_of(job: Searching, sensitivity: Sensitivity, costs: Sequence[str]) -> Study:
     """The study of a job.
 
     Args:
         costs: names of those with a budget.
     """
-    config, space = job.config.strategy, job.space
+    config, space = job.config.strategy, job.subject.space
     traits, count, seed = config.traits, job.evaluations, job.config.seed
     facts = Facts(space, job.pricing, costs).options(traits.needs)
 
@@ -54,28 +78,27 @@ def study_of(job: Stages, sensitivity: Sensitivity, costs: Sequence[str]) -> Stu
     return Study(make, traits, log, None if traits.walks else count, config.name, job.progress, check)
 
 
-def _evaluator(job: Stages) -> Evaluator:
+def _evaluator(job: Searching) -> Evaluator:
     """What evaluates designs: as they are, after a training each, or trained from the weights of another."""
     strategy, subject = job.config.strategy, job.subject
     images, lr, seed = strategy.episode_images, job.config.fine_tune.lr, job.config.seed
-    runner = IncrementalEvaluator(job.graph, *subject.search_images(EVALUATION_IMAGES))
+    runner = IncrementalEvaluator(job.subject.graph, *subject.search_images(EVALUATION_IMAGES))
     if not images:
         return Measured(job.candidates, runner)
     if not strategy.traits.walks:
         return Tuned(job.candidates, runner, subject.model, subject.data, images, lr or QAT_LR, seed)
-    data = dataclasses.replace(
+    data = replace(
         subject.data, train=subject.data.need_train().take(slice(0, images)),
         search=subject.data.search.take(slice(0, len(runner.labels))),
     )  # fmt: skip
-    found = Inherited(
-        job.run, subject.model, job.space.canonical(job.space.reference), job.space.canonical, _cutter(job),
+    space = subject.space
+    return Inherited(
+        job.run, subject.model, space.canonical(space.reference), space.canonical, _cutter(job),
         data, Scorer(runner, subject.model), lr, seed,
     )  # fmt: skip
-    job.cuts = found.kept
-    return found
 
 
-def _cutter(job: Stages) -> Callable[[nn.Module], Callable[[Designs], Slimmed]]:
+def _cutter(job: Searching) -> Callable[[nn.Module], Callable[[Designs], Slimmed]]:
     subject, criterion = job.subject, job.config.prune.importance
 
     def of(full: nn.Module) -> Callable[[Designs], Slimmed]:
@@ -85,7 +108,7 @@ def _cutter(job: Stages) -> Callable[[nn.Module], Callable[[Designs], Slimmed]]:
     return of
 
 
-def _logged(job: Stages, evaluator: Evaluator) -> Logged:
+def _logged(job: Searching, evaluator: Evaluator) -> Logged:
     """An evaluator that writes what became of designs to the run's log, and knows what an earlier process wrote."""
     known = {
         (tuple(row["design"]), row["kind"].removeprefix(EVALUATED).removeprefix(f"{FOLDER} ")):
@@ -98,4 +121,4 @@ def _logged(job: Stages, evaluator: Evaluator) -> Logged:
         kind = f"{FOLDER} {made_from}" if made_from else EVALUATED
         job.run.log_trial(list(design), dict(outcome.figures), {}, kind=kind)
 
-    return Logged(evaluator, job.space.canonical, known, store)
+    return Logged(evaluator, job.subject.space.canonical, known, store)

@@ -32,7 +32,7 @@ from netsmith.jobs.first_screen import first_screen
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
 from netsmith.jobs.plans import Extent
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
-from netsmith.jobs.searching import study_of
+from netsmith.jobs.searching import Searching, study_of
 from netsmith.jobs.subject import Subject
 from netsmith.jobs.timing import UNTIMED, final_timing, near_timed, quiet_latency
 from netsmith.jobs.tools import JobTools
@@ -42,7 +42,7 @@ from netsmith.runs.folder import Run
 from netsmith.study.approximation import SequentialApproximation
 from netsmith.study.closing import Attempt, close
 from netsmith.study.family import family_of
-from netsmith.study.inherited import load_kept
+from netsmith.study.inherited import Inherited, load_kept
 from netsmith.training.batchnorm import settle_batch_norm
 from netsmith.training.score import evaluate
 from netsmith.units import Budget, allowed_of, format_seconds, reached_of
@@ -166,7 +166,12 @@ class Stages:
                 {"latency_s": attempt.measured_s, "predicted_s": attempt.predicted_s}, kind=self.config.strategy.name,
             )  # fmt: skip
 
-        study = study_of(self, sensitivity, tuple(limits))
+        made_of = Searching(
+            self.run, self.subject, self.config, self.candidates, self.pricing, self.evaluations, self.progress
+        )
+        study = study_of(made_of, sensitivity, tuple(limits))
+        if study.log is not None and isinstance(study.log.evaluator, Inherited):
+            self.cuts = study.log.evaluator.kept
         renewed = "renew" in study.traits.needs
         solver = SequentialApproximation(self.pricing, sensitivity.loss, limits, study, renewed)
         best, attempts = close(solver, measure, note, aim, self._remedy)
