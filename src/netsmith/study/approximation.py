@@ -110,7 +110,8 @@ class SequentialApproximation:
     def _problem(self, correction: float, around: Designs) -> Problem:
         costs = {name: self.pricing.table(name, around) for name in self.budgets}
         limits = {n: v / correction if n == self.expanded else v for n, v in self.budgets.items()}
-        return without_dominated(Problem(self.loss, costs, limits, self.pricing.space.decisions.tied))
+        space = self.pricing.space
+        return without_dominated(Problem(self.loss, costs, limits, space.decisions.tied, given=space.reference))
 
 
 def _loss(found: Found) -> float:
