@@ -87,4 +87,4 @@ if __name__ == "__main__":
         netsmith.train("zoo:digits", "digits", epochs=6, out=weights)
         found = losses(Path(place), model="zoo:digits", weights=str(weights))
     print(f"told what became of its designs: loss {found['elite']:.4f}; never told: {found['deaf']:.4f}")
-    sys.exit(found["climb"] >= found["deaf"])
+    sys.exit(found["elite"] >= found["deaf"])
