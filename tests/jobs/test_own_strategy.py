@@ -9,6 +9,7 @@ import pytest
 from netsmith.errors import InputError
 from netsmith.jobs.assembly import assemble, flatten
 from netsmith.jobs.config import CompressConfig
+from netsmith.jobs.userfile import kind_in
 from netsmith.network.userfile import load_file
 from netsmith.search import get_strategy, register_strategy
 from netsmith.testing import check_strategy
@@ -52,3 +53,10 @@ def test_traits_that_there_are_not_and_names_of_the_house_are_refused() -> None:
         register_strategy("mine", batches=3)
     with pytest.raises(InputError, match="there is a strategy 'exact' already"):
         register_strategy("exact")
+
+
+def test_the_class_of_a_kind_is_no_maker_and_the_function_that_is_one_is_named() -> None:
+    kinds = EXAMPLE.with_name("own_kind.py")
+    with pytest.raises(InputError, match=r"has no kind 'Kernels'.*kernels_of.*name a function with @register_kind"):
+        kind_in(f"{kinds}:Kernels")
+    assert kind_in(f"{kinds}:kernels_of") == f"{kinds}:kernels_of"

@@ -50,7 +50,7 @@ def kind_in(words: str) -> str:
     own = [m for method in registered_names() for m in makers_of(method) if _made_in(m, module)]
     if not callable(maker) and name in registered_names():
         maker = next((m for m in makers_of(name) if m in own), None)
-    if not callable(maker):
+    if not callable(maker) or isinstance(maker, type):  # a kind's class is not called as its maker is
         known = [m.__name__ for m in own]
         hint = did_you_mean(name, known) or (f"; it has {', '.join(known)}" if known else "")
         raise InputError(f"{module.__file__} has no kind {name!r}{hint}; name a function with @register_kind")
