@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -14,10 +15,14 @@ from torch import nn
 from netsmith.compression.branches import Branch, find_branches
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.groups import find_groups
-from netsmith.decisions.kind import Kind
-from netsmith.errors import InputError
+from netsmith.decisions.kind import STAGES, Kind
+from netsmith.errors import InputError, NetsmithError, shown
 from netsmith.hardware.target import Capabilities
 from netsmith.network.graph import Graph
+from netsmith.space import Decision
+from netsmith.usercode import failure, user_code
+
+REMEDY = "mend it, and let check_kind of netsmith.testing prove it"  #: of a user's kind
 
 
 @dataclass(frozen=True)
@@ -92,20 +97,64 @@ def kinds_of(given: Given, methods: Sequence[Any]) -> tuple[Kind, ...]:
         methods: each with its ``name`` and its options.
 
     Raises:
-        InputError: two kinds decide about one thing.
+        InputError: two kinds decide about one thing, or have one name; or what a user has registered makes none.
     """
     found: list[Kind] = []
     order = method_names()
     for method in sorted(methods, key=lambda m: order.index(m.name)):
-        for maker in (*map(_loaded, _BUILTIN.get(method.name, ())), *_REGISTERED.get(method.name, ())):
-            kind = maker(given, method)
-            if kind is not None:
-                found.append(kind)
+        made = [_loaded(place)(given, method) for place in _BUILTIN.get(method.name, ())]
+        made += [_made(maker, given, method) for maker in _REGISTERED.get(method.name, ())]
+        found += [kind for kind in made if kind is not None]
+    called = [kind.name for kind in found if kind.decisions]
     names = [d.name for kind in found for d in kind.decisions]
+    if len(set(called)) < len(called) and len(set(names)) == len(names):
+        twice = next(n for n in called if called.count(n) > 1)
+        raise InputError(f"two kinds of decisions are called {twice!r}; give one of them another name")
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise InputError(f"two of the methods {', '.join(m.name for m in methods)} decide about {twice}; drop one")
     return tuple(found)
+
+
+@contextmanager
+def asked(what: str) -> Iterator[None]:
+    """Within it a user's code runs; where it fails, one sentence says in what."""
+    try:
+        with user_code():
+            yield
+    except NetsmithError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} fails ({failure(error)}); {REMEDY}") from error
+
+
+def check_made(made: Any, method: str) -> None:
+    """Check that what a maker has returned is a kind.
+
+    Raises:
+        InputError: it is none, or lacks what every kind says of itself.
+    """
+    if not isinstance(made, Kind):
+        raise InputError(
+            f"the maker of --methods {method} returns {shown(made)}, which is no Kind of netsmith; {REMEDY}"
+        )
+    called = f"the kind {made.name or type(made).__name__!r}"
+    decisions = getattr(made, "decisions", None)
+    if not isinstance(decisions, tuple) or not all(isinstance(d, Decision) for d in decisions):
+        raise InputError(f"{called} has no decisions: a tuple of netsmith.space.Decision; {REMEDY}")
+    if not hasattr(made, "graph"):
+        raise InputError(f"{called} does not set graph, the traced network that it is given; {REMEDY}")
+    if made.stage not in STAGES:
+        raise InputError(f"{called} has the stage {shown(made.stage)}, not one of {', '.join(STAGES)}; {REMEDY}")
+
+
+def _made(maker: Maker, given: Given, method: Any) -> Kind | None:
+    """What a user's maker returns."""
+    with asked(f"the maker of --methods {method.name}"):
+        kind = maker(given, method)
+    if kind is not None:
+        check_made(kind, method.name)
+    return kind
 
 
 def _loaded(place: str) -> Maker:

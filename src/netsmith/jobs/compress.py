@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from netsmith.decisions.contract import check_contract, is_own
 from netsmith.errors import InputError
 from netsmith.hardware.target import need_known
 from netsmith.jobs.assembly import assemble, flatten, takes
@@ -14,7 +15,7 @@ from netsmith.jobs.outcome import summarise
 from netsmith.jobs.result import Result
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import device_of, load_subject
-from netsmith.jobs.tools import criterion_contents
+from netsmith.jobs.tools import JobTools, criterion_contents
 from netsmith.progress import Progress, progress_of
 from netsmith.runs.folder import Run
 from netsmith.runs.names import RECORDED
@@ -60,7 +61,7 @@ def compress(
                 seed=config.seed, record=run.path(RECORDED), report=progress.update,
             )  # fmt: skip
             need_known(config.budgets.read(), device, subject.graph.layers)
-            if not len(subject.space.decisions):
+            if not (subject.space.decisions.sizes > 1).any():
                 reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.space.frozen.items())[:3])
                 reasons = reasons or f"no convolution or linear module of it has a choice on {config.target}"
                 methods = ",".join(m.name for m in config.methods)
@@ -72,6 +73,8 @@ def compress(
                 | own_contents({f"the kind {kind.name}": kind for kind in subject.space.kinds})
                 | own_contents({f"the strategy {config.strategy.name}": config.strategy.spec.factory})
             )  # fmt: skip
+            for kind in filter(is_own, subject.space.kinds):
+                check_contract(kind, subject.model, JobTools(subject, config, progress))
             traits, strategy = config.strategy.traits, config.strategy.name
             check_kinds(traits.kinds, subject.space.decisions, f"--strategy {strategy}")
             if config.strategy.episode_images:
