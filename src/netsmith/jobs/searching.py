@@ -20,10 +20,11 @@ from netsmith.jobs.subject import Subject
 from netsmith.jobs.tools import scores_of
 from netsmith.progress import Progress
 from netsmith.runs.folder import Run
-from netsmith.search.registry import get_strategy
+from netsmith.search.registry import BUILT_IN, get_strategy
 from netsmith.search.strategy import Problem, Strategy
 from netsmith.study.evaluator import Evaluator, Key, Logged, Outcome, Summed
 from netsmith.study.facts import Facts
+from netsmith.study.guarded import Guarded
 from netsmith.study.inherited import FOLDER, Inherited
 from netsmith.study.measured import Measured
 from netsmith.study.study import Study
@@ -69,13 +70,19 @@ def study_of(job: Searching, sensitivity: Sensitivity, costs: Sequence[str]) -> 
     def make(problem: Problem) -> Strategy:
         return get_strategy(config.name, problem, space.decisions, seed, **facts)
 
+    def guarded(problem: Problem) -> Strategy:
+        return Guarded(config.name, problem, traits, make)
+
     log: Logged | None = None
     if count:
         log = _logged(job, _evaluator(job))
     elif traits.walks:
         log = Logged(Summed(Problem(sensitivity.loss, {}, {})), space.canonical)
     check = seed if count and not traits.walks else None
-    return Study(make, traits, log, None if traits.walks else count, config.name, job.progress, check)
+    own = config.name not in BUILT_IN
+    return Study(
+        guarded if own else make, traits, log, None if traits.walks else count, config.name, job.progress, check
+    )
 
 
 def _evaluator(job: Searching) -> Evaluator:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from netsmith.errors import InputError, did_you_mean
+from netsmith.errors import InputError, did_you_mean, shown
 
 if TYPE_CHECKING:
     from netsmith.search.strategy import Problem, Strategy
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Called as ``factory(problem, space, seed, **options)``.
 Factory = Callable[..., "Strategy"]
+
+NEEDS = ("layers", "parts", "canonical", "renew")  #: what a factory can be told beyond the problem
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,24 @@ class Traits:
     retargets: bool = False
     kinds: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (("evaluations", 1), ("batch", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InputError(f"trait {name!r} is {shown(value)}; give a whole number of at least {least}")
+        for name in ("learns", "walks", "retargets"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise InputError(f"trait {name!r} is {shown(value)}; give True or False")
+        for name in ("kinds", "needs"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(word, str) for word in value):
+                raise InputError(f"trait {name!r} is {shown(value)}; give a tuple of names")
+        if unknown := next((need for need in self.needs if need not in NEEDS), None):
+            known = list(NEEDS)
+            raise InputError(
+                f"trait 'needs' has {shown(unknown)}{did_you_mean(unknown, known)}; there are {', '.join(known)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -125,11 +145,15 @@ def register_strategy(name: str, **traits: Any) -> Callable[[Factory], Factory]:
     try:
         own = Traits(**traits)
     except TypeError:
-        wrong = next(t for t in traits if t not in Traits.__dataclass_fields__)
         known = list(Traits.__dataclass_fields__)
+        wrong = next((t for t in traits if t not in known), "")
+        if not wrong:
+            raise InputError(f"strategy {name!r}: 'kinds' and 'needs' are tuples of names") from None
         raise InputError(
             f"strategy {name!r} has a trait {wrong!r}{did_you_mean(wrong, known)}; traits are {', '.join(known)}"
         ) from None
+    except InputError as error:
+        raise InputError(f"strategy {name!r}: {error}") from None
 
     def add(factory: Factory) -> Factory:
         summary = (factory.__doc__ or "").strip().partition("\n")[0]

@@ -89,7 +89,7 @@ class Study:
             self._tell_again(problem)
         if self.log is None:
             asked = Proposals.of(self.strategy.ask(1))
-            if not len(asked):
+            if not len(asked) or not problem.feasible(asked.designs[:1]).all():
                 raise self._nothing()
             return Found(asked.designs[0], None, self._bound)
         self.run(problem)
