@@ -208,3 +208,25 @@ def test_data_dependent_control_flow_is_one_sentence() -> None:
 
     with pytest.raises(InputError, match="values of tensors"):
         trace(Branchy(), (3, 4, 4))
+
+
+class Twice(nn.Module):
+    """A block that has two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.block = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.again = self.block
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.Tensor(self.again(self.block(self.stem(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_a_module_with_two_names_has_the_first_one(fold: bool) -> None:
+    model, x = Twice().eval(), torch.randn(2, 1, 6, 6)
+    graph = trace(model, (1, 6, 6), fold=fold)
+    assert [name for name in graph.layers.names if name.startswith("block.0")] == ["block.0", "block.0#2"]
+    assert not any("again" in name for name in graph.layers.names)
+    assert torch.allclose(graph.module(x), model(x), atol=1e-5)

@@ -92,7 +92,10 @@ class Channels(Kind):
         return np.asarray(self.coupling[1] > 0)
 
     def layers(self, d: int) -> tuple[str, ...]:
-        return tuple(m.layer for m in self.groups[d].outputs if m.layer in self.report.counts)
+        group = self.groups[d]
+        # channels that a shortcut pads are there for whoever reads them, even where nothing else makes them
+        members = (*group.outputs, *(group.inputs if group.padded else ()))
+        return tuple(m.layer for m in members if m.layer in self.report.counts)
 
     # --- evaluation --------------------------------------------------------------------------------------------------
 

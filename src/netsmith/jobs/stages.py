@@ -174,7 +174,11 @@ class Stages:
             self.cuts = study.log.evaluator.kept
         renewed = "renew" in study.traits.needs
         solver = SequentialApproximation(self.pricing, sensitivity.loss, limits, study, renewed)
-        best, attempts = close(solver, measure, note, aim, self._remedy)
+
+        def warn(why: str) -> None:
+            self.progress.note(f"  {why}: the design of least cost is tried instead")
+
+        best, attempts = close(solver, measure, note, aim, self._remedy, warn)
         if "latency" not in limits:  # nothing was measured on the way
             self._say_found(best, limits)
         additivity = study.additivity

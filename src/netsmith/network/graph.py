@@ -13,6 +13,7 @@ import torch
 from torch import fx, nn
 
 from netsmith.errors import InputError, shown
+from netsmith.network.aliases import name_first
 from netsmith.network.batch import written_batch
 from netsmith.network.copying import copy_network
 from netsmith.network.layers import LayerTable
@@ -164,6 +165,7 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) 
                 f"the network cannot be traced: {words_of(error)}; its forward must not change shapes of its tensors"
             ) from error
         module = copy_module(program.module(check_guards=False))
+    name_first(module, model)
     clean(module)
     folded = module if fold else copy_module(module)
     fold_batch_norm(folded)

@@ -56,6 +56,7 @@ class Solved:
 def close(
     solver: SequentialApproximation, measure: Callable[[Designs], float],
     note: Callable[[Attempt], None] = lambda attempt: None, aim: float = AIMS[0], remedy: str = "raise --latency",
+    warn: Callable[[str], None] = lambda why: None,
 ) -> tuple[Attempt, list[Attempt]]:  # fmt: skip
     """The design of least loss whose costs, latency as measured, keep every budget, and all attempts.
 
@@ -65,6 +66,7 @@ def close(
         note: told each attempt.
         aim: share of the latency budget to aim at.
         remedy: what the user can do where nothing keeps the budgets, the end of the sentence.
+        warn: told why nothing was found where the design of least cost is tried instead.
 
     Raises:
         InfeasibleError: no design keeps the budgets; ``reachable`` has the smallest values.
@@ -91,7 +93,7 @@ def close(
         find=lambda factor, tried: solved(solver.solve(factor, around(tried))),
         least=lambda tried: solved(Found(solver.least(around(tried)))),
         measure=lambda found: measure(found.design), note=lambda tried: note(_attempt(tried)),
-        aim=aim, target=solver.pricing.target.name, remedy=remedy,
+        aim=aim, target=solver.pricing.target.name, remedy=remedy, warn=warn,
     ).run()  # fmt: skip
     return _attempt(best), [_attempt(t) for t in tried]
 

@@ -71,6 +71,7 @@ class DeviceLoop(Generic[C]):
         aim: share of the latency budget to aim at.
         target: name of the device.
         remedy: what a user can do about a budget that nothing meets.
+        warn: told why nothing was found where what ``least`` gives is tried instead.
     """
 
     budgets: Mapping[str, float]
@@ -82,6 +83,7 @@ class DeviceLoop(Generic[C]):
     aim: float
     target: str
     remedy: str
+    warn: Callable[[str], None] = lambda why: None
 
     def run(self) -> tuple[Tried[C], list[Tried[C]]]:
         """Return the chosen candidate and everything that was tried.
@@ -93,11 +95,12 @@ class DeviceLoop(Generic[C]):
         for _ in range(ROUNDS):
             try:
                 found = self.find(correction / aim, tried)
-            except InfeasibleError:
+            except InfeasibleError as error:
                 fallback = self.least(tried)
                 if fallback is None:
                     break
                 found = fallback
+                self.warn(str(error))
             if any(t.found.key == found.key for t in tried):
                 if any(t.met for t in tried) or ((last := self.least(tried)) is not None and last.key == found.key):
                     break
