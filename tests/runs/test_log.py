@@ -34,7 +34,7 @@ def test_everything_that_was_reported_is_logged_and_appended_on_resume(tmp_path:
     assert said(tmp_path) == [
         "compress of zoo:digits, digits, cpu started",
         "sensitivity",
-        "warning: a name with breaks and  [31m",
+        r"warning: a name with breaks and \x1b[31m",
         "interrupted",
         "compress of zoo:digits, digits, cpu resumed",
         "search",

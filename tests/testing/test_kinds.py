@@ -49,7 +49,7 @@ def test_channels(model: nn.Module, graph: Graph, images: torch.Tensor, repaired
     report = find_groups(model, images[:2])
     scores = channel_importance(model, report)
     repair = Repair(gather(graph, model, report.groups, images, 0), scores) if repaired else None
-    check_kind(Channels(graph, report, multiple=2), model, images, AtHand(scores, repair))
+    check_kind(Channels(graph, report, multiple=2, most=2), model, images, AtHand(scores, repair))
 
 
 def test_branches(model: nn.Module, graph: Graph, images: torch.Tensor) -> None:

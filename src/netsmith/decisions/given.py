@@ -70,6 +70,16 @@ class GivenSpace:
         kind, own = next((k, own) for k, own in self._parts if own.start <= decision < own.stop)
         return kind, decision - own.start
 
+    @property
+    def changes(self) -> bool:
+        """Whether some choice changes what the network as given computes, be it the only one of its decision."""
+        return any(
+            kind.changes(d, k)
+            for kind in self.kinds
+            for d, decision in enumerate(kind.decisions)
+            for k in range(len(decision.choices))
+        )
+
     def of_stage(self, *stages: str) -> NDArray[np.bool_]:
         """``(D,)``: which decisions are made in one of the stages."""
         found = [np.full(len(k.decisions), k.stage in stages) for k in self.kinds]

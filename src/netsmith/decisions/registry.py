@@ -66,13 +66,23 @@ _REGISTERED: dict[str, list[Maker]] = {}
 
 
 def register_kind(method: str) -> Callable[[Maker], Maker]:
-    """Register a maker of a kind of decisions under the name of a method: a new one, or one that gets one kind more."""
+    """Register a maker of a kind of decisions under the name of a method: a new one, or one that gets one kind more.
+
+    A maker that is defined again, as when a cell of a notebook or a file is run twice, takes the place of the first.
+    """
 
     def add(maker: Maker) -> Maker:
-        _REGISTERED.setdefault(method, []).append(maker)
+        others = [m for m in _REGISTERED.get(method, ()) if _place(m) != _place(maker)]
+        _REGISTERED[method] = [*others, maker]
         return maker
 
     return add
+
+
+def _place(maker: Maker) -> Any:
+    """Where a maker is defined; itself, where that is not known."""
+    code = getattr(maker, "__code__", None)
+    return maker if code is None else (code.co_filename, getattr(maker, "__qualname__", code.co_name))
 
 
 def registered_names() -> list[str]:

@@ -61,7 +61,7 @@ def compress(
                 seed=config.seed, record=run.path(RECORDED), report=progress.update,
             )  # fmt: skip
             need_known(config.budgets.read(), device, subject.graph.layers)
-            if not (subject.space.decisions.sizes > 1).any():
+            if not subject.space.changes:
                 reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.space.frozen.items())[:3])
                 reasons = reasons or f"no convolution or linear module of it has a choice on {config.target}"
                 methods = ",".join(m.name for m in config.methods)
