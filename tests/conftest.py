@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from time import thread_time
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from netsmith.network.graph import Graph
 
 # The same examples on every machine, and neither a busy machine's clock nor a file of earlier failures decides.
 settings.register_profile(
@@ -31,3 +37,20 @@ def processor_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     for module in ("microbench", "timing"):
         monkeypatch.setattr(f"netsmith.hardware.measured.{module}.perf_counter", thread_time)
+
+
+@pytest.fixture(scope="session")
+def digits_model() -> nn.Module:
+    """A small residual network with data-like statistics in its batch norms."""
+    from netsmith.network.load import load_model
+    from warmed import warmed
+
+    return warmed(load_model("zoo:digits").model, (1, 8, 8))
+
+
+@pytest.fixture(scope="session")
+def digits_graph(digits_model: nn.Module) -> Graph:
+    """The same, traced."""
+    from netsmith.network.graph import trace
+
+    return trace(digits_model, (1, 8, 8))

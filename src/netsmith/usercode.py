@@ -35,6 +35,12 @@ def user_code() -> Iterator[None]:
             ) from error
 
 
+def is_own(thing: object) -> bool:
+    """Whether a function, a class or what an object is made of is a user's, and none of the house."""
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return not str(named.__module__).startswith("netsmith.")
+
+
 def failure(error: BaseException, most: int = 200) -> str:
     """The kind and the words of an exception, on one line: a user's may have no words, or fail to find them."""
     return f"{type(error).__name__}: {_words(error, most) or 'no message'}"

@@ -24,7 +24,7 @@ from netsmith.compression.sparsify import Sparse
 from netsmith.network.edit import QuantParams
 from netsmith.network.graph import Graph
 from netsmith.network.layers import FLOAT
-from netsmith.network.passes import get_parameter, set_parameter
+from netsmith.network.passes import get_parameter, set_parameter, weight_name
 
 Bits = Mapping[str, tuple[int, int]]
 
@@ -52,7 +52,7 @@ class LayerQuantizer:
 
     def parameter(self, layer: str) -> str:
         """Name of a layer's weight."""
-        return str(self._nodes[self.graph.node_of[layer]].args[1].target)  # type: ignore[union-attr]
+        return weight_name(self._nodes[self.graph.node_of[layer]])
 
     def source(self, layer: str) -> str:
         """The node that a layer reads."""

@@ -18,7 +18,7 @@ from netsmith.export.packed.model import network_tensors
 from netsmith.network.edit import QuantParams
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph
-from netsmith.network.passes import get_parameter, set_parameter
+from netsmith.network.passes import get_parameter, set_parameter, weight_name
 
 WEIGHT_BITS = 8
 
@@ -82,7 +82,7 @@ def layer_scale(
     def value(name: str) -> torch.Tensor:
         return changed[name] if changed and name in changed else get_parameter(graph.module, name).detach()
 
-    name = str(node.args[1].target)  # type: ignore[union-attr]
+    name = weight_name(node)
     weight = value(name)
     bias_node = node.args[2] if len(node.args) > 2 else None
     bias = value(str(bias_node.target)) if isinstance(bias_node, fx.Node) else None

@@ -67,14 +67,18 @@ class Channels(Kind):
     # --- prices ------------------------------------------------------------------------------------------------------
 
     @cached_property
+    def _rows(self) -> Rows:
+        return Rows(self.graph)
+
+    @cached_property
     def coupling(self) -> tuple[FloatArray, FloatArray]:
         """``(D, R)`` each: input and output channels that row r loses for each channel that decision d removes."""
-        return coupling_of(Rows(self.graph), self.groups, self.whole)
+        return coupling_of(self._rows, self.groups, self.whole)
 
     @cached_property
     def whole(self) -> BoolArray:
         """``(D, R)``: whether what a decision removes of a row with groups (or heads) are whole ones."""
-        return whole_of(Rows(self.graph), self.groups, frozenset(self.report.counts))
+        return whole_of(self._rows, self.groups, frozenset(self.report.counts))
 
     def columns(self, designs: Designs, rows: NDArray[np.intp]) -> Deltas:
         full = np.array([g.channels for g in self.groups], dtype=float)

@@ -22,11 +22,6 @@ from netsmith.network.edit import GraphEdit
 from netsmith.network.graph import trace
 
 
-def is_own(kind: object) -> bool:
-    """Whether a kind is a user's: those of the house are proved by its tests."""
-    return not type(kind).__module__.startswith("netsmith.")
-
-
 def check_contract(kind: Kind, model: nn.Module, tools: Tools) -> None:
     """Check what a user's kind does where every decision takes the choice farthest from the reference.
 

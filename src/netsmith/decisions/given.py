@@ -94,13 +94,10 @@ class GivenSpace:
                 found.setdefault(kind.scale or kind.name, []).extend(range(own.start, own.stop))
         return list(found.values())
 
-    def _joined(self, parts: Sequence[Designs]) -> Designs:
-        return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
-
     @cached_property
     def reference(self) -> Designs:
         """The design that changes nothing, ``(D,)``."""
-        return self._joined([kind.reference for kind in self.kinds])
+        return np.concatenate([np.zeros(0, dtype=np.int64), *(kind.reference for kind in self.kinds)])
 
     @cached_property
     def values(self) -> FloatArray:

@@ -20,7 +20,7 @@ from netsmith.decisions.rows import is_part
 from netsmith.decisions.tools import Tools
 from netsmith.network.edit import GraphEdit
 from netsmith.network.graph import Graph
-from netsmith.network.passes import get_parameter
+from netsmith.network.passes import get_parameter, weight_name
 from netsmith.space import Decision
 
 HEADS = "heads"
@@ -105,7 +105,7 @@ class Heads(Kind):
         repaired = tools.repair.weights(keep) if keep and tools.repair is not None else {}
         weights = dict(repaired)
         for attention in kept:
-            name = str(self.graph.node(attention.output).args[1].target)  # type: ignore[union-attr]
+            name = weight_name(self.graph.node(attention.output))
             if name not in repaired:
                 width = attention.heads * attention.size
                 gone = sorted(set(range(width)) - set(keep[attention.path]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from netsmith.decisions.contract import check_contract, is_own
+from netsmith.decisions.contract import check_contract
 from netsmith.errors import InputError
 from netsmith.hardware.target import need_known
 from netsmith.jobs.assembly import assemble, flatten, takes
@@ -15,13 +15,14 @@ from netsmith.jobs.outcome import summarise
 from netsmith.jobs.result import Result
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.subject import device_of, load_subject
-from netsmith.jobs.tools import JobTools, criterion_contents
+from netsmith.jobs.tools import criterion_contents
 from netsmith.progress import Progress, progress_of
 from netsmith.runs.folder import Run
 from netsmith.runs.names import RECORDED
 from netsmith.study.device_loop import within_aims
 from netsmith.study.facts import WIDTHS, check_kinds
 from netsmith.units import Budget
+from netsmith.usercode import is_own
 
 
 @takes(CompressConfig)
@@ -73,8 +74,9 @@ def compress(
                 | own_contents({f"the kind {kind.name}": kind for kind in subject.space.kinds})
                 | own_contents({f"the strategy {config.strategy.name}": config.strategy.spec.factory})
             )  # fmt: skip
-            for kind in filter(is_own, subject.space.kinds):
-                check_contract(kind, subject.model, JobTools(subject, config, progress))
+            stages = Stages(run, subject, device, config, progress)
+            for kind in filter(is_own, subject.space.kinds):  # those of the house are proved by its tests
+                check_contract(kind, subject.model, stages.tools)
             traits, strategy = config.strategy.traits, config.strategy.name
             check_kinds(traits.kinds, subject.space.decisions, f"--strategy {strategy}")
             if config.strategy.episode_images:
@@ -84,7 +86,7 @@ def compress(
         except (InputError, KeyboardInterrupt):
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
-        summary = run.finish(_stages(Stages(run, subject, device, config, progress), config.budgets.read()))
+        summary = run.finish(_stages(stages, config.budgets.read()))
         progress.close()
         return Result.of_run(run.folder, summary, subject.loaded.factory, subject.kept_images())
 

@@ -21,6 +21,7 @@ from netsmith.data import Data, normalisation_from_metadata
 from netsmith.files import digest_file
 from netsmith.network.load import LoadedModel, named
 from netsmith.network.sourcefiles import code_of, source_files
+from netsmith.usercode import is_own
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
@@ -80,9 +81,8 @@ def own_contents(things: Mapping[str, Any]) -> dict[str, str]:
     """Digests of the code of those functions, classes and objects, by what they are, that are a user's own."""
     found: dict[str, str] = {}
     for what, thing in things.items():
-        own = thing if hasattr(thing, "__qualname__") else type(thing)
-        if not own.__module__.startswith("netsmith."):
-            found |= code_contents(what, own)
+        if is_own(thing):
+            found |= code_contents(what, thing if hasattr(thing, "__qualname__") else type(thing))
     return found
 
 

@@ -32,7 +32,7 @@ from netsmith.jobs.first_screen import first_screen
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
 from netsmith.jobs.plans import Extent
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
-from netsmith.jobs.searching import Searching, study_of
+from netsmith.jobs.searching import EVALUATION_IMAGES, Searching, study_of
 from netsmith.jobs.subject import Subject
 from netsmith.jobs.timing import UNTIMED, final_timing, near_timed, quiet_latency
 from netsmith.jobs.tools import JobTools
@@ -48,7 +48,6 @@ from netsmith.training.score import evaluate
 from netsmith.units import Budget, allowed_of, format_seconds, reached_of
 
 SENSITIVITY_IMAGES = 512
-EVALUATION_IMAGES = 512
 
 
 class Stages:

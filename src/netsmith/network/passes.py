@@ -53,6 +53,13 @@ def get_parameter(module: nn.Module, name: str) -> torch.Tensor:
     return value
 
 
+def weight_name(node: fx.Node) -> str:
+    """Name of the parameter that the node of a layer multiplies by."""
+    weight = node.args[1]
+    assert isinstance(weight, fx.Node)
+    return str(weight.target)
+
+
 def set_parameter(module: nn.Module, name: str, value: torch.Tensor) -> None:
     """Write a parameter at a dotted path, replacing whatever is there."""
     path, _, leaf = name.rpartition(".")

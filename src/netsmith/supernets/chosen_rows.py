@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,3 +85,24 @@ class ChosenRows:
     def deciding(self, row: int) -> list[int]:
         """The decision that a row depends on, if there is one."""
         return [int(self.decision[row])] if self.decision[row] >= 0 else []
+
+
+class OfChosenRows(ABC):
+    """The part of a search space that follows from its rows."""
+
+    @property
+    @abstractmethod
+    def _rows(self) -> ChosenRows:
+        """The rows of all its networks together."""
+
+    def depends(self) -> NDArray[np.bool_]:
+        """``(D, R)``: which decisions change which rows."""
+        return self._rows.depends()
+
+    def deciding(self, row: int) -> list[int]:
+        """The decision that ``row`` depends on, if there is one."""
+        return self._rows.deciding(row)
+
+    def rows(self, designs: Designs, at: Sequence[int] | IntArray | None = None) -> LayerTable:
+        """The rows of all networks together, ``(N, R)``; those that a design ``(N, D)`` leaves out have no calls."""
+        return self._rows.at(designs, at)

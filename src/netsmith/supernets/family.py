@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from netsmith.network.layers import LayerTable
 from netsmith.network.zoo.block_rows import block_roles, head_rows, network_rows, stem_rows
 from netsmith.network.zoo.blueprint import Blueprint
 from netsmith.space import Space
-from netsmith.supernets.chosen_rows import ChosenRows, Designs, Section
+from netsmith.supernets.chosen_rows import ChosenRows, Designs, OfChosenRows, Section
 from netsmith.supernets.space import REFERENCE, SKIP, BlockSpace
 from netsmith.supernets.widths import WidthFamily
 
@@ -39,7 +38,7 @@ def fitted(space: BlockSpace, input_shape: tuple[int, int, int], classes: int, w
 
 
 @dataclass(frozen=True)
-class BlockFamily:
+class BlockFamily(OfChosenRows):
     """Networks of inverted residual blocks for images and classes: what :class:`BlockSpace` leaves open is chosen.
 
     A block's rows are the same whatever the other blocks are, as the widths between blocks are given; so every row
@@ -106,18 +105,6 @@ class BlockFamily:
     def parts(self) -> NDArray[np.int64]:
         """``(R,)``, which block a row belongs to, from 1; 0 for what is before and behind the blocks."""
         return self._rows.section % (len(self.space.slots) + 1)
-
-    def depends(self) -> NDArray[np.bool_]:
-        """``(D, R)``: which decisions change which rows."""
-        return self._rows.depends()
-
-    def deciding(self, row: int) -> list[int]:
-        """The decision that ``row`` depends on, if there is one."""
-        return self._rows.deciding(row)
-
-    def rows(self, designs: Designs, at: Sequence[int] | NDArray[np.int64] | None = None) -> LayerTable:
-        """The rows of all networks together, ``(N, R)``; those that a design ``(N, D)`` leaves out have no calls."""
-        return self._rows.at(designs, at)
 
     def layers(self, design: Designs) -> LayerTable:
         """The layers of the network of a design ``(D,)``, ``(L,)``, as tracing :meth:`build` would read them."""

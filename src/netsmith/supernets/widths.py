@@ -15,7 +15,7 @@ from netsmith.network.layers import LayerTable
 from netsmith.network.zoo.block_rows import block_roles, head_rows, network_rows, stem_rows
 from netsmith.network.zoo.blocks import Description
 from netsmith.space import Decision, Space
-from netsmith.supernets.chosen_rows import ChosenRows, Designs, Section
+from netsmith.supernets.chosen_rows import ChosenRows, Designs, OfChosenRows, Section
 from netsmith.supernets.space import BlockSpace
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ HALVINGS = 9  #: of the range between them
 
 
 @dataclass(frozen=True)
-class WidthFamily:
+class WidthFamily(OfChosenRows):
     """The reference network of a space of blocks with all its channels times one factor (MobileNet's multiplier).
 
     Attributes:
@@ -78,18 +78,6 @@ class WidthFamily:
                 blocks[i].append(rows)
             heads.append({row["name"]: row for row in head_rows(described, x)})
         return ChosenRows.of([Section(0, own) for own in (stems, *blocks, heads)], 1)
-
-    def depends(self) -> NDArray[np.bool_]:
-        """``(1, R)``: every row."""
-        return self._rows.depends()
-
-    def deciding(self, row: int) -> list[int]:
-        """The one decision."""
-        return self._rows.deciding(row)
-
-    def rows(self, designs: Designs, at: Sequence[int] | NDArray[np.int64] | None = None) -> LayerTable:
-        """The layers of designs ``(N, 1)``, ``(N, R)``."""
-        return self._rows.at(designs, at)
 
     def layers(self, design: Designs) -> LayerTable:
         """The layers of a design ``(1,)``, ``(L,)``, as tracing :meth:`build` would read them."""
