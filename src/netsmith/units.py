@@ -11,25 +11,31 @@ from typing import Literal, get_args
 
 from netsmith.errors import InputError, shown
 
-Quantity = Literal["latency", "energy", "size", "macs"]
+Quantity = Literal["latency", "energy", "size", "macs", "memory"]
+
+_BYTES = {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 
 _UNITS = MappingProxyType(
     {
         "latency": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9},
         "energy": {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "nJ": 1e-9},
-        "size": {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
+        "size": _BYTES,
         "macs": {"K": 1e3, "M": 1e6, "G": 1e9, "KMACs": 1e3, "MMACs": 1e6, "GMACs": 1e9, "MACs": 1.0},
+        "memory": _BYTES,
     }
 )
 #: what the messages propose
-_EXAMPLE = MappingProxyType({"latency": "ms", "energy": "mJ", "size": "MB", "macs": "M"})
+_EXAMPLE = MappingProxyType({"latency": "ms", "energy": "mJ", "size": "MB", "macs": "M", "memory": "KB"})
 _NUMBER = re.compile(r"^([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([^\d.,;:_'\s+-].*)?$")
 #: how costs are called in sentences
-COST_NAMES = MappingProxyType({"latency": "latency", "energy": "energy", "size": "size", "macs": "MACs"})
+COST_NAMES = MappingProxyType(
+    {"latency": "latency", "energy": "energy", "size": "size", "macs": "MACs", "memory": "peak memory"}
+)
 #: what a number without a unit may be meant in, the likeliest first, and what a network may cost in the base unit
 _MEANT = MappingProxyType({
     "latency": (("ms", "s", "us", "ns"), 1e-5, 100.0), "energy": (("mJ", "J", "uJ", "nJ"), 1e-7, 1000.0),
     "size": (("MB", "B"), 100.0, 1e10), "macs": (("M", "MACs", "G"), 1e3, 1e13),
+    "memory": (("KB", "MB", "B"), 100.0, 1e11),
 })  # fmt: skip
 _LONGEST = 60  #: characters of a budget
 _ROUNDING = 1e-9  #: of a value that has come through a sum
@@ -65,7 +71,7 @@ def parse_budget(text: str, quantity: Quantity) -> Budget:
     Args:
         text: number and unit; ``x`` is relative to the network as given. KB, MB, GB are powers of 1000, KiB etc. of
             1024. Upper and lower case matter only where they differ in meaning.
-        quantity: ``latency``, ``energy``, ``size`` or ``macs``.
+        quantity: ``latency``, ``energy``, ``size``, ``macs`` or ``memory``.
 
     Raises:
         InputError: no number, no unit, a unit of something else, not above 0, or a share of 1 or more.
@@ -145,17 +151,21 @@ def check_budgets(budgets: Iterable[Budget]) -> dict[Quantity, Budget]:
             )
         found[budget.cost] = budget
     if not found:
-        raise InputError("there is no budget: give one of --latency, --energy, --size or --macs, for instance 0.5x")
+        raise InputError("there is no budget: give one of --latency, --energy, --size, --macs or --memory, for instance 0.5x")
     return found
 
 
-def read_budgets(*, latency: str | None, energy: str | None, size: str | None, macs: str | None) -> dict[str, Budget]:
+def read_budgets(
+    *, latency: str | None, energy: str | None, size: str | None, macs: str | None, memory: str | None
+) -> dict[str, Budget]:
     """Budgets as options give them, by cost.
 
     Raises:
         InputError: one that cannot be read, or none at all.
     """
-    texts: dict[Quantity, str | None] = {"latency": latency, "energy": energy, "size": size, "macs": macs}
+    texts: dict[Quantity, str | None] = {
+        "latency": latency, "energy": energy, "size": size, "macs": macs, "memory": memory,
+    }  # fmt: skip
     given = [parse_budget(text, name) for name, text in texts.items() if text is not None]
     return {str(name): budget for name, budget in check_budgets(given).items()}
 
@@ -230,7 +240,10 @@ def format_count(value: float, digits: int = 3) -> str:
 
 def format_cost(cost: str, value: float, digits: int = 3) -> str:
     """A cost in SI units for a table or a sentence; one of another name has no unit."""
-    write = {"latency": format_seconds, "energy": format_joules, "size": format_bytes, "macs": format_count}
+    write = {
+        "latency": format_seconds, "energy": format_joules, "size": format_bytes, "macs": format_count,
+        "memory": format_bytes,
+    }  # fmt: skip
     return write[cost](value, digits) if cost in write else f"{value:.{max(6, digits)}g}"
 
 
@@ -243,7 +256,7 @@ def format_least(cost: str, value: float, digits: int = 3) -> str:
     """The least that a cost can be, rounded up: a budget that is written so is met."""
     if not (math.isfinite(value) and value > 0):
         return format_cost(cost, value)
-    if cost == "size" and value < 1000:
+    if cost in ("size", "memory") and value < 1000:
         return format_cost(cost, math.ceil(value * (1 - _ROUNDING)))
     kept = digits if cost in COST_NAMES and not (cost == "macs" and value < 1000) else max(6, digits)
     step = 10.0 ** (math.floor(math.log10(value)) + 1 - kept)

@@ -72,6 +72,8 @@ def device_of(config: CompressConfig | SpecializeConfig) -> Target:
         )
     if config.budgets.energy is not None and not has_energy(device):
         raise InputError(f"target {spec!r} has no energy model; drop --energy or choose a target that has one")
+    if config.budgets.memory is not None:
+        raise InputError("--memory is read but no network is priced by it in this version; drop --memory")
     return device
 
 

@@ -55,6 +55,7 @@ def before_after(summary: Mapping[str, Any]) -> list[Row]:
         ("latency, measured", "latency_measured_s", format_seconds),
         ("latency, predicted", "latency_predicted_s", format_seconds),
         ("energy, predicted", "energy_j", lambda v: format_cost("energy", v)),
+        ("peak memory", "memory_bytes", format_bytes),
         ("MACs", "macs", format_count),
         ("parameters", "params", format_count),
         (f"packed size{' (model.nsw)' if 'model.nsw' in (summary.get('files') or {}) else ''}", "size_bytes",

@@ -13,7 +13,7 @@ from netsmith.report.figures import compared_table
 from netsmith.report.networks import SKIP, Paint, networks_plot, paints
 from netsmith.units import COST_NAMES, format_cost
 
-_UNITS = {"latency": SECONDS, "energy": JOULES, "macs": COUNTS, "size": BYTES}
+_UNITS = {"latency": SECONDS, "energy": JOULES, "macs": COUNTS, "size": BYTES, "memory": BYTES}
 _WIDE, _HIGH = 300, 100  #: of one block's areas, before the page stretches them
 _STEPS = 48  #: epochs of one block's areas that are drawn
 

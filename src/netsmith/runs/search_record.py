@@ -12,7 +12,7 @@ from netsmith.shapes import MOST, Anything, Flag, List, Named, Number, Record, T
 
 SEARCH_FILE = "search.json"
 STAGES = ("search", "done")
-COSTS = ("latency", "energy", "size", "macs")
+COSTS = ("latency", "energy", "size", "macs", "memory")
 
 _AMOUNT, _WHOLE = Number(low=0), Number(low=0, whole=True)
 _MANY = 10**9  #: more epochs than anybody trains for

@@ -45,8 +45,8 @@ _SIDE = Record(
         "macs": _AMOUNT, "params": _AMOUNT, "size_bytes": _AMOUNT,
     },
     {
-        "search_accuracy": _SHARE, "energy_j": _AMOUNT, "priced_bits": List(_BITS, count=2), "as_given": Anything(),
-        "mean_bits": Record({"weights": _AMOUNT, "activations": _AMOUNT}),
+        "search_accuracy": _SHARE, "energy_j": _AMOUNT, "memory_bytes": _AMOUNT, "priced_bits": List(_BITS, count=2),
+        "as_given": Anything(), "mean_bits": Record({"weights": _AMOUNT, "activations": _AMOUNT}),
     },
 )  # fmt: skip
 _BUDGET = Record(

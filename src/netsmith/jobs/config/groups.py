@@ -25,6 +25,9 @@ class Budgets(Config):
     energy: str | None = parameter("2mJ, or 0.5x", default=None, metavar="BUDGET")
     size: str | None = parameter("300KB, or 0.25x", default=None, metavar="BUDGET")
     macs: str | None = parameter("30M, or 0.5x", default=None, metavar="BUDGET")
+    memory: str | None = parameter(
+        "256KB, or 0.5x: of the values that live at one time", default=None, metavar="BUDGET"
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # a bare number gets the sentence that asks for its unit
