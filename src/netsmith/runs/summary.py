@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netsmith.errors import InputError
+from netsmith.runs.front_record import FRONT
 from netsmith.runs.search_record import COSTS, SEARCH
 from netsmith.shapes import MOST, Anything, Either, Flag, List, Named, Number, OrNull, Record, Text
 
@@ -94,7 +95,7 @@ SUMMARY = Record(
         "rule": Text(), "data_notes": List(Text()), "warnings": List(Text()), "simulated": Flag(),
         "loss": Number(), "bound": Number(), "search_accuracy_untuned": _SHARE, "accuracy_split": Anything(),
         "device": Named(Anything()), "parity": PARITY, "layers": List(_LAYER), "trials": List(_TRIAL),
-        "roofline": _ROOFLINE, "specialization": SEARCH,
+        "roofline": _ROOFLINE, "specialization": SEARCH, "front": FRONT,
         "fidelity": List(Record({"predicted_s": _AMOUNT, "measured_s": _AMOUNT})),
         "additivity": Record({"n": _AMOUNT, "spearman": Number()}),
         "doubt": Record({"kind": Text()}),
@@ -136,10 +137,11 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen.
     ``doubt`` is what speaks against the accuracy of the network as given, see :mod:`netsmith.jobs.doubt`, and
     ``warnings`` are sentences that every reader of the figures must see. ``specialization`` is what a search over a
-    supernet found, see :data:`netsmith.runs.search_record.SEARCH`. ``built_with`` is what the network as given is
-    built with again from ``model``: ``num_classes`` (null where it decides that itself), ``input_shape``, and ``code``,
-    a digest of the user's files that it comes from. ``exported_with`` is how ranges were calibrated, whether
-    ``model.nsw`` is coded, and whether a layer may be left in floats.
+    supernet found, see :data:`netsmith.runs.search_record.SEARCH`, and ``front`` has all networks of a front, of which
+    the summary is about the chosen one, see :data:`netsmith.runs.front_record.FRONT`. ``built_with`` is what the
+    network as given is built with again from ``model``: ``num_classes`` (null where it decides that itself),
+    ``input_shape``, and ``code``, a digest of the user's files that it comes from. ``exported_with`` is how ranges were
+    calibrated, whether ``model.nsw`` is coded, and whether a layer may be left in floats.
 
     Raises:
         InputError: names the field at fault.

@@ -1,0 +1,79 @@
+"""What a run says of a whole front: ``front.json``, and the key ``front`` of its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from netsmith.errors import shown
+from netsmith.runs.search_record import COSTS
+from netsmith.shapes import Anything, Flag, List, Named, Number, OrNull, Record, Text
+
+FRONT_FILE = "front.json"
+MINIMIZED = tuple(dict.fromkeys((*COSTS, "memory")))  #: costs that a front can be along
+
+_AMOUNT, _SHARE, _DIFFERENCE = Number(low=0), Number(low=0, high=1), Number(low=-1, high=1)
+_LEVEL = Number(low=0.5, high=1)
+_NEAR = 1e-9  #: of a score that has come through a sum
+
+
+def _point_rule(point: Mapping[str, Any]) -> str | None:
+    score, around = point.get("score"), point.get("score_interval")
+    if score is not None and around is not None and not around[0] - _NEAR <= score <= around[1] + _NEAR:
+        return f"score is {shown(score)}, outside of its interval {shown(around)}"
+    loss, bound = point.get("loss"), point.get("loss_bound")
+    if loss is not None and bound is not None and bound < loss - _NEAR:
+        return f"loss_bound is {shown(bound)}, below the loss {shown(loss)} itself"
+    return None
+
+
+def _front_rule(front: Mapping[str, Any]) -> str | None:
+    folders = [point["folder"] for point in front["points"]]
+    if front["chosen"] not in folders:
+        return f"chosen is {shown(front['chosen'])}, not one of {shown(', '.join(folders))}"
+    if len(set(folders)) < len(folders):
+        return f"points has one folder twice: {shown(', '.join(folders))}"
+    return None
+
+
+_FIGURES = {
+    "score": OrNull(_SHARE), "loss": OrNull(_DIFFERENCE), "loss_bound": OrNull(_DIFFERENCE), "costs": Named(_AMOUNT),
+}  # fmt: skip
+_MORE = {
+    "score_interval": List(_SHARE, count=2), "score_bound": _SHARE, "confidence": _LEVEL,
+    "latency_measured_s": _AMOUNT, "latency_interval_s": List(_AMOUNT, count=2), "latency_predicted_s": _AMOUNT,
+    "divergence": Number(), "bound": Number(), "cost_bound": _AMOUNT, "certified": Flag(), "design": Anything(),
+}  # fmt: skip
+
+#: One network of a front. ``folder`` is a whole run folder below that of the front; ``score`` its share of right test
+#: examples, ``loss`` what that is below the network as given, ``loss_bound`` the most that it is, at ``confidence``
+#: (null where the network as given has no score, or nothing was compared); ``score_bound`` the score that is surely
+#: reached. Latencies in seconds, measured and predicted; ``costs`` by name in SI units, latency as measured where it
+#: was. ``divergence`` is the loss that the search went by, ``bound`` the least such loss that any design has at this
+#: cost, proven, and ``cost_bound`` the least of the minimised cost that any design has whose loss is no more; all under
+#: the model of the search. ``certified`` is whether the certificate that was asked for holds, null where not tested.
+POINT = Record({"folder": Text(empty=False), **_FIGURES}, _MORE, _point_rule)
+
+#: A network that the front is compared with, as 8-bit integers alone: the same figures, and perhaps no folder.
+MARK = Record({"name": Text(empty=False), **_FIGURES}, {"folder": Text(empty=False), **_MORE}, _point_rule)
+
+#: ``points`` are those of ``front.json``, the most accurate first, ``chosen`` the folder of the one that the rest of
+#: the summary is about, ``rule`` the sentence by which it was chosen, ``minimize`` the cost that the front is along,
+#: ``asked`` the largest loss of score or the least score that was allowed, as shares.
+FRONT = Record(
+    {
+        "points": List(POINT, least=1), "chosen": Text(empty=False), "rule": Text(empty=False),
+        "minimize": Text(MINIMIZED),
+        "baseline": Record(
+            {"score": OrNull(_SHARE), "costs": Named(_AMOUNT)},
+            {"score_interval": List(_SHARE, count=2), "latency_measured_s": _AMOUNT,
+             "latency_interval_s": List(_AMOUNT, count=2)}, _point_rule,
+        ),
+    },
+    {"marks": List(MARK), "asked": Record(optional={"max_drop": _DIFFERENCE, "min_score": _SHARE})}, _front_rule,
+)  # fmt: skip
+
+
+def chosen_of(front: Mapping[str, Any]) -> dict[str, Any]:
+    """The point of a front that was chosen; ``front`` is what :data:`FRONT` lets pass."""
+    return next(dict(point) for point in front["points"] if point["folder"] == front["chosen"])
