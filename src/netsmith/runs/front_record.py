@@ -7,7 +7,7 @@ from typing import Any
 
 from netsmith.errors import shown
 from netsmith.runs.search_record import COSTS
-from netsmith.shapes import Anything, Flag, List, Named, Number, OrNull, Record, Text
+from netsmith.shapes import Anything, Flag, List, Named, Number, OrNull, Record, Shape, Text
 
 FRONT_FILE = "front.json"
 MINIMIZED = tuple(dict.fromkeys((*COSTS, "memory")))  #: costs that a front can be along
@@ -36,10 +36,10 @@ def _front_rule(front: Mapping[str, Any]) -> str | None:
     return None
 
 
-_FIGURES = {
+_FIGURES: dict[str, Shape] = {
     "score": OrNull(_SHARE), "loss": OrNull(_DIFFERENCE), "loss_bound": OrNull(_DIFFERENCE), "costs": Named(_AMOUNT),
 }  # fmt: skip
-_MORE = {
+_MORE: dict[str, Shape] = {
     "score_interval": List(_SHARE, count=2), "score_bound": _SHARE, "confidence": _LEVEL,
     "latency_measured_s": _AMOUNT, "latency_interval_s": List(_AMOUNT, count=2), "latency_predicted_s": _AMOUNT,
     "divergence": Number(), "bound": Number(), "cost_bound": _AMOUNT, "certified": Flag(), "design": Anything(),
