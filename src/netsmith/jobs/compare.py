@@ -18,7 +18,7 @@ from netsmith.runs.search_record import built_blocks
 def compare(
     runs: Sequence[str | Path], *, targets: Sequence[str] = (), progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Collect the figures of finished runs.
+    """Collect the figures of finished runs; a front stands here with all of its networks, a row each.
 
     Args:
         targets: hardware to price every run's network on; a measured one measures the layers that it lacks.
@@ -26,9 +26,10 @@ def compare(
     Returns:
         ``rows``, one a run: accuracy before and after, latency before and after and their ratio, ``latency`` whether
         these are ``measured`` or ``predicted``, predicted energy and its ratio, MACs, parameters, bytes, mean bits,
-        whether every budget is met, ``warnings`` of what makes its figures worth less, and of a specialization the
-        ``blocks`` of its network (else null). With targets also ``costs``: run -> target -> predicted
-        ``latency_s``, ``energy_j`` (null where the target has none) and the same of the run's ``baseline``.
+        whether every budget is met, ``warnings`` of what makes its figures worth less, of a specialization the
+        ``blocks`` of its network (else null), and of a front whether it is the ``chosen`` network (else null). With
+        targets also ``costs``: run -> target -> predicted ``latency_s``, ``energy_j`` (null where the target has none)
+        and the same of the run's ``baseline``.
 
     Raises:
         InputError: no run, one that is not finished, or a target that cannot be used.
@@ -37,8 +38,8 @@ def compare(
         raise InputError("no run to compare; name at least one run folder")
     progress = progress_of(progress)
     devices = {spec: get_target(spec) for spec in targets}
-    rows = []
-    for folder in runs:
+    rows, every = [], [one for folder in runs for one in _networks(folder)]
+    for folder, chosen in every:
         summary = Run.open(folder).summary()
         found = summary.get("specialization")
         before, after = summary["baseline"], summary["result"]
@@ -47,7 +48,7 @@ def compare(
         base, now = before[f"latency_{how}_s"], after[f"latency_{how}_s"]
         joules, spent = before.get("energy_j"), after.get("energy_j")
         rows.append({
-            "run": str(folder), "model": summary.get("model"), "data": summary.get("data"),
+            "run": folder, "model": summary.get("model"), "data": summary.get("data"),
             "target": summary.get("target"),
             "accuracy_before": before["accuracy"], "accuracy_after": after["accuracy"], "latency_before_s": base,
             "latency_after_s": now, "ratio": now / base if now and base else None, "latency": how,
@@ -57,13 +58,14 @@ def compare(
             "met": all(b["met"] for b in summary["budgets"]),
             "warnings": list(summary.get("warnings") or []),
             "budgets": summary["budgets"], "blocks": built_blocks(found) if found else None,
+            "chosen": chosen,
         })  # fmt: skip
     if not devices:
         return {"rows": rows}
-    layers = {str(folder): _layers(Run.open(folder)) for folder in runs}
+    layers = {folder: _layers(Run.open(folder)) for folder, _ in every}
     for device in (d for d in devices.values() if d.capabilities.by_row):  # others price whole networks only
-        every = [as_run(table, device.capabilities) for pair in layers.values() for table in pair]
-        prepare_target(device, LayerTable.distinct(every), progress)
+        tables = [as_run(table, device.capabilities) for pair in layers.values() for table in pair]
+        prepare_target(device, LayerTable.distinct(tables), progress)
     progress.stage("pricing")
     costs = {
         folder: {spec: _priced(after, d) | {"baseline": _priced(before, d)} for spec, d in devices.items()}
@@ -71,6 +73,14 @@ def compare(
     }
     simulated = [spec for spec, device in devices.items() if not device.capabilities.measured]
     return {"rows": rows, "costs": costs, "simulated": simulated}
+
+
+def _networks(folder: str | Path) -> list[tuple[str, bool | None]]:
+    """Folders of the networks of a run, and of those of a front which was chosen."""
+    front = Run.open(folder).summary().get("front")
+    if not front:
+        return [(str(folder), None)]
+    return [(str(Path(folder) / p["folder"]), p["folder"] == front["chosen"]) for p in front["points"]]
 
 
 def _layers(run: Run) -> tuple[LayerTable, LayerTable]:

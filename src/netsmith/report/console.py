@@ -11,8 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from netsmith.report.brief import brief
+from netsmith.report.certificate import needed
 from netsmith.report.facts import plain, spaced
 from netsmith.report.figures import before_after, budget_rows, headline, notes, verdict, warnings
+from netsmith.report.front_table import front_table
 from netsmith.report.networks import network_lines
 from netsmith.report.wide import Column, print_wide
 from netsmith.units import format_bytes, format_count, format_joules, format_seconds
@@ -37,9 +39,12 @@ _OPTIONAL = {
 
 
 def show_summary(summary: Mapping[str, Any]) -> None:
-    """Before and after, the budgets, and where the files are."""
+    """Before and after, or all networks of a front, the budgets, what is certain, and where the files are."""
     console = make_console()
-    console.print(_before_after(summary))
+    if summary.get("front"):
+        _print_front(console, summary)
+    else:
+        console.print(_before_after(summary))
     for warning in warnings(summary):
         console.print(f"[bold red]warning[/]: {escape(warning)}")
     for note in notes(summary):
@@ -48,10 +53,11 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     if summary["budgets"]:
         console.print(_budgets(summary))
     console.print(f"[{'green' if good else 'bold red'}]{escape(sentence)}[/]: {escape(headline(summary))}.")
-    folder = Path(summary["run"])
+    folder, lies = Path(summary["run"]), summary.get("files") or {}
     for name, what in _FILES.items():
-        if (folder / name).exists():
-            console.print(f"  {escape(str(folder / name))}  [dim]{what}[/]", soft_wrap=True)
+        path = folder / str(lies.get(name, name))
+        if path.exists():
+            console.print(f"  {escape(str(path))}  [dim]{what}[/]", soft_wrap=True)
 
 
 def show_profile(result: Mapping[str, Any]) -> None:
@@ -160,7 +166,8 @@ def show_comparison(result: Mapping[str, Any]) -> None:
         cells = [write(row[key]) if row.get(key) is not None else "–" for key, write in writers.items()]
         missed = [b["cost"] for b in row["budgets"] if not b["met"]]
         budgets = f"[red]{', '.join(missed)} not met[/]" if missed else "[green]met[/]" if row["budgets"] else "none"
-        lines.append([escape(row["run"]), escape(str(row.get("target") or "–")), *cells, budgets])
+        name = f"{row['run']} (chosen)" if row.get("chosen") else row["run"]
+        lines.append([escape(name), escape(str(row.get("target") or "–")), *cells, budgets])
     console = make_console()
     print_wide(console, head, lines, keys=2)
     for run, warning in ((row["run"], w) for row in rows for w in warnings(row)):
@@ -211,6 +218,27 @@ def _before_after(summary: Mapping[str, Any]) -> Table:
         style = "" if row.good is None else "[green]" if row.good else "[yellow]"
         table.add_row(row.name, row.before, row.after, f"{style}{row.change}")
     return table
+
+
+def _print_front(console: Console, summary: Mapping[str, Any]) -> None:
+    """Every network of a front, the chosen one marked, and how it was chosen; notes of cells have their own columns."""
+    head, lines = front_table(summary["front"])
+    noted = [any(line.cells[i].note for line in lines) for i in range(len(head))]
+    columns, rows = list[Column](), list[list[str] | None]()
+    for name, more in zip(head, noted, strict=True):
+        columns += [Column(name, left=not name)] + ([Column("")] if more and name else [])
+    for line in lines:
+        bold = "[bold]{}[/]" if line.chosen else "{}"
+        cells = []
+        for i, cell in enumerate(line.cells):
+            text = f"{cell.text} {cell.note}".strip() if not i else cell.text
+            cells += [bold.format(escape(text)) if text else ""]
+            cells += [f"[dim]{escape(cell.note)}[/]"] if noted[i] and i else []
+        rows.append(cells)
+    print_wide(console, columns, rows)
+    console.print(f"[dim]chosen: {escape(summary['front']['rule'])}[/]", soft_wrap=True)
+    if tighter := needed(summary):
+        console.print(f"[dim]{escape(tighter)}[/]", soft_wrap=True)
 
 
 def _budgets(summary: Mapping[str, Any]) -> Table:

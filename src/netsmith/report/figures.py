@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from netsmith.report.certificate import certified
+from netsmith.report.front import front_sentence
 from netsmith.report.widths import in_words, simulated_note
 from netsmith.units import COST_NAMES, format_apart, format_bytes, format_cost, format_count, format_seconds
 
@@ -136,6 +138,8 @@ def budget_rows(summary: Mapping[str, Any]) -> list[BudgetRow]:
 
 def headline(summary: Mapping[str, Any]) -> str:
     """The outcome in one sentence; a network that did not get faster is said not to have."""
+    if summary.get("front"):
+        return front_sentence(summary)
     a, b = summary["baseline"], summary["result"]
     parts, predicted = list[str](), list[str]()
     measured = a["latency_measured_s"] and b["latency_measured_s"]
@@ -179,20 +183,26 @@ def compared_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
 
 
 def verdict(summary: Mapping[str, Any]) -> tuple[bool, str]:
-    """Whether all budgets are met, and the sentence that says so, and for which of them by a prediction only."""
+    """Whether all that was asked for holds, and the sentence that says so, and of what by a prediction only."""
     costs = [b["cost"] for b in summary["budgets"]]
-    predicted = [c for c in costs if is_predicted(summary, c)]
+    predicted, sure = [c for c in costs if is_predicted(summary, c)], certified(summary)
     missed = [
         COST_NAMES[b["cost"]] + (" (predicted)" if b["cost"] in predicted else "")
         for b in summary["budgets"] if not b["met"]
     ]  # fmt: skip
-    if not summary["budgets"]:
-        return True, "No budget was set"
+    uncertain = "not certified: the score that was asked for"
     if missed:
-        return False, f"Not met: the budget of {' and '.join(missed)}"
+        said = f"Not met: the budget of {' and '.join(missed)}"
+        return False, f"{said}; {uncertain}" if sure is False else said
+    if sure is False:
+        return False, uncertain.capitalize()
+    if not summary["budgets"]:
+        several = f"A front of {len(summary['front']['points'])}" if summary.get("front") else "No budget was set"
+        return True, "Certified" if sure else several
     which = " and ".join(COST_NAMES[c] for c in predicted) + " " if len(predicted) < len(costs) else ""
     met = "Every budget is met" if len(costs) > 1 else "The budget is met"
-    return True, f"{met}, {which}as predicted" if predicted else met
+    met = f"{met}, {which}as predicted" if predicted else met
+    return True, f"{met}, and the score is certified" if sure else met
 
 
 def command(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:

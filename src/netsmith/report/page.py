@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from netsmith.errors import InputError
 from netsmith.files import check_place, write_atomic
 from netsmith.report.bits import bits_plot
 from netsmith.report.brief import brief
@@ -18,11 +19,14 @@ from netsmith.report.facts import facts_of, plain, spaced
 from netsmith.report.family import family_plot
 from netsmith.report.feeding import feeding_rows
 from netsmith.report.figures import before_after, budget_rows, command, headline, notes, verdict, warnings, words_of
+from netsmith.report.front import front_sections
 from netsmith.report.marks import SHAPES, SIGNS
 from netsmith.report.paths import is_searched, paths_sections, search_state
 from netsmith.report.roofline import roofline_plot
 from netsmith.report.widths import in_words, simulated, widths
 from netsmith.runs.folder import Run
+from netsmith.runs.front_record import built_points
+from netsmith.runs.names import SUMMARY
 from netsmith.runs.search_record import SEARCH_FILE, read_search
 from netsmith.units import format_count, format_joules, format_seconds
 
@@ -38,8 +42,14 @@ def write_report(run_path: str | Path) -> Path:
     run = Run.open(run_path)
     target = run.folder / "report.html"
     check_place(target, "the report", own=lambda path: True)
-    found = None if (run.folder / "summary.json").exists() else read_search(run.folder)
+    finished = (run.folder / SUMMARY).exists()
+    found = None if finished else read_search(run.folder)
     if found is None:
+        if not finished and (built := built_points(run.folder)):
+            raise InputError(
+                f"{run.folder} is not finished: {len(built)} of the networks of its front are built, each a run with a "
+                f"report of its own ({', '.join(built)}); repeat the front's command with --resume for the rest"
+            )
         html = render(brief(run.summary()), brief(run.config))
     else:
         when = datetime.fromtimestamp((run.folder / SEARCH_FILE).stat().st_mtime)
@@ -54,7 +64,7 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     return _filled(
         title=_title(summary, config), live=None, good=good, verdict=sentence, headline=headline(summary),
         rows=before_after(summary), notes=notes(summary), warnings=warnings(summary), budgets=budget_rows(summary),
-        trade_off=_trade_off(summary),
+        front=front_sections(summary), trade_off=_trade_off(summary),
         fidelity=_fidelity(summary), family=family_plot(summary), roofline=roofline_plot(summary.get("roofline")),
         bits=bits_plot(summary), modelled=bool(summary.get("simulated")), layers=_layers(summary),
         paths=paths_sections(summary.get("specialization")), feeding=feeding_rows(summary),
@@ -67,7 +77,7 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str, when: str) -> str:
     """The page of a specialization that goes on, as it stood at ``when``; a browser loads it again and again."""
     facts = [(spaced(k), plain(v)) for k, v in config.items() if v not in (None, "", [], {}) and k != "job"]
-    absent = dict.fromkeys(("trade_off", "fidelity", "family", "roofline", "bits"))
+    absent = dict.fromkeys(("front", "trade_off", "fidelity", "family", "roofline", "bits"))
     return _filled(
         title=_title({"run": run, "specialization": found}, config), live=when,
         verdict="Building" if is_searched(found) else "Searching", headline=search_state(found), modelled=False,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from netsmith.errors import shown
+from netsmith.runs.names import SUMMARY
 from netsmith.runs.search_record import COSTS
 from netsmith.shapes import Anything, Flag, List, Named, Number, OrNull, Record, Shape, Text
 
@@ -77,3 +79,9 @@ FRONT = Record(
 def chosen_of(front: Mapping[str, Any]) -> dict[str, Any]:
     """The point of a front that was chosen; ``front`` is what :data:`FRONT` lets pass."""
     return next(dict(point) for point in front["points"] if point["folder"] == front["chosen"])
+
+
+def built_points(folder: Path) -> list[str]:
+    """Folders of a front's networks that are finished, though the front need not be, in their order."""
+    found = [path.parent for path in folder.glob(f"points/*/{SUMMARY}") if path.parent.name.isdigit()]
+    return [f"points/{path.name}" for path in sorted(found, key=lambda path: int(path.name))]

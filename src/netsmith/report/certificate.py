@@ -1,0 +1,78 @@
+"""What is certain of the score of a run, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from netsmith.units import COST_NAMES
+
+
+def certified(summary: Mapping[str, Any]) -> bool | None:
+    """Whether the certificate that was asked for holds; None where none was asked for."""
+    met = (summary.get("certificate") or {}).get("met")
+    return None if met is None else bool(met)
+
+
+def sureness(summary: Mapping[str, Any]) -> str:
+    """The certificate as a sentence without its end, from ``at 95 % confidence`` on; empty where there is none."""
+    found = summary.get("certificate") or {}
+    if found.get("confidence") is None:
+        return ""
+    asked, met = found.get("asked") or {}, found.get("met")
+    sure = f"at {percent(found['confidence'])} confidence"
+    images = f"{found['examples']:,} test images" if found.get("examples") else "the test images"
+    bound, score = found.get("loss_bound"), found.get("score_bound")
+    if bound is not None and asked.get("min_score") is None:
+        what = most_lost(bound)
+        missed = f"as much as {points(bound)} lost, where {points(asked.get('max_drop') or 0.0)} were allowed"
+    elif score is not None:
+        what = f"a score of {percent(score, 2)} or more"
+        missed = f"no more than a score of {percent(score, 2)}, where {percent(asked.get('min_score') or 0.0, 2)} was "
+        missed += "asked for"
+    else:
+        return ""
+    if met is None:
+        return f"{sure} {what}, on {images}"
+    return f"{sure} {what}: certified on {images}" if met else f"{sure} {missed}: not certified on {images}"
+
+
+def needed(summary: Mapping[str, Any]) -> str:
+    """How many test images a tighter certificate would take; empty where nothing says it."""
+    found = summary.get("certificate") or {}
+    more = found.get("needed_examples") or {}
+    if not more.get("examples"):
+        return ""
+    what = "what was asked for" if found.get("met") is False else f"a loss of {points(more['for'])}"
+    return f"{what} would be certified by about {more['examples']:,} test images where they differ as often as these"
+
+
+def most_lost(bound: float) -> str:
+    """``no more than 0.48 points lost``, or how much is gained where that is certain."""
+    return f"no more than {points(bound)} lost" if bound >= 0 else f"at least {points(-bound)} gained"
+
+
+def points(share: float) -> str:
+    """A difference of two scores, ``0.0048``, as ``0.48 points``."""
+    text = f"{share * 100:.2f}"
+    return f"{text} point{'' if text == '1.00' else 's'}"
+
+
+def percent(share: float, digits: int | None = None) -> str:
+    """``0.95`` as ``95 %``; with all digits that it has unless these are said."""
+    return f"{share * 100:.6g} %" if digits is None else f"{share * 100:.{digits}f} %"
+
+
+def gained(cost: str, before: float | None, after: float | None, how: str = "") -> str:
+    """What a cost came to in words: ``2.60 times as fast``, ``26 % of the size``; empty where either is not known."""
+    if not before or not after:
+        return ""
+    if cost != "latency":
+        return f"{percent(after / before, 0)} of the {COST_NAMES.get(cost, cost)}{how}"
+    ratio = before / after
+    return f"{ratio:.2f} times as fast{how}" if ratio >= 1.005 else f"not faster ({ratio:.2f} times{how})"
+
+
+def between(span: Sequence[float] | None, write: Callable[[float], str]) -> str:
+    """An interval in words; empty where there is none."""
+    return f"{write(span[0])} to {write(span[1])}" if span else ""

@@ -1,0 +1,182 @@
+"""The front of a run: its picture, what that means, and the outcome in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from netsmith.report.certificate import between, gained, most_lost, needed, percent, points, sureness
+from netsmith.report.charts import BYTES, COUNTS, JOULES, SECONDS, unit_of
+from netsmith.report.front_axes import is_even
+from netsmith.report.front_plot import NARROW, WIDE, Mark, Picture, draw
+from netsmith.report.front_table import GIVEN, MARKS, front_table, is_measured, lost, share
+from netsmith.report.marks import SIGNS
+from netsmith.runs.front_record import chosen_of
+from netsmith.units import COST_NAMES, format_cost, format_seconds
+
+_UNITS = {"latency": SECONDS, "energy": JOULES, "macs": COUNTS, "size": BYTES, "memory": BYTES}
+_LABELS = {**MARKS, "int8": "int8 alone"}  #: beside the marks
+_SHAPES = {"int8": "diamond", "uniform": "triangle"}
+_MODELLED = ("latency", "energy")  #: costs that a model predicts where nothing measures them
+#: classes of the style sheet for whether a network is certified, and what a legend says of it
+_GOOD, _BAD, _OPEN = ("good", "certified to keep what was asked"), ("bad", "not certified"), ("ink", "not tested")
+#: times as fast as given, and shares of another cost, that the upper edge may show: the roundest first
+_FACTORS = (1, 2, 4, 3, 1.5, 8, 6, 5, 10, 16, 20, 30, 50, 100, 1.25, 1.2, 1.1, 0.8, 0.5)
+_PARTS = (1, 0.5, 0.25, 0.75, 0.1, 0.05, 0.01, 0.3, 0.2, 0.4, 0.6, 0.8, 0.9, 0.15, 0.03, 0.02, 1.25, 1.5, 2)
+_PROVEN = (
+    "proven: left of here is no design of this space whose summed loss is as small as that of the network at this "
+    "height, under the model that the search went by"
+)
+
+
+def front_sections(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a page has of a front; None for a run of one network."""
+    front = summary.get("front")
+    if not front:
+        return None
+    picture = picture_of(summary)
+    head, lines = front_table(front)
+    return {
+        "count": len(front["points"]), "wide": draw(picture, WIDE), "narrow": draw(picture, NARROW),
+        "legend": legend(front, picture), "head": head, "lines": lines, "chosen": front["chosen"],
+        "rule": front["rule"], "level": _level(front), "needed": needed(summary),
+    }  # fmt: skip
+
+
+def front_sentence(summary: Mapping[str, Any]) -> str:
+    """``2.60 times as fast, and at 95 % confidence no more than 0.48 points lost: certified on 10,000 test images``."""
+    front = summary["front"]
+    cost, point = front["minimize"], chosen_of(front)
+    how = ""
+    if cost == "latency" and is_measured(front):
+        how = ", as measured"
+    elif cost in _MODELLED:
+        simulated = " (simulated)" if summary.get("simulated") else ""
+        how = f", predicted for {summary.get('target') or 'the target'}{simulated}"
+    gain = gained(cost, front["baseline"]["costs"].get(cost), point["costs"].get(cost), how)
+    return ", and ".join(part for part in (gain, sureness(summary) or _sure_of(point)) if part)
+
+
+def picture_of(summary: Mapping[str, Any]) -> Picture:
+    """What is drawn of a front; networks whose score is not known are left out."""
+    front = summary["front"]
+    cost, given, rows = front["minimize"], front["baseline"], front["points"]
+    marks = [row for row in front.get("marks") or [] if row["score"] is not None]
+    known = [row for row in (given, *rows, *marks) if row["score"] is not None]
+    unit, scale = unit_of([row["costs"][cost] for row in (given, *rows, *marks)], _UNITS[cost])
+    numbered = [
+        _mark(row, front, scale, number=str(i)) for i, row in enumerate(rows, 1) if row["score"] is not None
+    ]  # fmt: skip
+    others = [_mark(row, front, scale) for row in known if row is given or row in marks]
+    bound = [
+        (row["cost_bound"] * scale, row["score"] * 100)
+        for row in rows if row.get("cost_bound") is not None and row["score"] is not None
+    ]  # fmt: skip
+    name, how = COST_NAMES.get(cost, cost), ""
+    if cost in _MODELLED:
+        how = ", measured" if cost == "latency" and is_measured(front) else ", predicted"
+    uneven = "" if is_even([row["score"] * 100 for row in known]) else " (uneven: the top is spread)"
+    return Picture(
+        marks=numbered, others=others, bound=bound, proven=_PROVEN, top=_against(cost, given["costs"].get(cost), scale),
+        allowed=_allowed(front), x_label=f"{name}{how}{'' if unit == '1' else f', {unit}'}",
+        y_label=f"score on test images, %{uneven}",
+        title=f"{len(rows)} networks: {name} against score. {front_sentence(summary)}.",
+    )  # fmt: skip
+
+
+def legend(front: Mapping[str, Any], picture: Picture) -> list[tuple[str, str, str]]:
+    """Classes of the style sheet, signs, and what they mean."""
+    states = [(state, what) for state, what in (_GOOD, _BAD, _OPEN) if any(m.style == state for m in picture.marks)]
+    if states == [_OPEN]:
+        states = [(_OPEN[0], "networks of the front")]
+    found = [(state, SIGNS["circle"], what) for state, what in states] + [("ring", "", "chosen")]
+    every, level = [*picture.marks, *picture.others], _level(front)
+    if any(m.low is not None for m in every):
+        what = "score that is certain" + (f" at {level} confidence" if level else "")
+        by_score = (front.get("asked") or {}).get("min_score") is not None
+        found.append(("ink", "▂", what if by_score else f"{what}: that of the network as given less the largest loss"))
+    if any(m.y_span for m in every):
+        both = " and latency" if any(m.x_span for m in every) else ""
+        found.append(("ink", "┼", f"{level} interval of each score{both} by itself".strip()))
+    found += [("soft-mark", SIGNS[m.shape], m.label) for m in picture.others]
+    if picture.bound:
+        what = "no design of this space whose summed loss is as small can be cheaper, under the model"
+        found.append(("bound-key", "", f"proven: {what}"))
+    return found
+
+
+def _mark(row: Mapping[str, Any], front: Mapping[str, Any], scale: float, number: str = "") -> Mark:
+    """A network of the front if it has a number, else the network as given or one that the front is compared with."""
+    cost, given, asked = front["minimize"], front["baseline"], front.get("asked") or {}
+    span = row.get("latency_interval_s") if cost == "latency" else None
+    around, low = row.get("score_interval"), None
+    if row is not given:
+        low = row.get("score_bound") if asked.get("min_score") is not None else None
+        if low is None and row.get("loss_bound") is not None and given["score"] is not None:
+            low = given["score"] - row["loss_bound"]
+    chosen = bool(number) and row["folder"] == front["chosen"]
+    name = row.get("name", GIVEN)
+    label, style, shape = _LABELS.get(name, name), "soft-mark", "square" if row is given else _SHAPES.get(name, "cross")
+    if number:
+        name = f"network {number}{', chosen' if chosen else ''}"
+        label = _short(cost, given["costs"].get(cost), row["costs"][cost]) if chosen else ""
+        style, shape = (_GOOD if row.get("certified") else _OPEN if row.get("certified") is None else _BAD)[0], "circle"
+    return Mark(
+        x=row["costs"][cost] * scale, y=row["score"] * 100,
+        x_span=None if span is None else (span[0] * scale, span[1] * scale),
+        y_span=None if around is None else (around[0] * 100, around[1] * 100),
+        low=None if low is None else low * 100, style=style, shape=shape, number=number, label=label,
+        text=_said(row, MARKS.get(name, name), cost), chosen=chosen,
+    )  # fmt: skip
+
+
+def _said(row: Mapping[str, Any], name: str, cost: str) -> str:
+    """What a pointer at a network shows."""
+    around = between(row.get("score_interval"), share)
+    parts = [f"score {share(row['score'])}" + (f" ({around})" if around else "")]
+    if (gone := lost(row)).text:
+        parts.append(f"{gone.text} points lost" + (f", {gone.note}" if gone.note else ""))
+    around = between(row.get("latency_interval_s"), format_seconds) if cost == "latency" else ""
+    value = format_cost(cost, row["costs"][cost])
+    parts.append(f"{COST_NAMES.get(cost, cost)} {value}" + (f" ({around})" if around else ""))
+    if row.get("cost_bound") is not None:
+        parts.append(f"proven under the model: none as good is below {format_cost(cost, row['cost_bound'])}")
+    return f"{name}: " + "; ".join(parts)
+
+
+def _allowed(front: Mapping[str, Any]) -> tuple[float, str] | None:
+    """The score that was asked for in percent, and its name."""
+    asked, given = front.get("asked") or {}, front["baseline"]["score"]
+    if asked.get("min_score") is not None:
+        return asked["min_score"] * 100, f"asked for: {percent(asked['min_score'], 2)}"
+    if asked.get("max_drop") is not None and given is not None:
+        return (given - asked["max_drop"]) * 100, f"allowed: {points(asked['max_drop'])} lost"
+    return None
+
+
+def _against(cost: str, given: float | None, scale: float) -> tuple[list[tuple[float, str]], str]:
+    """Costs for the upper edge: how many times as fast as given, or what is left of another cost."""
+    if not given:
+        return [], ""
+    if cost == "latency":
+        return [(given * scale / f, f"{f:g}×") for f in _FACTORS], "times as fast as the network as given"
+    return [(given * scale * f, f"{f:.0%}") for f in _PARTS], f"of the {COST_NAMES.get(cost, cost)} as given"
+
+
+def _short(cost: str, before: float | None, after: float) -> str:
+    """What a cost came to, in few letters."""
+    if not before or not after:
+        return ""
+    return f"{before / after:.2f}× as fast" if cost == "latency" else f"{after / before:.0%} of given"
+
+
+def _sure_of(point: Mapping[str, Any]) -> str:
+    """As much as a point itself says of its score."""
+    if point.get("loss_bound") is not None and point.get("confidence") is not None:
+        return f"at {percent(point['confidence'])} confidence {most_lost(point['loss_bound'])}"
+    return "" if point["score"] is None else f"a score of {percent(point['score'], 2)}"
+
+
+def _level(front: Mapping[str, Any]) -> str:
+    """The confidence of the points; empty where they say none."""
+    return next((percent(p["confidence"]) for p in front["points"] if p.get("confidence") is not None), "")
