@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from example_front import example_certificate, example_front, example_front_summary, example_simulated_front_summary
@@ -16,6 +17,7 @@ from netsmith.report.certificate import sureness
 from netsmith.report.front import picture_of
 from netsmith.report.front_axes import is_even, score_scale
 from netsmith.report.front_plot import NARROW, WIDE, best, draw
+from netsmith.report.front_svg import front_svg
 from netsmith.report.page import render
 from netsmith.runs.folder import Run
 
@@ -184,3 +186,13 @@ def test_an_unfinished_front_says_which_networks_have_reports(tmp_path: Path) ->
     _front_folder(tmp_path, finished=False)
     with pytest.raises(InputError, match=r"6 of the networks of its front are built, .* \(points/1, .*--resume"):
         write_report(tmp_path)
+
+
+def test_the_picture_stands_alone_as_svg() -> None:
+    svg = front_svg(example_front_summary(), f"A title {HOSTILE}")
+    ElementTree.fromstring(svg)
+    assert HOSTILE not in svg and "http" not in svg.replace("http://www.w3.org/2000/svg", "") and "url(" not in svg
+    assert f"{SENTENCE}." in svg and "prefers-color-scheme:dark" in svg and svg.count('class="number"') == 6
+    known = set(re.findall(r"\.([a-z-]+)[{,]", svg))  # classes with a rule
+    used = {name for names in re.findall(r'class="([^"]+)"', svg) for name in names.split()}
+    assert used - known <= {"plot", "front", "wide", "network", "tick"}
