@@ -96,6 +96,7 @@ def test_a_certificate_that_fails_is_the_verdict() -> None:
     assert "what was asked for would be certified by about" in page(summary).text.lower()
     one = example_summary() | {"certificate": example_certificate(False, {"max_drop": 0.005})}
     assert "Not certified: the score that was asked for" in page(one).text
+    assert "At 95 % confidence as much as 0.48 points lost, where 0.50 points were allowed" in page(one).text
     one["certificate"] |= {"met": True}
     assert "Every budget is met, and the score is certified" in page(one).text
 

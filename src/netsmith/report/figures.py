@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from netsmith.report.certificate import certified
+from netsmith.report.certificate import certified, needed, sureness
 from netsmith.report.front import front_sentence
 from netsmith.report.widths import in_words, simulated_note
 from netsmith.units import COST_NAMES, format_apart, format_bytes, format_cost, format_count, format_seconds
@@ -102,6 +102,9 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     simulated = simulated_note(summary.get("layers") or [])
     if simulated:
         said.append(simulated)
+    sure = "" if summary.get("front") else sureness(summary)  # a front says it in its headline
+    if sure:
+        said += [sentence[0].upper() + sentence[1:] for sentence in (sure, needed(summary)) if sentence]
     check = summary.get("additivity")
     if check:
         said.append(
