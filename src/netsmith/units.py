@@ -151,7 +151,9 @@ def check_budgets(budgets: Iterable[Budget]) -> dict[Quantity, Budget]:
             )
         found[budget.cost] = budget
     if not found:
-        raise InputError("there is no budget: give one of --latency, --energy, --size, --macs or --memory, for instance 0.5x")
+        raise InputError(
+            "there is no budget: give one of --latency, --energy, --size, --macs or --memory, for instance 0.5x"
+        )
     return found
 
 

@@ -50,7 +50,7 @@ class IntegerPlacement:
 
     def is_free(self, row_cost: RowCost) -> bool:
         """Whether neither placement nor sizes ever change, or nothing between layers costs anything."""
-        if self._moves:
+        if self.moves:
             return False
         if all(d.kind in _NUMBERS for d in self.space.decisions.decisions):
             return True
@@ -96,11 +96,11 @@ class IntegerPlacement:
         designs, where = [around], list[tuple[int, ...]]([()])
         for i, decision in enumerate(self.space.decisions.decisions):
             # where all layers are integer layers, or none, the placement is always the same and no bits move it
-            if decision.kind not in _NUMBERS or (decision.kind == BITS and self._moves):
+            if decision.kind not in _NUMBERS or (decision.kind == BITS and self.moves):
                 for k in range(sizes[i]):
                     designs.append(_with(around, {i: k}))
                     where.append((i, k))
-        pairs = self._neighbours if self._moves else []
+        pairs = self.neighbours if self.moves else []
         for i, j in pairs:
             for k, m in product(range(sizes[i]), range(sizes[j])):
                 designs.append(_with(around, {i: k, j: m}))
@@ -119,13 +119,13 @@ class IntegerPlacement:
         return base, ones, {p: v for p, v in two.items() if np.abs(v).max() > _NEGLIGIBLE}
 
     @property
-    def _moves(self) -> bool:
+    def moves(self) -> bool:
         """Whether layers may be integers or stay in floating point, as a design says."""
         numbers = [d for d in self.space.decisions.decisions if d.kind in _NUMBERS]
         return not numbers or numbers[-1].choices[-1] == FLOAT
 
     @cached_property
-    def _neighbours(self) -> list[tuple[int, int]]:
+    def neighbours(self) -> list[tuple[int, int]]:
         """Pairs of bit decisions whose layers meet through glue only."""
         kinds = [d.kind for d in self.space.decisions.decisions]
         of_bits = {

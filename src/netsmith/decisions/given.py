@@ -14,10 +14,12 @@ from netsmith.decisions.between import IntegerPlacement
 from netsmith.decisions.bits import Bits
 from netsmith.decisions.integers import Integers
 from netsmith.decisions.kind import STAGES, BoolArray, Designs, FloatArray, Kind, merged
+from netsmith.decisions.peak import Peak, PeakMemory
 from netsmith.decisions.rows import is_part
 from netsmith.decisions.search_space import Storage
 from netsmith.decisions.tools import Tools
 from netsmith.export.packed import Scheme
+from netsmith.hardware.target import Target
 from netsmith.network.edit import GraphEdit
 from netsmith.network.graph import Graph
 from netsmith.network.layers import FLOAT, LayerTable
@@ -160,6 +162,11 @@ class GivenSpace:
     def between(self) -> IntegerPlacement:
         """What lies between layers."""
         return IntegerPlacement(self, self.graph)
+
+    def peak(self, target: Target) -> PeakMemory:
+        """What designs hold in memory while they run on a target."""
+        between = self.between
+        return PeakMemory(self, Peak(self.graph, target, self.is_mixed), between.neighbours, between.moves)
 
     @cached_property
     def storage(self) -> Storage:

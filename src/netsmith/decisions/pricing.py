@@ -7,21 +7,22 @@ expanded around a given design, first order and pairs; the expansion is renewed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netsmith.decisions.peak import PeakMemory
 from netsmith.decisions.search_space import Between, Designs, FloatArray, RowCost, RowSpace, Storage
 from netsmith.errors import InputError
 from netsmith.export.packed import layer_bytes
 from netsmith.hardware.target import Cost, Target, as_run, price
 from netsmith.network.layers import LayerTable
-from netsmith.space import CostTable, Factor
+from netsmith.space import CostTable, Factor, MaxTable
 
-COSTS = ("latency", "energy", "size", "macs")
+COSTS = ("latency", "energy", "size", "macs", "memory")
 #: A factor over more cells than this is expanded around the current design instead, over the decisions that matter
 #: most: fewer where each cell has to be measured, and where all that touch a row would take more than the second.
 CELLS, MODELLED = 600, 131_072
@@ -35,7 +36,8 @@ class Pricing:
     """Costs of the designs of ``space`` on ``target``, of runs of ``batch`` samples.
 
     Costs by name: ``latency`` (s), ``energy`` (J, where the target has it), ``macs``, ``size`` (bytes of the network's
-    packed file, everything that it stores included).
+    packed file, everything that it stores included), and ``memory`` (bytes of the activations that live at one time,
+    of one sample), which is no sum of rows: the largest of several sums, one a step of a run.
 
     A space may bring ``between`` and ``storage`` (see :mod:`netsmith.decisions.search_space`), and ``parts``, ``(R,)``:
     rows of one number belong together, and what no decision changes of them is summed before it is added to the rest.
@@ -45,6 +47,21 @@ class Pricing:
         self.space, self.target, self.batch = space, target, batch
         self.around: Between | None = getattr(space, "between", None)
         self.storage: Storage = getattr(space, "storage", None) or Storage()
+        self._peak: Callable[[Target], PeakMemory] | None = getattr(space, "peak", None)
+
+    @cached_property
+    def memory(self) -> PeakMemory:
+        """What designs hold in memory while they run.
+
+        Raises:
+            InputError: it cannot be counted for this space.
+        """
+        if self._peak is None:
+            raise InputError(
+                "--memory is counted on the traced graph of a network that is given, and the networks of a space have "
+                "none before they are built: drop --memory, and see `netsmith profile` for what was found"
+            )
+        return self._peak(self.target)
 
     @property
     def start(self) -> Designs:
@@ -55,13 +72,15 @@ class Pricing:
     # --- what a row costs -------------------------------------------------------------------------------------------
 
     def row_cost(self, name: str) -> RowCost:
-        """The cost of each row of a table, ``(..., L)``, for a cost name."""
+        """The cost of each row of a table, ``(..., L)``, for a cost name that is a sum of rows."""
         if name == "macs":
             return lambda t: np.asarray(t.macs, dtype=float)
         if name == "size":
             return lambda t: layer_bytes(t, self.storage.scheme, stored=self.storage.stored).astype(float)
         if name == "energy":
             return self._energy
+        if name == "memory":
+            raise InputError("peak memory is no sum over the rows of a table")
         return lambda t: np.asarray(self.cost(t).latency_s)
 
     def _energy(self, table: LayerTable) -> FloatArray:
@@ -88,6 +107,12 @@ class Pricing:
 
     # --- designs ----------------------------------------------------------------------------------------------------
 
+    def given(self, name: str, table: LayerTable) -> float:
+        """A cost of the reference, whose layers are ``table (L,)``, with what is between them if that has the cost."""
+        if name == "memory" or self.between(name):
+            return float(self.predict(self.space.reference, name)[0])
+        return self.total(table, name)
+
     def between(self, name: str) -> bool:
         """Whether something between layers has this cost."""
         return self.around is not None and self.around.has(name)
@@ -95,12 +120,16 @@ class Pricing:
     def is_exact(self, name: str) -> bool:
         """Whether a cost table is right at every design: nothing between layers costs anything, and no row depends on
         more decisions than a factor holds."""
+        if name == "memory":
+            return self.memory.is_exact
         free = self.around is None or not self.around.has(name) or self.around.is_free(self.row_cost(name))
         return free and all(not rest for _, _, rest in self._plan(name))
 
     def predict(self, designs: Designs, name: str = "latency") -> FloatArray:
         """Cost of each design, ``(N,)``."""
         designs = np.atleast_2d(designs)
+        if name == "memory":
+            return self.memory.price(designs)
         total = self.row_cost(name)(self.space.rows(designs).take(self._own)).sum(axis=1) + self.fixed(name)
         if self.around is not None and self.around.has(name):
             total = total + self.around.price(designs, self.row_cost(name))
@@ -129,17 +158,22 @@ class Pricing:
     # --- tables -----------------------------------------------------------------------------------------------------
 
     def tables(self, names: Sequence[str], around: Designs | None = None) -> dict[str, CostTable]:
-        """:meth:`table` of each of some costs.
+        """:meth:`table` of each of some costs that are sums.
 
         Raises:
-            InputError: the target has no model of a cost.
+            InputError: the target has no model of a cost, or it is no sum.
         """
-        return {name: self.table(name, around) for name in names}
+        found = {name: self.table(name, around) for name in names}
+        if maxima := [name for name, table in found.items() if isinstance(table, MaxTable)]:
+            raise InputError(f"{maxima[0]} is no sum of choices; drop --{maxima[0]}")
+        return {name: table for name, table in found.items() if isinstance(table, CostTable)}
 
-    def table(self, name: str, around: Designs | None = None) -> CostTable:
+    def table(self, name: str, around: Designs | None = None) -> CostTable | MaxTable:
         """The cost table of one cost, exact for rows, expanded around the design ``around (D,)`` (by default the
         reference) for what lies between and for rows that depend on too many decisions."""
         around = self.space.reference if around is None else around
+        if name == "memory":
+            return self.memory.table(around)
         sizes = self.space.decisions.sizes
         d, k = len(sizes), int(sizes.max()) if len(sizes) else 1
         unary = np.where(np.arange(k) < sizes[:, None], 0.0, np.inf)

@@ -8,10 +8,12 @@ import numpy as np
 
 from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.export.onnx import stored_bits
+from netsmith.files import read_json
 from netsmith.hardware.target import unknown_costs
 from netsmith.jobs.contents import code_digest
 from netsmith.jobs.doubt import GUESS, compressed_guess, of_splits, sentence
 from netsmith.jobs.integers import REASON, as_it_runs
+from netsmith.jobs.memory import MEMORY_FILE
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
 from netsmith.jobs.stages import Stages
@@ -52,9 +54,13 @@ def summarise(
     )  # fmt: skip
     before |= {"mean_bits": _mean_bits(job.graph.layers), "priced_bits": _priced_bits(job)}
     after["mean_bits"] = _mean_bits(rows)
+    held = read_json(job.run.path(MEMORY_FILE), "repeat the run")
+    for of, name in ((before, "baseline"), (after, "result")):
+        of["memory_bytes"] = held[name]["peak_bytes"] if held[name] else None
     values = {
         "latency": after["latency_predicted_s"] if job.simulated else after["latency_measured_s"],
         "macs": after["macs"], "size": after["size_bytes"], "energy": after["energy_j"],
+        "memory": after["memory_bytes"],
     }  # fmt: skip
     return {
         "schema": 1, "doubt": doubt[0],
@@ -67,7 +73,7 @@ def summarise(
         "additivity": found["additivity"], **{k: found[k] for k in ("family", "rule") if k in found},
         "layers": _layers(job, design),
         "roofline": roofline(job.target, before=job.graph.layers, after=rows),
-        "timing": result["timing"], "parity": result["parity"],
+        "memory": held, "timing": result["timing"], "parity": result["parity"],
         "fusion": result["fusion"],
         "fidelity": [{k: a[k] for k in ("predicted_s", "measured_s")} for a in found["attempts"]] if timed else [],
         "trials": _trials(job, sensitivity, found, before, energy), "recovery": result["history"],

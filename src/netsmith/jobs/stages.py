@@ -30,6 +30,7 @@ from netsmith.jobs import doubt
 from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.first_screen import first_screen
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
+from netsmith.jobs.memory import MEMORY_FILE, built_memory, memory_of
 from netsmith.jobs.plans import Extent
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.searching import EVALUATION_IMAGES, Searching, study_of
@@ -289,6 +290,10 @@ class Stages:
         self.run.write_text("recipe.json", recipe.to_json())
         tables = {"baseline": self.graph.layers, "result": self.pricing.rows(as_it_runs(self.space, design, floats))}
         self.run.write_json("layers.json", {k: t.to_dict() for k, t in tables.items()})
+        bits = {n: pair for n, pair in slimmed.bits.items() if n not in floats}
+        held = {"baseline": memory_of(self.graph, self.target, self.graph.layers, self.space.is_mixed)}
+        held["result"] = built_memory(graph, self.target, bits, self.space.is_mixed)
+        self.run.write_json(MEMORY_FILE, held)
         figures = product.figures | UNTIMED
         if not self.simulated:
             self.progress.stage("measure")
@@ -354,9 +359,7 @@ class Stages:
 
     def given(self, cost: str) -> float:
         """A predicted cost of the network as given; latency and energy at widths that the target runs."""
-        if self.pricing.between(cost):
-            return float(self.pricing.predict(self.space.reference, cost)[0])
-        return float(self.pricing.row_cost(cost)(self.graph.layers).sum()) + self.pricing.fixed(cost)
+        return self.pricing.given(cost, self.graph.layers)
 
 
 def _key(design: Any) -> str:

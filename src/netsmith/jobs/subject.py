@@ -72,8 +72,11 @@ def device_of(config: CompressConfig | SpecializeConfig) -> Target:
         )
     if config.budgets.energy is not None and not has_energy(device):
         raise InputError(f"target {spec!r} has no energy model; drop --energy or choose a target that has one")
-    if config.budgets.memory is not None:
-        raise InputError("--memory is read but no network is priced by it in this version; drop --memory")
+    if config.budgets.memory is not None and isinstance(config, SpecializeConfig):
+        raise InputError(
+            "--memory is counted on the traced graph of a network that is given, and the networks of a space have none "
+            "before they are built: drop --memory, and see what was found with `netsmith profile`"
+        )
     return device
 
 

@@ -33,6 +33,8 @@ class Graph:
         node_of: row name -> name of its node in ``module.graph``.
         dynamic_batch: False if the network only runs at the batch size it was traced with.
         folded: whether batch norm was merged into the layers before it.
+        numbers: node -> for each tensor that it yields, how many numbers of 32 bits that has for one sample; nothing
+            for constants. Norms that are not merged but will be have no entry.
     """
 
     module: fx.GraphModule
@@ -42,6 +44,7 @@ class Graph:
     dynamic_batch: bool = True
     example_batch: int = 2
     folded: bool = True
+    numbers: dict[str, tuple[float, ...]] = field(default_factory=dict)
     node_names: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +78,7 @@ class Graph:
             self.dynamic_batch,
             self.example_batch,
             self.folded,
+            self.numbers,
         )
 
 
@@ -169,7 +173,8 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], *, fold: bool = True) 
     clean(module)
     folded = module if fold else copy_module(module)
     fold_batch_norm(folded)
-    rows, node_of = read_rows(folded, input_shape, 1 if dynamic else batch)
+    rows, node_of, numbers = read_rows(folded, input_shape, 1 if dynamic else batch)
     if not rows:
         raise InputError("the network has no layer that could be priced: no operator was found in its trace")
-    return Graph(module, tuple(input_shape), LayerTable.from_rows(rows), node_of, dynamic, batch, fold)
+    table = LayerTable.from_rows(rows)
+    return Graph(module, tuple(input_shape), table, node_of, dynamic, batch, fold, numbers)

@@ -66,8 +66,16 @@ def fused_activation(node: fx.Node) -> fx.Node | None:
     return user if activation_of(user) in ("relu", "relu6") else None
 
 
-def read_rows(module: fx.GraphModule, input_shape: Iterable[int], batch: int = 1) -> tuple[list[Row], dict[str, str]]:
-    """Return the rows of every operator in execution order and the node behind each row name.
+Numbers = dict[str, tuple[float, ...]]
+
+
+def read_rows(
+    module: fx.GraphModule, input_shape: Iterable[int], batch: int = 1
+) -> tuple[list[Row], dict[str, str], Numbers]:
+    """Return the rows of every operator in execution order, the node behind each row name, and what nodes yield.
+
+    The last is by node, for each tensor that it yields, how many numbers of 32 bits it has for one sample; nothing
+    for constants and for what is no tensor.
 
     Args:
         input_shape: of one sample.
@@ -103,7 +111,16 @@ def read_rows(module: fx.GraphModule, input_shape: Iterable[int], batch: int = 1
                 stored.add(weight)
             node_of[row["name"]] = node.name
             rows.append(row)
-    return rows, node_of
+    return rows, node_of, {node.name: _numbers(done) for node, done in every.items()}
+
+
+def _numbers(done: Operation) -> tuple[float, ...]:
+    """Numbers of each tensor of a node's value, for one sample; what is no floating-point number by its bytes."""
+    if done.constant:
+        return ()
+    values = done.value if isinstance(done.value, list | tuple) else (done.value,)
+    tensors = [v for v in values if isinstance(v, torch.Tensor)]
+    return tuple(t.numel() / done.batch * (1.0 if t.is_floating_point() else t.element_size() / 4) for t in tensors)
 
 
 def _weight(node: fx.Node, parameter: str) -> str:

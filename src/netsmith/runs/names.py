@@ -23,7 +23,7 @@ BEFORE = (
     INPUTS, RECORDED, LOG,
 )  # fmt: skip
 _BUILT = (
-    *FORMATS.values(), "recipe.json", "layers.json", "network.json",
+    *FORMATS.values(), "recipe.json", "layers.json", "memory.json", "network.json",
     "search.json", "report.html", "supernet-*.safetensors", "family/*.safetensors", "family/*.recipe.json",
     *(f"compared/*/{name}" for name in FORMATS.values()), "compared/*/network.json", SUMMARY,
 )  # fmt: skip

@@ -71,6 +71,10 @@ _TRIAL = Record(
         "chosen": Flag(),
     },
 )  # fmt: skip
+_MEMORY = Record(
+    {"peak_bytes": _AMOUNT, "step": Text(), "at": _WHOLE, "held": Named(_AMOUNT), "steps": List(Text(), least=1),
+     "bytes": List(_AMOUNT, least=1)}
+)  # fmt: skip
 _ROOFLINE = Record({
     "layers": List(Record(
         {"network": Text(), "name": Text(), "bits": List(_BITS, count=2), "intensity": _POSITIVE,
@@ -96,6 +100,7 @@ SUMMARY = Record(
         "loss": Number(), "bound": Number(), "search_accuracy_untuned": _SHARE, "accuracy_split": Anything(),
         "device": Named(Anything()), "parity": PARITY, "layers": List(_LAYER), "trials": List(_TRIAL),
         "roofline": _ROOFLINE, "specialization": SEARCH, "front": FRONT,
+        "memory": Record(optional={"baseline": _MEMORY, "result": _MEMORY}),
         "fidelity": List(Record({"predicted_s": _AMOUNT, "measured_s": _AMOUNT})),
         "additivity": Record({"n": _AMOUNT, "spearman": Number()}),
         "doubt": Record({"kind": Text()}),
@@ -135,6 +140,8 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     correlation, ``spearman``, of summed losses and what ``n`` random designs lose. ``family`` has the networks that a
     step-wise trimming left on its way, the one as given first: ``{"design", "loss", "costs", "speed_up", "resource",
     "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen.
+    ``memory`` is of both networks what lies in memory at each ``steps`` of a run, in ``bytes``, its ``peak_bytes``,
+    where it is (``at``, ``step``) and the tensors ``held`` there.
     ``doubt`` is what speaks against the accuracy of the network as given, see :mod:`netsmith.jobs.doubt`, and
     ``warnings`` are sentences that every reader of the figures must see. ``specialization`` is what a search over a
     supernet found, see :data:`netsmith.runs.search_record.SEARCH`, and ``front`` has all networks of a front, of which

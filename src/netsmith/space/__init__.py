@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from netsmith.space.space import Decision, Designs, Space
-from netsmith.space.table import CostTable, Factor, MaxTable, as_sums
+from netsmith.space.table import CostTable, Factor, MaxTable, as_sums, cost_of
 
-__all__ = ["CostTable", "Decision", "Designs", "Factor", "MaxTable", "Space", "as_sums"]
+__all__ = ["CostTable", "Decision", "Designs", "Factor", "MaxTable", "Space", "as_sums", "cost_of"]

@@ -90,9 +90,11 @@ class MaxTable:
 
     Attributes:
         steps: at least one, all over the same decisions.
+        names: of the steps; by default their numbers, from 1.
     """
 
     steps: tuple[CostTable, ...]
+    names: tuple[str, ...] = ()
 
     def price(self, designs: NDArray[np.int64]) -> FloatArray:
         """Cost of each design: ``(N, D)`` valid choices of any integer type to ``(N,)``."""
@@ -100,7 +102,12 @@ class MaxTable:
 
     def without_dominated(self) -> MaxTable:
         """The same cost of fewer steps: none is left that another is never below."""
-        return MaxTable(tuple(self.steps[i] for i in self.undominated))
+        names = tuple(self.name(i) for i in self.undominated)
+        return MaxTable(tuple(self.steps[i] for i in self.undominated), names)
+
+    def name(self, i: int) -> str:
+        """What a step is called."""
+        return self.names[i] if self.names else str(i + 1)
 
     @cached_property
     def undominated(self) -> tuple[int, ...]:
@@ -133,5 +140,15 @@ def as_sums(
         for i in table.undominated:
             step = table.steps[i]
             if step.beyond(CostTable(limit, np.zeros(step.unary.shape))) > 0:
-                sums[f"{name} (step {i + 1})"], kept[f"{name} (step {i + 1})"] = step, limit
+                sums[step_name(name, table.name(i))], kept[step_name(name, table.name(i))] = step, limit
     return sums, kept
+
+
+def step_name(cost: str, step: str) -> str:
+    """What the sum at one step of a maximum is called: ``memory (step 3)``."""
+    return f"{cost} (step {step})"
+
+
+def cost_of(name: str) -> str:
+    """The cost that a sum is of, itself or a step of: ``memory (step 3)`` is of ``memory``."""
+    return name.partition(" (step ")[0]

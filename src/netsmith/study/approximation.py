@@ -11,11 +11,13 @@ from netsmith.decisions.kind import Designs, FloatArray
 from netsmith.decisions.pricing import Pricing
 from netsmith.errors import InfeasibleError
 from netsmith.search.dominated import without_dominated
-from netsmith.search.solver.exact import minimise_cost
+from netsmith.search.solver.exact import minimise_most
 from netsmith.search.strategy import Problem
+from netsmith.space import as_sums
 from netsmith.study.study import Found
 
 ROUNDS = 6  #: solutions around which the expansion is renewed
+_TIGHTER = 0.98  #: of a limit on memory, where the table let a design pass that is over it
 
 
 @dataclass
@@ -50,13 +52,14 @@ class SequentialApproximation:
             InfeasibleError: no design keeps the budgets.
         """
         best: Found | None = None
-        cost = self.expanded
+        cost, memory = self.expanded, self.moving_memory
         limit = self.budgets.get(cost, np.inf) / correction * (1 + 1e-9)
-        scale = 1.0
+        room = self.budgets.get("memory", np.inf) * (1 + 1e-9)
+        scale, tighter = 1.0, 1.0
         seen: set[tuple[int, ...]] = set()
         failure: InfeasibleError | None = None
         for _ in range(ROUNDS):
-            problem = self._problem(correction / scale, around)
+            problem = self._problem(correction / scale, around, tighter)
             try:
                 found = self.find(problem)
             except InfeasibleError as error:
@@ -67,15 +70,20 @@ class SequentialApproximation:
                 break
             design = self.pricing.space.canonical(found.design)
             found = replace(found, design=design, loss=self.summed(design) if found.loss is None else found.loss)
-            if not cost:
+            if not cost and not memory:
                 return found
-            predicted = self.predict(design, cost)
-            if predicted <= limit and (best is None or _loss(found) < _loss(best)):
+            predicted = self.predict(design, cost) if cost else 0.0
+            fits = not memory or self.predict(design, "memory") <= room
+            within = predicted <= limit and fits
+            if within and (best is None or _loss(found) < _loss(best)):
                 best = found
-            if predicted <= limit and (tuple(design) in seen or self.renewed or self.pricing.is_exact(cost)):
+            exact = (not cost or self.pricing.is_exact(cost)) and not memory
+            if within and (tuple(design) in seen or self.renewed or exact):
                 break
             seen.add(tuple(design))
-            scale *= min(limit / predicted, 1.5) * (1.0 if predicted <= limit else 0.995)
+            if cost:
+                scale *= min(limit / predicted, 1.5) * (1.0 if predicted <= limit else 0.995)
+            tighter *= 1.0 if fits else _TIGHTER
             around = design
         if best is not None:
             return best
@@ -84,10 +92,11 @@ class SequentialApproximation:
     def least(self, around: Designs) -> Designs:
         """The design of least predicted cost, of the one whose table is expanded."""
         space = self.pricing.space
+        cost = self.expanded or ("memory" if "memory" in self.budgets else "")
         for _ in range(3):
-            cost = self.expanded
-            problem = Problem(self.loss, {cost: self.pricing.table(cost, around)}, {}, space.decisions.tied)
-            _, design = minimise_cost(problem, cost, time_limit=20.0)
+            sums, _ = as_sums({cost: self.pricing.table(cost, around)}, {cost: 0.0})
+            problem = Problem(self.loss, sums, {}, space.decisions.tied)
+            _, design = minimise_most(problem, tuple(sums), time_limit=20.0)
             design = space.canonical(design)
             if np.array_equal(design, around):
                 break
@@ -104,12 +113,19 @@ class SequentialApproximation:
 
     @property
     def expanded(self) -> str:
-        """The budgeted cost whose table may be wrong away from where it is expanded; none where all are exact."""
+        """The budgeted sum whose table may be wrong away from where it is expanded; none where all are exact."""
         return next((n for n in ("latency", "energy") if n in self.budgets), "")
 
-    def _problem(self, correction: float, around: Designs) -> Problem:
-        costs = {name: self.pricing.table(name, around) for name in self.budgets}
+    @property
+    def moving_memory(self) -> bool:
+        """Whether peak memory is budgeted and its table may be wrong away from where it is expanded."""
+        return "memory" in self.budgets and not self.pricing.is_exact("memory")
+
+    def _problem(self, correction: float, around: Designs, tighter: float) -> Problem:
         limits = {n: v / correction if n == self.expanded else v for n, v in self.budgets.items()}
+        if "memory" in limits:
+            limits["memory"] *= tighter
+        costs, limits = as_sums({name: self.pricing.table(name, around) for name in self.budgets}, limits)
         space = self.pricing.space
         return without_dominated(Problem(self.loss, costs, limits, space.decisions.tied, given=space.reference))
 

@@ -13,7 +13,7 @@ from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.kind import Designs
 from netsmith.decisions.pricing import Pricing
 from netsmith.errors import InputError
-from netsmith.space import CostTable, Space
+from netsmith.space import CostTable, MaxTable, Space
 from netsmith.study.layers import Layers
 
 WIDTHS = (W_BITS, A_BITS)  #: kinds of decisions about a width for each layer
@@ -55,7 +55,7 @@ class Facts:
         return self.space.canonical if self.parts is not None else None
 
     @property
-    def renew(self) -> Callable[[Designs], Mapping[str, CostTable]] | None:
+    def renew(self) -> Callable[[Designs], Mapping[str, CostTable | MaxTable]] | None:
         """A design to the cost tables that are right for it and for all single moves away from it."""
         if self.pricing is None:
             return None

@@ -5,8 +5,8 @@ Source of the one-hot program: HAWQ-V3 (Yao et al., ICML 2021), here with costs 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 
@@ -18,11 +18,13 @@ from netsmith.search.solver.moves import Moves, descend
 from netsmith.search.solver.program import Far
 from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, Problem
+from netsmith.space import cost_of
 from netsmith.units import COST_NAMES, format_least, over
 from netsmith.units import within as words_within
 
-__all__ = ["Solution", "minimise_cost", "solve", "solve_k_best"]
+__all__ = ["Solution", "minimise_cost", "minimise_most", "solve", "solve_k_best"]
 
+_NEAR = 1e-3  #: share to which the least of a largest cost is found
 _ROUNDED = 100  #: designs in turn that keep a budget up to rounding; of real tables hardly one does
 
 
@@ -188,21 +190,74 @@ def minimise_cost(
     return float(problem.costs[name].price(design)[0]), design
 
 
+def minimise_most(
+    problem: Problem, names: Sequence[str], within: Collection[str] = (), time_limit: float | None = None
+) -> tuple[float, Designs]:
+    """The smallest reachable value of the largest of some costs, as peak memory is over its steps, and a design of it.
+
+    What each of them needs alone is a bound; where no design has that, it is approached to a thousandth.
+
+    Args:
+        names: at least one; otherwise as for :func:`minimise_cost`.
+    """
+    alone = [minimise_cost(problem, name, within, time_limit) for name in names]
+    designs = np.array([design for _, design in alone])
+    peaks = np.max([problem.costs[name].price(designs) for name in names], axis=0)
+    low, best = max(least for least, _ in alone), int(peaks.argmin())
+    most, design = float(peaks[best]), designs[best]
+    kept = {n: problem.budgets[n] for n in within}
+    while most > low * (1 + _NEAR) and most - low > 0.5:
+        middle = (low + most) / 2
+        limited = replace(problem.indifferent, budgets=kept | dict.fromkeys(names, middle))
+        try:
+            design = _any(limited, time_limit)
+            most = float(max(problem.costs[name].price(design[None])[0] for name in names))
+        except InfeasibleError:
+            low = middle
+    return most, design
+
+
+def _any(problem: Problem, time_limit: float | None) -> Designs:
+    """Some design that keeps the budgets.
+
+    Raises:
+        InfeasibleError: there is none.
+    """
+    reduced = reduce(problem)
+    budgets = [(reduced.costs[name], limit) for name, limit in reduced.limits.items()]
+    answer = solve_model(reduced.objective, budgets, reduced.sizes, time_limit=time_limit)
+    if answer.x is None:
+        raise InfeasibleError("no design keeps the budgets")
+    return np.asarray(reduced.expand(answer.x[None])[0])
+
+
 def _infeasible(problem: Problem, time_limit: float | None) -> InfeasibleError:
     """Say which budget cannot be met and what can; if each can alone, what each needs beside the others."""
     # No time limit here: the smallest reachable value is quick to find, and it is reported as such.
-    reachable = {name: minimise_cost(problem, name)[0] for name in problem.budgets}
-    short = [n for n, limit in problem.budgets.items() if reachable[n] > limit * (1 + 1e-9)]
+    steps: dict[str, list[str]] = {}
+    for name in problem.budgets:
+        steps.setdefault(cost_of(name), []).append(name)
+    limits = {cost: problem.budgets[names[0]] for cost, names in steps.items()}
+    reachable = {cost: _least(problem, names) for cost, names in steps.items()}
+    short = [n for n, limit in limits.items() if reachable[n] > limit * (1 + 1e-9)]
     if short:
-        parts = [over(n, problem.budgets[n], reachable[n]) for n in short]
+        parts = [over(n, limits[n], reachable[n]) for n in short]
         return InfeasibleError(f"no design keeps {' and '.join(parts)}; loosen the budget", reachable)
     hints = []
-    for name in problem.budgets:
-        others = [n for n in problem.budgets if n != name]
+    for cost, names in steps.items():
+        others = [n for n in problem.budgets if n not in names]
         try:
-            least = minimise_cost(problem, name, others, time_limit)[0]
-            hints.append(f"{COST_NAMES.get(name, name)} of at least {format_least(name, least)}")
+            least = _least(problem, names, others, time_limit)
+            hints.append(f"{COST_NAMES.get(cost, cost)} of at least {format_least(cost, least)}")
         except NetsmithError:
             continue
     remedy = f"with the others as they are it takes {' or '.join(hints)}" if hints else "loosen more than one of them"
-    return InfeasibleError(f"no design keeps {words_within(problem.budgets)} together; {remedy}", reachable)
+    return InfeasibleError(f"no design keeps {words_within(limits)} together; {remedy}", reachable)
+
+
+def _least(
+    problem: Problem, names: Sequence[str], within: Collection[str] = (), time_limit: float | None = None
+) -> float:  # fmt: skip
+    """The least of a cost, be it the largest of several sums."""
+    find = minimise_cost(problem, names[0], within, time_limit) if len(names) < 2 else None
+    return (find or minimise_most(problem, names, within, time_limit))[0]

@@ -19,13 +19,13 @@ from netsmith.search.solver.moves import Moves
 from netsmith.search.solver.reduced import reduce
 from netsmith.search.strategy import Designs, FloatArray, Path, Problem, Proposals, Results
 from netsmith.search.trim.family import RULES, Member, Rule, winner
-from netsmith.space import CostTable, Space
+from netsmith.space import CostTable, MaxTable, Space, as_sums, cost_of
 from netsmith.units import COST_NAMES, format_apart, format_cost
 
 _GAIN = 1e-9  #: a saving below this share of the resource is rounding
 _CHECK_S = 20.0  #: seconds that the proof of infeasibility may take
 
-Renew = Callable[[Designs], Mapping[str, CostTable]]
+Renew = Callable[[Designs], Mapping[str, CostTable | MaxTable]]
 
 
 class Trimming:
@@ -80,6 +80,7 @@ class Trimming:
         kinds = [d.kind for d in self._space.decisions] if self._kinds is not None and self._space else []
         held = [kind not in (self._kinds or ()) for kind in kinds]
         self.problem = problem.held(np.array(held)) if held else problem
+        self._limits = {cost_of(name): limit for name, limit in problem.budgets.items()}
         self.reduced = reduce(self.problem)
         self._tables = Moves(self.reduced)
         self._checked = False
@@ -134,7 +135,7 @@ class Trimming:
         first, now = self._members[0], self._members[-1]
         done = (first.resource - now.resource) / max(first.resource - 1.0, 1e-9)
         at = ", ".join(
-            f"{COST_NAMES.get(n, n)} {format_cost(n, v)}, aim {format_cost(n, self.problem.budgets[n])}"
+            f"{COST_NAMES.get(n, n)} {format_cost(n, v)}, aim {format_cost(n, self._limits[n])}"
             for n, v in now.costs.items()
         )
         text = f"iteration {len(self._members) - 1}, {at}, loss {now.loss:.4g}"
@@ -175,13 +176,15 @@ class Trimming:
         Raises:
             InputError: other budgets, or a limit that is not positive.
         """
-        if set(problem.budgets) != set(self.problem.budgets):
+        before = self._limits
+        if {cost_of(n) for n in problem.budgets} - set(before):
             raise InputError(f"a trimming by {sorted(self.problem.budgets)} cannot go on by {sorted(problem.budgets)}")
         self._aim_at(problem)
+        self._limits = before | self._limits
         self._told, self._open = {}, None
         kept: list[Member] = []
         for member in self._members:
-            resource = max((v / problem.budgets[n] for n, v in member.costs.items()), default=0.0)
+            resource = max((v / self._limits[n] for n, v in member.costs.items()), default=0.0)
             if kept and resource <= 1 + _GAIN:
                 break
             kept.append(replace(member, resource=resource, limit=member.limit * resource / member.resource))
@@ -252,7 +255,8 @@ class Trimming:
     def _renew(self, design: Designs) -> None:
         """Price from tables that are right around ``design``."""
         if self.renew is not None:
-            self.reduced = reduce(replace(self.problem, costs=self.renew(design)))
+            costs, limits = as_sums(self.renew(design), self._limits)
+            self.reduced = reduce(replace(self.problem, costs=costs, budgets=limits))
             self._tables = Moves(self.reduced)
 
     def _resource(self, x: Designs) -> FloatArray:
@@ -261,7 +265,10 @@ class Trimming:
 
     def _member(self, x: Designs, limit: float = np.inf) -> Member:
         design = tuple(int(k) for k in self.reduced.expand(x[None])[0])
-        costs = {n: float(self.reduced.costs[n].price(x[None])[0]) for n in self.reduced.limits}
+        costs: dict[str, float] = {}
+        for n in self.reduced.limits:
+            value = float(self.reduced.costs[n].price(x[None])[0])
+            costs[cost_of(n)] = max(value, costs.get(cost_of(n), value))
         return Member(design, costs, float(self._resource(x[None])[0]), limit, np.nan)
 
     def _check(self) -> None:
@@ -277,7 +284,7 @@ class Trimming:
         self._checked = True
 
     def _stuck(self, now: Member) -> InfeasibleError:
-        limits = self.problem.budgets
+        limits = self._limits
         pairs = {n: format_apart(n, v, limits[n]) for n, v in now.costs.items()}
         parts = ", ".join(f"{COST_NAMES.get(n, n)} {v} of {most}" for n, (v, most) in pairs.items())
         return InfeasibleError(
