@@ -20,6 +20,7 @@ from netsmith.report.front_plot import NARROW, WIDE, best, draw
 from netsmith.report.front_svg import front_svg
 from netsmith.report.page import render
 from netsmith.runs.folder import Run
+from netsmith.runs.summary import check_summary
 
 SENTENCE = (
     "2.60 times as fast, as measured, and at 95 % confidence no more than 0.48 points lost: certified on 10,000 test "
@@ -50,8 +51,8 @@ def test_every_network_is_a_mark_with_what_is_known_of_it() -> None:
 
 def test_bar_of_a_network_is_above_the_line_of_what_is_allowed_just_where_it_is_certified() -> None:
     picture = picture_of(example_front_summary())
-    assert picture.allowed is not None
-    above = [mark.low is not None and mark.low >= picture.allowed[0] for mark in picture.marks]
+    (allowed,) = picture.levels
+    above = [mark.low is not None and mark.low >= allowed.score for mark in picture.marks]
     assert above == [mark.style == "good" for mark in picture.marks]
 
 
@@ -116,6 +117,21 @@ def test_axis_of_scores_keeps_their_order_and_holds_all(scores: list[float]) -> 
 
 def test_the_line_of_a_front_goes_through_what_nothing_beats() -> None:
     assert best([(3.0, 1.0), (1.0, 9.0), (2.0, 9.5), (2.5, 4.0)]) == [(1.0, 9.0), (2.5, 4.0), (3.0, 1.0)]
+
+
+def test_losses_of_found_networks_are_against_a_teacher() -> None:
+    summary = example_front_summary()
+    given = summary["front"]["baseline"]
+    summary["front"] |= {
+        "teacher": {"score": given["score"], "score_interval": given["score_interval"]},
+        "baseline": given | {"score": None, "score_interval": None},
+    }
+    check_summary(summary)
+    picture = picture_of(summary)
+    assert [level.name for level in picture.levels] == ["teacher: 92.35 %", "allowed: 0.50 points lost"]
+    assert [mark.low for mark in picture.marks] == [mark.low for mark in picture_of(example_front_summary()).marks]
+    assert "as given" not in {mark.label for mark in picture.others}
+    assert "that of the teacher less the largest loss" in page(summary).text
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ class Specialization:
         progress: Progress, watch: Callable[[Path], Any] | None = None,
     ) -> None:  # fmt: skip
         self.shared, self.run, self.family, self.data, self.target = shared, shared.run, family, data, target
+        self.home = shared  #: the run in which networks of all paths are searched
+        self.part = ""  #: which of several networks this is about, for people
         self.config, self.progress, self.watch = config, progress, watch
         self.simulated = not target.capabilities.runs_here
         self.pricing = Pricing(family, target, config.batch)
@@ -99,8 +102,19 @@ class Specialization:
         self.progress.stage(self.named(stage, system))
 
     def named(self, stage: str, system: str) -> str:
-        """A stage's name, which says the system if it is not the run's own."""
-        return stage if system == self.config.search.system else f"{stage} ({system})"
+        """A stage's name, which says the network of several, and the system if it is not the run's own."""
+        other = [] if system == self.config.search.system else [system]
+        said = ", ".join([self.part] * bool(self.part) + other)
+        return f"{stage} ({said})" if said else stage
+
+    def within(self, shared: RunTogether, part: str) -> Specialization:
+        """The same job in another run folder, where one of several networks is trained, built and tested.
+
+        Searches and prices stay where they are.
+        """
+        other = copy(self)
+        other.shared, other.run, other.part, other.course = shared, shared.run, part, self.course
+        return other
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -147,9 +161,13 @@ class Specialization:
             "size_bytes": int(self.pricing.total(self.reference, "size")),
         }  # fmt: skip
 
-    def priced(self, baseline: dict[str, Any], budgets: Mapping[str, Budget]) -> None:
-        """Prices of every choice, limits in SI units, and by how much measured networks differ from predictions."""
-        known = self.shared.stage("prices", lambda: self._price(tuple(budgets)))
+    def priced(self, baseline: dict[str, Any], budgets: Mapping[str, Budget], along: str | None = None) -> None:
+        """Prices of every choice, limits in SI units, and by how much measured networks differ from predictions.
+
+        Args:
+            along: a cost that is priced though it may have no budget.
+        """
+        known = self.shared.stage("prices", lambda: self._price((*budgets, *([along] if along else []))))
         self.costs = tuple(known["given"])
         self.given = {name: float(value) for name, value in known["given"].items()}
         self.tables = {
@@ -161,9 +179,10 @@ class Specialization:
             as_given = baseline["latency_measured_s"] if timed_here else self.given[name]
             self.limits[name] = float(budget.limit(as_given))
             given[name] = as_given
-        self.progress.note(f"allowed: {allowed_of(self.limits, given)}")
+        if self.limits:
+            self.progress.note(f"allowed: {allowed_of(self.limits, given)}")
         self.correction = 1.0
-        if "latency" in self.limits and not self.simulated:
+        if "latency" in (*self.limits, along) and not self.simulated:
             self.correction = float(self.shared.stage("calibration", lambda: self._calibrate(baseline)))
 
     def _price(self, budgets: tuple[str, ...]) -> dict[str, Any]:
@@ -187,7 +206,7 @@ class Specialization:
 
     def measured(self, blueprint: Blueprint, baseline: dict[str, Any]) -> float:
         """Latency in seconds of a network with fresh weights, timed against the reference."""
-        share = self.limits["latency"] / baseline["latency_measured_s"]
+        share = self.limits.get("latency", baseline["latency_measured_s"]) / baseline["latency_measured_s"]
 
         def time_it() -> float:
             model = to_onnx(self._traced(blueprint)).SerializeToString()
@@ -235,7 +254,7 @@ class Specialization:
 
     def searched(self, system: str) -> dict[str, Any]:
         """A network of all paths, trained: how its probabilities came out and how long it took."""
-        return dict(self.shared.stage(f"search-{system}", lambda: self._search(system), together=True))
+        return dict(self.home.stage(f"search-{system}", lambda: self._search(system), together=True))
 
     def _search(self, system: str) -> dict[str, Any]:
         self._take_warmup(system)
@@ -302,7 +321,7 @@ class Specialization:
     def network(self, system: str) -> SuperNet:
         """The trained network of all paths."""
         network = self._fresh()
-        network.load_state_dict(read_weights(self.shared.folder / f"supernet-{system}.safetensors")[0])
+        network.load_state_dict(read_weights(self.home.folder / f"supernet-{system}.safetensors")[0])
         return network
 
     @cached_property

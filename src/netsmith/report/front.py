@@ -8,7 +8,7 @@ from typing import Any
 from netsmith.report.certificate import between, gained, most_lost, needed, percent, points, sureness
 from netsmith.report.charts import BYTES, COUNTS, JOULES, SECONDS, unit_of
 from netsmith.report.front_axes import is_even
-from netsmith.report.front_plot import NARROW, WIDE, Mark, Picture, draw
+from netsmith.report.front_plot import NARROW, WIDE, Level, Mark, Picture, draw
 from netsmith.report.front_table import GIVEN, MARKS, front_table, is_measured, lost, share
 from netsmith.report.marks import SIGNS
 from netsmith.runs.front_record import chosen_of
@@ -39,7 +39,7 @@ def front_sections(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "count": len(front["points"]), "wide": draw(picture, WIDE), "narrow": draw(picture, NARROW),
         "legend": legend(front, picture), "head": head, "lines": lines, "chosen": front["chosen"],
-        "rule": front["rule"], "level": _level(front), "needed": needed(summary),
+        "rule": front["rule"], "level": _level(front), "whose": _whose(front), "needed": needed(summary),
     }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def picture_of(summary: Mapping[str, Any]) -> Picture:
     uneven = "" if is_even([row["score"] * 100 for row in known]) else " (uneven: the top is spread)"
     return Picture(
         marks=numbered, others=others, bound=bound, proven=_PROVEN, top=_against(cost, given["costs"].get(cost), scale),
-        allowed=_allowed(front), x_label=f"{name}{how}{'' if unit == '1' else f', {unit}'}",
+        levels=_levels(front), x_label=f"{name}{how}{'' if unit == '1' else f', {unit}'}",
         y_label=f"score on test images, %{uneven}",
         title=f"{len(rows)} networks: {name} against score. {front_sentence(summary)}.",
     )  # fmt: skip
@@ -94,7 +94,7 @@ def legend(front: Mapping[str, Any], picture: Picture) -> list[tuple[str, str, s
     if any(m.low is not None for m in every):
         what = "score that is certain" + (f" at {level} confidence" if level else "")
         by_score = (front.get("asked") or {}).get("min_score") is not None
-        found.append(("ink", "▂", what if by_score else f"{what}: that of the network as given less the largest loss"))
+        found.append(("ink", "▂", what if by_score else f"{what}: that of {_whose(front)} less the largest loss"))
     if any(m.y_span for m in every):
         both = " and latency" if any(m.x_span for m in every) else ""
         found.append(("ink", "┼", f"{level} interval of each score{both} by itself".strip()))
@@ -112,8 +112,9 @@ def _mark(row: Mapping[str, Any], front: Mapping[str, Any], scale: float, number
     around, low = row.get("score_interval"), None
     if row is not given:
         low = row.get("score_bound") if asked.get("min_score") is not None else None
-        if low is None and row.get("loss_bound") is not None and given["score"] is not None:
-            low = given["score"] - row["loss_bound"]
+        before = _before(front)
+        if low is None and row.get("loss_bound") is not None and before is not None:
+            low = before - row["loss_bound"]
     chosen = bool(number) and row["folder"] == front["chosen"]
     name = row.get("name", GIVEN)
     label, style, shape = _LABELS.get(name, name), "soft-mark", "square" if row is given else _SHAPES.get(name, "cross")
@@ -144,14 +145,28 @@ def _said(row: Mapping[str, Any], name: str, cost: str) -> str:
     return f"{name}: " + "; ".join(parts)
 
 
-def _allowed(front: Mapping[str, Any]) -> tuple[float, str] | None:
-    """The score that was asked for in percent, and its name."""
-    asked, given = front.get("asked") or {}, front["baseline"]["score"]
+def _levels(front: Mapping[str, Any]) -> list[Level]:
+    """The score that was asked for, and that which losses are against where the network as given has none."""
+    asked, given, found = front.get("asked") or {}, _before(front), list[Level]()
+    if front.get("teacher"):
+        score = front["teacher"]["score"]
+        found.append(Level(score * 100, f"teacher: {percent(score, 2)}", "level"))
     if asked.get("min_score") is not None:
-        return asked["min_score"] * 100, f"asked for: {percent(asked['min_score'], 2)}"
-    if asked.get("max_drop") is not None and given is not None:
-        return (given - asked["max_drop"]) * 100, f"allowed: {points(asked['max_drop'])} lost"
-    return None
+        found.append(Level(asked["min_score"] * 100, f"asked for: {percent(asked['min_score'], 2)}", "limit"))
+    elif asked.get("max_drop") is not None and given is not None:
+        found.append(Level((given - asked["max_drop"]) * 100, f"allowed: {points(asked['max_drop'])} lost", "limit"))
+    return found
+
+
+def _before(front: Mapping[str, Any]) -> float | None:
+    """The score that losses are against: of the network as given, or of the teacher of networks that were found."""
+    score = (front.get("teacher") or front["baseline"])["score"]
+    return None if score is None else float(score)
+
+
+def _whose(front: Mapping[str, Any]) -> str:
+    """What losses are against, in words."""
+    return "the teacher" if front.get("teacher") else "the network as given"
 
 
 def _against(cost: str, given: float | None, scale: float) -> tuple[list[tuple[float, str]], str]:

@@ -43,8 +43,17 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A score that has a line across the picture; ``style`` is a class of the style sheet."""
+
+    score: float
+    name: str
+    style: str
+
+
+@dataclass(frozen=True)
 class Picture:
-    """What is drawn: ``marks`` of the front and ``others``; ``bound`` are costs and scores.
+    """What is drawn: ``marks`` of the front and ``others``; ``bound`` are costs and scores, ``levels`` lines.
 
     ``top`` are costs and their texts for the upper edge, and what these are.
     """
@@ -54,7 +63,7 @@ class Picture:
     bound: Sequence[tuple[float, float]]
     proven: str
     top: tuple[Sequence[tuple[float, str]], str]
-    allowed: tuple[float, str] | None
+    levels: Sequence[Level]
     x_label: str
     y_label: str
     title: str
@@ -104,8 +113,8 @@ def draw(picture: Picture, size: Size) -> Markup:
     line = _staircase(best(places), up_first=False)
     out.append(f'<polyline class="frontier" points="{_path(line)}"/>')
     taken += segments(line)
-    if picture.allowed is not None:
-        out += _allowed(picture, at(x.low, picture.allowed[0])[1], left, right, size, taken)
+    for level in picture.levels:
+        out += _level(level, at(x.low, level.score)[1], left, right, size, taken)
     for m in (*picture.others, *picture.marks):  # the front on top
         drawn, boxes = _mark(m, at)
         out += drawn
@@ -139,7 +148,7 @@ def _cost_scale(picture: Picture, every: Sequence[Mark]) -> Scale:
 
 def _scores(picture: Picture, every: Sequence[Mark]) -> list[float]:
     values = [v for m in every for v in (m.y, *(m.y_span or ()), *([] if m.low is None else [m.low]))]
-    return values + ([picture.allowed[0]] if picture.allowed else [])
+    return values + [level.score for level in picture.levels]
 
 
 def _staircase(places: Sequence[tuple[float, float]], *, up_first: bool) -> list[tuple[float, float]]:
@@ -195,17 +204,14 @@ def _upper_edge(ticks: Sequence[tuple[float, str]], name: str, middle: float, si
     return out
 
 
-def _allowed(
-    picture: Picture, py: float, left: float, right: float, size: Size, taken: list[Box]
-) -> list[str]:  # fmt: skip
-    """The score that is allowed: a line with its name at the right end, below it, where a front leaves room."""
-    assert picture.allowed is not None
-    name = picture.allowed[1]
-    box = (right - long_of(name, size.letters) - 4, py + 3, right, py + 5 + size.letters)
+def _level(level: Level, py: float, left: float, right: float, size: Size, taken: list[Box]) -> list[str]:
+    """A line with its name at the right end, below it, where a front leaves room."""
+    box = (right - long_of(level.name, size.letters) - 4, py + 3, right, py + 5 + size.letters)
     taken += [(left, py - 1, right, py + 1), box]
     return [
-        f'<line class="limit" x1="{left}" x2="{right}" y1="{py}" y2="{py}"/>',
-        f'<text class="limit-name" x="{right - 4}" y="{py + 3 + size.letters}" text-anchor="end">{escape(name)}</text>',
+        f'<line class="{level.style}" x1="{left}" x2="{right}" y1="{py}" y2="{py}"/>',
+        f'<text class="{level.style}-name" x="{right - 4}" y="{py + 3 + size.letters}" text-anchor="end">'
+        f"{escape(level.name)}</text>",
     ]
 
 

@@ -22,11 +22,12 @@ _DARK = {
 _RULES = """text{{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:{soft}}}.back{{fill:{card}}}
 .head{{font-size:19px;font-weight:700;fill:{ink}}}.says{{font-size:15px;fill:{ink}}}.axis{{fill:{ink}}}.grid{{stroke:{line}}}
 .tock{{stroke:{soft}}}.frontier{{fill:none;stroke:{ink};stroke-opacity:.45;stroke-width:2}}.bound-key,.bound{{fill:none;
-stroke:{proven};stroke-width:1.6;stroke-dasharray:6 4}}.beyond{{fill:{proven};fill-opacity:.07}}.limit{{stroke:{bad};
+stroke:{proven};stroke-width:1.6;stroke-dasharray:6 4}}.beyond{{fill:{proven};fill-opacity:.07}}.level{{stroke:{soft};
+stroke-width:1.5;stroke-dasharray:1 4}}.limit{{stroke:{bad};
 stroke-width:1.5;stroke-dasharray:2 3}}.limit-name{{fill:{bad}}}.good{{color:{good}}}.bad{{color:{bad}}}
 .ink{{color:{ink}}}.soft-mark{{color:{soft}}}.dot{{fill:currentColor;stroke:{card};stroke-width:1.5}}.whisker{{fill:none;
 stroke:currentColor;stroke-opacity:.6;stroke-width:1.4}}.sure{{stroke:currentColor;stroke-width:4}}.chosen,.ring{{fill:none;stroke:{ink};
-stroke-width:2.5}}.number{{fill:{card};font-size:12px;font-weight:700}}.name,.limit-name{{paint-order:stroke;stroke:{card};
+stroke-width:2.5}}.number{{fill:{card};font-size:12px;font-weight:700}}.name,.level-name,.limit-name{{paint-order:stroke;stroke:{card};
 stroke-width:4px;stroke-linejoin:round}}.name{{fill:{ink}}}.of-chosen{{font-weight:700}}.sign{{fill:currentColor}}"""
 _MARGIN, _HEAD, _LETTERS, _LINE = 20.0, 62.0, 13.0, 22.0
 

@@ -61,7 +61,8 @@ MARK = Record({"name": Text(empty=False), **_FIGURES}, {"folder": Text(empty=Fal
 
 #: ``points`` are those of ``front.json``, the most accurate first, ``chosen`` the folder of the one that the rest of
 #: the summary is about, ``rule`` the sentence by which it was chosen, ``minimize`` the cost that the front is along,
-#: ``asked`` the largest loss of score or the least score that was allowed, as shares.
+#: ``asked`` the largest loss of score or the least score that was allowed, as shares. ``teacher`` has the score that
+#: losses are against where the network as given has none, as the reference of a space that nobody trained.
 FRONT = Record(
     {
         "points": List(POINT, least=1), "chosen": Text(empty=False), "rule": Text(empty=False),
@@ -72,7 +73,8 @@ FRONT = Record(
              "latency_interval_s": List(_AMOUNT, count=2)}, _point_rule,
         ),
     },
-    {"marks": List(MARK), "asked": Record(optional={"max_drop": _DIFFERENCE, "min_score": _SHARE})}, _front_rule,
+    {"marks": List(MARK), "teacher": Record({"score": _SHARE}, {"score_interval": List(_SHARE, count=2)}, _point_rule),
+     "asked": Record(optional={"max_drop": _DIFFERENCE, "min_score": _SHARE})}, _front_rule,
 )  # fmt: skip
 
 
