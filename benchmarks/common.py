@@ -61,6 +61,7 @@ NETWORKS: Mapping[str, Network] = {
     "mobilenet_v2_tf": Network("zoo:mobilenet_v2_tf", _SAMPLE, "models/imagenet-mobilenet_v2-folded.safetensors"),
     "squeezenet1_1": Network("zoo:squeezenet1_1", _SAMPLE, "models/imagenet-squeezenet1_1.safetensors"),
     "mobilenetv3_small_100": Network("timm:mobilenetv3_small_100", _SAMPLE),
+    "timm_resnet18": Network("timm:resnet18", "cifar10-jpeg"),
 }
 
 
