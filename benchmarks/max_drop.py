@@ -52,6 +52,7 @@ def main() -> None:
     args = options.parse_args()
     args.importance, args.whole, args.nncf_python = "magnitude", False, "no-such-interpreter"
     from front import run
+
     from netsmith.certificates import certificate
 
     bench, network = ByHand(args), NETWORKS[args.model]

@@ -30,7 +30,7 @@ def bootstrap_bound(before: FloatArray, after: FloatArray, confidence: float = 0
     loss = np.asarray(before, dtype=np.float64) - np.asarray(after, dtype=np.float64)
     if loss.ndim != 1 or len(loss) < 2 or np.shape(before) != np.shape(after):
         raise InputError("a bound on a loss needs a value of each example before and after, at least two examples")
-    mean, error = float(loss.mean()), float(loss.std(ddof=1)) / len(loss) ** 0.5
+    mean, error = float(loss.mean()), float(loss.std(ddof=1) / np.sqrt(len(loss)))
     if error == 0.0:
         return mean
     rng, ratios = np.random.default_rng(seed), list[FloatArray]()

@@ -36,4 +36,4 @@ def _left_out(sessions: int, confidence: float) -> int:
 
 def _beyond(sessions: int, leave: int) -> float:
     """The chance that the median lies below all but the ``leave`` smallest."""
-    return sum(comb(sessions, i) for i in range(leave + 1)) / 2**sessions
+    return float(sum(comb(sessions, i) for i in range(leave + 1))) / 2.0**sessions
