@@ -137,11 +137,14 @@ def _factor(text: str, suffix: str, quantity: Quantity) -> float:
     raise InputError(f"{suffix} in {text!r} {what}: write x, {', '.join(units)}")
 
 
-def check_budgets(budgets: Iterable[Budget]) -> dict[Quantity, Budget]:
+def check_budgets(budgets: Iterable[Budget], needed: bool = True) -> dict[Quantity, Budget]:
     """Budgets by cost.
 
+    Args:
+        needed: whether there must be one.
+
     Raises:
-        InputError: none at all, or two of the same cost.
+        InputError: none at all where one is needed, or two of the same cost.
     """
     found: dict[Quantity, Budget] = {}
     for budget in budgets:
@@ -150,7 +153,7 @@ def check_budgets(budgets: Iterable[Budget]) -> dict[Quantity, Budget]:
                 f"there are two budgets of {budget.cost}, {found[budget.cost]} and {budget}: keep the one that is meant"
             )
         found[budget.cost] = budget
-    if not found:
+    if needed and not found:
         raise InputError(
             "there is no budget: give one of --latency, --energy, --size, --macs or --memory, for instance 0.5x"
         )
@@ -158,18 +161,19 @@ def check_budgets(budgets: Iterable[Budget]) -> dict[Quantity, Budget]:
 
 
 def read_budgets(
-    *, latency: str | None, energy: str | None, size: str | None, macs: str | None, memory: str | None
-) -> dict[str, Budget]:
+    *, latency: str | None, energy: str | None, size: str | None, macs: str | None, memory: str | None,
+    needed: bool = True,
+) -> dict[str, Budget]:  # fmt: skip
     """Budgets as options give them, by cost.
 
     Raises:
-        InputError: one that cannot be read, or none at all.
+        InputError: one that cannot be read, or none at all where one is ``needed``.
     """
     texts: dict[Quantity, str | None] = {
         "latency": latency, "energy": energy, "size": size, "macs": macs, "memory": memory,
     }  # fmt: skip
     given = [parse_budget(text, name) for name, text in texts.items() if text is not None]
-    return {str(name): budget for name, budget in check_budgets(given).items()}
+    return {str(name): budget for name, budget in check_budgets(given, needed).items()}
 
 
 def parse_input_shape(text: str) -> tuple[int, ...]:
@@ -285,6 +289,11 @@ def allowed_of(budgets: Mapping[str, float], given: Mapping[str, float]) -> str:
         f"{COST_NAMES.get(n, n)} {format_cost(n, limit)} ({format_cost(n, given[n])} as given)"
         for n, limit in budgets.items()
     )
+
+
+def room_of(limits: Mapping[str, float]) -> str:
+    """``peak memory of 229 KB and size of 918 KB``."""
+    return " and ".join(f"{COST_NAMES.get(n, n)} of {format_cost(n, limit)}" for n, limit in limits.items())
 
 
 def over(cost: str, limit: float, least: float) -> str:

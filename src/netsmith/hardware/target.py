@@ -93,8 +93,9 @@ class Capabilities:
 class Target(Protocol):
     """A piece of hardware with a cost model. ``cost`` has no state that a caller can see: equal tables, equal costs.
 
-    A target may also have ``prepare(table, progress)`` (it measures what it lacks), ``settings`` and ``roof``; see
-    :func:`prepare_target`, :func:`settings_of` and :func:`roof_of`.
+    A target may also have ``prepare(table, progress)`` (it measures what it lacks), ``settings``, ``roof`` and
+    ``limits``; see :func:`prepare_target`, :func:`settings_of`, :func:`roof_of` and :func:`limits_of`; and
+    ``integer_input``, where networks whose first layers are integer layers are handed integers.
     """
 
     name: str
@@ -167,6 +168,12 @@ def need_known(costs: Iterable[str], target: Target, table: LayerTable) -> None:
 def settings_of(target: Target) -> Mapping[str, Any]:
     """``target.settings``: configuration and rules that its results are to be read with, as JSON values."""
     return getattr(target, "settings", {})
+
+
+def limits_of(target: Target) -> Mapping[str, float]:
+    """``target.limits``: the most that it has room for, in bytes of ``memory`` (activations) and ``size`` (the packed
+    network); nothing where it has no such limits."""
+    return dict(getattr(target, "limits", {}))
 
 
 def roof_of(target: Target, w_bits: int, a_bits: int) -> Roof | None:

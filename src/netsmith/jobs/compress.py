@@ -7,7 +7,7 @@ from typing import Any
 
 from netsmith.decisions.contract import check_contract
 from netsmith.errors import InputError
-from netsmith.hardware.target import need_known
+from netsmith.hardware.target import limits_of, need_known
 from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import CompressConfig, check_call
 from netsmith.jobs.contents import contents_of, data_contents, own_contents, target_contents
@@ -61,7 +61,7 @@ def compress(
                 model, data, device, weights=config.weights, methods=config.methods, images=config.images,
                 seed=config.seed, record=run.path(RECORDED), report=progress.update,
             )  # fmt: skip
-            need_known(config.budgets.read(), device, subject.graph.layers)
+            need_known({**config.budgets.read(), **limits_of(device)}, device, subject.graph.layers)
             if not subject.space.changes:
                 reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.space.frozen.items())[:3])
                 reasons = reasons or f"no convolution or linear module of it has a choice on {config.target}"
@@ -97,7 +97,7 @@ def _stages(job: Stages, budgets: dict[str, Budget]) -> dict[str, Any]:
     baseline = job.baseline()
     job.say_doubt(baseline)
     job.prepare_target()
-    limits = {name: job.limit(budget, baseline) for name, budget in budgets.items()}
+    limits = job.limits(budgets, baseline)
     job.say_limits(limits, baseline)
     sensitivity = job.sensitivity()
 

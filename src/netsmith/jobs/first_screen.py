@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netsmith.decisions.widths import idle_kernels
-from netsmith.hardware.target import Target, unknown_costs
+from netsmith.hardware.target import Target, limits_of, unknown_costs
 from netsmith.jobs.config import CompressConfig, Quantize, chosen
 from netsmith.jobs.subject import Subject
 from netsmith.network.graph import count_parameters
-from netsmith.units import format_count
+from netsmith.units import format_count, room_of
 
 _FROZEN = 6  #: layers whose reason is said; the report has them all
 
@@ -31,6 +31,8 @@ def first_screen(subject: Subject, target: Target, config: CompressConfig) -> It
             f"{config.target} has no floating point: every layer becomes an integer layer, and the network "
             f"as given is priced at {w}-bit weights and {a}-bit activations"
         )
+    if limits := limits_of(target):
+        yield f"{config.target} has room for {room_of(limits)}: these are budgets as well"
     quantize = chosen(config.methods, Quantize)
     if quantize and (idle := idle_kernels(target.capabilities, quantize.least_bits)):
         yield f"{config.target}: {idle}"

@@ -9,7 +9,7 @@ import numpy as np
 from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.export.onnx import stored_bits
 from netsmith.files import read_json
-from netsmith.hardware.target import unknown_costs
+from netsmith.hardware.target import limits_of, unknown_costs
 from netsmith.jobs.contents import code_digest
 from netsmith.jobs.doubt import GUESS, compressed_guess, of_splits, sentence
 from netsmith.jobs.integers import REASON, as_it_runs
@@ -69,7 +69,8 @@ def summarise(
         "design": job.space.decisions.describe(design), "seed": job.config.seed,
         "frozen": job.space.frozen | dict.fromkeys(result["floats"], REASON),
         "versions": versions(), "run": str(job.run.folder), "target": job.config.target,
-        "simulated": job.simulated, "bound": found["best"]["bound"], "loss": found["best"]["loss"],
+        "simulated": job.simulated, "target_limits": dict(limits_of(job.target)),
+        "bound": found["best"]["bound"], "loss": found["best"]["loss"],
         "additivity": found["additivity"], **{k: found[k] for k in ("family", "rule") if k in found},
         "layers": _layers(job, design),
         "roofline": roofline(job.target, before=job.graph.layers, after=rows),

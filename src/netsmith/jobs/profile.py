@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,21 @@ import numpy as np
 from netsmith.compression.placement import place, quantizable
 from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.registry import Given, kinds_of
-from netsmith.hardware.target import Cost, as_run, prepare_target, price, settings_of, target_of, unknown_costs
+from netsmith.decisions.search_space import Storage
+from netsmith.export.packed import layer_bytes
+from netsmith.hardware.target import (
+    Cost,
+    as_run,
+    limits_of,
+    prepare_target,
+    price,
+    settings_of,
+    target_of,
+    unknown_costs,
+)  # fmt: skip
 from netsmith.jobs.assembly import assemble, takes
 from netsmith.jobs.config import ProfileConfig, Prune
+from netsmith.jobs.memory import memory_of
 from netsmith.network.behaviour import fault_of
 from netsmith.network.graph import Graph, count_parameters, trace
 from netsmith.network.layers import KIND, KINDS, LayerTable
@@ -33,8 +46,11 @@ def profile(model: Any, *, progress: Progress | None = None, **options: Any) -> 
         ``layers`` (name, kind, in_shape, out_shape, macs, params, bits, calls, latency_s, share, energy_j,
         energy_parts, cycles, traffic_bytes, intensity in MACs a byte, bound, frozen; macs are null where the cost of an
         operator is unknown), ``glue`` (what lies between them, together: latency_s, operators, and params of norms and
-        the like), ``unknown`` (operators whose cost nobody knows, which the totals lack), ``totals`` and ``settings``
-        of the target; ``warnings``, what keeps its outputs from being those of each image.
+        the like), ``unknown`` (operators whose cost nobody knows, which the totals lack), ``memory`` (see
+        :func:`netsmith.jobs.memory.memory_of`: what lives at each step of one sample, null with unknown operators),
+        ``fits`` (on a target with limits of its own, by cost: ``limit``, ``needed`` and what is ``missing``, in bytes),
+        ``totals`` (``size_bytes`` is of the packed file) and ``settings`` of the target; ``warnings``, what keeps its
+        outputs from being those of each image.
 
     Raises:
         InputError: the model, shape or target cannot be used.
@@ -70,6 +86,9 @@ def profile(model: Any, *, progress: Progress | None = None, **options: Any) -> 
         })  # fmt: skip
     params, between = count_parameters(loaded.model), ~(compute | unknown)
     energy = None if cost.energy_j is None else float(np.sum(cost.energy_j))
+    held = memory_of(graph, device, with_bits(graph, config.bits))
+    storage = Storage.of(graph)
+    size = float(layer_bytes(table, storage.scheme, stored=storage.stored).sum() + storage.frame_bytes)
     return {
         "model": loaded.spec, "target": config.target, "input": list(shape), "batch": config.batch, "layers": rows,
         "glue": {
@@ -79,11 +98,21 @@ def profile(model: Any, *, progress: Progress | None = None, **options: Any) -> 
         "unknown": list(table.unknown),
         "totals": {
             "macs": int(table.macs.sum()) * config.batch, "params": params, "latency_s": total,
-            "energy_j": energy, "simulated": not device.capabilities.measured,
+            "energy_j": energy, "memory_bytes": held["peak_bytes"] if held else None, "size_bytes": size,
+            "simulated": not device.capabilities.measured,
         },
+        "memory": held, "fits": _fits(limits_of(device), held, size),
         "settings": dict(settings_of(device)),
         "warnings": [*([warning] if warning else []), *unknown_costs(table), *graph.warnings],
     }  # fmt: skip
+
+
+def _fits(limits: Mapping[str, float], held: Mapping[str, Any] | None, size: float) -> dict[str, Any] | None:
+    """What the target has room for, what is needed, and what is missing, in bytes; None where it has no limits."""
+    needs = {"size": size} | ({"memory": float(held["peak_bytes"])} if held else {})
+    return {
+        n: {"limit": v, "needed": needs[n], "missing": max(0.0, needs[n] - v)} for n, v in limits.items() if n in needs
+    } or None
 
 
 def _details(cost: Cost, i: int, macs: int | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -25,7 +26,7 @@ from netsmith.errors import InputError
 from netsmith.export.fusion import Fusion
 from netsmith.export.onnx import to_onnx
 from netsmith.export.product import Quantized, check_onnx, release, write_onnx
-from netsmith.hardware.target import prepare_target
+from netsmith.hardware.target import limits_of, prepare_target
 from netsmith.jobs import doubt
 from netsmith.jobs.config import CompressConfig
 from netsmith.jobs.first_screen import first_screen
@@ -344,6 +345,11 @@ class Stages:
 
     def _batch(self) -> int | None:
         return None if self.graph.dynamic_batch else self.graph.example_batch
+
+    def limits(self, budgets: Mapping[str, Budget], baseline: dict[str, Any]) -> dict[str, float]:
+        """What budgets allow in SI units, and what the target has room for, the less of both where there are two."""
+        found = {name: self.limit(budget, baseline) for name, budget in budgets.items()}
+        return found | {name: min(most, found.get(name, most)) for name, most in limits_of(self.target).items()}
 
     def limit(self, budget: Budget, baseline: dict[str, Any]) -> float:
         """A budget in SI units; relative ones refer to the network as given."""

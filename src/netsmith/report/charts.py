@@ -11,8 +11,8 @@ from markupsafe import Markup, escape
 
 from netsmith.report.marks import mark
 
-_W, _H, _LOW = 520.0, 340.0, 250.0  #: width of a plot, height of a scatter plot and of a line plot
-_LEFT, _RIGHT, _TOP, _BOTTOM = 78.0, 16.0, 14.0, 50.0
+_W, _H, LOW = 520.0, 340.0, 250.0  #: width of a plot, height of a scatter plot and of a line plot
+_LEFT, _RIGHT, _TOP, BOTTOM = 78.0, 16.0, 14.0, 50.0
 MAX_POINTS = 3000  #: of one series; more would only make the page slow
 MAX_LINE = 400  #: points of one line
 SECONDS = (("s", 1.0), ("ms", 1e3), ("µs", 1e6))
@@ -112,8 +112,8 @@ def scatter(
         lines: names and points of polygonal lines; the name stands at the last point, above or below the line, or
             only in the text that a pointer shows if there is room for it at neither side.
     """
-    at, out = _frame(x, y, x_label, y_label, title, _H)
-    bottom = _H - _BOTTOM
+    at, out = frame(x, y, x_label, y_label, title, _H)
+    bottom = _H - BOTTOM
     if diagonal:
         ends = max(x.low, y.low), min(x.high, y.high)
         (x1, y1), (x2, y2) = at(ends[0], ends[0]), at(ends[1], ends[1])
@@ -157,8 +157,8 @@ def curve(
         level: a horizontal line at this y, and its name.
         shaded: from this x to that, and what it is there.
     """
-    at, out = _frame(x, y, x_label, y_label, title, _LOW)
-    bottom, right = _LOW - _BOTTOM, _W - _RIGHT
+    at, out = frame(x, y, x_label, y_label, title, LOW)
+    bottom, right = LOW - BOTTOM, _W - _RIGHT
     if shaded is not None:
         left, end = at(shaded[0], y.low)[0], at(shaded[1], y.low)[0]
         marks = [at(x.low, v)[1] for v in (points[0][1] if points else y.low, level[0] if level else y.low)]
@@ -198,16 +198,16 @@ def unit_of(values: Sequence[float], units: Sequence[tuple[str, float]]) -> tupl
     return next(((u, f) for u, f in units if max(values) * f >= 1), units[-1])
 
 
-def _frame(
+def frame(
     x: Scale, y: Scale, x_label: str, y_label: str, title: str, height: float
 ) -> tuple[Callable[[float, float], tuple[float, float]], list[str]]:
     """Where a point lies in a plot, and the plot's opening tag, grid and axes."""
 
     def at(px: float, py: float) -> tuple[float, float]:
         sx = _LEFT + x.place(px) * (_W - _LEFT - _RIGHT)
-        return round(sx, 1), round(height - _BOTTOM - y.place(py) * (height - _TOP - _BOTTOM), 1)
+        return round(sx, 1), round(height - BOTTOM - y.place(py) * (height - _TOP - BOTTOM), 1)
 
-    bottom, right = height - _BOTTOM, _W - _RIGHT
+    bottom, right = height - BOTTOM, _W - _RIGHT
     out = [f'<svg viewBox="0 0 {_W:.0f} {height:.0f}" role="img" aria-label="{escape(title)}" class="plot">']
     for t in x.ticks:
         sx = at(t, y.low)[0]

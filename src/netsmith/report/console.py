@@ -15,6 +15,7 @@ from netsmith.report.certificate import needed
 from netsmith.report.facts import plain, spaced
 from netsmith.report.figures import before_after, budget_rows, headline, notes, verdict, warnings
 from netsmith.report.front_table import front_table
+from netsmith.report.memory import fit_lines, peak_sentence
 from netsmith.report.networks import network_lines
 from netsmith.report.wide import Column, print_wide
 from netsmith.units import format_bytes, format_count, format_joules, format_seconds
@@ -86,6 +87,10 @@ def show_profile(result: Mapping[str, Any]) -> None:
     print_wide(console, head, lines, title=f"{escape(result['model'])} on {escape(result['target'])}")
     if totals.get("simulated"):
         console.print(f"[dim]simulated: latencies come from a model of {escape(result['target'])}[/]")
+    if result.get("memory"):
+        console.print(f"peak memory, one sample: {escape(peak_sentence(result['memory']))}", soft_wrap=True)
+    for line in fit_lines(result):
+        console.print(escape(line), soft_wrap=True)
     for warning in warnings(result):
         console.print(f"[bold red]warning[/]: {escape(warning)}")
     for name, reason in frozen.items():

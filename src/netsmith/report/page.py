@@ -21,6 +21,7 @@ from netsmith.report.feeding import feeding_rows
 from netsmith.report.figures import before_after, budget_rows, command, headline, notes, verdict, warnings, words_of
 from netsmith.report.front import front_sections
 from netsmith.report.marks import SHAPES, SIGNS
+from netsmith.report.memory import memory_plot
 from netsmith.report.paths import is_searched, paths_sections, search_state
 from netsmith.report.roofline import roofline_plot
 from netsmith.report.widths import in_words, simulated, widths
@@ -66,6 +67,7 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         rows=before_after(summary), notes=notes(summary), warnings=warnings(summary), budgets=budget_rows(summary),
         front=front_sections(summary), trade_off=_trade_off(summary),
         fidelity=_fidelity(summary), family=family_plot(summary), roofline=roofline_plot(summary.get("roofline")),
+        memory=memory_plot(summary),
         bits=bits_plot(summary), modelled=bool(summary.get("simulated")), layers=_layers(summary),
         paths=paths_sections(summary.get("specialization")), feeding=feeding_rows(summary),
         frozen=_frozen(summary),
@@ -77,7 +79,7 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str, when: str) -> str:
     """The page of a specialization that goes on, as it stood at ``when``; a browser loads it again and again."""
     facts = [(spaced(k), plain(v)) for k, v in config.items() if v not in (None, "", [], {}) and k != "job"]
-    absent = dict.fromkeys(("front", "trade_off", "fidelity", "family", "roofline", "bits"))
+    absent = dict.fromkeys(("front", "trade_off", "fidelity", "family", "roofline", "bits", "memory"))
     return _filled(
         title=_title({"run": run, "specialization": found}, config), live=when,
         verdict="Building" if is_searched(found) else "Searching", headline=search_state(found), modelled=False,

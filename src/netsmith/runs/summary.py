@@ -100,7 +100,7 @@ SUMMARY = Record(
         "loss": Number(), "bound": Number(), "search_accuracy_untuned": _SHARE, "accuracy_split": Anything(),
         "device": Named(Anything()), "parity": PARITY, "layers": List(_LAYER), "trials": List(_TRIAL),
         "roofline": _ROOFLINE, "specialization": SEARCH, "front": FRONT,
-        "memory": Record(optional={"baseline": _MEMORY, "result": _MEMORY}),
+        "target_limits": Named(_AMOUNT), "memory": Record(optional={"baseline": _MEMORY, "result": _MEMORY}),
         "fidelity": List(Record({"predicted_s": _AMOUNT, "measured_s": _AMOUNT})),
         "additivity": Record({"n": _AMOUNT, "spearman": Number()}),
         "doubt": Record({"kind": Text()}),
@@ -141,7 +141,8 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     step-wise trimming left on its way, the one as given first: ``{"design", "loss", "costs", "speed_up", "resource",
     "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen.
     ``memory`` is of both networks what lies in memory at each ``steps`` of a run, in ``bytes``, its ``peak_bytes``,
-    where it is (``at``, ``step``) and the tensors ``held`` there.
+    where it is (``at``, ``step``) and the tensors ``held`` there. ``target_limits`` is what the target has room for, by
+    cost; these are budgets as well.
     ``doubt`` is what speaks against the accuracy of the network as given, see :mod:`netsmith.jobs.doubt`, and
     ``warnings`` are sentences that every reader of the figures must see. ``specialization`` is what a search over a
     supernet found, see :data:`netsmith.runs.search_record.SEARCH`, and ``front`` has all networks of a front, of which

@@ -180,7 +180,8 @@ def _roofline(argument: str = "", **options: Any) -> Target:
     return Roofline(read_mapping(RooflineConfig, {"peak_macs_per_s": rates} | others, source))
 
 
-for _name, _config in (("roofline", "Roofline"), ("systolic", "Systolic"), ("bismo", "Bismo")):
+for _name in ("roofline", "systolic", "bismo", "microcontroller"):
+    _config = _name.title()
     register_family(_name, f"netsmith.hardware.simulated.{_name}", f"{_config}Config", _config)
 register_family("bitfusion", "netsmith.hardware.simulated.bitfusion", "BitFusionConfig", "BitFusion")
 

@@ -40,6 +40,7 @@ class CompressConfig(Config):
     seed: int = seed_field()
 
     def check(self) -> None:
+        self.budgets.need(self.target)
         self._check_methods()
         if self.strategy.traits.walks and self.strategy.episode_images:
             self._check_trained_trimming()

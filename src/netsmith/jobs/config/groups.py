@@ -11,7 +11,7 @@ from netsmith.errors import InputError, shown
 from netsmith.jobs.config.base import Config
 from netsmith.jobs.config.places import check_file
 from netsmith.schema import is_text, parameter
-from netsmith.units import Budget, numbers, read_budgets
+from netsmith.units import Budget, check_budgets, numbers, read_budgets
 
 _SIDE = 16384  #: of images in pixels; larger ones would not fit into memory
 
@@ -40,8 +40,19 @@ class Budgets(Config):
         self.read()
 
     def read(self) -> dict[str, Budget]:
-        """The budgets that are given, by cost."""
-        return read_budgets(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+        """The budgets that are given, by cost; there may be none."""
+        return read_budgets(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, needed=False)
+
+    def need(self, target: str) -> None:
+        """Refuse a search without a budget, unless the target has limits of its own.
+
+        Raises:
+            InputError: there is none.
+        """
+        from netsmith.hardware.target import get_target, limits_of
+
+        if not self.read() and (target == "cpu" or not limits_of(get_target(target))):
+            check_budgets([])
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from netsmith.jobs.config.groups import Budgets, Images
 from netsmith.jobs.config.places import check_data, check_teacher, is_there
 from netsmith.schema import parameter
 from netsmith.systems.registry import SYSTEMS
+from netsmith.units import check_budgets
 
 
 @dataclass(frozen=True)
@@ -89,4 +90,5 @@ class SpecializeConfig(Config):
     seed: int = seed_field()
 
     def check(self) -> None:
+        check_budgets(self.budgets.read().values())
         check_data(self.data)
