@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from netsmith.certificates import certificate
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
@@ -25,9 +26,11 @@ from netsmith.jobs.compress import compress
 from netsmith.jobs.export import export
 from netsmith.jobs.load import load
 from netsmith.jobs.profile import profile
+from netsmith.jobs.tested import right_of
 from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
 from netsmith.network.weights import read_weights
+from netsmith.runs.summary import all_met, check_summary
 from products import check_export, check_networks
 
 MODEL = "zoo:digits?channels=16&blocks=1"
@@ -238,3 +241,31 @@ def test_a_layer_that_the_runtime_computes_in_floats_is_not_called_int8(
     assert set(recipe["quantize"]["int8"]) == asked[1]
     stored = {i.name for i in onnx.load(tmp_path / "out" / "model.onnx").graph.initializer}
     assert {f"{n}.weight_q" for n in asked[1]} == {n for n in stored if n.endswith("weight_q")}
+
+
+def test_what_was_right_comes_back_as_it_was() -> None:
+    right = np.random.default_rng(0).random(37) < 0.6
+    kept = {"right": np.packbits(right).tobytes().hex(), "examples": 37}
+    assert (right_of(json.loads(json.dumps(kept))) == right).all()
+
+
+def test_a_summary_certifies_what_its_examples_say(finished: tuple[dict[str, Any], Path]) -> None:
+    summary, folder = finished
+    stage = json.loads((folder / "stages" / "test.json").read_text())["value"]
+    before, after = (right_of(stage["tested"][side]) for side in ("before", "after"))
+    assert before.mean() == summary["baseline"]["accuracy"] and after.mean() == summary["result"]["accuracy"]
+    assert summary["certificate"] == json.loads(json.dumps(certificate(before, after).to_dict()))
+    assert summary["certificate"]["met"] is None and all_met(summary)
+
+
+def test_a_certificate_that_fails_is_no_success_and_cannot_be_written_away(
+    finished: tuple[dict[str, Any], Path],
+) -> None:
+    summary = json.loads(json.dumps(finished[0]))
+    record = summary["certificate"]
+    record |= {"asked": {"max_drop": 0.0}, "loss_bound": 0.01, "loss": 0.0, "met": False}
+    check_summary(summary)
+    assert not all_met(summary)
+    record["met"] = True
+    with pytest.raises(InputError, match="met is true"):
+        check_summary(summary)

@@ -12,6 +12,7 @@ import numpy as np
 from netsmith.accuracy.onnx_accuracy import onnx_accuracy
 from netsmith.export.product import COMPARED, release
 from netsmith.jobs.specialization import Specialization
+from netsmith.jobs.tested import tested
 from netsmith.jobs.timing import UNTIMED, final_timing
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
@@ -93,13 +94,13 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
     }  # fmt: skip
 
 
-def tested(job: Specialization, found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Accuracy of each system's network on the test split, looked at once, when every choice is made."""
+def scored(job: Specialization, found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each system's network on the test split, looked at once, when every choice is made; see :func:`tested`."""
 
-    def all_of_them() -> dict[str, float]:
+    def all_of_them() -> dict[str, dict[str, Any]]:
         job.progress.stage("test")
         paths = {system: job.run.path(f"{_where(job, system)}model.onnx") for system in found}
-        return {s: onnx_accuracy(p, job.data.test, job.data.normalisation) for s, p in paths.items()}
+        return {s: tested(p, job.data.test, job.data.normalisation) for s, p in paths.items()}
 
     networks = {s: f["description"] for s, f in found.items()}
     return dict(job.shared.stage("test", all_of_them, networks))

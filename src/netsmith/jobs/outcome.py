@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.sensitivity import Sensitivity
+from netsmith.certificates import certificate
 from netsmith.export.onnx import stored_bits
 from netsmith.files import read_json
 from netsmith.hardware.target import limits_of, unknown_costs
@@ -17,6 +18,7 @@ from netsmith.jobs.memory import MEMORY_FILE
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
 from netsmith.jobs.stages import Stages
+from netsmith.jobs.tested import right_of
 from netsmith.jobs.versions import device, versions
 from netsmith.network.layers import LayerTable
 from netsmith.runs.names import FORMATS
@@ -74,6 +76,7 @@ def summarise(
         "additivity": found["additivity"], **{k: found[k] for k in ("family", "rule") if k in found},
         "layers": _layers(job, design),
         "roofline": roofline(job.target, before=job.graph.layers, after=rows),
+        "certificate": certificate(right_of(result["tested"]["before"]), right_of(result["tested"]["after"])).to_dict(),
         "memory": held, "timing": result["timing"], "parity": result["parity"],
         "fusion": result["fusion"],
         "fidelity": [{k: a[k] for k in ("predicted_s", "measured_s")} for a in found["attempts"]] if timed else [],

@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from netsmith.certificates import certificate
 from netsmith.data import Data, data_for
 from netsmith.errors import InputError, NetsmithError, shown
 from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import SpecializeConfig, check_call
 from netsmith.jobs.contents import target_contents
 from netsmith.jobs.doubt import trained_guess
-from netsmith.jobs.finishing import built, tested, trained
+from netsmith.jobs.finishing import built, scored, trained
 from netsmith.jobs.plans import of_specialization
 from netsmith.jobs.result import Result
 from netsmith.jobs.specialization import Specialization
 from netsmith.jobs.subject import device_of
+from netsmith.jobs.tested import right_of
 from netsmith.jobs.together import RunTogether
 from netsmith.jobs.versions import device, versions
 from netsmith.network.weights import read_metadata
@@ -111,7 +113,7 @@ def _stages(job: Specialization, budgets: dict[str, Any], systems: tuple[str, ..
             if system == systems[0]:
                 raise
             job.progress.note(f"  {system}: {error}")
-    return _summary(job, baseline, done, tested(job, {system: found for system, (found, _) in done.items()}))
+    return _summary(job, baseline, done, scored(job, {system: found for system, (found, _) in done.items()}))
 
 
 def _one(job: Specialization, system: str, baseline: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -124,9 +126,10 @@ def _one(job: Specialization, system: str, baseline: dict[str, Any]) -> tuple[di
 
 def _summary(
     job: Specialization, baseline: dict[str, Any], done: dict[str, tuple[dict[str, Any], dict[str, Any]]],
-    accuracy: dict[str, float],
+    scores: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     """The summary of a finished specialization, in the schema of ``netsmith.runs.summary``."""
+    accuracy = {system: float(found["accuracy"]) for system, found in scores.items()}
     own = job.config.search.system
     found, result = done[own]
     before = baseline | {
@@ -148,6 +151,7 @@ def _summary(
         "run": str(job.run.folder), "target": job.config.target, "simulated": job.simulated,
         "model": f"{job.family.name} ({own})", "data": job.data.name, "data_note": job.data.note,
         "data_notes": list(job.data.sentences), "preprocessing": job.data.feeding.to_dict(), "strategy": own,
+        "certificate": certificate(None, right_of(scores[own])).to_dict(),
         "timing": result["timing"], "parity": result["parity"], "recovery": result["history"],
         "fidelity": found["tried"],
         "device": device(job.target, job.config.threads), "specialization": _specialization(job, done, accuracy),

@@ -36,6 +36,7 @@ from netsmith.jobs.plans import Extent
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.searching import EVALUATION_IMAGES, Searching, study_of
 from netsmith.jobs.subject import Subject
+from netsmith.jobs.tested import tested
 from netsmith.jobs.timing import UNTIMED, final_timing, near_timed, quiet_latency
 from netsmith.jobs.tools import JobTools
 from netsmith.network.graph import count_parameters, trace
@@ -320,12 +321,10 @@ class Stages:
             self.progress.stage("test")
             split = self.subject.data.test
             show, again = (partial(self._half, half) for half in (0, 1))
-            return {
-                "baseline_accuracy": onnx_accuracy(
-                    self.run.path("baseline.onnx"), split, self.normalisation, progress=show
-                ),
-                "accuracy": onnx_accuracy(self.run.path("model.onnx"), split, self.normalisation, progress=again),
-            }
+            before = tested(self.run.path("baseline.onnx"), split, self.normalisation, show)
+            after = tested(self.run.path("model.onnx"), split, self.normalisation, again)
+            accuracies = {"baseline_accuracy": before["accuracy"], "accuracy": after["accuracy"]}
+            return accuracies | {"tested": {"before": before, "after": after}}
 
         return dict(self.run.stage("test", both))
 

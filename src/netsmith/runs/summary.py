@@ -40,6 +40,18 @@ def _together(summary: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _certificate_rule(found: Mapping[str, Any]) -> str | None:
+    asked, bound = found.get("asked") or {}, found.get("loss_bound")
+    kept = True
+    if asked.get("max_drop") is not None:
+        kept = bound is not None and bound <= asked["max_drop"]
+    if asked.get("min_score") is not None:
+        kept = kept and found["score_bound"] >= asked["min_score"]
+    if found.get("met") is not None and bool(found["met"]) is not kept:
+        return f"met is {'true' if found['met'] else 'false'}, which is not what its bound says of what was asked for"
+    return None
+
+
 _SIDE = Record(
     {
         "accuracy": OrNull(_SHARE), "latency_measured_s": OrNull(_AMOUNT), "latency_predicted_s": OrNull(_AMOUNT),
@@ -86,6 +98,17 @@ _ROOFLINE = Record({
 #: how well an exported file agrees with the network that it was made of
 PARITY = Record({"relative_error": _AMOUNT}, {"agreement": _AMOUNT, "jitter": _AMOUNT, "ok": Flag()})
 
+_CERTIFICATE = Record(
+    {"confidence": Number(low=0.5, high=1), "examples": _COUNT, "score_after": _SHARE, "score_bound": _SHARE},
+    {
+        "score_before": _SHARE, "loss": Number(low=-1, high=1), "loss_bound": Number(low=-1, high=1), "worse": _WHOLE,
+        "better": _WHOLE, "method": Text(("exact", "bootstrap")), "met": Flag(), "says": Text(),
+        "asked": Record(optional={"max_drop": _SHARE, "min_score": _SHARE}),
+        "needed_examples": Record({"for": Number(low=-1, high=1)}, {"examples": _COUNT}),
+    },
+    _certificate_rule,
+)  # fmt: skip
+
 #: What ``summary.json`` must hold, and of what it may hold everything that is read; see :func:`check_summary`.
 SUMMARY = Record(
     {
@@ -103,7 +126,7 @@ SUMMARY = Record(
         "target_limits": Named(_AMOUNT), "memory": Record(optional={"baseline": _MEMORY, "result": _MEMORY}),
         "fidelity": List(Record({"predicted_s": _AMOUNT, "measured_s": _AMOUNT})),
         "additivity": Record({"n": _AMOUNT, "spearman": Number()}),
-        "doubt": Record({"kind": Text()}),
+        "doubt": Record({"kind": Text()}), "certificate": _CERTIFICATE,
         "built_with": Record(optional={
             "num_classes": _COUNT, "input_shape": List(_COUNT, least=1), "code": Text(),
         }),
@@ -140,6 +163,7 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     correlation, ``spearman``, of summed losses and what ``n`` random designs lose. ``family`` has the networks that a
     step-wise trimming left on its way, the one as given first: ``{"design", "loss", "costs", "speed_up", "resource",
     "limit", "recipe", "weights"}``, and ``rule`` is how its winners were chosen.
+    ``certificate`` is what the test examples prove of the loss of score, see :mod:`netsmith.certificates`.
     ``memory`` is of both networks what lies in memory at each ``steps`` of a run, in ``bytes``, its ``peak_bytes``,
     where it is (``at``, ``step``) and the tensors ``held`` there. ``target_limits`` is what the target has room for, by
     cost; these are budgets as well.
@@ -165,5 +189,6 @@ def kept_budgets(limits: Mapping[str, float], values: Mapping[str, Any]) -> list
 
 
 def all_met(summary: Mapping[str, Any]) -> bool:
-    """Whether every budget is met; the exit code is 0 only then."""
-    return all(budget["met"] for budget in summary["budgets"])
+    """Whether every budget is met, and certified what was to be; the exit code is 0 only then."""
+    certified = (summary.get("certificate") or {}).get("met") is not False
+    return certified and all(budget["met"] for budget in summary["budgets"])

@@ -1,0 +1,39 @@
+"""A network on the test split: its score, and which examples it gets right, of which certificates are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netsmith.accuracy.onnx_accuracy import onnx_answers
+from netsmith.data import Split
+from netsmith.data.normalise import Normalisation
+
+BoolArray = NDArray[np.bool_]
+
+
+def tested(
+    model: Path, split: Split, normalisation: Normalisation, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Run a network's file over a split, as its user will.
+
+    Returns:
+        JSON values: ``accuracy``, and ``right``, which of the ``examples`` it gets right, as hexadecimal digits of
+        packed bits; a file of a fixed batch leaves out the examples of a last batch that is not full.
+    """
+    said = onnx_answers(model, split, normalisation, progress=progress)
+    right = said == split.labels.numpy()[: len(said)]
+    return {
+        "accuracy": float(right.sum() / max(len(said), 1)), "examples": len(said),
+        "right": np.packbits(right).tobytes().hex(),
+    }  # fmt: skip
+
+
+def right_of(found: dict[str, Any]) -> BoolArray:
+    """Which examples :func:`tested` found right, ``(N,)``."""
+    packed = np.frombuffer(bytes.fromhex(found["right"]), dtype=np.uint8)
+    return np.unpackbits(packed, count=found["examples"]).astype(bool)
