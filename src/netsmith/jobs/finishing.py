@@ -94,11 +94,14 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
     }  # fmt: skip
 
 
-def scored(job: Specialization, found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def scored(
+    job: Specialization, found: Mapping[str, Mapping[str, Any]], announce: bool = True
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Each system's network on the test split, looked at once, when every choice is made; see :func:`tested`."""
 
     def all_of_them() -> dict[str, dict[str, Any]]:
-        job.progress.stage("test")
+        if announce:
+            job.progress.stage("test")
         paths = {system: job.run.path(f"{_where(job, system)}model.onnx") for system in found}
         return {s: tested(p, job.data.test, job.data.normalisation) for s, p in paths.items()}
 

@@ -15,6 +15,7 @@ from netsmith.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
     from netsmith.data import Data
+    from netsmith.jobs.config import SpecializeConfig
     from netsmith.jobs.specialization import Specialization
 
 _MACS_A_SECOND = 4e10
@@ -100,8 +101,12 @@ def of_training(data: Data, epochs: int, *, scored: bool) -> list[Part]:
     return [Part("load", 3.0, fixed=True), *parts]
 
 
-def of_specialization(job: Specialization, systems: Sequence[str]) -> list[Part]:
-    """The plan of a specialization by one system or several."""
+def of_specialization(job: Specialization, systems: Sequence[str], networks: Sequence[str] = ()) -> list[Part]:
+    """The plan of a specialization by one system or several.
+
+    Args:
+        networks: what each of several networks of one search is called, that are trained and built one after the other.
+    """
     data, epochs = job.data, job.epochs
     macs = float(job.reference.macs.sum())
     images = len(data.need_train()) + len(data.search) / 10
@@ -113,7 +118,7 @@ def of_specialization(job: Specialization, systems: Sequence[str]) -> list[Part]
     parts = [Part("load", 3.0, fixed=True), Part("baseline", 2.0 + 1.5 * timed)]
     if hasattr(job.target, "prepare"):
         parts.append(Part("latency table", _TABLE_S, fixed=True))
-    if timed and config.budgets.latency:
+    if timed and (config.budgets.latency or networks):
         parts.append(Part("calibration", 4 * _SESSIONS_S, fixed=True))
     for system in systems:
         own, tried = list[Part](), 0
@@ -122,8 +127,20 @@ def of_specialization(job: Specialization, systems: Sequence[str]) -> list[Part]
             own += [Part("warm-up", seconds(images * warmup, 4.0))] * bool(warmup)
             own.append(Part("search", seconds(images * (epochs["search"] + epochs["warmup"] - warmup), 6.0)))
         own.append(Part("choose", 1.0 + 3 * _ROUND_S * timed + seconds(tried * len(data.search)), loops=True))
-        own += [Part("train", seconds(images * epochs["train"], 3.5))] * bool(epochs["train"])
-        own.append(Part("export", 2.0 + seconds(len(data.search))))
-        own += [Part("measure", _SESSIONS_S, fixed=True)] * timed
+        built = [Part("train", seconds(images * epochs["train"], 3.5))] * bool(epochs["train"])
+        built.append(Part("export", 2.0 + seconds(len(data.search))))
+        built += [Part("measure", _SESSIONS_S, fixed=True)] * timed
+        if not networks:
+            own += built
         parts += [replace(part, name=job.named(part.name, system)) for part in own]
-    return [*parts, Part("test", 1.0 + seconds(len(systems) * len(data.test)))]
+        parts += [replace(part, name=f"{part.name} ({name})") for name in networks for part in built]
+    return [*parts, Part("test", 1.0 + seconds(max(len(systems), len(networks)) * len(data.test)))]
+
+
+def epochs_of_specialization(config: SpecializeConfig, data: Data) -> dict[str, int]:
+    """Epochs of warm-up, search and training: as asked for, or by the size of the train split."""
+    usual, asked = max(8, min(60, 600_000 // len(data.need_train()))), config.search
+    search = usual if asked.search_epochs is None else asked.search_epochs
+    warmup = max(1, search // 4) if asked.warmup_epochs is None else asked.warmup_epochs
+    train = usual if config.training.epochs is None else config.training.epochs
+    return {"warmup": warmup, "search": search, "train": train}

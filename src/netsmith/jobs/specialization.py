@@ -23,6 +23,7 @@ from netsmith.hardware.target import Target, has_energy, prepare_target
 from netsmith.jobs.config import SpecializeConfig
 from netsmith.jobs.contents import contents_of, data_contents, thing_contents
 from netsmith.jobs.course import Course
+from netsmith.jobs.plans import epochs_of_specialization
 from netsmith.jobs.timing import near_timed, quiet_latency
 from netsmith.jobs.together import RunTogether
 from netsmith.network.behaviour import check_network
@@ -66,7 +67,7 @@ class Specialization:
         self.config, self.progress, self.watch = config, progress, watch
         self.simulated = not target.capabilities.runs_here
         self.pricing = Pricing(family, target, config.batch)
-        self.epochs: dict[str, int] = epochs_of(config, data)
+        self.epochs: dict[str, int] = epochs_of_specialization(config, data)
         self.contents = thing_contents(f"the space {family.name}", family.space) | data_contents(data)
 
     def check(self) -> None:
@@ -185,6 +186,10 @@ class Specialization:
         if "latency" in (*self.limits, along) and not self.simulated:
             self.correction = float(self.shared.stage("calibration", lambda: self._calibrate(baseline)))
 
+    def as_predicted(self, limits: Mapping[str, float]) -> dict[str, float]:
+        """Limits on what is predicted, where those on latency are of measured ones."""
+        return {n: limit / self.correction if n == "latency" else limit for n, limit in limits.items()}
+
     def _price(self, budgets: tuple[str, ...]) -> dict[str, Any]:
         """Every cost that there is a model or a budget of: of the reference, and of every choice."""
         prepare_target(self.target, lambda: rows_asked(self.pricing), self.progress)
@@ -272,11 +277,9 @@ class Specialization:
             train_uniform(network, self.data, training, **common)
         else:
             own = system == self.config.search.system and self.shared.workers.is_first
-            limits = self.limits | (
-                {"latency": self.limits["latency"] / self.correction} if "latency" in self.limits else {}
-            )
             proxylessnas(
-                network, self.data, Objective(self.tables, limits, search.loss, weight=search.weight),
+                network, self.data,
+                Objective(self.tables, self.as_predicted(self.limits), search.loss, weight=search.weight),
                 ProxylessConfig(
                     warmup=self.epochs["warmup"], epochs=self.epochs["search"], mode=search.mode,
                     update=SYSTEMS[system].update, seed=self.config.seed,
@@ -391,15 +394,6 @@ class Specialization:
         weights = self.config.training.teacher_weights
         shape = self.data.input_shape
         return load_model(spec, weights=weights, num_classes=self.data.known_classes, input_shape=shape)
-
-
-def epochs_of(config: SpecializeConfig, data: Data) -> dict[str, int]:
-    """Epochs of warm-up, search and training: as asked for, or by the size of the train split."""
-    usual, asked = max(8, min(60, 600_000 // len(data.need_train()))), config.search
-    search = usual if asked.search_epochs is None else asked.search_epochs
-    warmup = max(1, search // 4) if asked.warmup_epochs is None else asked.warmup_epochs
-    train = usual if config.training.epochs is None else config.training.epochs
-    return {"warmup": warmup, "search": search, "train": train}
 
 
 def _asked_once(name: str, seed: int) -> Study:

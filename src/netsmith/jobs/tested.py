@@ -26,9 +26,13 @@ def tested(
         packed bits; a file of a fixed batch leaves out the examples of a last batch that is not full.
     """
     said = onnx_answers(model, split, normalisation, progress=progress)
-    right = said == split.labels.numpy()[: len(said)]
+    return packed(said == split.labels.numpy()[: len(said)])
+
+
+def packed(right: BoolArray) -> dict[str, Any]:
+    """Which examples are right, ``(N,)``, as :func:`tested` has it."""
     return {
-        "accuracy": float(right.sum() / max(len(said), 1)), "examples": len(said),
+        "accuracy": float(right.sum() / max(len(right), 1)), "examples": len(right),
         "right": np.packbits(right).tobytes().hex(),
     }  # fmt: skip
 

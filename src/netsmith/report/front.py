@@ -9,7 +9,7 @@ from netsmith.report.certificate import between, gained, most_lost, needed, perc
 from netsmith.report.charts import BYTES, COUNTS, JOULES, SECONDS, unit_of
 from netsmith.report.front_axes import is_even
 from netsmith.report.front_plot import NARROW, WIDE, Level, Mark, Picture, draw
-from netsmith.report.front_table import GIVEN, MARKS, front_table, is_measured, lost, share
+from netsmith.report.front_table import GIVEN, MARKS, front_table, is_measured, lost, number_of, share
 from netsmith.report.marks import SIGNS
 from netsmith.runs.front_record import chosen_of
 from netsmith.units import COST_NAMES, format_cost, format_seconds
@@ -65,7 +65,7 @@ def picture_of(summary: Mapping[str, Any]) -> Picture:
     known = [row for row in (given, *rows, *marks) if row["score"] is not None]
     unit, scale = unit_of([row["costs"][cost] for row in (given, *rows, *marks)], _UNITS[cost])
     numbered = [
-        _mark(row, front, scale, number=str(i)) for i, row in enumerate(rows, 1) if row["score"] is not None
+        _mark(row, front, scale, number=number_of(row)) for row in rows if row["score"] is not None
     ]  # fmt: skip
     others = [_mark(row, front, scale) for row in known if row is given or row in marks]
     bound = [

@@ -45,8 +45,8 @@ def front_table(front: Row) -> tuple[list[str], list[Line]]:
     filled = [[make(row) for make in columns.values()] for row in rows]
     kept = [i for i in range(len(columns)) if any(line[i].text for line in filled)]
     lines = [
-        Line((_name(row, place, front), *(cells[i] for i in kept)), row.get("folder") == front["chosen"])
-        for place, (row, cells) in enumerate(zip(rows, filled, strict=True))
+        Line((_name(row, front), *(cells[i] for i in kept)), row.get("folder") == front["chosen"])
+        for row, cells in zip(rows, filled, strict=True)
     ]
     return ["", *(list(columns)[i] for i in kept)], lines
 
@@ -115,7 +115,12 @@ def _written(cost: str, value: float | None) -> str:
     return "" if value is None else format_cost(cost, value)
 
 
-def _name(row: Row, place: int, front: Row) -> Cell:
+def number_of(row: Row) -> str:
+    """What a network of the front is called: the last part of its folder, ``3`` of ``points/3``."""
+    return str(row["folder"]).rstrip("/").rsplit("/", 1)[-1]
+
+
+def _name(row: Row, front: Row) -> Cell:
     if "name" in row:
         return Cell(MARKS.get(row["name"], str(row["name"])), str(row.get("folder") or ""))
-    return Cell(f"{place}", row["folder"] + (", chosen" if row["folder"] == front["chosen"] else ""))
+    return Cell(number_of(row), row["folder"] + (", chosen" if row["folder"] == front["chosen"] else ""))
