@@ -84,7 +84,7 @@ def test_what_a_cost_forbids_is_not_taken() -> None:
     cost = CostTable(10.0, unary, (Factor((0, 1), pair),))
     problem = Problem(loss, {}, {})
     for most in (0.0, 1.0, 3.0, 5.0, np.inf):
-        designs, least = cheapest_of_all(replace(problem, costs={"cost": cost}), cost, most)
+        _, least = cheapest_of_all(replace(problem, costs={"cost": cost}), cost, most)
         assert least_cost(problem, cost, most).cost == least
 
 
