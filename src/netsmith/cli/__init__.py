@@ -18,8 +18,9 @@ import typer
 # in the order of the help: importing a module adds its commands
 from netsmith.cli import commands, hardware, runs  # noqa: F401
 from netsmith.cli.shared import app
-from netsmith.cli.words import given_twice, spread, usage_sentence
+from netsmith.cli.words import given_twice, spread, usage_sentence, valued
 from netsmith.errors import InfeasibleError, InputError, NetsmithError, one_line
+from netsmith.jobs.config.front import USUAL
 
 INTERRUPTED = 130
 _MOST = 2000  #: characters of a message
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     netsmith and 130 if it was interrupted.
     """
     arguments = spread(sys.argv[1:] if arguments is None else arguments, "--targets")
+    arguments = valued(arguments, "--front", str(USUAL))
     as_json = "--json" in arguments
     if not sys.warnoptions:  # what libraries tell their developers is not for users; python -W brings it back
         for category in (FutureWarning, DeprecationWarning):

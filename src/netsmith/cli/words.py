@@ -44,6 +44,19 @@ def spread(arguments: list[str], option: str) -> list[str]:
     return found
 
 
+def valued(arguments: list[str], option: str, value: str) -> list[str]:
+    """Let an option that takes a number stand alone, ``--front`` for ``--front 6``: ``value`` is written behind it."""
+    found: list[str] = []
+    for i, word in enumerate(arguments):
+        found.append(word)
+        if word == "--":
+            return found + arguments[i + 1 :]
+        follows = arguments[i + 1] if i + 1 < len(arguments) else "-"
+        if word == option and not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", follows):
+            found.append(value)
+    return found
+
+
 def usage_sentence(error: Exception) -> str:
     """A usage error, with the command whose help to read."""
     text = str(error.format_message()).replace("Value error, ", "").strip().rstrip(".")  # type: ignore[attr-defined]

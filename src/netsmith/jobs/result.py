@@ -50,7 +50,11 @@ class Result:
         """The result of a run that is finished."""
         folder, files = Path(folder).absolute(), summary.get("files") or {}
         return cls(
-            summary, folder, {what: folder / name for what, name in FILES.items() if name in files}, given, images
+            summary,
+            folder,
+            {what: folder / files[name] for what, name in FILES.items() if name in files},
+            given,
+            images,
         )
 
     @cached_property

@@ -8,6 +8,7 @@ from typing import Any
 
 from netsmith.data import Data, data_for
 from netsmith.errors import InputError, NetsmithError, shown
+from netsmith.hardware.target import has_energy
 from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import SpecializeConfig, check_call
 from netsmith.jobs.contents import target_contents
@@ -16,6 +17,7 @@ from netsmith.jobs.finishing import built, scored, trained
 from netsmith.jobs.plans import of_specialization
 from netsmith.jobs.result import Result
 from netsmith.jobs.specialization import Specialization
+from netsmith.jobs.specialize_front import find_front
 from netsmith.jobs.subject import device_of
 from netsmith.jobs.together import RunTogether
 from netsmith.network.weights import read_metadata
@@ -60,6 +62,8 @@ def specialize(
     target = device_of(config)
     if config.batch > 1 and target.capabilities.runs_here:
         raise InputError(f"{config.target} is measured at batch 1; drop --batch")
+    if config.several.minimize == "energy" and not has_energy(target):
+        raise InputError(f"{config.target} has no energy model; minimize another cost, or choose a target that has one")
     loaded = space if isinstance(space, BlockSpace) else load_space(space)
     workers = Workers.from_environment()
     progress = progress_of(progress) if workers.is_first else Silent()
@@ -76,7 +80,7 @@ def specialize(
         except (InputError, KeyboardInterrupt):
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
-        summary = run.finish(_stages(job, config.budgets.read(), config.search.systems))
+        summary = run.finish(_whole(job, config, {"job": "specialize"} | flatten(config)))
         progress.close()
         return Result.of_run(shared.folder, summary)
 
@@ -90,6 +94,13 @@ def _images(config: SpecializeConfig, record: Path, progress: Progress) -> Data:
     )
     images.need_train()
     return images
+
+
+def _whole(job: Specialization, config: SpecializeConfig, options: dict[str, Any]) -> dict[str, Any]:
+    """The summary of one network, or of a front of several."""
+    if not config.several.wanted:
+        return _stages(job, config.budgets.read(), config.search.systems)
+    return find_front(job, config.budgets.read(), config.several, options)
 
 
 def _stages(job: Specialization, budgets: dict[str, Any], systems: tuple[str, ...]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from netsmith.certificates import certificate
 from netsmith.errors import InfeasibleError
+from netsmith.jobs.config import FrontOptions
 from netsmith.jobs.family_front import choose_along, middle_of, reach
 from netsmith.jobs.family_outcome import summarise
 from netsmith.jobs.finishing import built, scored, trained
@@ -31,24 +32,6 @@ from netsmith.units import COST_NAMES, Budget, format_cost
 BoolArray = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a front is asked for: how many networks along which cost, and what has to be certified of the chosen one.
-
-    Attributes:
-        count: most networks.
-        minimize: the cost.
-        confidence: of the certificate.
-        max_drop, min_score: shares; not both.
-    """
-
-    count: int
-    minimize: str
-    confidence: float
-    max_drop: float | None = None
-    min_score: float | None = None
-
-
 @dataclass
 class _Network:
     """One network of the front: its run, what was found and what it came to."""
@@ -60,7 +43,7 @@ class _Network:
 
 
 def find_front(
-    job: Specialization, budgets: Mapping[str, Budget], asked: Asked, options: Mapping[str, Any]
+    job: Specialization, budgets: Mapping[str, Budget], asked: FrontOptions, options: Mapping[str, Any]
 ) -> dict[str, Any]:  # fmt: skip
     """All stages of a front; returns the summary of the chosen network as that of the whole.
 
@@ -87,7 +70,7 @@ def find_front(
         return _ended(job, _kept(job, networks), baseline, asked)
 
 
-def _found(job: Specialization, asked: Asked) -> list[dict[str, Any]]:
+def _found(job: Specialization, asked: FrontOptions) -> list[dict[str, Any]]:
     """The networks, the most expensive first, as they were chosen; probabilities are learned at the middle limit."""
     system, cost, own = job.config.search.system, asked.minimize, dict(job.limits)
     limits = job.as_predicted(own)
@@ -147,7 +130,7 @@ def _kept(job: Specialization, networks: Sequence[_Network]) -> list[_Network]:
 
 
 def _ended(
-    job: Specialization, networks: Sequence[_Network], baseline: dict[str, Any], asked: Asked
+    job: Specialization, networks: Sequence[_Network], baseline: dict[str, Any], asked: FrontOptions
 ) -> dict[str, Any]:  # fmt: skip
     """The test split is looked at, in an order that is fixed before; then the choice and every summary."""
     system, cost = job.config.search.system, asked.minimize
@@ -157,7 +140,7 @@ def _ended(
     rights = [right_of(score) for score in scores]
     choice = choose(
         before, rights, [one.result["search_accuracy"] for one in ordered], asked.confidence,
-        max_drop=asked.max_drop, min_score=asked.min_score,
+        **asked.goal,
     )  # fmt: skip
     summaries, points = [], []
     for i, (one, score) in enumerate(zip(ordered, scores, strict=True)):
@@ -172,16 +155,15 @@ def _ended(
 
 def _summary(
     job: Specialization, summaries: Sequence[Mapping[str, Any]], points: Sequence[dict[str, Any]], choice: Choice,
-    before: BoolArray | None, asked: Asked,
+    before: BoolArray | None, asked: FrontOptions,
 ) -> dict[str, Any]:  # fmt: skip
     """The chosen network's summary as that of the whole, with all networks; ``front.json`` is written."""
     chosen = summaries[choice.chosen]
     folder = points[choice.chosen]["folder"]
     shown = reported(points, asked.minimize)
-    wanted = {"max_drop": asked.max_drop, "min_score": asked.min_score}
     front: dict[str, Any] = {
         "points": shown, "marks": [], "chosen": folder, "rule": choice.rule, "minimize": asked.minimize,
-        "asked": {name: value for name, value in wanted.items() if value is not None},
+        "asked": asked.goal,
         "baseline": given_of(chosen, None, asked.confidence),
     }  # fmt: skip
     if before is not None:

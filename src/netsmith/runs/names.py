@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -23,7 +24,7 @@ BEFORE = (
     INPUTS, RECORDED, LOG,
 )  # fmt: skip
 _BUILT = (
-    *FORMATS.values(), "recipe.json", "layers.json", "memory.json", "network.json",
+    *FORMATS.values(), "recipe.json", "layers.json", "memory.json", "network.json", "front.json",
     "search.json", "report.html", "supernet-*.safetensors", "family/*.safetensors", "family/*.recipe.json",
     *(f"compared/*/{name}" for name in FORMATS.values()), "compared/*/network.json", SUMMARY,
 )  # fmt: skip
@@ -64,8 +65,14 @@ def refuse_link(folder: Path, name: str) -> None:
 def is_own(name: str, patterns: Iterable[str] = (CONFIG, *BEFORE, *_BUILT, LOCK)) -> bool:
     """Whether runs make files of that name, a path in the run folder; so are the temporary files of such."""
     for_whom = written_for(Path(name))
-    whole = name if for_whom is None else (Path(name).parent / for_whom).as_posix()
+    whole = _in_point(name if for_whom is None else (Path(name).parent / for_whom).as_posix())
     return any(fnmatchcase(whole, pattern) for pattern in patterns)
+
+
+def _in_point(name: str) -> str:
+    """The path within the run of a network of a front, where it lies in one: what is a run's own is so there too."""
+    found = re.fullmatch(r"points/[0-9]+/(.+)", name)
+    return found[1] if found else name
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -94,5 +101,8 @@ def remove(folder: Path) -> None:
 
 def _is_removable(name: str, found: os.stat_result) -> bool:
     if stat.S_ISDIR(found.st_mode):  # an empty one
-        return any(pattern.startswith(f"{name}/") for pattern in (*BEFORE, *_BUILT)) or name.startswith("checkpoints/")
+        inner = _in_point(name)
+        if re.fullmatch(r"points(/[0-9]+)?", name) or inner.startswith("checkpoints/"):
+            return True
+        return any(pattern.startswith(f"{inner}/") for pattern in (*BEFORE, *_BUILT))
     return stat.S_ISREG(found.st_mode) and is_own(name)

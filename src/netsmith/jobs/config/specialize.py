@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from netsmith.errors import InputError
 from netsmith.jobs.config.base import DATA, Config, seed_field, target_field, threads_field
+from netsmith.jobs.config.front import FrontOptions
 from netsmith.jobs.config.groups import Budgets, Images
 from netsmith.jobs.config.places import check_data, check_teacher, is_there
 from netsmith.schema import parameter
@@ -81,6 +82,7 @@ class SpecializeConfig(Config):
     space: Any = parameter("mobile, mobile-small, tiny or FILE.toml", default="mobile-small", metavar="S")
     target: str = target_field()
     budgets: Budgets = dataclasses.field(default_factory=Budgets)
+    several: FrontOptions = dataclasses.field(default_factory=FrontOptions)
     search: SupernetSearch = dataclasses.field(default_factory=SupernetSearch)
     width: float = parameter("multiplier of all channels of the space", default=1.0, low=0.05, high=8.0)
     batch: int = parameter("samples at a time, on modelled targets", default=1, low=1, high=1_000_000)
@@ -90,5 +92,21 @@ class SpecializeConfig(Config):
     seed: int = seed_field()
 
     def check(self) -> None:
-        check_budgets(self.budgets.read().values())
+        check_budgets(self.budgets.read().values(), needed=not self.several.wanted)
+        if self.several.wanted:
+            self._check_front()
         check_data(self.data)
+
+    def _check_front(self) -> None:
+        if self.search.compare:
+            raise InputError(f"--compare {','.join(self.search.compare)} is of one network; drop it, or --front")
+        if self.several.minimize == "memory":
+            raise InputError(
+                "--minimize memory is of a network that is given: peak memory is counted on its graph, and networks of "
+                "a space have none before they are built; minimize another cost"
+            )
+        if self.several.max_drop is not None and self.training.teacher is None:
+            raise InputError(
+                "--max-drop is against a network that is there before, and no network of a space is trained: give the "
+                "score that is needed by --min-score, or what to compare with by --teacher"
+            )
