@@ -7,7 +7,8 @@ What is counted follows what runtimes do (ONNX Runtime's allocation planner, and
 - a reshape is another view of the same numbers; what moves numbers (a transpose, a slice, a split, a padding) writes a
   tensor of its own;
 - a rectifier behind a convolution, linear layer or addition is executed within it, and what it reads never exists;
-- element-wise operators write in the place of an operand of the same size that nothing reads later;
+- element-wise operators write in the place of an operand of the same size that nothing reads later (not a SiLU, which
+  the exported file has as two operators);
 - where layers run in 8-bit integers, tensors lie as :mod:`netsmith.compression.placement` has them, and a conversion is
   a step that reads one form and writes the other: to integers as soon as the numbers are there, back to floating
   point where they are first read so;
@@ -79,8 +80,8 @@ class _Operator:
     operands: tuple[tuple[int, str], ...]  #: values, and the nodes that stand for them here
     yields: tuple[int, ...]
     alias: bool = False
-    elementwise: bool = False
     over: tuple[int, ...] = ()
+    part: str = ""  #: of the node, where it runs in several
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,12 @@ class Activations:
 
     Args:
         order: names of the graph's nodes in the order in which they run; by default as they are in the graph.
+        sums_in_place: whether operators of two tensors, additions above all, write in the place of one. ONNX Runtime's
+            do not, but it executes most additions within a convolution, where they do.
     """
 
-    def __init__(self, graph: Graph, order: Sequence[str] | None = None) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, order: Sequence[str] | None = None, sums_in_place: bool = True) -> None:
+        self.graph, self.sums_in_place = graph, sums_in_place
         self._index = {name: i for i, name in enumerate(graph.layers.names)}
         nodes = list(graph.module.graph.nodes)
         if order is not None:
@@ -188,13 +191,13 @@ class Activations:
         yields = tuple(self._new(name, at, n, scale, by) for n, (at, scale, by) in zip(numbers, sized, strict=True))
         if made:
             scores = (made[0], name)
-            self.operators.append(_Operator(node, row, operands[:2], (made[0],)))
+            self.operators.append(_Operator(node, row, operands[:2], (made[0],), part=_SCORES))
             operands = (scores, *operands[2:])
         self._of[name] = yields
-        over = tuple(
-            v for v, _ in operands
-            if v not in self.inputs and abs(self.values[v].numbers - numbers[0]) < 0.5
-        ) if len(yields) == 1 and _is_elementwise(node) else ()  # fmt: skip
+        over: tuple[int, ...] = ()
+        if len(yields) == 1 and _is_elementwise(node) and (self.sums_in_place or len(operands) < 2):
+            same = (v for v, _ in operands if abs(self.values[v].numbers - numbers[0]) < 0.5)
+            over = tuple(v for v in same if v not in self.inputs)
         self.operators.append(_Operator(node, row, operands, yields, over=over))
 
     def _new(self, name: str, row: int, numbers: float, scale: float, by: Any = "output") -> int:
@@ -308,7 +311,7 @@ class _Run:
         for v in op.yields:
             self.own[v] = self._tensor(self.of.values[v], made)
         over = tuple(reads[v] for v in op.over if v in reads and self.tensors[reads[v]][1] == made)
-        self.steps.append(Step(name, tuple(reads.values()), tuple(self.own[v] for v in op.yields), over))
+        self.steps.append(Step(name + op.part, tuple(reads.values()), tuple(self.own[v] for v in op.yields), over))
         self._convert(op)
 
     def _tensor(self, value: Value, form: Form) -> int:
@@ -327,7 +330,7 @@ class _Run:
         name = op.node.name
         if op.alias:
             self.own[op.yields[0]] = self.own[op.operands[0][0]]
-        if self.placement is None or not op.yields or name not in self.placement.inputs:
+        if self.placement is None or op.part or not op.yields or name not in self.placement.inputs:
             return
         source = self.own[op.yields[0]]
         value, form = self.tensors[source]
@@ -370,7 +373,10 @@ def _is_view(node: fx.Node) -> bool:
 
 
 def _is_elementwise(node: fx.Node) -> bool:
-    """Whether each number that a node yields is made of those at the same place of its operands."""
+    """Whether each number that a node yields is made, in one operator of the file, of those at the same place of its
+    operands."""
+    if node.target is aten.silu.default:
+        return False
     if node.target in ACTIVATION_OPS or activation_of(node) is not None:
         return True
     return isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags

@@ -163,8 +163,9 @@ class PeakMemory:
 
     def table(self, around: Designs) -> MaxTable:
         """One row a step, none of which another always exceeds; right at ``around (D,)``, and see the head."""
-        full = np.array(around)
-        full[self.branches] = self.space.reference[self.branches]
+        full, given = np.array(around), self.space.reference
+        if not self.moves:  # then what a branch that was dropped would add is known for every design
+            full[self.branches] = given[self.branches]
         sizes = self.space.decisions.sizes
         asked: list[tuple[tuple[int, ...], Designs]] = [
             ((), full),
@@ -175,8 +176,8 @@ class PeakMemory:
             asked += [((i, j, k, m), _with(full, {i: k, j: m})) for k, m in both if k != full[i] and m != full[j]]
         found = self._steps(np.array([design for _, design in asked]))
         at = [a for a, _ in asked]
-        rest = [d for d in self.branches if self._reaches(d, at, found)]
-        for d in rest:  # what else runs beside such a branch lies in other memory without it
+        rest = [d for d in self.branches if full[d] != given[d] or self._reaches(d, at, found)]
+        for d in rest:  # what runs beside such a branch, or in it, is in memory with other things where it goes
             for k in np.flatnonzero(np.arange(sizes[d]) != full[d]).tolist():
                 without = _with(full, {d: k})
                 asked += [((d, e, k, m), _with(without, {e: m})) for e, m in self._choices(full) if e != d]

@@ -1,0 +1,213 @@
+"""Peak memory of 20 networks, as netsmith counts it, against ONNX Runtime's arena and ExecuTorch's memory planner.
+
+For each network, with random weights and a batch of 1:
+
+- *netsmith*: the largest sum of live activations in the order of the exported file, input and output counted; *apart*:
+  the same where sums and products of two tensors are not written in the place of one, as ONNX Runtime's kernels do;
+- *file*: bytes of ONNX Runtime's arena while it runs the exported file operator by operator (basic optimisations, one
+  thread, no memory pattern), after each kernel, as the profile of a run says; weights and workspaces are taken off. The
+  input is not in an arena, so what it is compared with is without it. The runtime hands buffers on to later tensors of
+  the same shape and holds them meanwhile, so this may be more than what lives;
+- *deployed*: the same with all optimisations, which is another program than the file: additions are executed within
+  convolutions, in place (less), and maps are copied into blocked layouts and back (more);
+- *workspaces*: the same with what kernels ask for themselves while they run (to unfold a convolution, say);
+- *planner*: what ExecuTorch's greedy planner lays out for the same network (``non_const_buffer_sizes``), rectifiers
+  behind convolutions left out, which it has as operators. It writes nothing in place, has the indices of max pools,
+  8 bytes each, as tensors, and what it lays out has gaps.
+
+    python benchmarks/memory.py --json memory.json --out memory.md [--packages FOLDER]
+
+``--packages`` is a folder with ExecuTorch (``pip install --no-deps --target FOLDER executorch ruamel.yaml``), which is
+no dependency of netsmith; without it that column stays empty. The JSON file is written after each network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+#: spec -> side of the square input
+NETWORKS = {
+    "zoo:cifar_resnet20": 32, "zoo:cifar_resnet56": 32, "zoo:mobilenet_v1": 128, "zoo:mobilenet_v2": 128,
+    "zoo:squeezenet1_1": 128, "timm:resnet18": 128, "timm:resnet50": 128, "timm:vgg11_bn": 128,
+    "timm:densenet121": 128, "timm:mobilenetv3_small_100": 128, "timm:efficientnet_b0": 128, "timm:mnasnet_100": 128,
+    "timm:ghostnet_100": 128, "torchvision:shufflenet_v2_x1_0": 128, "torchvision:googlenet": 128,
+    "timm:regnety_002": 128, "timm:repvgg_a0": 128, "timm:convnext_atto": 128, "timm:hrnet_w18_small": 128, "unet": 64,
+}  # fmt: skip
+
+
+def build(spec: str, side: int) -> tuple[Any, tuple[int, ...]]:
+    """A network with random weights, and the shape of one sample."""
+    import torch
+
+    torch.manual_seed(0)
+    if spec == "unet":
+        return unet().eval(), (3, side, side)
+    if not spec.startswith("zoo:"):
+        import torchvision_shim
+
+        torchvision_shim.torchvision_works()
+    from netsmith.network.load import load_model
+
+    return load_model(spec, input_shape=(3, side, side)).model.eval(), (3, side, side)
+
+
+def unet() -> Any:
+    """A small U-Net: skips that live while everything below runs."""
+    import torch
+    from torch import nn
+
+    def block(c_in: int, c_out: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(c_in, c_out, 3, padding=1), nn.ReLU(), nn.Conv2d(c_out, c_out, 3, padding=1), nn.ReLU()
+        )
+
+    class UNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            widths = (16, 32, 64, 128)
+            self.down = nn.ModuleList(block(a, b) for a, b in zip((3, *widths), widths, strict=False))
+            self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, 2) for a, b in pairwise(widths))
+            self.out = nn.ModuleList(block(2 * a, a) for a in widths[:-1])
+            self.head = nn.Conv2d(widths[0], 2, 1)
+            self.pool = nn.MaxPool2d(2)
+
+        def forward(self, x: Any) -> Any:
+            skips = []
+            for i, down in enumerate(self.down):
+                x = down(x if i == 0 else self.pool(x))
+                skips.append(x)
+            for up, out, skip in zip(list(self.up)[::-1], list(self.out)[::-1], skips[-2::-1], strict=True):
+                x = out(torch.cat([up(x), skip], dim=1))
+            return self.head(x).flatten(1)
+
+    return UNet()
+
+
+def ours(graph: Any) -> dict[str, float]:
+    """Peak, and the same without the input, which an arena does not hold, with sums in place and not."""
+    from netsmith.compression.activations import Activations, peak_steps
+
+    table = graph.layers.replace(calls=graph.layers.calls[None])
+    given = next(n.name for n in graph.module.graph.nodes if n.op == "placeholder")
+    found = dict[str, float]()
+    for name, in_place in (("", True), ("_apart", False)):
+        timeline = Activations(graph, sums_in_place=in_place).timeline()
+        sizes = timeline.bytes(table)
+        found[f"peak{name}"] = float(peak_steps(timeline, sizes).max())
+        sizes[:, [b for b, tensors in enumerate(timeline.buffers) if tensors[0][0].name == given]] = 0.0
+        found[f"without_input{name}"] = float(peak_steps(timeline, sizes).max())
+    return found
+
+
+def arena(path: Path, level: str) -> dict[str, float]:
+    """Bytes of ONNX Runtime's arena while a file runs: of tensors after each kernel, and with workspaces at most."""
+    import numpy as np
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.enable_profiling, options.intra_op_num_threads, options.enable_mem_pattern = True, 1, False
+    options.profile_file_prefix = str(path.parent / "profile")
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    x = np.zeros([1, *given.shape[1:]], dtype=np.float32)
+    session.run(None, {given.name: x})
+    profile = Path(session.end_profiling())
+    events = [e["args"] for e in json.loads(profile.read_text()) if e["name"].endswith("kernel_time")]
+    in_use = np.array([int(e["mem_bytes_requested_in_use"]) for e in events])
+    base = in_use[0] - int(events[0]["mem_requested_in_use_delta"])
+    most = int(events[-1]["mem_in_use_peak"])
+    return {"tensors": float(in_use.max() - base), "with_workspaces": float(most - base)}
+
+
+def planned(model: Any, shape: tuple[int, ...]) -> float:
+    """Bytes that ExecuTorch's planner lays out, where rectifiers behind convolutions are executed within them."""
+    import torch
+    from executorch.exir import EdgeCompileConfig, to_edge
+
+    from netsmith.network.graph import trace
+    from netsmith.network.rows import fused_activation
+
+    graph = trace(model, shape)
+    for node in list(graph.module.graph.nodes):
+        if node.op == "call_function" and "conv" in str(node.target) and (after := fused_activation(node)) is not None:
+            after.replace_all_uses_with(node)
+            graph.module.graph.erase_node(after)
+    graph.module.recompile()
+    program = torch.export.export(graph.module, (torch.zeros(1, *shape),))
+    edge = to_edge(
+        program,
+        compile_config=EdgeCompileConfig(_check_ir_validity=False, preserve_ops=[torch.ops.aten.linear.default]),
+    )
+    return float(sum(edge.to_executorch().executorch_program.execution_plan[0].non_const_buffer_sizes))
+
+
+def measure(spec: str, side: int, foreign: bool) -> dict[str, Any]:
+    from netsmith.export.onnx import to_onnx
+    from netsmith.network.graph import trace
+
+    model, shape = build(spec, side)
+    graph = trace(model, shape)
+    found: dict[str, Any] = ours(graph)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(to_onnx(graph).SerializeToString())
+        found["file"], found["deployed"] = (arena(path, f"ORT_ENABLE_{level}") for level in ("BASIC", "ALL"))
+    if foreign:
+        try:
+            found["planner"] = planned(model, shape)
+        except Exception as error:
+            found["planner_error"] = str(error)[:200]
+    return found
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """Markdown: KB, and netsmith's count over each of the others."""
+    head = (
+        "network", "netsmith", "file", "ratio", "apart", "ratio", "deployed", "ratio", "workspaces", "planner", "ratio",
+    )  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+    for spec, row in found.items():
+        mine, plan = row["without_input"], row.get("planner")
+        file, deployed = row["file"]["tensors"], row["deployed"]["tensors"]
+        cells = [
+            f"{row['peak'] / 1e3:.1f}", f"{file / 1e3:.1f}", f"{mine / file:.3f}", f"{row['peak_apart'] / 1e3:.1f}",
+            f"{row['without_input_apart'] / file:.3f}", f"{deployed / 1e3:.1f}", f"{mine / deployed:.3f}",
+            f"{row['deployed']['with_workspaces'] / 1e3:.1f}",
+            *((f"{plan / 1e3:.1f}", f"{row['peak'] / plan:.3f}") if plan else ("–", "–")),
+        ]  # fmt: skip
+        lines.append(f"| {spec} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, default=Path("memory.json"))
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--packages", type=Path)
+    parser.add_argument("--only", nargs="*", default=list(NETWORKS))
+    options = parser.parse_args()
+    if options.packages:
+        sys.path.append(str(options.packages))
+    found = json.loads(options.json.read_text()) if options.json.exists() else {}
+    for spec in options.only:
+        if spec not in found:
+            found[spec] = measure(spec, NETWORKS[spec], bool(options.packages))
+            options.json.write_text(json.dumps(found, indent=1))
+            print(spec, found[spec], flush=True)
+    text = table(found)
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
