@@ -15,7 +15,9 @@ from netsmith.errors import InfeasibleError, InputError
 from netsmith.files import read_json
 from netsmith.jobs import specialize_front
 from netsmith.jobs.compare import compare
+from netsmith.jobs.export import export
 from netsmith.jobs.load import load
+from netsmith.jobs.predict import predict
 from netsmith.jobs.specialize import specialize
 from netsmith.jobs.tested import right_of
 from netsmith.report import write_report
@@ -79,12 +81,16 @@ def test_networks_are_runs_of_their_own_from_one_search(finished: dict[str, Any]
     assert scores == sorted(scores, reverse=True)
 
 
-def test_the_run_is_that_of_the_chosen_network(finished: dict[str, Any]) -> None:
+def test_the_run_is_that_of_the_chosen_network(finished: dict[str, Any], tmp_path: Path) -> None:
     folder, chosen = Path(finished["run"]), finished["front"]["chosen"]
     result, own = load(folder), load(folder / chosen)
     assert result.product == {what: folder / chosen / path.name for what, path in own.product.items()}
     images = torch.zeros(2, 1, 8, 8)
     assert torch.equal(result.model(images), own.model(images))
+    assert Path(export(folder)["file"]) == folder / chosen / "model.onnx"
+    np.save(tmp_path / "x.npy", np.zeros((1, 8, 8), np.uint8))
+    said = [predict(path, [tmp_path / "x.npy"])["predictions"][0]["top"] for path in (folder, folder / chosen)]
+    assert said[0] == said[1]
     assert finished["front"]["rule"] == "the most accurate network on the search split" and all_met(finished)
     page = write_report(folder).read_text()
     assert 'class="plot front wide"' in page and "as given" not in page.split("Before and after")[0].split("<style>")[0]

@@ -88,4 +88,5 @@ def example_simulated_front_summary(run: str = "runs/mixed-front") -> dict[str, 
         if row.get("cost_bound"):
             row["cost_bound"] *= 0.4
     front |= {"minimize": "energy", "rule": "the cheapest network that is certified to lose at most 1 point"}
-    return summary | {"front": front, "certificate": example_certificate(None), "budgets": []}
+    files = {name: f"points/3/{name}" for name in summary["files"]}
+    return summary | {"front": front, "certificate": example_certificate(None), "budgets": [], "files": files}

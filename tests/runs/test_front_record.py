@@ -33,6 +33,13 @@ def test_what_is_wrong_with_a_front_is_named(change: dict[str, Any], words: str)
         check_summary(summary)
 
 
+def test_files_lie_where_the_chosen_network_is() -> None:
+    summary = example_front_summary()
+    summary["files"]["model.onnx"] = "model.onnx"
+    with pytest.raises(InputError, match=r"files\['model\.onnx'\] is 'model\.onnx', not 'points/3/model\.onnx'"):
+        check_summary(summary)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -40,6 +47,7 @@ def test_what_is_wrong_with_a_front_is_named(change: dict[str, Any], words: str)
         ({"score": 0.5}, r"points\[1\]\.score is 0\.5, outside of its interval"),
         ({"loss_bound": 0.0}, r"points\[1\]\.loss_bound is 0\.0, below the loss"),
         ({"folder": "points/1"}, r"front\.points has one folder twice"),
+        ({"folder": "../../elsewhere"}, r"front\.points has the folder '\.\./\.\./elsewhere', which is not that of a"),
         ({"latency_interval_s": [1e-3]}, r"points\[1\]\.latency_interval_s has 1 entries, not 2"),
         ({"certified": "yes"}, r"points\[1\]\.certified is 'yes', not true or false"),
     ],

@@ -14,7 +14,7 @@ from netsmith.files import check_place, same_file, write_atomic
 from netsmith.network.tensorfile import metadata_of
 from netsmith.network.weights import MADE_HERE
 from netsmith.runs.folder import Run
-from netsmith.runs.names import CONFIG, FORMATS
+from netsmith.runs.names import CONFIG, FORMATS, SUMMARY
 
 
 def export(run: str | Path, *, format: str = "onnx", out: str | Path | None = None) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def export(run: str | Path, *, format: str = "onnx", out: str | Path | None = No
     if format not in FORMATS:
         raise InputError(f"unknown format {format!r}{did_you_mean(format, list(FORMATS))}; known: {', '.join(FORMATS)}")
     opened = Run.open(run)
-    source = opened.folder / FORMATS[format]
+    source = (opened.network().folder if (opened.folder / SUMMARY).exists() else opened.folder) / FORMATS[format]
     target = Path(out) if out else source
     elsewhere = not same_file(target, source)
     if elsewhere:

@@ -17,7 +17,7 @@ _GIVE = "give the class or function that builds it: netsmith.load(RUN, factory=.
 
 
 def load(run: str | Path, factory: str | nn.Module | Callable[[], nn.Module] | None = None) -> Result:
-    """Open a finished run.
+    """Open a finished run; of a front that is its chosen network, and ``RUN/points/2`` is another of its networks.
 
     Its files are checked, and nothing of the network is loaded before it is asked for. ``model`` needs nobody's code.
     ``float_model`` is built again by the run's MODEL (``zoo:NAME``, ``file.py:NAME``, ...); a run whose network was
@@ -37,6 +37,7 @@ def load(run: str | Path, factory: str | nn.Module | Callable[[], nn.Module] | N
     """
     opened = Run.open(run)
     summary = opened.summary()
+    opened.network()  # whose files are checked as well
     if factory is not None and not (isinstance(factory, str) or callable(factory)):
         raise InputError(f"factory is {type(factory).__name__}, which builds no network; {_GIVE}")
     return Result.of_run(opened.folder, summary, _builder(opened.folder, summary, factory))

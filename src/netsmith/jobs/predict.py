@@ -105,9 +105,7 @@ def _model(run: Path) -> Path:
         return run
     if not run.exists():
         raise InputError(f"there is no {run}; give the folder of a run or an .onnx file that netsmith wrote")
-    opened = Run.open(run)
-    opened.summary()  # checks the files of the run as well
-    return opened.folder / "model.onnx"
+    return Run.open(run).network().folder / "model.onnx"  # checks the files of the run as well
 
 
 def _rows(given: Path, feeding: Feeding) -> Iterator[tuple[str, Row]]:

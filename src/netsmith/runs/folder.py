@@ -327,6 +327,19 @@ class Run:
         check_summary(summary, str(target))
         return dict(summary)
 
+    def network(self) -> Run:
+        """The finished run that the network lies in: this one, or of a front that of the chosen network.
+
+        Raises:
+            InputError: either is not finished, or a file of either is missing or damaged.
+        """
+        front = self.summary().get("front")
+        if not front:
+            return self
+        chosen = Run.open(self.folder / front["chosen"])
+        chosen.summary()
+        return chosen
+
     def discard(self) -> None:
         """Forget a run that never finished a stage, so that its folder can be used again; any other run stays."""
         if not (self.folder / "stages").exists():

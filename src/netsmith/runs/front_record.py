@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ def _front_rule(front: Mapping[str, Any]) -> str | None:
     folders = [point["folder"] for point in front["points"]]
     if front["chosen"] not in folders:
         return f"chosen is {shown(front['chosen'])}, not one of {shown(', '.join(folders))}"
+    if wrong := next((name for name in folders if not re.fullmatch(r"points/[0-9]+", name)), None):
+        return f"points has the folder {shown(wrong)}, which is not that of a network of a front, such as points/1"
     if len(set(folders)) < len(folders):
         return f"points has one folder twice: {shown(', '.join(folders))}"
     return None

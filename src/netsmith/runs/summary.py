@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from netsmith.errors import InputError
+from netsmith.errors import InputError, shown
 from netsmith.runs.front_record import FRONT
 from netsmith.runs.search_record import COSTS, SEARCH
 from netsmith.shapes import MOST, Anything, Either, Flag, List, Named, Number, OrNull, Record, Text
@@ -28,11 +28,15 @@ def _budget_rule(budget: Mapping[str, Any]) -> str | None:
 
 
 def _together(summary: Mapping[str, Any]) -> str | None:
-    """What does not fit together: losses of all trials, or accuracies of all; gains of a family in what is budgeted."""
+    """What does not fit together: losses or accuracies of all trials, gains of a family in what is budgeted, files."""
     trials = summary.get("trials") or []
     missing = [i for i, trial in enumerate(trials) if trial.get("loss") is None]
     if missing and any(trial.get("accuracy") is None for trial in trials):
         return f"trials[{missing[0]}] has no loss, and not every trial has an accuracy"
+    where = f"{summary['front']['chosen']}/" if summary.get("front") else ""
+    for name, place in (summary.get("files") or {}).items():
+        if place != where + name:
+            return f"files[{shown(name)}] is {shown(place)}, not {shown(where + name)}"
     costs = {budget["cost"] for budget in summary["budgets"]}
     for i, member in enumerate(summary.get("family") or []):
         if absent := costs - set(member["speed_up"]):
