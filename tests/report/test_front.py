@@ -73,6 +73,12 @@ def test_what_nobody_measured_is_called_predicted() -> None:
     assert "A front of 6 38 % of the energy, predicted for bismo-edge (simulated), and at 95 % confidence" in text
     assert "energy, predicted, µJ" in text and "of the energy as given" in text and "latency, predicted" in text
     assert "measured" not in text.split("Before and after")[0]
+    summary = example_simulated_front_summary()
+    for point in summary["front"]["points"]:
+        point["certified"] = point["loss_bound"] <= 0.01
+    assert "certified to lose no more than 1 point not certified to lose no more than 1 point" in re.sub(
+        r"[^a-z0-9 ]| {2,}", "", page(summary).text.replace("● ", "")
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,6 +101,8 @@ def test_a_certificate_that_fails_is_the_verdict() -> None:
     summary = example_front_summary(met=False)
     assert "Not certified: the score that was asked for" in page(summary).text
     assert "what was asked for would be certified by about" in page(summary).text.lower()
+    summary["certificate"]["needed_examples"] = {"for": 0.004, "examples": None}
+    assert "No number of test images would certify what was asked for at the loss that was seen" in page(summary).text
     one = example_summary() | {"certificate": example_certificate(False, {"max_drop": 0.005})}
     assert "Not certified: the score that was asked for" in page(one).text
     assert "At 95 % confidence as much as 0.48 points lost, where 0.50 points were allowed" in page(one).text

@@ -25,6 +25,7 @@ from netsmith.jobs.specialization import Specialization
 from netsmith.jobs.tested import packed, right_of
 from netsmith.jobs.together import RunTogether
 from netsmith.network.layout import run_images
+from netsmith.report.figures import command
 from netsmith.runs.front_record import FRONT_FILE
 from netsmith.training.modes import set_mode
 from netsmith.units import COST_NAMES, Budget, format_cost
@@ -67,7 +68,7 @@ def find_front(
                 RunTogether(job.home.folder / folder, {**options, "point": i}, True, job.home.workers)
             )
             networks.append(_built(job.within(shared, name), folder, one, baseline))
-        return _ended(job, _kept(job, networks), baseline, asked)
+        return _ended(job, _kept(job, networks), baseline, asked, options)
 
 
 def _found(job: Specialization, asked: FrontOptions) -> list[dict[str, Any]]:
@@ -130,7 +131,8 @@ def _kept(job: Specialization, networks: Sequence[_Network]) -> list[_Network]:
 
 
 def _ended(
-    job: Specialization, networks: Sequence[_Network], baseline: dict[str, Any], asked: FrontOptions
+    job: Specialization, networks: Sequence[_Network], baseline: dict[str, Any], asked: FrontOptions,
+    options: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """The test split is looked at, in an order that is fixed before; then the choice and every summary."""
     system, cost = job.config.search.system, asked.minimize
@@ -148,7 +150,8 @@ def _ended(
         if choice.certified[i] is None:  # by itself it may be said what is certain, but not that it was tested
             sure = certificate(before, rights[i], asked.confidence)
         summary = summarise(one.job, baseline, {system: (one.found, one.result)}, {system: score})
-        summaries.append(one.job.run.finish(summary | {"certificate": sure.to_dict()}))
+        whole = {"command": command(summary, options), "certificate": sure.to_dict()}  # that makes the front again
+        summaries.append(one.job.run.finish(summary | whole))
         points.append(point_of(one.folder, summary, rights[i], sure, choice.certified[i]))
     return _summary(job, summaries, points, choice, before, asked)
 

@@ -42,6 +42,8 @@ def needed(summary: Mapping[str, Any]) -> str:
     found = summary.get("certificate") or {}
     more = found.get("needed_examples") or {}
     if not more.get("examples"):
+        if more and found.get("met") is False:
+            return "no number of test images would certify what was asked for at the loss that was seen"
         return ""
     what = "what was asked for" if found.get("met") is False else f"a loss of {points(more['for'])}"
     return f"{what} would be certified by about {more['examples']:,} test images where they differ as often as these"

@@ -20,6 +20,7 @@ _SHAPES = {"int8": "diamond", "uniform": "triangle"}
 _MODELLED = ("latency", "energy")  #: costs that a model predicts where nothing measures them
 #: classes of the style sheet for whether a network is certified, and what a legend says of it
 _GOOD, _BAD, _OPEN = ("good", "certified to keep what was asked"), ("bad", "not certified"), ("ink", "not tested")
+_USUAL = {"good": "certified to lose no more than 1 point", "bad": "not certified to lose no more than 1 point"}
 #: times as fast as given, and shares of another cost, that the upper edge may show: the roundest first
 _FACTORS = (1, 2, 4, 3, 1.5, 8, 6, 5, 10, 16, 20, 30, 50, 100, 1.25, 1.2, 1.1, 0.8, 0.5)
 _PARTS = (1, 0.5, 0.25, 0.75, 0.1, 0.05, 0.01, 0.3, 0.2, 0.4, 0.6, 0.8, 0.9, 0.15, 0.03, 0.02, 1.25, 1.5, 2)
@@ -89,6 +90,8 @@ def legend(front: Mapping[str, Any], picture: Picture) -> list[tuple[str, str, s
     states = [(state, what) for state, what in (_GOOD, _BAD, _OPEN) if any(m.style == state for m in picture.marks)]
     if states == [_OPEN]:
         states = [(_OPEN[0], "networks of the front")]
+    elif not front.get("asked"):  # then they are tested against what the rule says that is usual
+        states = [(state, _USUAL.get(state, what)) for state, what in states]
     found = [(state, SIGNS["circle"], what) for state, what in states] + [("ring", "", "chosen")]
     every, level = [*picture.marks, *picture.others], _level(front)
     if any(m.low is not None for m in every):
