@@ -132,13 +132,14 @@ def test_losses_of_found_networks_are_against_a_teacher() -> None:
     given = summary["front"]["baseline"]
     summary["front"] |= {
         "teacher": {"score": given["score"], "score_interval": given["score_interval"]},
-        "baseline": given | {"score": None, "score_interval": None},
+        "baseline": given | {"score": None, "score_interval": None, "name": "the reference"},
     }
     check_summary(summary)
     picture = picture_of(summary)
     assert [level.name for level in picture.levels] == ["teacher: 92.35 %", "allowed: 0.50 points lost"]
     assert [mark.low for mark in picture.marks] == [mark.low for mark in picture_of(example_front_summary()).marks]
     assert "as given" not in {mark.label for mark in picture.others}
+    assert picture.top[1] == "times as fast as the reference" and "the reference 1.92 ms" in page(summary).text
     assert "that of the teacher less the largest loss" in page(summary).text
 
 
@@ -209,7 +210,7 @@ def test_a_comparison_has_all_networks_of_a_front(tmp_path: Path, capsys: pytest
 
 def test_an_unfinished_front_says_which_networks_have_reports(tmp_path: Path) -> None:
     _front_folder(tmp_path, finished=False)
-    with pytest.raises(InputError, match=r"6 of the networks of its front are built, .* \(points/1, .*--resume"):
+    with pytest.raises(InputError, match=r"6 of the networks of its front are done, .* \(points/1, .*--resume"):
         write_report(tmp_path)
 
 

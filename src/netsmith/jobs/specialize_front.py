@@ -167,7 +167,7 @@ def _summary(
     front: dict[str, Any] = {
         "points": shown, "marks": [], "chosen": folder, "rule": choice.rule, "minimize": asked.minimize,
         "asked": asked.goal,
-        "baseline": given_of(chosen, None, asked.confidence),
+        "baseline": given_of(chosen, None, asked.confidence) | {"name": "the reference"},
     }  # fmt: skip
     if before is not None:
         front["teacher"] = score_of(before, asked.confidence)

@@ -9,7 +9,7 @@ from netsmith.report.certificate import between, gained, most_lost, needed, perc
 from netsmith.report.charts import BYTES, COUNTS, JOULES, SECONDS, unit_of
 from netsmith.report.front_axes import is_even
 from netsmith.report.front_plot import NARROW, WIDE, Level, Mark, Picture, draw
-from netsmith.report.front_table import GIVEN, MARKS, front_table, is_measured, lost, number_of, share
+from netsmith.report.front_table import MARKS, front_table, given_name, is_measured, lost, number_of, share
 from netsmith.report.marks import SIGNS
 from netsmith.runs.front_record import chosen_of
 from netsmith.units import COST_NAMES, format_cost, format_seconds
@@ -40,7 +40,7 @@ def front_sections(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "count": len(front["points"]), "wide": draw(picture, WIDE), "narrow": draw(picture, NARROW),
         "legend": legend(front, picture), "head": head, "lines": lines, "chosen": front["chosen"],
-        "rule": front["rule"], "level": _level(front), "whose": _whose(front), "needed": needed(summary),
+        "rule": front["rule"], "bounded": _bounded(front), "level": _level(front), "whose": _whose(front), "needed": needed(summary),
     }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def picture_of(summary: Mapping[str, Any]) -> Picture:
         how = ", measured" if cost == "latency" and is_measured(front) else ", predicted"
     uneven = "" if is_even([row["score"] * 100 for row in known]) else " (uneven: the top is spread)"
     return Picture(
-        marks=numbered, others=others, bound=bound, proven=_PROVEN, top=_against(cost, given["costs"].get(cost), scale),
+        marks=numbered, others=others, bound=bound, proven=_PROVEN, top=_against(front, scale),
         levels=_levels(front), x_label=f"{name}{how}{'' if unit == '1' else f', {unit}'}",
         y_label=f"score on test images, %{uneven}",
         title=f"{len(rows)} networks: {name} against score. {front_sentence(summary)}.",
@@ -119,7 +119,7 @@ def _mark(row: Mapping[str, Any], front: Mapping[str, Any], scale: float, number
         if low is None and row.get("loss_bound") is not None and before is not None:
             low = before - row["loss_bound"]
     chosen = bool(number) and row["folder"] == front["chosen"]
-    name = row.get("name", GIVEN)
+    name = given_name(front) if row is given else row.get("name", "")
     label, style, shape = _LABELS.get(name, name), "soft-mark", "square" if row is given else _SHAPES.get(name, "cross")
     if number:
         name = f"network {number}{', chosen' if chosen else ''}"
@@ -167,18 +167,27 @@ def _before(front: Mapping[str, Any]) -> float | None:
     return None if score is None else float(score)
 
 
+def _bounded(front: Mapping[str, Any]) -> bool:
+    """Whether there is a bound on what networks lose."""
+    return any(point.get("loss_bound") is not None for point in front["points"])
+
+
 def _whose(front: Mapping[str, Any]) -> str:
     """What losses are against, in words."""
     return "the teacher" if front.get("teacher") else "the network as given"
 
 
-def _against(cost: str, given: float | None, scale: float) -> tuple[list[tuple[float, str]], str]:
+def _against(front: Mapping[str, Any], scale: float) -> tuple[list[tuple[float, str]], str]:
     """Costs for the upper edge: how many times as fast as given, or what is left of another cost."""
+    cost, name = front["minimize"], front["baseline"].get("name")
+    given = front["baseline"]["costs"].get(cost)
     if not given:
         return [], ""
     if cost == "latency":
-        return [(given * scale / f, f"{f:g}×") for f in _FACTORS], "times as fast as the network as given"
-    return [(given * scale * f, f"{f:.0%}") for f in _PARTS], f"of the {COST_NAMES.get(cost, cost)} as given"
+        than = name or "the network as given"
+        return [(given * scale / f, f"{f:g}×") for f in _FACTORS], f"times as fast as {than}"
+    of = f"of {name}" if name else "as given"
+    return [(given * scale * f, f"{f:.0%}") for f in _PARTS], f"of the {COST_NAMES.get(cost, cost)} {of}"
 
 
 def _short(cost: str, before: float | None, after: float) -> str:

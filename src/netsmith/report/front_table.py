@@ -10,7 +10,6 @@ from netsmith.report.certificate import between
 from netsmith.units import format_cost, format_seconds
 
 MARKS = {"int8": "8-bit integers alone", "uniform": "uniform pruning"}  #: names of what a front is compared with
-GIVEN = "as given"
 _SAID = {True: "yes", False: "no"}
 _COUNTED = (("energy", "energy, predicted"), ("size", "size"), ("macs", "MACs"), ("memory", "peak memory"))
 
@@ -39,7 +38,7 @@ def front_table(front: Row) -> tuple[list[str], list[Line]]:
     Args:
         front: ``front`` of a summary.
     """
-    given: Row = {**front["baseline"], "name": GIVEN}
+    given: Row = {**front["baseline"], "name": given_name(front)}
     rows: list[Row] = [given, *front["points"], *(front.get("marks") or [])]
     columns = _columns(front)
     filled = [[make(row) for make in columns.values()] for row in rows]
@@ -49,6 +48,11 @@ def front_table(front: Row) -> tuple[list[str], list[Line]]:
         for row, cells in zip(rows, filled, strict=True)
     ]
     return ["", *(list(columns)[i] for i in kept)], lines
+
+
+def given_name(front: Row) -> str:
+    """What the network is called that costs are against."""
+    return str(front["baseline"].get("name") or "as given")
 
 
 def is_measured(front: Row) -> bool:

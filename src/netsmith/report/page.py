@@ -48,8 +48,8 @@ def write_report(run_path: str | Path) -> Path:
     if found is None:
         if not finished and (built := built_points(run.folder)):
             raise InputError(
-                f"{run.folder} is not finished: {len(built)} of the networks of its front are built, each a run with a "
-                f"report of its own ({', '.join(built)}); repeat the front's command with --resume for the rest"
+                f"{run.folder} is not finished: {len(built)} of the networks of its front are done, each a run that "
+                f"has a report ({', '.join(built)}); repeat the front's command with --resume for the rest"
             )
         html = render(brief(run.summary()), brief(run.config))
     else:

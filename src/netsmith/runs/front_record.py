@@ -65,14 +65,15 @@ MARK = Record({"name": Text(empty=False), **_FIGURES}, {"folder": Text(empty=Fal
 #: ``points`` are those of ``front.json``, the most accurate first, ``chosen`` the folder of the one that the rest of
 #: the summary is about, ``rule`` the sentence by which it was chosen, ``minimize`` the cost that the front is along,
 #: ``asked`` the largest loss of score or the least score that was allowed, as shares. ``teacher`` has the score that
-#: losses are against where the network as given has none, as the reference of a space that nobody trained.
+#: losses are against where the network as given has none, as the reference of a space that nobody trained, which then
+#: has a ``name``.
 FRONT = Record(
     {
         "points": List(POINT, least=1), "chosen": Text(empty=False), "rule": Text(empty=False),
         "minimize": Text(MINIMIZED),
         "baseline": Record(
             {"score": OrNull(_SHARE), "costs": Named(_AMOUNT)},
-            {"score_interval": List(_SHARE, count=2), "latency_measured_s": _AMOUNT,
+            {"name": Text(empty=False), "score_interval": List(_SHARE, count=2), "latency_measured_s": _AMOUNT,
              "latency_interval_s": List(_AMOUNT, count=2)}, _point_rule,
         ),
     },
