@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from netsmith.jobs.result import Result
     from netsmith.jobs.specialize import specialize
     from netsmith.jobs.train import train
+    from netsmith.jobs.verify import verify
     from netsmith.search.allocate import allocate
 
 __version__ = "0.1.0"
@@ -43,7 +44,7 @@ __all__ = [
     "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Haq", "Images",
     "InfeasibleError", "InputError", "NetAdapt", "NetsmithError", "Prune", "Quantize", "Random", "Result", "Shallow",
     "Share", "Sparsify", "Uniform", "__version__", "allocate", "compress", "load", "load_packed", "profile",
-    "specialize", "train",
+    "specialize", "train", "verify",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_names(
@@ -61,6 +62,7 @@ __getattr__, __dir__ = lazy_names(
         "jobs.result": ("Result",),
         "jobs.specialize": ("specialize",),
         "jobs.train": ("train",),
+        "jobs.verify": ("verify",),
         "search.allocate": ("allocate",),
     },
 )  # fmt: skip

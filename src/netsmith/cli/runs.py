@@ -1,4 +1,4 @@
-"""Commands about runs: report, predict, export, demo."""
+"""Commands about runs: report, verify, predict, export, demo."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from netsmith.cli.generate import AsJson
 from netsmith.cli.shared import app, finish, finish_run, progress_of, text
+from netsmith.errors import InfeasibleError
 from netsmith.training.schedule import MOST_SEED
 
 
@@ -29,6 +30,33 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")
 
     path = write_report(run)
     finish({"run": str(run), "report": str(path)}, as_json, lambda result: print(result["report"]))
+
+
+@app.command(epilog="Example:  netsmith verify runs/demo --data digits")
+def verify(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="folder of a finished run")],
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="what it was tested on; default is what the run names")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="of the measurement; default as many as the run had")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every claim of a finished run again, from its files alone; it changes none of them.
+
+    Exits with 0 if no claim fails, with 3 if one does. Claims about another device or other data are named, and are no
+    failures.
+    """
+    with progress_of(as_json) as progress:
+        from netsmith.jobs.verify import verify as job
+
+        result = job(run, data, threads=threads, progress=progress)
+    from netsmith.report import show_claims
+
+    finish(result, as_json, show_claims)
+    if not result["ok"]:
+        raise typer.Exit(InfeasibleError.exit_code)
 
 
 @app.command(epilog="Example:  netsmith predict runs/demo picture.png folder-of-pictures")

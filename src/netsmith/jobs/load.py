@@ -40,13 +40,13 @@ def load(run: str | Path, factory: str | nn.Module | Callable[[], nn.Module] | N
     opened.network()  # whose files are checked as well
     if factory is not None and not (isinstance(factory, str) or callable(factory)):
         raise InputError(f"factory is {type(factory).__name__}, which builds no network; {_GIVE}")
-    return Result.of_run(opened.folder, summary, _builder(opened.folder, summary, factory))
+    return Result.of_run(opened.folder, summary, builder_of(opened.folder, summary, factory))
 
 
-def _builder(
-    folder: Path, summary: dict[str, Any], factory: str | nn.Module | Callable[[], nn.Module] | None
+def builder_of(
+    folder: Path, summary: dict[str, Any], factory: str | nn.Module | Callable[[], nn.Module] | None = None
 ) -> Callable[[], nn.Module]:
-    """Builds the network that the run was given, when it is called."""
+    """What builds the network that a run was given, when it is called; arguments and errors are those of `load`."""
     asked, spec = summary.get("built_with") or {}, str(summary.get("model"))
 
     def build() -> nn.Module:

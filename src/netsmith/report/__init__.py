@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from netsmith.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from netsmith.report.claims import show_claims
     from netsmith.report.console import (
         show_comparison,
         show_mapping,
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from netsmith.report.specialization import show_specialization
 
 __all__ = [
-    "show_comparison", "show_mapping", "show_predictions", "show_profile", "show_specialization", "show_summary",
-    "show_targets", "show_training", "write_report",
+    "show_claims", "show_comparison", "show_mapping", "show_predictions", "show_profile", "show_specialization",
+    "show_summary", "show_targets", "show_training", "write_report",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "claims": ("show_claims",),
         "console": ("show_comparison", "show_mapping", "show_profile", "show_summary", "show_targets", "show_training"),
         "page": ("write_report",),
         "predictions": ("show_predictions",),

@@ -68,6 +68,17 @@ class Artefacts:
             elif not path.is_file() or self._digest(name) != entry["sha256"]:
                 raise InputError(f"{path} is damaged or was edited; delete it and {_AGAIN}")
 
+    def faults(self) -> dict[str, str]:
+        """Every file that was built -> what is wrong with it, ``""`` where nothing is: ``missing`` or ``changed``."""
+        found = {}
+        for name, entry in self._read().items():
+            path = self.folder / name
+            if not path.exists():
+                found[name] = "missing"
+            else:
+                found[name] = "" if path.is_file() and self._digest(name) == entry["sha256"] else "changed"
+        return found
+
     def _digest(self, name: str) -> str:
         try:
             if name.endswith(".json"):  # all are small: of a huge one it need not be known how it differs

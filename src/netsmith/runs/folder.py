@@ -313,6 +313,22 @@ class Run:
             self._log.finished(plain)
         return dict(plain)
 
+    def faults(self) -> dict[str, str]:
+        """Every file that the run has built or stored -> ``""``, ``missing`` or ``changed``; for those who check all.
+
+        Raises:
+            InputError: the list of built files is damaged.
+        """
+        found = self._artefacts.faults()
+        for stored in sorted((self.folder / "stages").glob("*.json")):
+            try:
+                record = read_json(stored, _STAGE_REMEDY)
+                good = _STAGE.problem(record, "") is None and record["check"] == digest_of(record["value"])
+            except InputError:
+                good = False
+            found[f"stages/{stored.name}"] = "" if good else "changed"
+        return found
+
     def summary(self) -> dict[str, Any]:
         """The checked ``summary.json`` of a run whose files are all as it built them.
 

@@ -116,11 +116,27 @@ def check_packed(graph: Graph, path: str | Path) -> None:
     Raises:
         InputError: it lacks a tensor that the network reads, or has other values of one.
     """
-    stored = decode_packed(path)
-    for name, want in _state(graph).items():
+    if other := _other(decode_packed(path), _state(graph)):
+        raise InputError(f"{path} does not hold {other} as the network has it; repeat the command that wrote it")
+
+
+def packed_fault(program: nn.Module, path: str | Path) -> str:
+    """The first tensor that a packed file does not hold as the program of a finished run has it; empty: it holds all.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    have, want = decode_packed(path), {name: _array(t) for name, t in program.state_dict().items()}
+    return _other(have, want) or next((name for name in have if name not in want), "")
+
+
+def _other(stored: Mapping[str, Array], state: Mapping[str, Array]) -> str:
+    """The first tensor of a network that is not among the stored ones, or has other values there; empty: none."""
+    for name, want in state.items():
         got = stored.get(name)
         if got is None or got.shape != want.shape or not np.allclose(got, want, rtol=0, atol=_near(want)):
-            raise InputError(f"{path} does not hold {name} as the network has it; repeat the command that wrote it")
+            return name
+    return ""
 
 
 def _near(values: Array) -> float:
