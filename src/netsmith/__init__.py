@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Sparsify,
         Uniform,
     )
+    from netsmith.jobs.explore import Exploration, explore
     from netsmith.jobs.load import load
     from netsmith.jobs.profile import profile
     from netsmith.jobs.result import Result
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Haq", "Images",
+    "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "Exploration", "FineTune", "Greedy", "Haq", "Images",
     "InfeasibleError", "InputError", "NetAdapt", "NetsmithError", "Prune", "Quantize", "Random", "Result", "Shallow",
-    "Share", "Sparsify", "Uniform", "__version__", "allocate", "compress", "load", "load_packed", "profile",
+    "Share", "Sparsify", "Uniform", "__version__", "allocate", "compress", "explore", "load", "load_packed", "profile",
     "specialize", "train", "verify",
 ]  # fmt: skip
 
@@ -57,6 +58,7 @@ __getattr__, __dir__ = lazy_names(
             "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "FineTune", "Greedy", "Haq", "Images",
             "NetAdapt", "Prune", "Quantize", "Random", "Shallow", "Share", "Sparsify", "Uniform",
         ),
+        "jobs.explore": ("Exploration", "explore"),
         "jobs.load": ("load",),
         "jobs.profile": ("profile",),
         "jobs.result": ("Result",),

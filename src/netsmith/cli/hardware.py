@@ -9,7 +9,7 @@ import typer
 
 from netsmith.cli.generate import AsJson, command
 from netsmith.cli.shared import app, finish, progress_of
-from netsmith.jobs.config import MeasureConfig
+from netsmith.jobs.config import ExploreConfig, MeasureConfig
 
 targets_app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
 app.add_typer(targets_app, name="targets", epilog="Example:  netsmith targets --json")
@@ -63,3 +63,29 @@ def compare(
     from netsmith.report import show_comparison
 
     finish(result, as_json, show_comparison)
+
+
+def explore(options: dict[str, Any], as_json: bool) -> None:
+    """Configurations of a hardware family side by side, each with the network that suits it best at equal loss.
+
+    Simulated families alone: sensitivities are measured once, then each configuration is solved exactly.
+    """
+    from netsmith.runs.place import default_folder
+
+    with progress_of(as_json) as progress:
+        progress.stage("starting")
+        from netsmith.jobs.explore import explore as job
+
+        folder = options.pop("out") or default_folder(f"{options['model']}-{options['family']}")
+        result = job(**options, out=folder, progress=progress)
+    from netsmith.report import show_exploration
+
+    result.report()
+    finish(result.record, as_json, show_exploration)
+
+
+command(
+    app, ExploreConfig, explore, place=("run folder; default runs/NAME-FAMILY", None), resumable=True,
+    example="netsmith explore zoo:digits --weights digits.safetensors --data digits --family bitfusion "
+    "--vary rows=8..32,bandwidth=64..256",
+)  # fmt: skip

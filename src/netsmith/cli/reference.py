@@ -11,6 +11,7 @@ from netsmith.jobs.config import (
     STRATEGIES,
     CompressConfig,
     Config,
+    ExploreConfig,
     MeasureConfig,
     ProfileConfig,
     SpecializeConfig,
@@ -21,7 +22,7 @@ from netsmith.schema import in_words
 
 COMMANDS: dict[str, type[Config]] = {
     "compress": CompressConfig, "specialize": SpecializeConfig, "train": TrainConfig, "profile": ProfileConfig,
-    "targets measure": MeasureConfig,
+    "targets measure": MeasureConfig, "explore": ExploreConfig,
 }  # fmt: skip
 
 _HEAD = """# Options

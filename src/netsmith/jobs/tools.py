@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.data import Data
 from netsmith.decisions.slim import Slimmed, slim
-from netsmith.jobs.config import CompressConfig
+from netsmith.jobs.config import Prune, Quantize
 from netsmith.jobs.contents import code_contents
 from netsmith.jobs.subject import CALIBRATION_IMAGES, Subject
 from netsmith.network.copying import copy_network
@@ -33,6 +33,19 @@ TAYLOR_IMAGES = 512
 REPAIR_IMAGES = 512
 
 
+class Wanted(Protocol):
+    """What of a job's options its tools go by."""
+
+    @property
+    def prune(self) -> Prune: ...
+
+    @property
+    def quantize(self) -> Quantize: ...
+
+    @property
+    def seed(self) -> int: ...
+
+
 class JobTools:
     """Importance, repair and grids of one job, made when first asked for.
 
@@ -40,7 +53,7 @@ class JobTools:
     positions follow from the seed.
     """
 
-    def __init__(self, subject: Subject, config: CompressConfig, progress: Progress) -> None:
+    def __init__(self, subject: Subject, config: Wanted, progress: Progress) -> None:
         self.subject, self.config, self.progress = subject, config, progress
 
     settle = True  #: networks are built with their batch norms estimated again

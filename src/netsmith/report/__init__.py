@@ -16,12 +16,14 @@ if TYPE_CHECKING:
         show_targets,
         show_training,
     )
+    from netsmith.report.explore_console import show_exploration
     from netsmith.report.page import write_report
     from netsmith.report.predictions import show_predictions
     from netsmith.report.specialization import show_specialization
 
 __all__ = [
-    "show_claims", "show_comparison", "show_mapping", "show_predictions", "show_profile", "show_specialization",
+    "show_claims", "show_comparison", "show_exploration", "show_mapping", "show_predictions", "show_profile",
+    "show_specialization",
     "show_summary", "show_targets", "show_training", "write_report",
 ]  # fmt: skip
 
@@ -30,6 +32,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "claims": ("show_claims",),
         "console": ("show_comparison", "show_mapping", "show_profile", "show_summary", "show_targets", "show_training"),
+        "explore_console": ("show_exploration",),
         "page": ("write_report",),
         "predictions": ("show_predictions",),
         "specialization": ("show_specialization",),

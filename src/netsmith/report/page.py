@@ -15,6 +15,7 @@ from netsmith.files import check_place, write_atomic
 from netsmith.report.bits import bits_plot
 from netsmith.report.brief import brief
 from netsmith.report.charts import JOULES, MAX_POINTS, SECONDS, Point, Series, linear, scatter, unit_of, wide
+from netsmith.report.explore import explore_section, explore_sentence
 from netsmith.report.facts import facts_of, plain, spaced
 from netsmith.report.family import family_plot
 from netsmith.report.feeding import feeding_rows
@@ -25,6 +26,7 @@ from netsmith.report.memory import memory_plot
 from netsmith.report.paths import is_searched, paths_sections, search_state
 from netsmith.report.roofline import roofline_plot
 from netsmith.report.widths import in_words, simulated, widths
+from netsmith.runs.explore_record import read_exploration
 from netsmith.runs.folder import Run
 from netsmith.runs.front_record import built_points
 from netsmith.runs.names import SUMMARY
@@ -43,6 +45,9 @@ def write_report(run_path: str | Path) -> Path:
     run = Run.open(run_path)
     target = run.folder / "report.html"
     check_place(target, "the report", own=lambda path: True)
+    if (explored := read_exploration(run.folder)) is not None:
+        write_atomic(target, render_exploration(brief(explored), brief(run.config)))
+        return target
     finished = (run.folder / SUMMARY).exists()
     found = None if finished else read_search(run.folder)
     if found is None:
@@ -84,6 +89,18 @@ def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str, w
         title=_title({"run": run, "specialization": found}, config), live=when,
         verdict="Building" if is_searched(found) else "Searching", headline=search_state(found), modelled=False,
         layers=[], frozen=[], feeding=[], paths=paths_sections(found), facts=facts, versions={}, run=run, **absent,
+    )  # fmt: skip
+
+
+def render_exploration(record: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The page of an exploration of hardware; every text in it is escaped."""
+    facts = [(spaced(k), plain(v)) for k, v in config.items() if v not in (None, "", [], {}) and k != "job"]
+    absent = dict.fromkeys(("front", "trade_off", "fidelity", "family", "roofline", "bits", "memory", "paths", "live"))
+    line = command({"run": record["run"]}, config)
+    return _filled(
+        title=f"{record['model']} on {record['family']}", good=True, verdict="Simulated", layers=[], frozen=[],
+        headline=explore_sentence(record), modelled=True, feeding=[], exploration=explore_section(record), facts=facts,
+        versions=record.get("versions") or {}, run=record["run"], command=words_of(line), **absent,
     )  # fmt: skip
 
 

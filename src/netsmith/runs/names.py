@@ -24,7 +24,7 @@ BEFORE = (
     INPUTS, RECORDED, LOG,
 )  # fmt: skip
 _BUILT = (
-    *FORMATS.values(), "recipe.json", "layers.json", "memory.json", "network.json", "front.json",
+    *FORMATS.values(), "recipe.json", "layers.json", "memory.json", "network.json", "front.json", "explore.json",
     "search.json", "report.html", "supernet-*.safetensors", "family/*.safetensors", "family/*.recipe.json",
     *(f"compared/*/{name}" for name in FORMATS.values()), "compared/*/network.json", SUMMARY,
 )  # fmt: skip

@@ -58,6 +58,16 @@ class BismoConfig:
         if self.double_buffered and min(self.left_entries, self.right_entries) < 2:
             raise InputError("the keys 'left_entries' and 'right_entries' must be at least 2 with 'double_buffered'")
 
+    @property
+    def units(self) -> int:
+        """Binary lanes of all dot product units."""
+        return self.rows * self.columns * self.lanes
+
+    @property
+    def buffer_bytes(self) -> int:
+        """The buffers of all rows and columns."""
+        return (self.rows * self.left_entries + self.columns * self.right_entries) * self.lanes // 8
+
 
 def peak_binary_ops(config: BismoConfig) -> float:
     """Binary operations a second, an AND and an addition counted as two: ``2 * Dm * Dk * Dn * f``."""

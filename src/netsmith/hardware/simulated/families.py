@@ -125,29 +125,47 @@ def packaged_names() -> list[str]:
     return sorted(path.stem for path in CONFIGS.glob("*.toml"))
 
 
+def packaged_of(family: str) -> list[str]:
+    """Those of a family, in order of their names."""
+    return [name for name in packaged_names() if _family_in(CONFIGS / f"{name}.toml") == family]
+
+
+def _family_in(path: Path) -> str:
+    return str(read_toml(path, "hardware file", "reinstall netsmith").get("family"))
+
+
 def _packaged(name: str) -> Callable[..., Target]:
     def build(argument: str = "", **options: Any) -> Target:
-        changes = _assignments(argument, f"target {name}") | options
+        changes = assignments(argument, f"target {name}") | options
         return load_config(CONFIGS / f"{name}.toml", name=name, overrides=changes)
 
     build.__doc__ = f"``{name}``, or ``{name}:KEY=VALUE,...`` with keys of its file changed."
     return build
 
 
-def _assignments(text: str, source: str) -> dict[str, Any]:
-    """``key=value,key=value`` with values as TOML writes them; a bare word is a text."""
-    import tomllib
+def assignments(text: str, source: str) -> dict[str, Any]:
+    """``key=value,key=value`` with values as TOML writes them; a bare word is a text.
 
+    Raises:
+        InputError: something is no assignment.
+    """
     found: dict[str, Any] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not key or not value:
             raise InputError(f"{source}: {shown(item)} is no assignment; write KEY=VALUE,KEY=VALUE")
-        try:
-            found[key] = tomllib.loads(f"value = {value}")["value"]
-        except (ValueError, KeyError, RecursionError):
-            found[key] = value
+        found[key] = value_of(value)
     return found
+
+
+def value_of(text: str) -> Any:
+    """A value as TOML writes it; a bare word is a text."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, KeyError, RecursionError):
+        return text
 
 
 def _roofline(argument: str = "", **options: Any) -> Target:
@@ -159,7 +177,7 @@ def _roofline(argument: str = "", **options: Any) -> Target:
     from netsmith.hardware.simulated.roofline import Roofline, RooflineConfig
 
     source = "target roofline"
-    given = _assignments(argument, source) | options
+    given = assignments(argument, source) | options
     if not given:
         raise InputError(f"{source} needs a machine: {_ROOFLINE}; or use a packaged one such as roofline-edge")
     rates: dict[str, float] = {}

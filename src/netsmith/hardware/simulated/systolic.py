@@ -55,6 +55,16 @@ class SystolicConfig:
     def __post_init__(self) -> None:
         validate(self)
 
+    @property
+    def units(self) -> int:
+        """Multipliers of the array."""
+        return self.rows * self.columns
+
+    @property
+    def buffer_bytes(self) -> int:
+        """The three memories together."""
+        return self.input_sram_bytes + self.weight_sram_bytes + self.output_sram_bytes
+
 
 def fold_cycles(rows: int, columns: int, inner: Any) -> Any:
     """Cycles of one fold: ``2R + C + T - 2``, filling and draining included (SCALE-Sim)."""

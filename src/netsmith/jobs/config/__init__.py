@@ -7,6 +7,7 @@ A method or a strategy is a small configuration of its own: ``methods=(Prune(wid
 
 from netsmith.jobs.config.base import Config, option
 from netsmith.jobs.config.compress import CompressConfig
+from netsmith.jobs.config.explore import ExploreConfig
 from netsmith.jobs.config.front import FrontOptions
 from netsmith.jobs.config.groups import Budgets, FineTune, Images
 from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, Share, Sparsify, chosen, method_config
@@ -33,8 +34,8 @@ from netsmith.jobs.config.strategies import (
 
 __all__ = [
     "METHODS", "STRATEGIES", "Amc", "Budgets", "CompactNet", "CompressConfig", "Config", "Ddpg", "Deep",
-    "Evolution", "Exact", "FineTune", "FoundTraining", "FrontOptions", "Greedy", "Haq", "Images", "MeasureConfig",
-    "Method", "NetAdapt", "ProfileConfig", "Prune", "Quantize", "Random", "Shallow", "Share", "Sparsify",
-    "SpecializeConfig", "Strategy", "SupernetSearch", "TrainConfig", "Uniform", "check_call", "chosen",
+    "Evolution", "Exact", "ExploreConfig", "FineTune", "FoundTraining", "FrontOptions", "Greedy", "Haq", "Images",
+    "MeasureConfig", "Method", "NetAdapt", "ProfileConfig", "Prune", "Quantize", "Random", "Shallow", "Share",
+    "Sparsify", "SpecializeConfig", "Strategy", "SupernetSearch", "TrainConfig", "Uniform", "check_call", "chosen",
     "method_config", "option", "strategy_config",
 ]  # fmt: skip

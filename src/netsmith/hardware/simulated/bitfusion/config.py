@@ -73,6 +73,19 @@ class BitFusionConfig:
         return self.rows * self.columns
 
     @property
+    def buffer_bytes(self) -> int:
+        """The three memories together."""
+        return self.wbuf_bytes + self.ibuf_bytes + self.obuf_bytes
+
+    def following(self, other: BitFusionConfig) -> dict[str, float]:
+        """What an array of another size takes along: energy a cycle and depthwise lanes are so much for each unit."""
+        larger = other.units / self.units
+        return {
+            "core_pj_per_cycle": self.core_pj_per_cycle * larger,
+            "depthwise_lanes": max(round(self.depthwise_lanes * larger), 1),
+        }
+
+    @property
     def widest_bits(self) -> int:
         """Widest operand that can be priced."""
         return 2 * self.max_bits if self.extensions else self.max_bits
