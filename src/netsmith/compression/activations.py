@@ -7,8 +7,8 @@ What is counted follows what runtimes do (ONNX Runtime's allocation planner, and
 - a reshape is another view of the same numbers; what moves numbers (a transpose, a slice, a split, a padding) writes a
   tensor of its own;
 - a rectifier behind a convolution, linear layer or addition is executed within it, and what it reads never exists;
-- element-wise operators write in the place of an operand of the same size that nothing reads later (not a SiLU, which
-  the exported file has as two operators);
+- element-wise operators write in the place of an operand of the same size that nothing reads later;
+- a SiLU is two operators, a sigmoid and a product, as it is in the exported file;
 - where layers run in 8-bit integers, tensors lie as :mod:`netsmith.compression.placement` has them, and a conversion is
   a step that reads one form and writes the other: to integers as soon as the numbers are there, back to floating
   point where they are first read so;
@@ -52,7 +52,7 @@ _VIEWS = frozenset((
 _MOVES = (aten.permute.default, aten.transpose.int)
 _FUSING = (*CONVS, aten.linear.default, aten.add.Tensor, aten.sub.Tensor)
 _ATTENTION = aten.scaled_dot_product_attention.default
-_SCORES = " (scores)"
+_SCORES, _GATE = " (scores)", " (sigmoid)"  #: of a node that runs in two steps, what the first yields
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,11 @@ class Activations:
             self.operators.append(_Operator(node, row, operands[:2], (made[0],), part=_SCORES))
             operands = (scores, *operands[2:])
         self._of[name] = yields
+        if node.target is aten.silu.default:
+            at, scale, by = sized[0]
+            gate = self._new(name + _GATE, at, numbers[0], scale, by)
+            self.operators.append(_Operator(node, row, operands, (gate,), part=_GATE))
+            operands = ((gate, name), *operands)
         over: tuple[int, ...] = ()
         if len(yields) == 1 and _is_elementwise(node) and (self.sums_in_place or len(operands) < 2):
             same = (v for v, _ in operands if abs(self.values[v].numbers - numbers[0]) < 0.5)
@@ -373,10 +378,7 @@ def _is_view(node: fx.Node) -> bool:
 
 
 def _is_elementwise(node: fx.Node) -> bool:
-    """Whether each number that a node yields is made, in one operator of the file, of those at the same place of its
-    operands."""
-    if node.target is aten.silu.default:
-        return False
+    """Whether each number that a node yields is made of those at the same place of its operands."""
     if node.target in ACTIVATION_OPS or activation_of(node) is not None:
         return True
     return isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags
