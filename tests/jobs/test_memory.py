@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 from netsmith.jobs.compress import compress
 from netsmith.jobs.profile import profile
@@ -64,3 +68,29 @@ def test_what_a_target_has_room_for_is_a_budget(target, tmp_path):
     plot = memory_plot(summary)
     assert plot["plot"].count("<rect") == sum(len(summary["memory"][k]["steps"]) for k in ("baseline", "result"))
     assert 'class="limit"' in plot["plot"] and "3.07 KB while" in plot["says"][0]
+
+
+class Ways(nn.Module):
+    """Three ways side by side: one after the other they need less than all at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.ModuleList(nn.Conv2d(1, 16, 3, padding=1) for _ in range(3))
+        self.narrow = nn.ModuleList(nn.Conv2d(16, 2, 3, padding=1) for _ in range(3))
+        self.head = nn.Linear(6, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = [F.relu(conv(x)) for conv in self.wide]
+        both = torch.cat([F.relu(conv(y)) for conv, y in zip(self.narrow, maps, strict=True)], 1)
+        return self.head(both.mean((2, 3)))
+
+
+def test_another_order_may_be_all_that_it_takes(tmp_path):
+    options: dict[str, Any] = {"target": "roofline-edge", "methods": "prune", "epochs": 0}
+    found = compress(Ways(), "digits", memory="0.5x", reorder=True, out=tmp_path / "run", **options)
+    summary = found.summary
+    assert summary["result"]["macs"] == summary["baseline"]["macs"] and summary["budgets"][0]["met"]
+    assert summary["baseline"]["memory_bytes"] == 4 * 64 * (3 * 16 + 2)
+    assert summary["result"]["memory_bytes"] == 4 * 64 * (16 + 2 + 2 + 2) < summary["budgets"][0]["limit"]
+    convs = [n for n in onnx.load(str(found.product["onnx"])).graph.node if n.op_type == "Conv"]
+    assert [n.input[0] == "input" for n in convs] == [True, False] * 3

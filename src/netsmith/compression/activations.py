@@ -247,6 +247,14 @@ class Activations:
         """
         return _Run(self, layers, placement, gone, integer_input).timeline()
 
+    def program(self, table: LayerTable) -> tuple[list[Step], list[float], list[int]]:
+        """The steps of a run in floating point, bytes of the tensors that they read and write, for a table ``(R,)``,
+        and which of these are the outputs."""
+        run = _Run(self, (), None, None, False)
+        timeline = run.timeline()
+        sizes = timeline.bytes(table.replace(calls=table.calls[None]))[0]
+        return run.steps, [float(sizes[b]) for b in run.buffers], run.ends
+
     @cached_property
     def compute(self) -> BoolArray:
         return self.graph.layers.is_compute
@@ -266,6 +274,8 @@ class _Run:
     readers: list[list[int]] = field(default_factory=list)
     own: dict[int, int] = field(default_factory=dict)  #: value -> the tensor that it is written as
     converted: dict[tuple[str, Form], int] = field(default_factory=dict)  #: node and form -> the tensor of it
+    ends: list[int] = field(default_factory=list)  #: outputs
+    buffers: list[int] = field(default_factory=list)  #: of each tensor
 
     def timeline(self) -> Timeline:
         self._integer = {self.of.graph.node_of[name] for name in self.layers}
@@ -273,13 +283,14 @@ class _Run:
             self._integer |= self.placement.glue
         for op in self.of.operators:
             self._run(op)
-        ends = [self._form(v, name, "float", -1) for v, name in self.of.outputs if v in self.own]
+        self.ends = [self._form(v, name, "float", -1) for v, name in self.of.outputs if v in self.own]
         if not self.steps:
-            self.steps.append(Step("input", tuple(ends), ()))
-        buffer, live = lifetimes(len(self.tensors), self.steps, ends)
+            self.steps.append(Step("input", tuple(self.ends), ()))
+        buffer, live = lifetimes(len(self.tensors), self.steps, self.ends)
+        self.buffers = buffer.tolist()
         held = [list[tuple[Value, Form]]() for _ in range(live.shape[1])]
         rows = [set[int]() for _ in held]
-        for tensor, b in enumerate(buffer.tolist()):
+        for tensor, b in enumerate(self.buffers):
             held[b].append(self.tensors[tensor])
             rows[b] |= set(self.readers[tensor])
         return Timeline(

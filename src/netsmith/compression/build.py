@@ -11,6 +11,7 @@ from netsmith.compression.calibrate import Histogram, collect
 from netsmith.compression.mixed import Bits, LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs, place
 from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
+from netsmith.compression.reorder import reordered
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.compression.sparsify import Sparse
 from netsmith.network.graph import Graph, trace
@@ -23,17 +24,22 @@ def is_int8(bits: Bits) -> bool:
 
 
 def integerise(
-    model: nn.Module, input_shape: tuple[int, ...], bits: Bits, images: torch.Tensor, method: str, batch: int = 64
-) -> tuple[Graph, QuantizedGraph | None]:
+    model: nn.Module, input_shape: tuple[int, ...], bits: Bits, images: torch.Tensor, method: str, batch: int = 64,
+    reorder: bool = False,
+) -> tuple[Graph, QuantizedGraph | None]:  # fmt: skip
     """Trace a network and quantize layers with ranges from normalised ``images``.
 
     8-bit layers are placed as integer runtimes run them; where a layer has other widths, every layer reads its input
     through a grid of its own. Layers that read floats stay as they are.
 
+    Args:
+        reorder: put its operators into the order of least peak memory.
+
     Returns:
         The traced network with batch norm folded, and its quantized form (None if no layer is to be quantized).
     """
     graph = trace(model, input_shape)
+    graph = reordered(graph) if reorder else graph
     bits = {n: pair for n, pair in bits.items() if n in graph.node_of and pair[1] < FLOAT}
     if not bits:
         return graph, None

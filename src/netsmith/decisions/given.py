@@ -35,10 +35,12 @@ class GivenSpace:
     Attributes:
         graph: the network as given.
         kinds: of decisions, in the order of the space; those without a decision do no harm.
+        order: names of the graph's nodes in the order in which designs run them; None for that of the graph.
     """
 
     graph: Graph
     kinds: tuple[Kind, ...]
+    order: tuple[str, ...] | None = None
 
     # --- decisions ---------------------------------------------------------------------------------------------------
 
@@ -166,7 +168,7 @@ class GivenSpace:
     def peak(self, target: Target) -> PeakMemory:
         """What designs hold in memory while they run on a target."""
         between = self.between
-        return PeakMemory(self, Peak(self.graph, target, self.is_mixed), between.neighbours, between.moves)
+        return PeakMemory(self, Peak(self.graph, target, self.is_mixed, self.order), between.neighbours, between.moves)
 
     @cached_property
     def storage(self) -> Storage:

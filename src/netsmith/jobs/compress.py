@@ -59,7 +59,7 @@ def compress(
         try:
             subject = load_subject(
                 model, data, device, weights=config.weights, methods=config.methods, images=config.images,
-                seed=config.seed, record=run.path(RECORDED), report=progress.update,
+                seed=config.seed, reorder=config.reorder, record=run.path(RECORDED), report=progress.update,
             )  # fmt: skip
             need_known({**config.budgets.read(), **limits_of(device)}, device, subject.graph.layers)
             if not subject.space.changes:

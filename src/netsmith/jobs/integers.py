@@ -47,7 +47,7 @@ class Integers:
 
 def export_integers(
     model: nn.Module, input_shape: tuple[int, ...], bits: Bits, images: torch.Tensor, method: str,
-    has_floats: bool = True,
+    has_floats: bool = True, reorder: bool = False,
 ) -> Integers:  # fmt: skip
     """Quantize and export a network, without the layers that the runtime does not fuse.
 
@@ -57,10 +57,11 @@ def export_integers(
         bits: 8-bit (weight, activation) widths of layers.
         images: normalised, for the ranges; ``method`` as for ``calibrate.fit_range``.
         has_floats: whether layers may be left in floats; else they are all exported in integers, fused or not.
+        reorder: put the operators into the order of least peak memory.
     """
     kept = dict(bits)
     while True:
-        graph, quantized = integerise(model, input_shape, kept, images, method)
+        graph, quantized = integerise(model, input_shape, kept, images, method, reorder=reorder)
         here = [n for n in kept if quantized is not None and n in graph.node_of]
         exported = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(graph)
         fusion = check_fusion(exported, here)

@@ -91,7 +91,7 @@ def summarise(
         },
         "exported_with": {
             "calibration": job.config.quantize.calibration, "huffman": job.config.huffman,
-            "floats": job.space.has_floats,
+            "floats": job.space.has_floats, **({"reorder": True} if job.config.reorder else {}),
         },
         "model": job.subject.loaded.spec, "data": job.subject.data.name, "data_note": job.subject.data.note,
         "data_notes": list(job.subject.data.sentences), "preprocessing": job.subject.feeding.to_dict(),

@@ -17,8 +17,10 @@ from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 from netsmith.compression.build import is_int8, quantizer_for
 from netsmith.compression.mixed import quantize_mixed
 from netsmith.compression.quantize import QuantizedGraph, packed_tensors
+from netsmith.compression.reorder import reordered
 from netsmith.compression.sparsify import sparse_of
 from netsmith.decisions.demand import rows_asked
+from netsmith.decisions.peak import Peak
 from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.slim import Slimmed
 from netsmith.decisions.sparsity import Sparsity
@@ -39,7 +41,7 @@ from netsmith.jobs.subject import Subject
 from netsmith.jobs.tested import tested
 from netsmith.jobs.timing import UNTIMED, final_timing, near_timed, quiet_latency
 from netsmith.jobs.tools import JobTools
-from netsmith.network.graph import count_parameters, trace
+from netsmith.network.graph import Graph, count_parameters, trace
 from netsmith.progress import Progress
 from netsmith.runs.folder import Run
 from netsmith.study.approximation import SequentialApproximation
@@ -230,7 +232,9 @@ class Stages:
         """Latency of a design over that of the network as given; measured longer where ``share`` is near."""
         slimmed = self.slim(design)
         images = self.tools.images[:32]
-        exported = export_integers(slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax").model
+        exported = export_integers(
+            slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax", reorder=self.config.reorder
+        ).model
         baseline = self.run.path("baseline.onnx")
         return near_timed(baseline, exported.SerializeToString(), self.config.threads, share)
 
@@ -259,7 +263,7 @@ class Stages:
                 history = fine_tune(model, **training)
             self.progress.stage("export")
             shape, has_floats = self.graph.input_shape, self.space.has_floats
-            built = export_integers(model, shape, slimmed.bits, images, method, has_floats)
+            built = export_integers(model, shape, slimmed.bits, images, method, has_floats, self.config.reorder)
             graph, quantized, exported = built.graph, built.quantized, built.model
             fusion, floats = built.fusion, built.floats if has_floats else ()
             recipe = replace(recipe, quantize={"int8": [n for n in slimmed.bits if n not in floats]})
@@ -271,12 +275,13 @@ class Stages:
             if sparse:  # what stays makes up for what went before values are shared
                 path = self.run.path(f"checkpoints/{_key(design)}-sparse.safetensors")
                 history = fine_tune(model, **(training | {"checkpoint": path}), sparse=sparse)
-            graph = trace(model, self.graph.input_shape, fold=self.graph.folded)
+            graph = self._in_order(trace(model, self.graph.input_shape, fold=self.graph.folded))
             quantizer = quantizer_for(graph, slimmed.bits, images, method, sparse=sparse)
             quantized = quantize_mixed(graph, slimmed.bits, quantizer)
             before = self._search_accuracy(quantized)
             if self.epochs and slimmed.bits:
                 after, trained, new, log = train_quantized(model, graph, slimmed.bits, quantizer, **training)
+                after = self._in_order(after)
                 tuned = quantize_mixed(after, slimmed.bits, trained)
                 if self._search_accuracy(tuned) >= before:
                     graph, quantized, model = after, tuned, new
@@ -342,6 +347,10 @@ class Stages:
             return Slimmed(model, recipe, self.space.bits(design))
         return self.tools.slim(design)
 
+    def _in_order(self, graph: Graph) -> Graph:
+        """A traced network as it is exported: in the order of least peak memory if that was asked for."""
+        return reordered(graph) if self.config.reorder else graph
+
     def _batch(self) -> int | None:
         return None if self.graph.dynamic_batch else self.graph.example_batch
 
@@ -364,6 +373,9 @@ class Stages:
 
     def given(self, cost: str) -> float:
         """A predicted cost of the network as given; latency and energy at widths that the target runs."""
+        if cost == "memory":  # in its own order, whatever that of designs is
+            table = self.graph.layers.replace(calls=self.graph.layers.calls[None])
+            return float(Peak(self.graph, self.target, self.space.is_mixed).of(table)[0])
         return self.pricing.given(cost, self.graph.layers)
 
 

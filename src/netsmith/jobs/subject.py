@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from netsmith.compression.reorder import best_order
 from netsmith.data import Data, Feeding, check_classes, data_for, normalisation_from_metadata
 from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.registry import Given, kinds_of
@@ -83,11 +84,12 @@ def device_of(config: CompressConfig | SpecializeConfig) -> Target:
 def load_subject(
     model: Any, data: Any, target: Target, *, weights: str | None = None,
     methods: Sequence[Method] = (Prune(), Quantize()), images: Images | None = None, seed: int = 0,
-    **reading: Any,
+    reorder: bool = False, **reading: Any,
 ) -> Subject:  # fmt: skip
     """Load and check everything that a compression needs; arguments are those of ``CompressConfig``.
 
     Args:
+        reorder: designs run in the order of least peak memory.
         reading: ``record`` and ``report`` of ``netsmith.data.load_data``.
 
     Raises:
@@ -106,5 +108,5 @@ def load_subject(
     check_classes(found, outputs, loaded.metadata)
     graph = trace(loaded.model, tuple(found.input_shape), fold=not any(m.keeps_norms for m in methods))
     given = Given(loaded.model, loaded.example_input(), graph, target.capabilities)
-    space = GivenSpace(graph, kinds_of(given, methods))
+    space = GivenSpace(graph, kinds_of(given, methods), best_order(graph)[0] if reorder else None)
     return Subject(loaded, found, found.feeding.for_outputs(outputs), graph, space)

@@ -16,6 +16,7 @@ from netsmith.compression.build import is_int8, quantizer_for
 from netsmith.compression.mixed import Bits, quantize_mixed
 from netsmith.compression.quantize import QuantizedGraph, packed_tensors
 from netsmith.compression.recipe import Recipe
+from netsmith.compression.reorder import reordered
 from netsmith.compression.sparsify import Sparse, make_sparse, sparse_of
 from netsmith.data.feeding import Feeding
 from netsmith.data.normalise import Normalisation
@@ -82,11 +83,14 @@ def export_tuned(
     seen = _seen(images, feeding, needed=any(a_bits < FLOAT for _, a_bits in bits.values()))
     method, kept = how.get("calibration") or "mse", bits
     if bits and is_int8(bits):
-        built = export_integers(model, shape, bits, seen, method, how.get("floats") is not False)
+        built = export_integers(
+            model, shape, bits, seen, method, how.get("floats") is not False, bool(how.get("reorder"))
+        )
         graph, rounded, exported, kept = built.graph, built.quantized, built.model, built.bits
         recipe = dataclasses.replace(recipe, quantize={"int8": list(kept)})
     else:
         graph = trace(model, shape, fold=not (_is_shared(bits) or sparse))
+        graph = reordered(graph) if how.get("reorder") else graph
         rounded, exported = _in_few_bits(graph, bits, seen, method, sparse)
     done = release(
         rounded.graph if rounded else graph, Folder(out), feeding, seen, model=model,

@@ -134,7 +134,9 @@ SUMMARY = Record(
         "built_with": Record(optional={
             "num_classes": _COUNT, "input_shape": List(_COUNT, least=1), "code": Text(),
         }),
-        "exported_with": Record(optional={"calibration": Text(), "huffman": Flag(), "floats": Flag()}),
+        "exported_with": Record(optional={
+            "calibration": Text(), "huffman": Flag(), "floats": Flag(), "reorder": Flag(),
+        }),
         "fusion": Record(optional={"fused": _WHOLE, "expected": _WHOLE}),
         "timing": Record(optional={
             "ratio": _AMOUNT, "ratio_ci": List(_AMOUNT), "rounds": _WHOLE, "session_ratios": List(_AMOUNT),
@@ -177,7 +179,8 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     the summary is about the chosen one, see :data:`netsmith.runs.front_record.FRONT`. ``built_with`` is what the
     network as given is built with again from ``model``: ``num_classes`` (null where it decides that itself),
     ``input_shape``, and ``code``, a digest of the user's files that it comes from. ``exported_with`` is how ranges were
-    calibrated, whether ``model.nsw`` is coded, and whether a layer may be left in floats.
+    calibrated, whether ``model.nsw`` is coded, whether a layer may be left in floats, and whether operators
+    were put into the order of least peak memory.
 
     Raises:
         InputError: names the field at fault.

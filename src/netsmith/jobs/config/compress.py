@@ -24,6 +24,9 @@ class CompressConfig(Config):
     data: Any = parameter(DATA)
     target: str = target_field()
     budgets: Budgets = dataclasses.field(default_factory=Budgets)
+    reorder: bool = parameter(
+        "run operators in the order of least peak memory, which the file then has", default=False, panel="Budgets"
+    )
     methods: tuple[Method, ...] = parameter(
         "prune, quantize, or both with a comma; or, for --size, sparsify, share, or both",
         default=(Prune(), Quantize()),
