@@ -12,11 +12,11 @@ from quantization import accelerator, bits_space, example, network, table_proble
 
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.network.layers import KIND, LayerTable
-from netsmith.search import get_strategy, solve
+from netsmith.search import Results, get_strategy, solve
 from netsmith.search.agents.ddpg import DdpgConfig
 from netsmith.space import Decision, Space
 from netsmith.study.study import minimize
-from netsmith.systems.haq import CONFIG, bits_of, features, haq
+from netsmith.systems.haq import CONFIG, bits_of, features, haq, strategy
 
 DATA = Path(os.environ.get("NETSMITH_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 RELEASED = DATA / "haq" / "qmobilenetv2_imagenet100_batch16_latency_table.npy"
@@ -170,3 +170,35 @@ def test_spaces_of_another_make_are_refused(decisions, message):
     problem, _, _, evaluate = example()
     with pytest.raises(InputError, match=message):
         haq(problem, space, np.zeros((len(space), 9)), evaluate)
+
+
+def test_the_accuracy_guaranteed_reward_is_the_error_weighed_by_the_cost_without_a_projection():
+    """AMC's second reward with HAQ's cost, which is ours: no budget, absolute figures, equal errors by their cost."""
+    table = network()
+    names = [n for n in table.names if n]
+    space = bits_space(names, (names[0], names[-1]))
+    problem = replace(table_problem(accelerator(table), space, 0.5), budgets={})
+    cost, needed = problem.costs["latency"], 3  # bits from which nothing is lost
+
+    def evaluate(designs):
+        bits = np.where(space.sizes == 1, needed, designs + 2)
+        return 0.1 + 0.8 * np.clip(needed - bits, 0, None).mean(axis=1)
+
+    known = features(table, [i for i in range(len(names)) for _ in range(2)], [d.kind for d in space.decisions])
+    agent = strategy(problem, space, 0, features=known, reward="guaranteed", config=QUICK)
+    low, high = np.zeros(len(space), dtype=np.int64), space.sizes - 1
+    designs = np.array([low, high, np.minimum(high, 1)])
+    rewards = agent.rewards(designs, Results(evaluate(designs)))
+    np.testing.assert_allclose(rewards, -evaluate(designs) * np.log(cost.price(designs)))
+    assert rewards[2] > rewards[1], "of equal errors the cheaper one"
+    with pytest.raises(InputError, match=r"errors in 0\.\.1"):
+        agent.rewards(designs, Results(np.array([3.0, 1.0, 1.0])))
+    history = minimize(problem, agent, evaluate, 200, batch=1)
+    cost_of = cost.price(history.designs)
+    assert (
+        cost_of.max() > 0.8 * cost.price(high)[0] and cost_of.min() < 0.5 * cost.price(high)[0]
+    )  # nothing is projected
+    weighed = evaluate(history.designs) * np.log(cost_of)
+    assert weighed[-30:].mean() < weighed[:20].mean()
+    with pytest.raises(InputError, match="unknown reward"):
+        strategy(problem, space, 0, reward="garanteed")

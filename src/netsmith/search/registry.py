@@ -40,6 +40,8 @@ class Traits:
         walks: it goes to the budgets step by step: it asks for designs outside of them, and ends by itself.
         retargets: it goes on by itself at renewed prices and limits, by ``retarget(problem)``. Any other is made
             anew, and told again everything that is known.
+        guarantees: it can search without a budget, for accuracy weighed against a cost: its factory takes
+            ``reward="guaranteed"``, ``resource`` and ``unit``.
         kinds: of decisions that it can choose; none for all.
         needs: what its factory is told of the decisions beyond the problem, by name: ``layers`` (which layers each is
             about), ``parts`` and ``canonical`` (see ``search/exact_strategy.py``), ``renew`` (a design to the tables
@@ -51,6 +53,7 @@ class Traits:
     batch: int = 8
     walks: bool = False
     retargets: bool = False
+    guarantees: bool = False
     kinds: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
 
@@ -59,7 +62,7 @@ class Traits:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"trait {name!r} is {shown(value)}; give a whole number of at least {least}")
-        for name in ("learns", "walks", "retargets"):
+        for name in ("learns", "walks", "retargets", "guarantees"):
             if not isinstance(value := getattr(self, name), bool):
                 raise InputError(f"trait {name!r} is {shown(value)}; give True or False")
         for name in ("kinds", "needs"):
@@ -110,7 +113,7 @@ _SPECS = {spec.name: spec for spec in (
          "The optimum of summed losses with its proven bound, then designs beside it.",
          _asked(16, needs=("parts", "canonical")), "Exact"),
     Spec("amc", "netsmith.systems.amc:strategy", "Reinforcement learning, layer by layer (AMC).",
-         Traits(400, batch=1, needs=("layers",)), "Amc"),
+         Traits(400, batch=1, guarantees=True, needs=("layers",)), "Amc"),
     Spec("compactnet", "netsmith.systems.compactnet:strategy",
          "Step by step, many layers at once, by accuracy over resource (CompactNet).", _WALK, "CompactNet"),
     Spec("ddpg", "netsmith.search.agents.ddpg_strategy:DdpgStrategy",
@@ -120,7 +123,7 @@ _SPECS = {spec.name: spec for spec in (
     Spec("greedy", "netsmith.search.greedy:Greedy",
          "The choice that saves most for what it loses, one after another.", _asked(16), "Greedy"),
     Spec("haq", "netsmith.systems.haq:strategy", "Reinforcement learning of bit-widths (HAQ).",
-         Traits(300, batch=1, kinds=_BITS, needs=("layers",)), "Haq"),
+         Traits(300, batch=1, guarantees=True, kinds=_BITS, needs=("layers",)), "Haq"),
     Spec("netadapt", "netsmith.systems.netadapt:strategy",
          "Step by step, the layer that costs least accuracy (NetAdapt).", _WALK, "NetAdapt"),
     Spec("random", "netsmith.search.random:Random", "Random designs that fill the budgets.", _asked(200), "Random"),

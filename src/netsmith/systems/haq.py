@@ -4,6 +4,9 @@ Bits of weights and of input activations, layer by layer, by reinforcement learn
 An episode goes through the layers in order of execution, chooses the bits of a layer's weights and then of its
 activations (2N steps for N layers; size mode: weights only), and is projected onto the budget. The reward is what the
 quantized network loses on held-out training data; it needs no cost term, as every episode keeps the budget.
+
+Without a budget, the reward "guaranteed" weighs the error by the logarithm of HAQ's cost. That reward is AMC's, by the
+same group; the paper of HAQ has none without a budget, so that its use here is ours.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 from netsmith.errors import InputError
 from netsmith.network.layers import KIND, LayerTable
 from netsmith.progress import Progress
-from netsmith.search import History, Problem
+from netsmith.search import History, Problem, Results
+from netsmith.search.agents.amc_strategy import REWARDS, AmcReward, resource_of
 from netsmith.search.agents.ddpg import DdpgConfig
 from netsmith.search.agents.ddpg_strategy import DdpgStrategy
 from netsmith.search.agents.steps import choice_of
+from netsmith.search.strategy import Designs
 from netsmith.space import Space
 from netsmith.study.evaluator import Evaluate
 from netsmith.study.layers import Layers
@@ -82,9 +87,28 @@ def bits_of(action: ArrayLike, low: int, high: int) -> NDArray[np.int64]:
     return low + choice_of(action, high - low + 1)
 
 
+class Guaranteed(DdpgStrategy):
+    """HAQ's agent under AMC's accuracy-guaranteed reward, ``R = -error * ln(cost / unit)``, with HAQ's cost.
+
+    Args:
+        resource, unit: of :class:`~netsmith.search.agents.amc_strategy.AmcReward`.
+        agent: of :class:`~netsmith.search.agents.ddpg_strategy.DdpgStrategy`.
+    """
+
+    def __init__(
+        self, problem: Problem, space: Space | None = None, seed: int = 0, resource: str | None = None,
+        unit: float = 1.0, **agent: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(problem, space, seed, **agent)
+        self.problem, self.reward = problem, AmcReward("guaranteed", 1.0, resource_of(problem, resource), unit)
+
+    def rewards(self, designs: Designs, results: Results) -> FloatArray:
+        return self.reward(self.problem, designs, results)
+
+
 def strategy(
     problem: Problem, space: Space | None = None, seed: int = 0, layers: Layers | None = None,
-    config: DdpgConfig = CONFIG, reward_scale: float = REWARD_A_NAT, **options: Any,
+    config: DdpgConfig = CONFIG, reward_scale: float = REWARD_A_NAT, reward: str = "constrained", **options: Any,
 ) -> DdpgStrategy:  # fmt: skip
     """HAQ's agent: what runs where its name is given, with losses in nats.
 
@@ -92,15 +116,21 @@ def strategy(
         space: as for :func:`haq`.
         layers: which layers the decisions are about; without them the agent sees numbers of the problem alone.
         config, reward_scale, options: of :class:`~netsmith.search.agents.ddpg_strategy.DdpgStrategy`.
+        reward: "constrained", as published; or "guaranteed", see :class:`Guaranteed`, of whose arguments ``options``
+            then has some, and losses are errors in 0..1.
 
     Raises:
-        InputError: a space that does not fit the conventions.
+        InputError: a space that does not fit the conventions, or no such reward.
     """
     if space is not None:
         check_bits(space)
         if layers is not None:
             kinds = [d.kind for d in space.decisions]
             options = {"features": features(layers.table, layers.rows, kinds)} | options
+    if reward not in REWARDS:
+        raise InputError(f"unknown reward {reward!r}; known: {', '.join(REWARDS)}")
+    if reward == "guaranteed":
+        return Guaranteed(problem, space, seed, config=config, **options)
     return DdpgStrategy(problem, space, seed, config=config, reward_scale=reward_scale, **options)
 
 
