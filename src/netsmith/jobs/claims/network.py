@@ -82,6 +82,7 @@ def counts(seen: Evidence) -> Iterator[Claim]:
 def memory(seen: Evidence) -> Iterator[Claim]:
     """Peak memory, counted again on both networks by the widths of the recipe."""
     from netsmith.compression.recipe import Recipe
+    from netsmith.compression.reorder import reordered
     from netsmith.hardware.target import get_target
     from netsmith.jobs.memory import built_memory
     from netsmith.network.graph import trace
@@ -93,5 +94,8 @@ def memory(seen: Evidence) -> Iterator[Claim]:
     widths = dict.fromkeys(kept.get("int8") or (), (8, 8)) | {n: tuple(b) for n, b in (kept.get("bits") or {}).items()}
     for what, side in sides.items():
         model, bits = (seen.plain, widths) if side == "result" else (seen.given, {})
-        held = built_memory(trace(model, seen.input_shape, fold=seen.folded), target, bits, "bits" in kept)
+        graph = trace(model, seen.input_shape, fold=seen.folded)
+        if side == "result" and (seen.summary.get("exported_with") or {}).get("reorder"):
+            graph = reordered(graph)
+        held = built_memory(graph, target, bits, "bits" in kept)
         yield compared(what, seen.summary[side].get("memory_bytes"), held and held["peak_bytes"], "B")
