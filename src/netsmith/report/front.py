@@ -40,7 +40,8 @@ def front_sections(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "count": len(front["points"]), "wide": draw(picture, WIDE), "narrow": draw(picture, NARROW),
         "legend": legend(front, picture), "head": head, "lines": lines, "chosen": front["chosen"],
-        "rule": front["rule"], "bounded": _bounded(front), "level": _level(front), "whose": _whose(front), "needed": needed(summary),
+        "rule": front["rule"], "bounded": _bounded(front), "level": _level(front), "whose": _whose(front),
+        "needed": needed(summary),
     }  # fmt: skip
 
 
