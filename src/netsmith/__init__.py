@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from netsmith.jobs.load import load
     from netsmith.jobs.profile import profile
     from netsmith.jobs.result import Result
+    from netsmith.jobs.several import Front, front
     from netsmith.jobs.specialize import specialize
     from netsmith.jobs.train import train
     from netsmith.jobs.verify import verify
@@ -42,10 +43,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "Exploration", "FineTune", "Greedy", "Haq", "Images",
-    "InfeasibleError", "InputError", "NetAdapt", "NetsmithError", "Prune", "Quantize", "Random", "Result", "Shallow",
-    "Share", "Sparsify", "Uniform", "__version__", "allocate", "compress", "explore", "load", "load_packed", "profile",
-    "specialize", "train", "verify",
+    "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "Exploration", "FineTune", "Front", "Greedy", "Haq",
+    "Images", "InfeasibleError", "InputError", "NetAdapt", "NetsmithError", "Prune", "Quantize", "Random", "Result",
+    "Shallow", "Share", "Sparsify", "Uniform", "__version__", "allocate", "compress", "explore", "front", "load",
+    "load_packed", "profile", "specialize", "train", "verify",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_names(
@@ -62,6 +63,7 @@ __getattr__, __dir__ = lazy_names(
         "jobs.load": ("load",),
         "jobs.profile": ("profile",),
         "jobs.result": ("Result",),
+        "jobs.several": ("Front", "front"),
         "jobs.specialize": ("specialize",),
         "jobs.train": ("train",),
         "jobs.verify": ("verify",),

@@ -18,6 +18,7 @@ from netsmith.jobs.compare import compare
 from netsmith.jobs.export import export
 from netsmith.jobs.load import load
 from netsmith.jobs.predict import predict
+from netsmith.jobs.several import Front, front
 from netsmith.jobs.specialize import specialize
 from netsmith.jobs.tested import right_of
 from netsmith.report import write_report
@@ -119,6 +120,20 @@ def test_a_front_that_was_stopped_goes_on_with_the_network_that_was_not_finished
     assert plain[0] == plain[1]
     for name in resumed["files"].values():
         assert (tmp_path / "cut" / name).read_bytes() == (Path(finished["run"]) / name).read_bytes(), name
+
+
+def test_a_front_is_a_sequence_of_results(finished: dict[str, Any]) -> None:
+    folder = Path(finished["run"])
+    found = Front.open(folder)
+    folders = [folder / point["folder"] for point in finished["front"]["points"]]
+    assert [result.folder for result in found] == folders and len(found) == len(folders) and found.is_met
+    assert found.chosen.folder == folder / finished["front"]["chosen"] and found[0].model is not None
+    assert repr(found).startswith(f"Front of {len(folders)}: ")
+    with pytest.raises(InputError, match=r"is a run of one network; open it by netsmith\.load"):
+        Front.open(folders[0])
+    for given in ({"model": "zoo:digits"}, {"data": "digits"}, {"model": "zoo:digits", "data": "digits", "space": "x"}):
+        with pytest.raises(InputError, match="a front is of a trained network or of a space"):
+            front(**given)
 
 
 @pytest.mark.slow

@@ -299,7 +299,7 @@ class Specialization:
         return {"probabilities": network.shares().tolist(), "seconds": seconds, "history": history}
 
     def _fresh(self) -> SuperNet:
-        return self.family.network(self.config.seed, len(COSTS))
+        return self.family.network(self.config.seed, len(COSTS) - 1)  # memory is no sum over blocks
 
     def checkpoints(self, system: str, alone: bool = False) -> Path:
         """Where trainings of a system keep their state; one folder for all processes, which all ask for it."""
