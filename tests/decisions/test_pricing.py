@@ -54,6 +54,11 @@ def random_designs(space: GivenSpace, n: int, rate: float, around: np.ndarray) -
     return np.array([space.canonical(d) for d in np.where(rng.random(x.shape) < rate, x, around)])
 
 
+def test_of_no_designs_there_are_no_costs(subject) -> None:  # type: ignore[no-untyped-def]
+    _, _, space, pricing = subject  # where a target has one width there is nothing to price but the one network
+    assert pricing.predict(space.reference[None][1:]).shape == (0,)
+
+
 @pytest.mark.parametrize("name", ["macs", "size"])
 def test_additive_costs_are_exact_everywhere(subject, name: str) -> None:  # type: ignore[no-untyped-def]
     _, _, space, pricing = subject

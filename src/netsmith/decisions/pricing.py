@@ -128,6 +128,8 @@ class Pricing:
     def predict(self, designs: Designs, name: str = "latency") -> FloatArray:
         """Cost of each design, ``(N,)``."""
         designs = np.atleast_2d(designs)
+        if not len(designs):  # a network without a choice: there is one design, and nothing else to price
+            return np.zeros(0)
         if name == "memory":
             return self.memory.price(designs)
         total = self.row_cost(name)(self.space.rows(designs).take(self._own)).sum(axis=1) + self.fixed(name)
