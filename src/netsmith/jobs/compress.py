@@ -11,6 +11,7 @@ from netsmith.hardware.target import limits_of, need_known
 from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import CompressConfig, check_call
 from netsmith.jobs.contents import contents_of, data_contents, own_contents, target_contents
+from netsmith.jobs.front import Front
 from netsmith.jobs.outcome import summarise
 from netsmith.jobs.result import Result
 from netsmith.jobs.stages import Stages
@@ -67,13 +68,14 @@ def compress(
                 reasons = reasons or f"no convolution or linear module of it has a choice on {config.target}"
                 methods = ",".join(m.name for m in config.methods)
                 raise InputError(f"--methods {methods} can change nothing of this network ({reasons})")
-            run.pin(
+            contents = (
                 contents_of(subject.loaded, model, config.weights, subject.graph.module.graph)
                 | data_contents(subject.data) | target_contents(config.target)
                 | criterion_contents(config.prune.importance)
                 | own_contents({f"the kind {kind.name}": kind for kind in subject.space.kinds})
                 | own_contents({f"the strategy {config.strategy.name}": config.strategy.spec.factory})
             )  # fmt: skip
+            run.pin(contents)
             stages = Stages(run, subject, device, config, progress)
             for kind in filter(is_own, subject.space.kinds):  # those of the house are proved by its tests
                 check_contract(kind, subject.model, stages.tools)
@@ -86,9 +88,16 @@ def compress(
         except (InputError, KeyboardInterrupt):
             run.discard()  # nothing was done yet: the corrected command may use the folder
             raise
-        summary = run.finish(_stages(stages, config.budgets.read()))
+        summary = run.finish(_whole(stages, config, {"job": job} | flatten(config), contents))
         progress.close()
         return Result.of_run(run.folder, summary, subject.loaded.factory, subject.kept_images())
+
+
+def _whole(job: Stages, config: CompressConfig, options: dict[str, Any], contents: dict[str, str]) -> dict[str, Any]:
+    """The summary of one network, or of a front of several."""
+    if not config.several.wanted:
+        return _stages(job, config.budgets.read())
+    return Front(job, config.several, options, contents).run()
 
 
 def _stages(job: Stages, budgets: dict[str, Budget]) -> dict[str, Any]:
@@ -102,7 +111,7 @@ def _stages(job: Stages, budgets: dict[str, Budget]) -> dict[str, Any]:
     sensitivity = job.sensitivity()
 
     def once(attempt: int, aim: float) -> tuple[dict[str, Any], dict[str, Any]]:
-        found = job.search(attempt, sensitivity, limits, baseline, aim)
+        found = job.search(attempt, sensitivity, limits, aim)
         return found, job.build(attempt, found, baseline)
 
     found, result = within_aims(limits, once, job.progress.note)

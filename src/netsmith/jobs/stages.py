@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -12,13 +13,14 @@ import numpy as np
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
-from netsmith.accuracy.onnx_accuracy import onnx_accuracy, onnx_answers
+from netsmith.accuracy.onnx_accuracy import onnx_answers
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 from netsmith.compression.build import is_int8, quantizer_for
 from netsmith.compression.mixed import quantize_mixed
 from netsmith.compression.quantize import QuantizedGraph, packed_tensors
 from netsmith.compression.reorder import reordered
 from netsmith.compression.sparsify import sparse_of
+from netsmith.data import Data
 from netsmith.decisions.demand import rows_asked
 from netsmith.decisions.peak import Peak
 from netsmith.decisions.pricing import Pricing
@@ -30,7 +32,7 @@ from netsmith.export.onnx import to_onnx
 from netsmith.export.product import Quantized, check_onnx, release, write_onnx
 from netsmith.hardware.target import limits_of, prepare_target
 from netsmith.jobs import doubt
-from netsmith.jobs.config import CompressConfig
+from netsmith.jobs.config import CompressConfig, FineTune
 from netsmith.jobs.first_screen import first_screen
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
 from netsmith.jobs.memory import MEMORY_FILE, built_memory, memory_of
@@ -38,7 +40,7 @@ from netsmith.jobs.plans import Extent
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.searching import EVALUATION_IMAGES, Searching, study_of
 from netsmith.jobs.subject import Subject
-from netsmith.jobs.tested import tested
+from netsmith.jobs.tested import packed, tested
 from netsmith.jobs.timing import UNTIMED, final_timing, near_timed, quiet_latency
 from netsmith.jobs.tools import JobTools
 from netsmith.network.graph import Graph, count_parameters, trace
@@ -67,6 +69,18 @@ class Stages:
         self.normalisation = subject.data.normalisation
         self.simulated = not target.capabilities.runs_here
         self.cuts: dict[tuple[int, ...], str] = {}  #: designs whose weights were tuned on the way -> their files
+        self.tune, self.train_data = config.fine_tune, subject.data
+
+    def within(self, run: Run, progress: Progress, tune: FineTune | None = None, data: Data | None = None) -> Stages:
+        """The same job in another run folder, where one of several networks is built.
+
+        Args:
+            tune, data: how that is trained and on what, if not as usual.
+        """
+        other = copy(self)
+        other.run, other.progress, other.cuts = run, progress, {}
+        other.tune, other.train_data = tune or self.tune, data or self.train_data
+        return other
 
     def first_screen(self) -> None:
         """Announce the plan, and say what the network is and what may change."""
@@ -104,6 +118,7 @@ class Stages:
         right = int((said == labels).sum())
         return {
             "search_accuracy": right / max(len(said), 1),
+            "search": packed(said == labels),
             "doubt": doubt.misread(said, labels) or doubt.guessed(right, labels),
             "latency_measured_s": measured,
             "parity": parity.relative_error,
@@ -143,25 +158,23 @@ class Stages:
         return Candidates(self.space, self.tools)
 
     def search(
-        self, attempt: int, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
+        self, attempt: int, sensitivity: Sensitivity, limits: dict[str, float], aim: float
     ) -> dict[str, Any]:
         """The design of least loss that keeps every budget, latency as measured."""
         inputs = [limits, aim]
-        found = self.run.stage(f"search-{attempt}", lambda: self._search(sensitivity, limits, baseline, aim), inputs)
+        found = self.run.stage(f"search-{attempt}", lambda: self._search(sensitivity, limits, aim), inputs)
         self.cuts = {tuple(m["design"]): m["weights"] for m in found.get("family") or () if m["weights"]}
         return dict(found)
 
     def _search(
-        self, sensitivity: Sensitivity, limits: dict[str, float], baseline: dict[str, Any], aim: float
+        self, sensitivity: Sensitivity, limits: dict[str, float], aim: float
     ) -> dict[str, Any]:
         self.progress.stage("search")
-        reference = baseline["latency_measured_s"]
 
         def measure(design: Any) -> float:
             if self.simulated:
                 return float(self.pricing.predict(design)[0])
-            share = limits.get("latency", 0.0) / reference
-            return float(self.run.stage(f"measure-{_key(design)}", lambda: self._measure(design, share)) * reference)
+            return self.quick(design, limits.get("latency", 0.0))
 
         def note(attempt: Attempt) -> None:
             self._say_found(attempt, limits)
@@ -226,7 +239,12 @@ class Stages:
     @property
     def epochs(self) -> int:
         """Epochs of fine-tuning."""
-        return epochs_of(self.config.fine_tune, self.subject.data)
+        return epochs_of(self.tune, self.train_data)
+
+    def quick(self, design: Any, near: float = 0.0) -> float:
+        """Latency of a design in seconds, weights as given; measured longer where it is near a limit."""
+        unit = self.baseline()["latency_measured_s"]
+        return float(self.run.stage(f"measure-{_key(design)}", lambda: self._measure(design, near / unit)) * unit)
 
     def _measure(self, design: Any, share: float) -> float:
         """Latency of a design over that of the network as given; measured longer where ``share`` is near."""
@@ -248,7 +266,7 @@ class Stages:
         design = np.array(choice)
         slimmed = self.slim(design)
         training: dict[str, Any] = {
-            "teacher": self.subject.model, "data": self.subject.data, "tune": self.config.fine_tune,
+            "teacher": self.subject.model, "data": self.train_data, "tune": self.tune,
             "seed": self.config.seed,
             "checkpoint": self.run.path(f"checkpoints/{_key(design)}.safetensors"), "progress": self.progress,
         }  # fmt: skip
@@ -305,8 +323,10 @@ class Stages:
         if not self.simulated:
             self.progress.stage("measure")
             figures |= final_timing(self.run, product, baseline, self.config.threads)
+        searched = tested(product.files["onnx"], self.subject.data.search, self.normalisation)
         return figures | {
-            "search_accuracy": onnx_accuracy(product.files["onnx"], self.subject.data.search, self.normalisation),
+            "search_accuracy": searched["accuracy"],
+            "search": searched,
             "search_accuracy_untuned": before,
             "fusion": {"expected": fusion.expected, "fused": fusion.fused, "floats": list(fusion.floats)},
             "floats": list(floats),
@@ -319,17 +339,21 @@ class Stages:
             split = split.take(slice(0, len(split) // batch * batch))
         return evaluate(quantized.graph.module, split, batch_size=batch or 256, normalisation=self.normalisation)[0]
 
-    def test(self) -> dict[str, Any]:
-        """Accuracy on the test split, looked at once, when every choice is made: before and after."""
+    def test(self, before: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Accuracy on the test split, looked at once, when every choice is made: before and after.
+
+        Args:
+            before: what became of the network as given there, where another run of the job has looked.
+        """
 
         def both() -> dict[str, Any]:
             self.progress.stage("test")
             split = self.subject.data.test
             show, again = (partial(self._half, half) for half in (0, 1))
-            before = tested(self.run.path("baseline.onnx"), split, self.normalisation, show)
+            given = before or tested(self.run.path("baseline.onnx"), split, self.normalisation, show)
             after = tested(self.run.path("model.onnx"), split, self.normalisation, again)
-            accuracies = {"baseline_accuracy": before["accuracy"], "accuracy": after["accuracy"]}
-            return accuracies | {"tested": {"before": before, "after": after}}
+            accuracies = {"baseline_accuracy": given["accuracy"], "accuracy": after["accuracy"]}
+            return accuracies | {"tested": {"before": given, "after": after}}
 
         return dict(self.run.stage("test", both))
 

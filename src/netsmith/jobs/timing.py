@@ -49,7 +49,7 @@ def timed(baseline: Path, model: bytes | Path, threads: int, final: bool = True)
 def near_timed(baseline: Path, model: bytes | Path, threads: int, share: float) -> float:
     """Latency of a model over that of another; measured longer where it is near ``share``."""
     quick = float(timed(baseline, model, threads, final=False)["ratio"])
-    return float(timed(baseline, model, threads)["ratio"]) if abs(quick / share - 1) < NEAR else quick
+    return float(timed(baseline, model, threads)["ratio"]) if abs(quick - share) < NEAR * share else quick
 
 
 def final_timing(run: Run, product: Product, baseline: Mapping[str, Any], threads: int) -> dict[str, Any]:

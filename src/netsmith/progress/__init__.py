@@ -8,11 +8,13 @@ from netsmith.progress.contract import Part, Progress, Silent, Tee, Within, prog
 from netsmith.progress.lines import Lines
 from netsmith.progress.live import Live
 from netsmith.progress.log import Log, traceback_place
+from netsmith.progress.named import Named
 
 __all__ = [
     "Lines",
     "Live",
     "Log",
+    "Named",
     "Part",
     "Progress",
     "Silent",

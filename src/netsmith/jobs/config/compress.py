@@ -8,6 +8,7 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.jobs.config.base import DATA, Config, seed_field, target_field, threads_field, weights_field
+from netsmith.jobs.config.front import FrontOptions
 from netsmith.jobs.config.groups import Budgets, FineTune, Images
 from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, chosen
 from netsmith.jobs.config.places import check_data, check_file, check_model
@@ -27,6 +28,7 @@ class CompressConfig(Config):
     reorder: bool = parameter(
         "run operators in the order of least peak memory, which the file then has", default=False, panel="Budgets"
     )
+    several: FrontOptions = dataclasses.field(default_factory=FrontOptions)
     methods: tuple[Method, ...] = parameter(
         "prune, quantize, or both with a comma; or, for --size, sparsify, share, or both",
         default=(Prune(), Quantize()),
@@ -43,7 +45,10 @@ class CompressConfig(Config):
     seed: int = seed_field()
 
     def check(self) -> None:
-        self.budgets.need(self.target)
+        if self.several.wanted:
+            self._check_front()
+        else:
+            self.budgets.need(self.target)
         self._check_methods()
         if self.strategy.traits.walks and self.strategy.episode_images:
             self._check_trained_trimming()
@@ -62,7 +67,7 @@ class CompressConfig(Config):
             why = "a weight is an index or an integer" if "share" in light else "sparse weights are floats or shared"
             raise InputError(f"--methods {light[0]} and quantize exclude each other: {why}; drop one")
         names, saves = " and ".join(light), "saves" if len(light) == 1 else "save"
-        if "size" not in budgets:
+        if "size" not in budgets and not (self.several.wanted and self.several.minimize == "size"):
             raise InputError(
                 f"--methods {names} {saves} bytes and no time or energy: give a budget of them with --size"
             )
@@ -71,6 +76,17 @@ class CompressConfig(Config):
             does = "does" if len(light) == 1 else "do"
             raise InputError(
                 f"--methods {names} {does} not change {others[0]}: drop --{others[0]}, or add prune to --methods"
+            )
+
+    def _check_front(self) -> None:
+        if self.strategy.episode_images:
+            raise InputError(
+                "--episode-images trains designs on the way to one network: drop it, or --front, --max-drop and "
+                "--min-score"
+            )
+        if all(m.bytes_alone for m in self.methods) and self.several.minimize != "size":
+            raise InputError(
+                f"--methods {','.join(m.name for m in self.methods)} saves bytes alone: add --minimize size"
             )
 
     def _check_trained_trimming(self) -> None:

@@ -1,0 +1,233 @@
+"""The front of a given network: one sweep and one table, then several networks, each built and measured.
+
+They lie along one cost, from the most accurate to the cheapest. With a loss or a score that is allowed, they lie where
+the search split says that the limit is; the test split is looked at when all of them are built, once each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netsmith.accuracy.sensitivity import Sensitivity
+from netsmith.certificates import paired_bound, score_bound
+from netsmith.errors import InfeasibleError
+from netsmith.jobs.config import FrontOptions
+from netsmith.jobs.front_marks import int8_alone, uniform
+from netsmith.jobs.front_outcome import ended
+from netsmith.jobs.front_points import costs_of
+from netsmith.jobs.front_search import placed, predicted_curve, search_point
+from netsmith.jobs.front_tuning import cut_out, is_cut_from, is_smaller, shares_training, shorter
+from netsmith.jobs.stages import Stages
+from netsmith.jobs.tested import right_of
+from netsmith.progress import Named
+from netsmith.runs.folder import Run
+from netsmith.units import format_cost, reached_of
+
+_APART = 0.03  #: shares of a cost that are too close for another network between them
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network of a front: its own run and stages, the design that was found, what building it gave."""
+
+    folder: str
+    job: Stages
+    found: Mapping[str, Any]
+    result: dict[str, Any]
+    cost: float
+    limit: float = 0.0
+
+    @property
+    def design(self) -> Any:
+        return np.array(self.found["best"]["design"])
+
+    @property
+    def is_trained(self) -> bool:
+        return bool(self.result["history"])
+
+
+class Front:
+    """What is done for a front, step by step; every result is a stage of a run, so that a killed one goes on.
+
+    Args:
+        job: the stages of the run, of which those up to the sensitivities are shared.
+        asked: how many networks, along which cost, and what has to be certified.
+        options: what the run was started with, as its ``config.json`` has it.
+        contents: what the run is pinned to.
+    """
+
+    def __init__(
+        self, job: Stages, asked: FrontOptions, options: Mapping[str, Any], contents: Mapping[str, str]
+    ) -> None:  # fmt: skip
+        self.job, self.asked, self.options, self.contents = job, asked, options, contents
+        self.cost: str = asked.minimize
+        self.points: list[Built] = []
+        self._open = ExitStack()
+
+    def run(self) -> dict[str, Any]:
+        """All stages; returns the summary of the chosen network as that of the whole.
+
+        Raises:
+            InfeasibleError: no design keeps the budgets.
+        """
+        job, budgets = self.job, self.job.config.budgets.read()
+        job.first_screen(self.asked.count)
+        self.baseline = job.baseline()
+        job.say_doubt(self.baseline)
+        job.prepare_target()
+        self.limits = job.limits(budgets, self.baseline)
+        if self.limits:
+            job.say_limits(self.limits, self.baseline)
+        self.sensitivity: Sensitivity = job.sensitivity()
+        with self._open:
+            self._walk()
+            marks = self._marks()
+            return ended(self, marks)
+
+    # --- where networks lie --------------------------------------------------------------------------------------
+
+    def _walk(self) -> None:
+        """From the dearest network to the cheapest; where something has to be certified, to where it surely is not."""
+        limits = self._ladder()
+        above, number = self._given(), 0
+        below: float | None = None
+        while limits and number < self.asked.count:
+            number += 1
+            built = self._point(number, limits[0])
+            if built is None:
+                limits = limits[1:]
+                continue
+            self.points.append(built)
+            if not self.asked.goal:
+                limits = limits[1:]
+                continue
+            if self._hopeful(built):
+                above, limits = min(above, built.limit), limits[1:]
+                if below is not None:
+                    limits = self._between(above, below)
+            else:
+                below = built.limit if below is None else max(below, built.limit)
+                limits = self._between(above, below)
+        if not self.points:
+            raise InfeasibleError("no design keeps the budgets", {})
+
+    def _ladder(self) -> list[float]:
+        """Limits on the cost, the dearest first, in SI units as they would be measured."""
+
+        def place() -> list[float]:
+            self.job.progress.stage("front")
+            scale = self._given() / self.job.given(self.cost)
+            others = {n: v for n, v in self.limits.items() if n != self.cost}
+            curve = predicted_curve(self.job, self.sensitivity.loss, self.cost, others)
+            return [v * scale for v in placed(curve, self.asked.count)]
+
+        most = self.limits.get(self.cost, np.inf)
+        found = [v for v in self.job.run.stage("front", place, [self.limits]) if v <= most]
+        return found or [most]
+
+    def _between(self, above: float, below: float) -> list[float]:
+        """A limit between one that seems to hold and one that does not; none where they are next to each other."""
+        return [float(np.sqrt(above * below))] if below < above * (1 - _APART) else []
+
+    def _given(self) -> float:
+        """The cost of the network as given, as measured where it is."""
+        if self.cost == "latency" and not self.job.simulated:
+            return float(self.baseline["latency_measured_s"])
+        return self.job.given(self.cost)
+
+    def _hopeful(self, built: Built) -> bool:
+        """Whether what was asked would be certified if the test split were as the search split is."""
+        before, after = right_of(self.baseline["search"]), right_of(built.result["search"])
+        tests = len(self.job.subject.data.test)
+        share, sure = tests / len(after), self.asked.confidence
+        if (least := self.asked.goal.get("min_score")) is not None:
+            return score_bound(int(after.mean() * tests), tests, sure) >= least
+        worse, better = (round(float(np.sum(side)) * share) for side in (before & ~after, ~before & after))
+        return paired_bound(worse, better, tests, sure) <= self.asked.goal["max_drop"]
+
+    # --- one network -----------------------------------------------------------------------------------------------
+
+    def _point(self, number: int, limit: float) -> Built | None:
+        """The network of a limit; nothing where another one is the same."""
+        dearer = [p for p in self.points if p.limit >= limit]
+        parent = min((p for p in dearer if p.is_trained), key=lambda p: p.cost, default=None)
+        inside = parent.design if parent is not None and shares_training(self.job) else None
+        limits = {**self.limits, self.cost: min(limit, self.limits.get(self.cost, limit))}
+        before = [p.found for p in self.points]
+        found = search_point(self.job, number, self.sensitivity, self.cost, limits, before, inside)
+        if any(p.found["best"]["design"] == found["best"]["design"] for p in self.points):
+            self.job.progress.note("  the same network as before: it is built once")
+            return None
+        return self.built(f"points/{len(self.points) + 1}", found, parent, limit)
+
+    def built(self, folder: str, found: Mapping[str, Any], parent: Built | None, limit: float = 0.0) -> Built:
+        """A network in a run of its own: trained, exported, checked and measured."""
+        home, design = self.job, np.array(found["best"]["design"])
+        run = self._open.enter_context(
+            Run.start(home.run.folder / folder, {**self.options, "point": folder}, resume=True)
+        )
+        run.pin(self.contents)
+        goes_on = parent is not None and is_smaller(home, design) and is_cut_from(home, design, parent.design)
+        how = shorter(home, home.config.seed) if goes_on and shares_training(home) else (None, None)
+        job = home.within(run, Named(home.progress, folder.replace("/", " ").replace("points", "network")), *how)
+
+        def copied() -> dict[str, Any]:  # what the network is timed against, so that its run is whole
+            run.write_bytes("baseline.onnx", home.run.path("baseline.onnx").read_bytes())
+            return self.baseline
+
+        run.stage("baseline", copied)
+        if how[0] is not None and parent is not None:
+            cut_out(job, design, parent.job.run)
+        result = job.build(0, dict(found), self.baseline)
+        if how[0] is not None and parent is not None:
+            result = result | {"started_from": parent.folder}
+        cost = costs_of(self._side(job, found, result)).get(self.cost, limit)
+        return Built(folder, job, found, result, cost, limit)
+
+    def _side(self, job: Stages, found: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+        """Costs of a network as a summary has them."""
+        design = np.array(found["best"]["design"])
+        held = job.memory()["result"]
+        joules = float(job.pricing.predict(design, "energy")[0]) if job.has_energy else None
+        return {
+            **result, "latency_predicted_s": found["best"]["predicted_s"], "energy_j": joules,
+            "memory_bytes": held["peak_bytes"] if held else None,
+        }  # fmt: skip
+
+    def kept(self) -> list[Built]:
+        """The networks that keep every budget as they were built, the dearest first.
+
+        Raises:
+            InfeasibleError: none does.
+        """
+        found = []
+        for point in self.points:
+            costs = costs_of(self._side(point.job, point.found, point.result))
+            over = {n: v for n, v in self.limits.items() if costs[n] > v}
+            if not over:
+                found.append(point)
+                continue
+            said = reached_of({n: costs[n] for n in over}, over)
+            self.job.progress.note(f"  {point.folder} is over a budget as it was built and is left out: {said}")
+        if not found:
+            name, most = next(iter(self.limits.items()))
+            raise InfeasibleError(
+                f"no network of the front keeps {name} within {format_cost(name, most)} as it was built", {}
+            )
+        return sorted(found, key=lambda p: -p.cost)
+
+    def _marks(self) -> dict[str, Built]:
+        """What everybody would try: integers alone, and every layer pruned alike."""
+        marks = dict[str, Built]()
+        for name, make in (("int8", int8_alone), ("uniform", uniform)):
+            found = make(self)
+            if found is None:
+                continue
+            same = [p for p in self.points if p.found["best"]["design"] == found["best"]["design"]]
+            marks[name] = same[0] if same else self.built(f"marks/{name}", found, None)
+        return marks

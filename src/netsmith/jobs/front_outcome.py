@@ -1,0 +1,73 @@
+"""The end of a front: the test split is looked at, a network is chosen, and every summary is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from netsmith.certificates import certificate
+from netsmith.jobs.front_choice import choose
+from netsmith.jobs.front_points import given_of, point_of, reported
+from netsmith.jobs.outcome import summarise
+from netsmith.jobs.tested import right_of, tested
+from netsmith.runs.front_record import FRONT_FILE
+
+if TYPE_CHECKING:
+    from netsmith.jobs.front import Built, Front
+
+
+def ended(front: Front, marks: Mapping[str, Built]) -> dict[str, Any]:
+    """Test every network once, in an order that is fixed before; then choose, and write every summary.
+
+    Returns:
+        The summary of the chosen network as that of the whole, with all networks; ``front.json`` is written.
+    """
+    job, asked = front.job, front.asked
+    points = front.kept()  # the order of the claims: fixed before the test split is looked at
+
+    def look() -> dict[str, Any]:
+        job.progress.stage("test")
+        return tested(job.run.path("baseline.onnx"), job.subject.data.test, job.normalisation, job.progress.update)
+
+    given = dict(job.run.stage("test", look))
+    others = [m for m in marks.values() if all(m is not p for p in points)]
+    scores = {id(one): one.job.test(given) for one in [*points, *others]}
+    before = right_of(given)
+    rights = [right_of(scores[id(p)]["tested"]["after"]) for p in points]
+    choice = choose(before, rights, [p.result["search_accuracy"] for p in points], asked.confidence, **asked.goal)
+    summaries, rows, ready = [], [], dict[int, dict[str, Any]]()
+    for i, point in enumerate(points):
+        sure = choice.certificates[i]
+        if choice.certified[i] is None:  # what is certain of it may be said, but not that it was tested
+            sure = certificate(before, rights[i], asked.confidence)
+        summary = _summary(front, point, scores[id(point)]) | {"certificate": sure.to_dict()}
+        summaries.append(point.job.run.finish(summary))
+        proven = {"divergence": point.found["best"]["loss"], "bound": point.found["best"]["bound"]}
+        proven["cost_bound"] = point.found["cost_bound"]
+        rows.append(point_of(point.folder, summary, rights[i], sure, choice.certified[i], proven))
+        ready[id(point)] = rows[-1]
+    for mark in others:
+        right = right_of(scores[id(mark)]["tested"]["after"])
+        sure = certificate(before, right, asked.confidence)
+        summary = _summary(front, mark, scores[id(mark)]) | {"certificate": sure.to_dict()}
+        mark.job.run.finish(summary)
+        ready[id(mark)] = point_of(mark.folder, summary, right, sure, None)
+    shown = reported(rows, asked.minimize)
+    chosen, folder = summaries[choice.chosen], rows[choice.chosen]["folder"]
+    job.run.write_json(FRONT_FILE, shown)
+    return {
+        **chosen, "run": str(job.run.folder),
+        "files": {name: f"{folder}/{file}" for name, file in chosen["files"].items()},
+        "front": {
+            "points": shown, "marks": [{"name": name, **ready[id(mark)]} for name, mark in marks.items()],
+            "chosen": folder, "rule": choice.rule, "minimize": asked.minimize, "asked": asked.goal,
+            "baseline": given_of(chosen, before, asked.confidence),
+        },
+    }  # fmt: skip
+
+
+def _summary(front: Front, one: Built, score: Mapping[str, Any]) -> dict[str, Any]:
+    made = summarise(
+        one.job, front.baseline, front.sensitivity, dict(one.found), one.result | dict(score), front.limits
+    )
+    return made | {"started_from": one.result.get("started_from")}

@@ -1,0 +1,172 @@
+"""Where the networks of a front lie along a cost, and the design of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from netsmith.accuracy.sensitivity import Sensitivity
+from netsmith.decisions.kind import Designs, FloatArray
+from netsmith.errors import InfeasibleError
+from netsmith.jobs.searching import Searching, study_of
+from netsmith.jobs.stages import Stages
+from netsmith.search.registry import get_strategy, strategy_spec
+from netsmith.study.approximation import SequentialApproximation
+from netsmith.study.cheapest import AtLoss, cheapest
+from netsmith.study.closing import Attempt
+from netsmith.study.evaluator import Outcome
+from netsmith.study.study import Study
+from netsmith.units import format_cost
+
+SEEN = 16  #: limits at which the trade-off is predicted
+_HALF = 0.3  #: a loss that counts as half of what can be lost, where networks are placed
+_FREE = 0.005  #: of all that can be lost; what loses less lies close together
+_PROOF_S = 10.0  #: for the proof of one least cost
+
+
+def predicted_curve(job: Stages, loss: FloatArray, cost: str, others: Mapping[str, float]) -> FloatArray:
+    """The predicted trade-off, ``(n, 2)``: a cost, and the least summed loss at it, from the dearest to the cheapest.
+
+    Args:
+        others: limits on other costs, as predicted.
+
+    Raises:
+        InfeasibleError: no design keeps them.
+    """
+    traits = strategy_spec("exact").traits
+    study = Study(lambda problem: get_strategy("exact", problem), traits, None, 0, "exact")
+    least = cheapest(job.pricing, loss, cost, np.inf, others, time_limit=_PROOF_S)
+    most, around = max(job.given(cost), least.cost), job.pricing.start
+    found = [(least.cost, least.loss)]
+    for limit in np.geomspace(least.cost, most, SEEN)[1:]:
+        solver = SequentialApproximation(job.pricing, loss, {**others, cost: float(limit)}, study, renewed=True)
+        try:
+            design = solver.solve(1.0, around).design
+        except InfeasibleError:
+            continue
+        found.append((solver.predict(design, cost), solver.summed(design)))
+    best: list[tuple[float, float]] = []
+    for point in sorted(set(found)):  # a design that costs more and loses as much is on no curve
+        if not best or point[1] < best[-1][1]:
+            best.append(point)
+    return np.array(best[::-1])
+
+
+def placed(curve: FloatArray, count: int) -> list[float]:
+    """Limits of so many networks along a curve ``(n, 2)``, evenly by what they cost and lose, the dearest first.
+
+    Where next to nothing is lost, the cheapest is what everybody takes: that is where the front begins.
+    """
+    cost, lost = np.log(curve[:, 0]), curve[:, 1] / (curve[:, 1] + _HALF)
+    first = int(np.flatnonzero(lost <= max(_FREE, lost[0]))[-1])
+    cost, lost = cost[first:], lost[first:]
+    if len(cost) < 2:
+        return [float(np.exp(cost[0]))]
+    along = (cost - cost[0]) / (cost[-1] - cost[0])
+    steps = np.hypot(np.diff(along), np.diff(lost) / max(float(np.ptp(lost)), 1e-12))
+    way = np.concatenate([[0.0], np.cumsum(steps)])
+    return [float(v) for v in np.exp(np.interp(np.linspace(0, way[-1], count), way, cost))]
+
+
+def search_point(
+    job: Stages, number: int, sensitivity: Sensitivity, cost: str, limits: Mapping[str, float], before: Sequence[Any],
+    inside: Designs | None,
+) -> dict[str, Any]:  # fmt: skip
+    """The design of one network: the least loss within the limits, as the run's strategy finds it.
+
+    What became of designs in the searches before is told again, so that none is evaluated twice.
+
+    Args:
+        number: of the network, from 1.
+        cost: that the front goes along.
+        limits: on it and on others, SI units, latency as it would be measured.
+        before: results of the searches before, in order.
+        inside: a design ``(D,)`` out of which this one must be cut, if any.
+
+    Returns:
+        JSON values: ``best`` and ``attempts`` as of any search, ``told`` (what is known now), ``cost_bound``.
+    """
+    wanted = [dict(limits), None if inside is None else inside.tolist(), [b["best"]["design"] for b in before]]
+    return dict(
+        job.run.stage(
+            f"search-{number}", lambda: _search(job, sensitivity, cost, dict(limits), before, inside), wanted
+        )
+    )
+
+
+def _search(
+    job: Stages, sensitivity: Sensitivity, cost: str, limits: dict[str, float], before: Sequence[Any],
+    inside: Designs | None,
+) -> dict[str, Any]:  # fmt: skip
+    job.progress.stage("search")
+    made_of = Searching(job.run, job.subject, job.config, job.candidates, job.pricing, job.evaluations, job.progress)
+    study = study_of(made_of, sensitivity, tuple(limits))
+    if before:
+        study.additivity = before[0]["additivity"] or {}
+    for row in before[-1]["told"] if before and study.log is not None else ():
+        key = study.log.key(np.array(row["design"]))
+        study.told[key] = np.array(row["design"]), Outcome(row["loss"], figures=row["figures"])
+    loss = sensitivity.loss if inside is None else _inside(job, sensitivity.loss, inside)
+    solver = SequentialApproximation(job.pricing, loss, limits, study, "renew" in study.traits.needs)
+    around = np.array(before[-1]["best"]["design"]) if before else job.pricing.start
+    correction = _corrected(before, job)
+    bound: float | None
+    try:
+        found = solver.solve(correction, around)
+        design, lost, bound = found.design, found.loss, found.bound
+    except InfeasibleError as error:
+        others = {n: v / (correction if n == solver.expanded else 1.0) for n, v in limits.items() if n != cost}
+        design, lost, bound = cheapest(job.pricing, loss, cost, np.inf, others).design, None, None
+        job.progress.note(f"  {error}: the design of least cost is taken")
+    summed = solver.summed(design)
+    attempt = _attempt(job, design, summed if lost is None else lost, bound, correction)
+    proven = _least(job, sensitivity.loss, cost, design, summed, correction, attempt)
+    figures = {n: solver.predict(design, n) for n in limits} | {"latency": attempt.measured_s}
+    job.progress.note(f"  {', '.join(format_cost(n, v) for n, v in figures.items())}, loss {attempt.loss:.4g}")
+    told = [{"design": d.tolist(), "loss": o.loss, "figures": dict(o.figures)} for d, o in study.told.values()]
+    return {
+        "best": attempt.to_dict(), "attempts": [attempt.to_dict()], "additivity": study.additivity, "told": told,
+        "cost_bound": proven, "predicted": {n: solver.predict(design, n) for n in {cost, *limits}},
+    }  # fmt: skip
+
+
+def _inside(job: Stages, loss: FloatArray, design: Designs) -> FloatArray:
+    """Losses in which a choice that brings back what a design has not is forbidden; numbers are free."""
+    structure = job.space.of_stage("topology", "structure")
+    wider = np.arange(loss.shape[1])[None] > np.asarray(design)[:, None]
+    return np.asarray(np.where(structure[:, None] & wider, np.inf, loss))
+
+
+def _corrected(before: Sequence[Any], job: Stages) -> float:
+    """Measured over predicted latency, as far as it is known."""
+    if job.simulated:
+        return 1.0
+    if before:
+        best = before[-1]["best"]
+        return float(best["measured_s"] / job.pricing.predict(np.array(best["design"]))[0])
+    start = job.pricing.start
+    return float(job.quick(start) / job.pricing.predict(start)[0])
+
+
+def _attempt(job: Stages, design: Designs, loss: float, bound: float | None, correction: float) -> Attempt:
+    predicted = float(job.pricing.predict(design)[0])
+    measured = predicted if job.simulated else job.quick(design)
+    job.run.log_trial(
+        design.tolist(), {"loss": loss}, {"latency_s": measured, "predicted_s": predicted * correction},
+        kind=job.config.strategy.name,
+    )  # fmt: skip
+    return Attempt(tuple(int(k) for k in design), predicted * correction, measured, loss, bound, True)
+
+
+def _least(
+    job: Stages, loss: FloatArray, cost: str, design: Designs, summed: float, correction: float, attempt: Attempt
+) -> float | None:
+    """What no design of this space costs less than that loses as little, as the model has it; scaled as was measured."""
+    try:
+        found: AtLoss = cheapest(job.pricing, loss, cost, summed * (1 + 1e-9) + 1e-12, None, design, _PROOF_S)
+    except InfeasibleError:
+        return None
+    scale = attempt.measured_s * correction / attempt.predicted_s if cost == "latency" and not job.simulated else 1.0
+    return float(found.bound * scale)
