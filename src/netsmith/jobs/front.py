@@ -16,12 +16,15 @@ import numpy as np
 from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.certificates import paired_bound, score_bound
 from netsmith.errors import InfeasibleError
+from netsmith.files import read_json
+from netsmith.hardware.target import has_energy
 from netsmith.jobs.config import FrontOptions
 from netsmith.jobs.front_marks import int8_alone, uniform
 from netsmith.jobs.front_outcome import ended
 from netsmith.jobs.front_points import costs_of
 from netsmith.jobs.front_search import placed, predicted_curve, search_point
 from netsmith.jobs.front_tuning import cut_out, is_cut_from, is_smaller, shares_training, shorter
+from netsmith.jobs.memory import MEMORY_FILE
 from netsmith.jobs.stages import Stages
 from netsmith.jobs.tested import right_of
 from netsmith.progress import Named
@@ -29,6 +32,12 @@ from netsmith.runs.folder import Run
 from netsmith.units import format_cost, reached_of
 
 _APART = 0.03  #: shares of a cost that are too close for another network between them
+
+
+def called(folder: str) -> str:
+    """What the stages of a network are named by: ``network 3`` for ``points/3``."""
+    kind, _, name = folder.partition("/")
+    return f"network {name}" if kind == "points" else name
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,8 @@ class Front:
             InfeasibleError: no design keeps the budgets.
         """
         job, budgets = self.job, self.job.config.budgets.read()
-        job.first_screen(self.asked.count)
+        beside = ["int8"] if self.asked.goal else ["int8", "uniform"]
+        job.first_screen([called(f"points/{i + 1}") for i in range(self.asked.count)] + beside)
         self.baseline = job.baseline()
         job.say_doubt(self.baseline)
         job.prepare_target()
@@ -174,7 +184,7 @@ class Front:
         run.pin(self.contents)
         goes_on = parent is not None and is_smaller(home, design) and is_cut_from(home, design, parent.design)
         how = shorter(home, home.config.seed) if goes_on and shares_training(home) else (None, None)
-        job = home.within(run, Named(home.progress, folder.replace("/", " ").replace("points", "network")), *how)
+        job = home.within(run, Named(home.progress, called(folder)), *how)
 
         def copied() -> dict[str, Any]:  # what the network is timed against, so that its run is whole
             run.write_bytes("baseline.onnx", home.run.path("baseline.onnx").read_bytes())
@@ -192,8 +202,8 @@ class Front:
     def _side(self, job: Stages, found: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
         """Costs of a network as a summary has them."""
         design = np.array(found["best"]["design"])
-        held = job.memory()["result"]
-        joules = float(job.pricing.predict(design, "energy")[0]) if job.has_energy else None
+        held = read_json(job.run.path(MEMORY_FILE), "repeat the run")["result"]
+        joules = float(job.pricing.predict(design, "energy")[0]) if has_energy(job.target) else None
         return {
             **result, "latency_predicted_s": found["best"]["predicted_s"], "energy_j": joules,
             "memory_bytes": held["peak_bytes"] if held else None,

@@ -56,6 +56,6 @@ def _found(front: Front, name: str, design: Any) -> dict[str, Any]:
         predicted = float(job.pricing.predict(design)[0])
         loss = float(front.sensitivity.loss[np.arange(len(design)), design].sum())
         attempt = Attempt(tuple(int(k) for k in design), predicted, predicted, loss, None, True)
-        return {"best": attempt.to_dict(), "attempts": [], "additivity": None, "cost_bound": None}
+        return {"best": attempt.to_dict(), "attempts": [], "additivity": None, "least": None}
 
     return dict(job.run.stage(f"mark-{name}", make, [int(k) for k in design]))

@@ -43,7 +43,8 @@ def ended(front: Front, marks: Mapping[str, Built]) -> dict[str, Any]:
         summary = _summary(front, point, scores[id(point)]) | {"certificate": sure.to_dict()}
         summaries.append(point.job.run.finish(summary))
         proven = {"divergence": point.found["best"]["loss"], "bound": point.found["best"]["bound"]}
-        proven["cost_bound"] = point.found["cost_bound"]
+        least = point.found["least"]
+        proven["cost_bound"] = None if least is None else least * point.cost
         rows.append(point_of(point.folder, summary, rights[i], sure, choice.certified[i], proven))
         ready[id(point)] = rows[-1]
     for mark in others:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.sensitivity import Sensitivity
-from netsmith.decisions.kind import Designs, FloatArray
+from netsmith.decisions.kind import BoolArray, Designs, FloatArray
 from netsmith.errors import InfeasibleError
 from netsmith.jobs.searching import Searching, study_of
 from netsmith.jobs.stages import Stages
@@ -21,8 +21,8 @@ from netsmith.study.study import Study
 from netsmith.units import format_cost
 
 SEEN = 16  #: limits at which the trade-off is predicted
-_HALF = 0.3  #: a loss that counts as half of what can be lost, where networks are placed
-_FREE = 0.005  #: of all that can be lost; what loses less lies close together
+_HALF = 0.1  #: a loss that counts as half of what can be lost, where networks are placed
+_FREE = 0.02  #: of all that can be lost; what loses less is as good as the network as given
 _PROOF_S = 10.0  #: for the proof of one least cost
 
 
@@ -57,7 +57,8 @@ def predicted_curve(job: Stages, loss: FloatArray, cost: str, others: Mapping[st
 def placed(curve: FloatArray, count: int) -> list[float]:
     """Limits of so many networks along a curve ``(n, 2)``, evenly by what they cost and lose, the dearest first.
 
-    Where next to nothing is lost, the cheapest is what everybody takes: that is where the front begins.
+    Where next to nothing is lost, the cheapest is what everybody takes: that is where the front begins. Where most is
+    lost, what is saved beside that counts little, down to the cheapest of all, where the front ends.
     """
     cost, lost = np.log(curve[:, 0]), curve[:, 1] / (curve[:, 1] + _HALF)
     first = int(np.flatnonzero(lost <= max(_FREE, lost[0]))[-1])
@@ -65,7 +66,8 @@ def placed(curve: FloatArray, count: int) -> list[float]:
     if len(cost) < 2:
         return [float(np.exp(cost[0]))]
     along = (cost - cost[0]) / (cost[-1] - cost[0])
-    steps = np.hypot(np.diff(along), np.diff(lost) / max(float(np.ptp(lost)), 1e-12))
+    left = 1 - (lost[:-1] + lost[1:]) / 2
+    steps = np.hypot(np.diff(along) * left, np.diff(lost) / max(float(np.ptp(lost)), 1e-12))
     way = np.concatenate([[0.0], np.cumsum(steps)])
     return [float(v) for v in np.exp(np.interp(np.linspace(0, way[-1], count), way, cost))]
 
@@ -86,13 +88,12 @@ def search_point(
         inside: a design ``(D,)`` out of which this one must be cut, if any.
 
     Returns:
-        JSON values: ``best`` and ``attempts`` as of any search, ``told`` (what is known now), ``cost_bound``.
+        JSON values: ``best`` and ``attempts`` as of any search, ``told`` (what is known now), ``least``, the
+        share of its cost that is proven to be needed for as small a summed loss.
     """
     wanted = [dict(limits), None if inside is None else inside.tolist(), [b["best"]["design"] for b in before]]
     return dict(
-        job.run.stage(
-            f"search-{number}", lambda: _search(job, sensitivity, cost, dict(limits), before, inside), wanted
-        )
+        job.run.stage(f"search-{number}", lambda: _search(job, sensitivity, cost, dict(limits), before, inside), wanted)
     )
 
 
@@ -105,11 +106,15 @@ def _search(
     study = study_of(made_of, sensitivity, tuple(limits))
     if before:
         study.additivity = before[0]["additivity"] or {}
-    for row in before[-1]["told"] if before and study.log is not None else ():
-        key = study.log.key(np.array(row["design"]))
-        study.told[key] = np.array(row["design"]), Outcome(row["loss"], figures=row["figures"])
-    loss = sensitivity.loss if inside is None else _inside(job, sensitivity.loss, inside)
-    solver = SequentialApproximation(job.pricing, loss, limits, study, "renew" in study.traits.needs)
+    log = study.log
+    for row in before[-1]["told"] if before and log is not None else ():
+        assert log is not None
+        study.told[log.key(np.array(row["design"]))] = (
+            np.array(row["design"]),
+            Outcome(row["loss"], figures=row["figures"]),
+        )
+    loss, allowed = sensitivity.loss, None if inside is None else _inside(job, sensitivity.loss, inside)
+    solver = SequentialApproximation(job.pricing, loss, limits, study, "renew" in study.traits.needs, allowed)
     around = np.array(before[-1]["best"]["design"]) if before else job.pricing.start
     correction = _corrected(before, job)
     bound: float | None
@@ -118,25 +123,26 @@ def _search(
         design, lost, bound = found.design, found.loss, found.bound
     except InfeasibleError as error:
         others = {n: v / (correction if n == solver.expanded else 1.0) for n, v in limits.items() if n != cost}
-        design, lost, bound = cheapest(job.pricing, loss, cost, np.inf, others).design, None, None
+        within = loss if allowed is None else np.where(allowed, loss, np.inf)
+        design, lost, bound = cheapest(job.pricing, within, cost, np.inf, others).design, None, None
         job.progress.note(f"  {error}: the design of least cost is taken")
     summed = solver.summed(design)
     attempt = _attempt(job, design, summed if lost is None else lost, bound, correction)
-    proven = _least(job, sensitivity.loss, cost, design, summed, correction, attempt)
+    proven = _least(job, sensitivity.loss, cost, design, summed)
     figures = {n: solver.predict(design, n) for n in limits} | {"latency": attempt.measured_s}
     job.progress.note(f"  {', '.join(format_cost(n, v) for n, v in figures.items())}, loss {attempt.loss:.4g}")
     told = [{"design": d.tolist(), "loss": o.loss, "figures": dict(o.figures)} for d, o in study.told.values()]
     return {
         "best": attempt.to_dict(), "attempts": [attempt.to_dict()], "additivity": study.additivity, "told": told,
-        "cost_bound": proven, "predicted": {n: solver.predict(design, n) for n in {cost, *limits}},
+        "least": proven, "predicted": {n: solver.predict(design, n) for n in {cost, *limits}},
     }  # fmt: skip
 
 
-def _inside(job: Stages, loss: FloatArray, design: Designs) -> FloatArray:
-    """Losses in which a choice that brings back what a design has not is forbidden; numbers are free."""
+def _inside(job: Stages, loss: FloatArray, design: Designs) -> BoolArray:
+    """Choices, ``(D, K)``, that bring back nothing that a design has not; numbers are free."""
     structure = job.space.of_stage("topology", "structure")
     wider = np.arange(loss.shape[1])[None] > np.asarray(design)[:, None]
-    return np.asarray(np.where(structure[:, None] & wider, np.inf, loss))
+    return np.asarray(~(structure[:, None] & wider))
 
 
 def _corrected(before: Sequence[Any], job: Stages) -> float:
@@ -160,13 +166,10 @@ def _attempt(job: Stages, design: Designs, loss: float, bound: float | None, cor
     return Attempt(tuple(int(k) for k in design), predicted * correction, measured, loss, bound, True)
 
 
-def _least(
-    job: Stages, loss: FloatArray, cost: str, design: Designs, summed: float, correction: float, attempt: Attempt
-) -> float | None:
-    """What no design of this space costs less than that loses as little, as the model has it; scaled as was measured."""
+def _least(job: Stages, loss: FloatArray, cost: str, design: Designs, summed: float) -> float | None:
+    """What no design of this space costs less than that loses as little, under the model: a share of its own cost."""
     try:
         found: AtLoss = cheapest(job.pricing, loss, cost, summed * (1 + 1e-9) + 1e-12, None, design, _PROOF_S)
     except InfeasibleError:
         return None
-    scale = attempt.measured_s * correction / attempt.predicted_s if cost == "latency" and not job.simulated else 1.0
-    return float(found.bound * scale)
+    return min(1.0, float(found.bound / job.pricing.predict(design, cost)[0]))

@@ -33,7 +33,9 @@ def shares_training(job: Stages) -> bool:
 
 def is_cut_from(job: Stages, design: Designs, other: Designs) -> bool:
     """Whether a design ``(D,)`` has nothing that another lacks."""
-    return bool((design <= other)[_structure(job)].all())
+    structure = _structure(job)
+    cut = job.space.canonical(np.where(structure, np.minimum(design, other), design))  # what is gone has no width
+    return bool((cut == design)[structure].all())
 
 
 def is_smaller(job: Stages, design: Designs) -> bool:

@@ -73,7 +73,7 @@ def summarise(
         "versions": versions(), "run": str(job.run.folder), "target": job.config.target,
         "simulated": job.simulated, "target_limits": dict(limits_of(job.target)),
         "bound": found["best"]["bound"], "loss": found["best"]["loss"],
-        "additivity": found["additivity"], **{k: found[k] for k in ("family", "rule") if k in found},
+        "additivity": found["additivity"] or None, **{k: found[k] for k in ("family", "rule") if k in found},
         "layers": _layers(job, design),
         "roofline": roofline(job.target, before=job.graph.layers, after=rows),
         "certificate": certificate(right_of(result["tested"]["before"]), right_of(result["tested"]["after"])).to_dict(),

@@ -58,8 +58,12 @@ class Extent:
         """Of running so many images through the network."""
         return factor * images * self.macs / _MACS_A_SECOND
 
-    def parts(self) -> list[Part]:
-        """The stages of the compression."""
+    def parts(self, networks: Sequence[str] = ()) -> list[Part]:
+        """The stages of the compression.
+
+        Args:
+            networks: what each is called, where several are searched, built and tested.
+        """
         timed, slow = float(self.measured), 4.0 if self.mixed else 1.0  # simulated integers are slower than floats
         evaluated = self.evaluations * self.images
         trained = self.epochs * (self.train + self.search / 3)
@@ -77,7 +81,18 @@ class Extent:
             Part("test", self.seconds(self.test, 1.0 + slow)),
         ]  # fmt: skip
         some = {"latency table": self.table, "measure": self.measured, "fine-tune": self.epochs, "score": self.epochs}
-        return [part for part in parts if some.get(part.name, True)]
+        parts = [part for part in parts if some.get(part.name, True)]
+        if not networks:
+            return parts
+        first = next(i for i, part in enumerate(parts) if part.name == "build")
+        shared = [
+            *parts[: first - 1],
+            Part("front", 5.0),
+            replace(parts[first - 1], seconds=parts[first - 1].seconds * 2),
+        ]
+        built = [replace(part, name=f"{part.name} ({name})") for name in networks for part in parts[first:-1]]
+        test = replace(parts[-1], seconds=parts[-1].seconds * (len(networks) + 1) / 2)
+        return [*shared, *built, test]
 
 
 def of_demonstration(train_epochs: int, epochs: int) -> list[Part]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -82,9 +82,13 @@ class Stages:
         other.tune, other.train_data = tune or self.tune, data or self.train_data
         return other
 
-    def first_screen(self) -> None:
-        """Announce the plan, and say what the network is and what may change."""
-        self.progress.plan(self.run.job, self._extent().parts())
+    def first_screen(self, networks: Sequence[str] = ()) -> None:
+        """Announce the plan, and say what the network is and what may change.
+
+        Args:
+            networks: what each is called, where several are built.
+        """
+        self.progress.plan(self.run.job, self._extent().parts(networks))
         for sentence in first_screen(self.subject, self.target, self.config):
             self.progress.note(sentence)
 
@@ -157,18 +161,14 @@ class Stages:
         """What choices and designs do to the traced network."""
         return Candidates(self.space, self.tools)
 
-    def search(
-        self, attempt: int, sensitivity: Sensitivity, limits: dict[str, float], aim: float
-    ) -> dict[str, Any]:
+    def search(self, attempt: int, sensitivity: Sensitivity, limits: dict[str, float], aim: float) -> dict[str, Any]:
         """The design of least loss that keeps every budget, latency as measured."""
         inputs = [limits, aim]
         found = self.run.stage(f"search-{attempt}", lambda: self._search(sensitivity, limits, aim), inputs)
         self.cuts = {tuple(m["design"]): m["weights"] for m in found.get("family") or () if m["weights"]}
         return dict(found)
 
-    def _search(
-        self, sensitivity: Sensitivity, limits: dict[str, float], aim: float
-    ) -> dict[str, Any]:
+    def _search(self, sensitivity: Sensitivity, limits: dict[str, float], aim: float) -> dict[str, Any]:
         self.progress.stage("search")
 
         def measure(design: Any) -> float:
@@ -347,7 +347,8 @@ class Stages:
         """
 
         def both() -> dict[str, Any]:
-            self.progress.stage("test")
+            if before is None:
+                self.progress.stage("test")
             split = self.subject.data.test
             show, again = (partial(self._half, half) for half in (0, 1))
             given = before or tested(self.run.path("baseline.onnx"), split, self.normalisation, show)

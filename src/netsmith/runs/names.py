@@ -71,7 +71,7 @@ def is_own(name: str, patterns: Iterable[str] = (CONFIG, *BEFORE, *_BUILT, LOCK)
 
 def _in_point(name: str) -> str:
     """The path within the run of a network of a front, where it lies in one: what is a run's own is so there too."""
-    found = re.fullmatch(r"points/[0-9]+/(.+)", name)
+    found = re.fullmatch(r"(?:points/[0-9]+|marks/[a-z0-9]+)/(.+)", name)
     return found[1] if found else name
 
 
@@ -102,7 +102,7 @@ def remove(folder: Path) -> None:
 def _is_removable(name: str, found: os.stat_result) -> bool:
     if stat.S_ISDIR(found.st_mode):  # an empty one
         inner = _in_point(name)
-        if re.fullmatch(r"points(/[0-9]+)?", name) or inner.startswith("checkpoints/"):
+        if re.fullmatch(r"points(/[0-9]+)?|marks(/[a-z0-9]+)?", name) or inner.startswith("checkpoints/"):
             return True
         return any(pattern.startswith(f"{inner}/") for pattern in (*BEFORE, *_BUILT))
     return stat.S_ISREG(found.st_mode) and is_own(name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from netsmith.decisions.kind import Designs, FloatArray
+from netsmith.decisions.kind import BoolArray, Designs, FloatArray
 from netsmith.decisions.pricing import Pricing
 from netsmith.errors import InfeasibleError
 from netsmith.search.dominated import without_dominated
@@ -30,6 +30,7 @@ class SequentialApproximation:
         budgets: cost name -> limit in SI units; latency in seconds.
         find: problem -> the best design that a study finds for it.
         renewed: whether what is found was priced right at every design on the way.
+        allowed: ``(D, K)``, which choices may be taken, if not all.
     """
 
     pricing: Pricing
@@ -37,6 +38,7 @@ class SequentialApproximation:
     budgets: Mapping[str, float]
     find: Callable[[Problem], Found]
     renewed: bool = False
+    allowed: BoolArray | None = None
 
     def solve(self, correction: float, around: Designs) -> Found:
         """Solve, renew the expansion at the solution, and solve again until the prediction of the design is right.
@@ -127,7 +129,8 @@ class SequentialApproximation:
             limits["memory"] *= tighter
         costs, limits = as_sums({name: self.pricing.table(name, around) for name in self.budgets}, limits)
         space = self.pricing.space
-        return without_dominated(Problem(self.loss, costs, limits, space.decisions.tied, given=space.reference))
+        loss = self.loss if self.allowed is None else np.where(self.allowed, self.loss, np.inf)
+        return without_dominated(Problem(loss, costs, limits, space.decisions.tied, given=space.reference))
 
 
 def _loss(found: Found) -> float:

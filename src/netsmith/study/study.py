@@ -156,7 +156,8 @@ class Study:
     def _known(self, problem: Problem) -> History:
         """Everything that was told, and what of it keeps the budgets of a problem."""
         designs = np.array([design for design, _ in self.told.values()], dtype=np.int64).reshape(-1, len(problem.loss))
-        return History(designs, np.array([o.loss for _, o in self.told.values()]), problem.feasible(designs))
+        kept = problem.feasible(designs) & np.isfinite(problem.estimate(designs))  # no choice in it is forbidden by now
+        return History(designs, np.array([o.loss for _, o in self.told.values()]), kept)
 
     def _tell_again(self, problem: Problem) -> None:
         """Tell a new strategy what is known of designs that its problem allows, at the prices of that problem."""
