@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from netsmith.decisions.sparsity import Sparsity
 from netsmith.progress import Part
 from netsmith.systems.registry import SYSTEMS
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from netsmith.data import Data
     from netsmith.jobs.config import SpecializeConfig
     from netsmith.jobs.specialization import Specialization
+    from netsmith.jobs.stages import Stages
 
 _MACS_A_SECOND = 4e10
 _MACS = 4e7  #: of a network of which nothing is known
@@ -93,6 +95,24 @@ class Extent:
         built = [replace(part, name=f"{part.name} ({name})") for name in networks for part in parts[first:-1]]
         test = replace(parts[-1], seconds=parts[-1].seconds * (len(networks) + 1) / 2)
         return [*shared, *built, test]
+
+
+def extent_of(job: Stages, images: int) -> Extent:
+    """How much there is to do in a compression whose network and data are loaded.
+
+    Args:
+        images: of the search split that designs are run on, where it has so many.
+    """
+    data, table, space = job.subject.data, job.graph.layers, job.space
+    twice = space.is_mixed and space.kind(Sparsity) is not None  # what stays, then what it shares
+    return Extent(
+        macs=float(table.macs.sum()), train=len(data.train) if data.train is not None else 0,
+        search=len(data.search), test=len(data.test),
+        images=min(images, len(data.search)),
+        choices=int((space.decisions.sizes - 1).sum()), evaluations=job.evaluations,
+        epochs=job.epochs * (1 + twice), mixed=space.is_mixed, measured=not job.simulated,
+        table=hasattr(job.target, "prepare"),
+    )  # fmt: skip
 
 
 def of_demonstration(train_epochs: int, epochs: int) -> list[Part]:

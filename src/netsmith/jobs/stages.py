@@ -25,7 +25,6 @@ from netsmith.decisions.demand import rows_asked
 from netsmith.decisions.peak import Peak
 from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.slim import Slimmed
-from netsmith.decisions.sparsity import Sparsity
 from netsmith.errors import InputError
 from netsmith.export.fusion import Fusion
 from netsmith.export.onnx import to_onnx
@@ -36,7 +35,7 @@ from netsmith.jobs.config import CompressConfig, FineTune
 from netsmith.jobs.first_screen import first_screen
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
 from netsmith.jobs.memory import MEMORY_FILE, built_memory, memory_of
-from netsmith.jobs.plans import Extent
+from netsmith.jobs.plans import extent_of
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
 from netsmith.jobs.searching import EVALUATION_IMAGES, Searching, study_of
 from netsmith.jobs.subject import Subject
@@ -88,22 +87,10 @@ class Stages:
         Args:
             networks: what each is called, where several are built.
         """
-        self.progress.plan(self.run.job, self._extent().parts(networks))
+        images = max(SENSITIVITY_IMAGES, EVALUATION_IMAGES)
+        self.progress.plan(self.run.job, extent_of(self, images).parts(networks))
         for sentence in first_screen(self.subject, self.target, self.config):
             self.progress.note(sentence)
-
-    def _extent(self) -> Extent:
-        """How much there is to do."""
-        data, table = self.subject.data, self.graph.layers
-        twice = self.space.is_mixed and self.space.kind(Sparsity) is not None  # what stays, then what it shares
-        return Extent(
-            macs=float(table.macs.sum()), train=len(data.train) if data.train is not None else 0,
-            search=len(data.search), test=len(data.test),
-            images=min(max(SENSITIVITY_IMAGES, EVALUATION_IMAGES), len(data.search)),
-            choices=int((self.space.decisions.sizes - 1).sum()), evaluations=self.evaluations,
-            epochs=self.epochs * (1 + twice), mixed=self.space.is_mixed, measured=not self.simulated,
-            table=hasattr(self.target, "prepare"),
-        )  # fmt: skip
 
     def baseline(self) -> dict[str, Any]:
         """The network as given: exported, checked and measured."""
