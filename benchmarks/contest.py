@@ -124,7 +124,8 @@ class Case:
         from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 
         def compute() -> Any:
-            return measure_sensitivity(self.candidates, self.evaluator.evaluator, measure=self.measure).to_dict()
+            runner = self.evaluator.evaluator.evaluator  # of what is measured, behind the log
+            return measure_sensitivity(self.candidates, runner, measure=self.measure).to_dict()
 
         key = f"sensitivity {self.label} s{self.seed}"
         return Sensitivity.from_dict(store.cell(key, {"images": self.args.images, **settings}, compute))
