@@ -19,6 +19,7 @@ from netsmith.errors import InfeasibleError
 from netsmith.files import read_json
 from netsmith.hardware.target import has_energy
 from netsmith.jobs.config import FrontOptions
+from netsmith.jobs.front_guaranteed import is_guaranteed, weighed, weighed_curve, weighed_point
 from netsmith.jobs.front_marks import int8_alone, uniform
 from netsmith.jobs.front_outcome import ended
 from netsmith.jobs.front_points import costs_of
@@ -29,6 +30,7 @@ from netsmith.jobs.stages import Stages
 from netsmith.jobs.tested import right_of
 from netsmith.progress import Named
 from netsmith.runs.folder import Run
+from netsmith.study.guaranteed import Weighed
 from netsmith.units import format_cost, reached_of
 
 _APART = 0.03  #: shares of a cost that are too close for another network between them
@@ -76,6 +78,7 @@ class Front:
         self.job, self.asked, self.options, self.contents = job, asked, options, contents
         self.cost: str = asked.minimize
         self.points: list[Built] = []
+        self.weighed: Weighed | None = None  #: what a search by accuracy weighed against the cost ran, if that is how
         self._open = ExitStack()
 
     def run(self) -> dict[str, Any]:
@@ -94,6 +97,9 @@ class Front:
         if self.limits:
             job.say_limits(self.limits, self.baseline)
         self.sensitivity: Sensitivity = job.sensitivity()
+        others = {n: v for n, v in self.limits.items() if n != self.cost}
+        if is_guaranteed(job, self.asked):
+            self.weighed = weighed(job, self.sensitivity, self.cost, others)
         with self._open:
             self._walk()
             marks = self._marks()
@@ -133,7 +139,10 @@ class Front:
             self.job.progress.stage("front")
             scale = self._given() / self.job.given(self.cost)
             others = {n: v for n, v in self.limits.items() if n != self.cost}
-            curve = predicted_curve(self.job, self.sensitivity.loss, self.cost, others)
+            if self.weighed is not None:
+                curve = weighed_curve(self.weighed, 1.0 - float(self.baseline["search_accuracy"]))
+            else:
+                curve = predicted_curve(self.job, self.sensitivity.loss, self.cost, others)
             return [v * scale for v in placed(curve, self.asked.count)]
 
         most = self.limits.get(self.cost, np.inf)
@@ -169,7 +178,10 @@ class Front:
         inside = parent.design if parent is not None and shares_training(self.job) else None
         limits = {**self.limits, self.cost: min(limit, self.limits.get(self.cost, limit))}
         before = [p.found for p in self.points]
-        found = search_point(self.job, number, self.sensitivity, self.cost, limits, before, inside)
+        if self.weighed is not None:
+            found = weighed_point(self.job, number, self.weighed, self.sensitivity, self.cost, limits, before)
+        else:
+            found = search_point(self.job, number, self.sensitivity, self.cost, limits, before, inside)
         if any(p.found["best"]["design"] == found["best"]["design"] for p in self.points):
             self.job.progress.note("  the same network as before: it is built once")
             return None

@@ -116,7 +116,7 @@ def _search(
     loss, allowed = sensitivity.loss, None if inside is None else _inside(job, sensitivity.loss, inside)
     solver = SequentialApproximation(job.pricing, loss, limits, study, "renew" in study.traits.needs, allowed)
     around = np.array(before[-1]["best"]["design"]) if before else job.pricing.start
-    correction = _corrected(before, job)
+    correction = corrected(before, job)
     bound: float | None
     try:
         found = solver.solve(correction, around)
@@ -126,15 +126,31 @@ def _search(
         within = loss if allowed is None else np.where(allowed, loss, np.inf)
         design, lost, bound = cheapest(job.pricing, within, cost, np.inf, others).design, None, None
         job.progress.note(f"  {error}: the design of least cost is taken")
-    summed = solver.summed(design)
-    attempt = _attempt(job, design, summed if lost is None else lost, bound, correction)
-    proven = _least(job, sensitivity.loss, cost, design, summed)
-    figures = {n: solver.predict(design, n) for n in limits} | {"latency": attempt.measured_s}
-    job.progress.note(f"  {', '.join(format_cost(n, v) for n, v in figures.items())}, loss {attempt.loss:.4g}")
     told = [{"design": d.tolist(), "loss": o.loss, "figures": dict(o.figures)} for d, o in study.told.values()]
+    more = {"additivity": study.additivity, "told": told}
+    return found_of(job, design, sensitivity.loss, cost, limits, lost, bound, correction) | more
+
+
+def found_of(
+    job: Stages, design: Designs, loss: FloatArray, cost: str, limits: Mapping[str, float], lost: float | None,
+    bound: float | None, correction: float,
+) -> dict[str, Any]:  # fmt: skip
+    """What is said of a design that was found, as JSON values: its latency by a short measurement, and what is proven.
+
+    Args:
+        loss: ``(D, K)`` sensitivities.
+        lost: what the search went by; by default the summed sensitivities.
+        bound: proven on that.
+        correction: measured over predicted latency.
+    """
+    summed = float(loss[np.arange(len(design)), design].sum())
+    attempt = _attempt(job, design, summed if lost is None else lost, bound, correction)
+    predicted = {n: float(job.pricing.predict(design, n)[0]) for n in {cost, *limits}}
+    figures = {n: predicted[n] for n in limits} | {"latency": attempt.measured_s}
+    job.progress.note(f"  {', '.join(format_cost(n, v) for n, v in figures.items())}, loss {attempt.loss:.4g}")
     return {
-        "best": attempt.to_dict(), "attempts": [attempt.to_dict()], "additivity": study.additivity, "told": told,
-        "least": proven, "predicted": {n: solver.predict(design, n) for n in {cost, *limits}},
+        "best": attempt.to_dict(), "attempts": [attempt.to_dict()], "additivity": None, "told": [],
+        "least": _least(job, loss, cost, design, summed), "predicted": predicted,
     }  # fmt: skip
 
 
@@ -145,7 +161,7 @@ def _inside(job: Stages, loss: FloatArray, design: Designs) -> BoolArray:
     return np.asarray(~(structure[:, None] & wider))
 
 
-def _corrected(before: Sequence[Any], job: Stages) -> float:
+def corrected(before: Sequence[Any], job: Stages) -> float:
     """Measured over predicted latency, as far as it is known."""
     if job.simulated:
         return 1.0

@@ -75,7 +75,7 @@ def study_of(job: Searching, sensitivity: Sensitivity, costs: Sequence[str]) -> 
 
     log: Logged | None = None
     if count:
-        log = _logged(job, _evaluator(job))
+        log = log_of(job)
     elif traits.walks:
         log = Logged(Summed(Problem(sensitivity.loss, {}, {})), space.canonical)
     check = seed if count and not traits.walks else None
@@ -83,6 +83,11 @@ def study_of(job: Searching, sensitivity: Sensitivity, costs: Sequence[str]) -> 
     return Study(
         guarded if own else make, traits, log, None if traits.walks else count, config.name, job.progress, check
     )
+
+
+def log_of(job: Searching) -> Logged:
+    """What evaluates the designs of a job, in front of it the run's log."""
+    return _logged(job, _evaluator(job))
 
 
 def _evaluator(job: Searching) -> Evaluator:

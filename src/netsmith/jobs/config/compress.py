@@ -88,6 +88,15 @@ class CompressConfig(Config):
             raise InputError(
                 f"--methods {','.join(m.name for m in self.methods)} saves bytes alone: add --minimize size"
             )
+        if self.several.goal and self.strategy.traits.guarantees:  # by accuracy weighed against the cost
+            name = self.strategy.name
+            if self.strategy.evaluations == 0:
+                raise InputError(f"--strategy {name} learns from designs that it runs: give --evaluations 1 or more")
+            if self.several.minimize == "memory":
+                raise InputError(
+                    f"--strategy {name} sees costs that are sums of its choices, and peak memory is none: use "
+                    "--strategy exact, or minimize another cost"
+                )
 
     def _check_trained_trimming(self) -> None:
         if self.strategy.evaluations == 0 or [m.name for m in self.methods] != ["prune"]:
