@@ -23,12 +23,14 @@ from netsmith.decisions.tools import AtHand
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware.target import get_target
 from netsmith.network.graph import trace
+from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
 from netsmith.search.solver.exact import solve
 from netsmith.search.strategy import Problem
 from netsmith.space import MaxTable
 from netsmith.study.approximation import SequentialApproximation
 from netsmith.study.study import Found
+from token_networks import IMAGES, Blocks
 
 TARGET = get_target("roofline-edge")
 
@@ -87,6 +89,19 @@ def test_a_design_has_the_peak_of_the_network_that_it_makes(name: str, quantize:
         w, a = (np.array([made.bits.get(n, (32, 32))[i] for n in graph.layers.names]) for i in (0, 1))
         built = Peak(graph, TARGET).record(graph.layers.replace(w_bits=w, a_bits=a))
         assert built["peak_bytes"] == pytest.approx(pricing.predict(design, "memory")[0])
+
+
+def test_heads_that_go_take_what_their_tokens_take():
+    model = Blocks().eval()
+    graph, rng = trace(model, (3, 8, 8)), np.random.default_rng(0)
+    space = GivenSpace(graph, (Channels(graph, find_groups(model, IMAGES)),))
+    tools = AtHand({g.name: rng.random(g.channels) for kind in space.kinds for g in kind.scored})
+    least = np.zeros_like(space.reference)
+    rows = space.rows(least[None])
+    said = Peak(graph, TARGET).record(LayerTable(names=rows.names, **{k: v[0] for k, v in rows.columns.items()}))
+    built = trace(slim(model, space, least, tools).model, (3, 8, 8))
+    assert said["bytes"] == pytest.approx(Peak(built, TARGET).record(built.layers)["bytes"])
+    assert sum(said["bytes"]) < sum(Peak(graph, TARGET).record(graph.layers)["bytes"])
 
 
 @pytest.mark.parametrize("name", SUBJECTS)

@@ -32,7 +32,7 @@ from torch import fx
 
 from netsmith.compression.placement import Placement
 from netsmith.network.graph import Graph
-from netsmith.network.layers import FLOAT, LayerTable
+from netsmith.network.layers import FLOAT, KIND, LayerTable
 from netsmith.network.liveness import Step, lifetimes
 from netsmith.network.passes import CONVS
 from netsmith.network.rows import ACTIVATION_OPS, activation_of, fused_activation
@@ -212,8 +212,17 @@ class Activations:
     def _sized(
         self, row: int, numbers: tuple[float, ...], operands: tuple[tuple[int, str], ...]
     ) -> list[tuple[int, float, str]]:
-        """What sets the size of each tensor of a node: its row if that has it, else the row that sets an operand's."""
+        """What sets the size of each tensor of a node.
+
+        What merely moves numbers, or makes as many of as many, is as large as what it reads, whichever of its axes has
+        the channels; else its row says it, if it has one for it.
+        """
         table = self.graph.layers
+        if row >= 0 and not table.is_compute[row]:
+            alike = [self.values[v] for v, _ in operands if abs(self.values[v].numbers - numbers[0]) < 0.5]
+            moves = [self.values[v] for v, _ in operands[:1]] if table.kind[row] == KIND["reshape"] else []
+            for source in (*alike, *moves):
+                return [(source.row, source.scale * n / max(source.numbers, 1.0), source.by) for n in numbers]
         if row >= 0 and len(numbers) == 1:
             written = int(table.c_out[row] * table.h_out[row] * table.w_out[row])
             if written == numbers[0] or not operands:
