@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from given import space_of
 from netsmith.compression.branches import find_branches
 from netsmith.compression.groups import find_groups
+from netsmith.compression.heads import find_heads
 from netsmith.decisions.channels import Channels
 from netsmith.decisions.given import GivenSpace
+from netsmith.decisions.heads import Heads
 from netsmith.decisions.peak import Peak
 from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.slim import slim
@@ -23,14 +25,13 @@ from netsmith.decisions.tools import AtHand
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.hardware.target import get_target
 from netsmith.network.graph import trace
-from netsmith.network.layers import LayerTable
 from netsmith.network.load import load_model
 from netsmith.search.solver.exact import solve
 from netsmith.search.strategy import Problem
 from netsmith.space import MaxTable
 from netsmith.study.approximation import SequentialApproximation
 from netsmith.study.study import Found
-from token_networks import IMAGES, Blocks
+from token_networks import IMAGES, Decoded
 
 TARGET = get_target("roofline-edge")
 
@@ -92,16 +93,15 @@ def test_a_design_has_the_peak_of_the_network_that_it_makes(name: str, quantize:
 
 
 def test_heads_that_go_take_what_their_tokens_take():
-    model = Blocks().eval()
+    model = Decoded().eval()
     graph, rng = trace(model, (3, 8, 8)), np.random.default_rng(0)
-    space = GivenSpace(graph, (Channels(graph, find_groups(model, IMAGES)),))
+    space = GivenSpace(graph, (Heads(graph, find_heads(model, IMAGES)),))
     tools = AtHand({g.name: rng.random(g.channels) for kind in space.kinds for g in kind.scored})
     least = np.zeros_like(space.reference)
-    rows = space.rows(least[None])
-    said = Peak(graph, TARGET).record(LayerTable(names=rows.names, **{k: v[0] for k, v in rows.columns.items()}))
+    said = Pricing(space, TARGET).predict(np.stack([least, space.reference]), "memory")
     built = trace(slim(model, space, least, tools).model, (3, 8, 8))
-    assert said["bytes"] == pytest.approx(Peak(built, TARGET).record(built.layers)["bytes"])
-    assert sum(said["bytes"]) < sum(Peak(graph, TARGET).record(graph.layers)["bytes"])
+    assert Peak(built, TARGET).record(built.layers)["peak_bytes"] == pytest.approx(said[0])
+    assert said[0] < said[1]
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
