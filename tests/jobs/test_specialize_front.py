@@ -158,6 +158,8 @@ def test_losses_are_against_the_teacher(space: Path, finished: dict[str, Any], t
     assert front["teacher"]["score"] == sure["score_before"] and front["baseline"]["score"] is None
     assert front["teacher"]["score"] == pytest.approx(finished["result"]["accuracy"], abs=0.01)
     assert sure["met"] and all(p["certified"] for p in front["points"])
+    stored = read_json(Path(found["run"]) / front["chosen"] / "stages/test-teacher.json", "")["value"]["before"]
+    assert right_of(stored).mean() == sure["score_before"]  # so that the network's own run can be verified
     cheapest = min(front["points"], key=lambda p: p["costs"]["macs"])
     assert front["chosen"] == cheapest["folder"] and cheapest["loss_bound"] >= cheapest["loss"]
     assert np.isclose(cheapest["loss"], front["teacher"]["score"] - cheapest["score"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,8 @@ def _ended(
     """The test split is looked at, in an order that is fixed before; then the choice and every summary."""
     system, cost = job.config.search.system, asked.minimize
     ordered = sorted(networks, key=lambda one: -costs_of(one.result)[cost])
-    before = _taught(job)
+    taught = _taught(job)
+    before = None if taught is None else right_of(taught["before"])
     scores = [scored(one.job, {system: one.found}, announce=not i)[system] for i, one in enumerate(ordered)]
     rights = [right_of(score) for score in scores]
     choice = choose(
@@ -149,6 +151,8 @@ def _ended(
         sure = choice.certificates[i]
         if choice.certified[i] is None:  # by itself it may be said what is certain, but not that it was tested
             sure = certificate(before, rights[i], asked.confidence)
+        if taught is not None:  # so that the certificate can be checked from the network's own run
+            one.job.shared.stage("test-teacher", partial(dict, taught))
         summary = summarise(one.job, baseline, {system: (one.found, one.result)}, {system: score})
         whole = {"command": command(summary, options), "certificate": sure.to_dict()}  # that makes the front again
         summaries.append(one.job.run.finish(summary | whole))
@@ -179,8 +183,8 @@ def _summary(
     }  # fmt: skip
 
 
-def _taught(job: Specialization) -> BoolArray | None:
-    """Which test examples the teacher gets right, which losses are against; None without a teacher."""
+def _taught(job: Specialization) -> dict[str, Any] | None:
+    """Which test examples the teacher gets right, as ``before``, which losses are against; None without a teacher."""
     if job.teacher is None:
         return None
 
@@ -191,6 +195,6 @@ def _taught(job: Specialization) -> BoolArray | None:
             for images, labels in job.data.test.batches(256, normalise=job.data.normalisation):
                 said.append((run_images(job.teacher, images).argmax(1) == labels).numpy())
         set_mode(job.teacher, was)
-        return packed(np.concatenate(said))
+        return {"before": packed(np.concatenate(said))}
 
-    return right_of(dict(job.shared.stage("test-teacher", asked)))
+    return dict(job.shared.stage("test-teacher", asked))

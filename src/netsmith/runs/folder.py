@@ -27,6 +27,7 @@ from netsmith.errors import InfeasibleError, InputError, shown
 from netsmith.files import read_json, to_json, to_path, write_atomic, written_for
 from netsmith.progress import Progress, Tee
 from netsmith.runs.artefacts import Artefacts
+from netsmith.runs.front_record import FRONT_FILE
 from netsmith.runs.log import RunLog
 from netsmith.runs.names import (
     ARTEFACTS,
@@ -308,7 +309,7 @@ class Run:
         plain = _plain(summary)
         check_summary(plain)
         self.write_json(SUMMARY, plain)
-        self._artefacts.note("summary", [SUMMARY])
+        self._artefacts.note("summary", [SUMMARY, *([FRONT_FILE] if plain.get("front") else [])])
         if self._log is not None:
             self._log.finished(plain)
         return dict(plain)

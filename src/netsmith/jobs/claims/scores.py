@@ -47,7 +47,7 @@ def stored(seen: Evidence) -> Iterator[Claim]:
         yield unchecked("accuracy from the stored answers", said["result"], "this run stored none", "share")
         return
     for side, when in (("result", ""), ("baseline", " as given")):
-        if side in found:
+        if side in found and said[side] is not None:  # those of a teacher are no claim about the network as given
             yield compared(f"accuracy{when} from the stored answers", said[side], float(found[side].mean()), "share")
     yield from _certificate(seen, found, "from the stored answers")
 
@@ -78,7 +78,8 @@ def examples(seen: Evidence, data: Data) -> Iterator[Claim]:
         yield _score(name, score, found[side], before.get(side), same)
     complete = set(found) >= {side for side in _FILES if seen.summary[side]["accuracy"] is not None}
     if same and complete and all(np.array_equal(right, before.get(side, right)) for side, right in found.items()):
-        yield from _certificate(seen, found, "from the answers found here")  # rounded otherwise, it would be another
+        # rounded otherwise, it would be another; a teacher lies in no file of the run, so what it answered then counts
+        yield from _certificate(seen, before | found, "from the answers found here")
 
 
 def _score(name: str, said: float, right: BoolArray, before: BoolArray | None, same: bool) -> Claim:
