@@ -6,7 +6,7 @@ the search split says that the limit is; the test split is looked at when all of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +34,7 @@ from netsmith.study.guaranteed import Weighed
 from netsmith.units import format_cost, reached_of
 
 _APART = 0.03  #: shares of a cost that are too close for another network between them
+MOST_LOST = 1.0  #: summed loss of integers alone with which a front may begin
 
 
 def called(folder: str) -> str:
@@ -109,31 +110,46 @@ class Front:
 
     def _walk(self) -> None:
         """From the dearest network to the cheapest; where something has to be certified, to where it surely is not."""
-        limits = self._ladder()
-        above, number = self._given(), 0
+        first, above = self._first(), self._given()
         below: float | None = None
-        while limits and number < self.asked.count:
-            number += 1
-            built = self._point(number, limits[0])
+        limits = self._ladder(first)
+        if first is not None:
+            self.points.append(first)
+            if self.asked.goal and not self._hopeful(first):
+                below = first.limit
+                limits = self._between(above, below)
+        tried = len(self.points)
+        while limits and tried < self.asked.count:
+            tried += 1
+            built = self._point(tried, limits[0] if self.asked.goal else self._apart(limits))
+            limits = limits[1:]
             if built is None:
-                limits = limits[1:]
                 continue
             self.points.append(built)
-            if not self.asked.goal:
-                limits = limits[1:]
-                continue
-            if self._hopeful(built):
-                above, limits = min(above, built.limit), limits[1:]
-                if below is not None:
-                    limits = self._between(above, below)
-            else:
+            if self.asked.goal and self._hopeful(built):
+                above = min(above, built.limit)
+                limits = limits if below is None else self._between(above, below)
+            elif self.asked.goal:
                 below = built.limit if below is None else max(below, built.limit)
                 limits = self._between(above, below)
         if not self.points:
             raise InfeasibleError("no design keeps the budgets", {})
 
-    def _ladder(self) -> list[float]:
-        """Limits on the cost, the dearest first, in SI units as they would be measured."""
+    def _first(self) -> Built | None:
+        """Integers alone, which need no training: where a front begins, if they save something and lose little."""
+        found = int8_alone(self) if self.weighed is None else None  # an agent's networks are those that it ran
+        if found is None or found["best"]["loss"] > MOST_LOST:
+            return None
+        design = np.array(found["best"]["design"])
+        costs = {n: float(self.job.pricing.predict(design, n)[0]) for n in {self.cost, *self.limits}}
+        if "latency" in costs:
+            costs["latency"] = found["best"]["measured_s"]
+        if costs[self.cost] >= self._given() or any(costs[n] > limit for n, limit in self.limits.items()):
+            return None
+        return self.built("points/1", found, None, costs[self.cost])
+
+    def _ladder(self, first: Built | None) -> list[float]:
+        """Limits on the cost below a first network, the dearest first, in SI units as they would be measured."""
 
         def place() -> list[float]:
             self.job.progress.stage("front")
@@ -143,11 +159,24 @@ class Front:
                 curve = weighed_curve(self.weighed, 1.0 - float(self.baseline["search_accuracy"]))
             else:
                 curve = predicted_curve(self.job, self.sensitivity.loss, self.cost, others)
-            return [v * scale for v in placed(curve, self.asked.count)]
+            curve[:, 0] *= scale
+            if first is None:
+                return placed(curve, self.asked.count)
+            there = np.array([[first.limit, first.found["best"]["loss"]]])
+            below = curve[curve[:, 0] < first.limit * (1 - _APART)]
+            return placed(np.concatenate([there, below]), self.asked.count)[1:] if len(below) else []
 
         most = self.limits.get(self.cost, np.inf)
-        found = [v for v in self.job.run.stage("front", place, [self.limits]) if v <= most]
-        return found or [most]
+        wanted = [self.limits, None if first is None else first.limit]
+        found = [v for v in self.job.run.stage("front", place, wanted) if v <= most]
+        return found or ([most] if first is None else [])
+
+    def _apart(self, limits: Sequence[float]) -> float:
+        """The next limit; further on where measuring has shown that the last network is there already."""
+        least = min((p.cost for p in self.points), default=np.inf)
+        if limits[0] < least * (1 - _APART):
+            return limits[0]
+        return float(np.sqrt(least * limits[1])) if len(limits) > 1 and limits[1] < least else limits[0]
 
     def _between(self, above: float, below: float) -> list[float]:
         """A limit between one that seems to hold and one that does not; none where they are next to each other."""
@@ -244,12 +273,13 @@ class Front:
         return sorted(found, key=lambda p: -p.cost)
 
     def _marks(self) -> dict[str, Built]:
-        """What everybody would try: integers alone, and every layer pruned alike."""
+        """What everybody would try: integers alone, and every layer pruned alike and trained as others are."""
         marks = dict[str, Built]()
-        for name, make in (("int8", int8_alone), ("uniform", uniform)):
+        trained = next((p for p in self.points if p.is_trained), None)
+        for name, make, parent in (("int8", int8_alone, None), ("uniform", uniform, trained)):
             found = make(self)
             if found is None:
                 continue
             same = [p for p in self.points if p.found["best"]["design"] == found["best"]["design"]]
-            marks[name] = same[0] if same else self.built(f"marks/{name}", found, None)
+            marks[name] = same[0] if same else self.built(f"marks/{name}", found, parent)
         return marks

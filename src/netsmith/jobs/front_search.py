@@ -29,6 +29,8 @@ _PROOF_S = 10.0  #: for the proof of one least cost
 def predicted_curve(job: Stages, loss: FloatArray, cost: str, others: Mapping[str, float]) -> FloatArray:
     """The predicted trade-off, ``(n, 2)``: a cost, and the least summed loss at it, from the dearest to the cheapest.
 
+    It says where networks are to lie, and nothing of what they are.
+
     Args:
         others: limits on other costs, as predicted.
 
@@ -61,7 +63,7 @@ def placed(curve: FloatArray, count: int) -> list[float]:
     lost, what is saved beside that counts little, down to the cheapest of all, where the front ends.
     """
     cost, lost = np.log(curve[:, 0]), curve[:, 1] / (curve[:, 1] + _HALF)
-    first = int(np.flatnonzero(lost <= max(_FREE, lost[0]))[-1])
+    first = int(np.flatnonzero(lost <= max(_FREE, lost[0]))[-1])  # losses grow along a curve, but for its beginning
     cost, lost = cost[first:], lost[first:]
     if len(cost) < 2:
         return [float(np.exp(cost[0]))]
@@ -105,7 +107,7 @@ def _search(
     made_of = Searching(job.run, job.subject, job.config, job.candidates, job.pricing, job.evaluations, job.progress)
     study = study_of(made_of, sensitivity, tuple(limits))
     if before:
-        study.additivity = before[0]["additivity"] or {}
+        study.additivity = next((b["additivity"] for b in before if b["additivity"] is not None), None)
     log = study.log
     for row in before[-1]["told"] if before and log is not None else ():
         assert log is not None
@@ -150,7 +152,7 @@ def found_of(
     job.progress.note(f"  {', '.join(format_cost(n, v) for n, v in figures.items())}, loss {attempt.loss:.4g}")
     return {
         "best": attempt.to_dict(), "attempts": [attempt.to_dict()], "additivity": None, "told": [],
-        "least": _least(job, loss, cost, design, summed), "predicted": predicted,
+        "least": least_share(job, loss, cost, design, summed), "predicted": predicted,
     }  # fmt: skip
 
 
@@ -182,7 +184,7 @@ def _attempt(job: Stages, design: Designs, loss: float, bound: float | None, cor
     return Attempt(tuple(int(k) for k in design), predicted * correction, measured, loss, bound, True)
 
 
-def _least(job: Stages, loss: FloatArray, cost: str, design: Designs, summed: float) -> float | None:
+def least_share(job: Stages, loss: FloatArray, cost: str, design: Designs, summed: float) -> float | None:
     """What no design of this space costs less than that loses as little, under the model: a share of its own cost."""
     try:
         found: AtLoss = cheapest(job.pricing, loss, cost, summed * (1 + 1e-9) + 1e-12, None, design, _PROOF_S)
