@@ -119,9 +119,8 @@ class Exploring:
                 "why": str(error)
             }  # fmt: skip
         bits = self.subject.space.bits(found.design)
-        mean = {
-            side: float(np.mean([b[i] for b in bits.values()])) for i, side in enumerate(("weights", "activations"))
-        }
+        sides = ("weights", "activations")
+        mean = {side: float(np.mean([pair[i] for pair in bits.values()])) for i, side in enumerate(sides) if bits}
         return row | {
             "cost": found.cost, "bound": found.bound, "exact": found.exact, "loss": found.loss, "why": "",
             "design": found.design, "bits": mean if bits else None, "energy": None,
@@ -134,6 +133,7 @@ def _hardware(target: Target) -> dict[str, Any]:
     config, roof = target.config, roof_of(target, *target.capabilities.bits[0])  # type: ignore[attr-defined]
     return {
         "units": getattr(config, "units", None), "buffer_bytes": getattr(config, "buffer_bytes", None),
+        "clock_hz": getattr(config, "clock_hz", getattr(config, "frequency_hz", None)),
         "macs_per_s": None if roof is None else roof.macs_per_s,
         "bytes_per_s": None if roof is None else roof.bytes_per_s,
         "bits": list(target.capabilities.bits[0]),
@@ -145,7 +145,7 @@ def _smallest(rows: list[dict[str, Any]], cost: str) -> list[dict[str, Any]]:
 
     def size(row: Mapping[str, Any]) -> list[float]:
         of = row["hardware"]
-        return [float(of[key] or 0.0) for key in ("units", "buffer_bytes", "macs_per_s", "bytes_per_s")]
+        return [float(of[key] or 0.0) for key in ("units", "buffer_bytes", "clock_hz", "macs_per_s", "bytes_per_s")]
 
     sizes = np.array([size(row) for row in rows])
     costs = np.array([np.inf if row["cost"] is None else row["cost"] for row in rows])

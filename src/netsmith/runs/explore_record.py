@@ -26,7 +26,8 @@ def _bounded(row: Mapping[str, Any]) -> str | None:
 
 
 _HARDWARE = Record(optional={
-    "units": _AMOUNT, "buffer_bytes": _AMOUNT, "macs_per_s": _AMOUNT, "bytes_per_s": _AMOUNT, "bits": List(_AMOUNT),
+    "units": _AMOUNT, "buffer_bytes": _AMOUNT, "clock_hz": _AMOUNT,
+    "macs_per_s": _AMOUNT, "bytes_per_s": _AMOUNT, "bits": List(_AMOUNT),
 })  # fmt: skip
 _CONFIGURATION = Record(
     {

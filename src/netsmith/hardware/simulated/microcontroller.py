@@ -59,6 +59,11 @@ class MicrocontrollerConfig:
             if getattr(self, f"{memory}_reserve_bytes") >= getattr(self, f"{memory}_bytes"):
                 raise InputError(f"the key '{memory}_reserve_bytes' leaves nothing of '{memory}_bytes' for a network")
 
+    @property
+    def buffer_bytes(self) -> int:
+        """SRAM and flash together."""
+        return self.sram_bytes + self.flash_bytes
+
 
 def _kernels(config: MicrocontrollerConfig) -> Any:
     """Which kernel runs what; rates are products a cycle."""
