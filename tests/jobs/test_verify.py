@@ -221,7 +221,6 @@ def test_a_front_against_its_networks(made: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     (root / "front.json").write_text(to_json(points))
     edit(root, lambda s: s.update(front=listed))
-    noted(root, "front.json")
     check = partial(front, points={"points/1": Evidence(root / "points/1")})
     assert not fails(root, check)
     edit(root, lambda s: s["front"]["points"][0].update(score=1.0, loss_bound=0.0))

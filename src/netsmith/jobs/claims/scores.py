@@ -106,7 +106,8 @@ def _certificate(seen: Evidence, right: Mapping[str, BoolArray], how: str) -> It
     found = certificate(before, right["result"], said["confidence"], **asked).to_dict()
     for key in ("loss_bound", "score_bound"):
         name = {"loss_bound": "largest certified loss", "score_bound": "score surely reached"}[key]
-        yield compared(f"{name}, {how}", said[key], found[key], "share", tolerance=1e-6)
+        if said[key] is not None or found[key] is not None:
+            yield compared(f"{name}, {how}", said[key], found[key], "share", tolerance=1e-6)
     same = ("score_before", "score_after", "confidence", "examples", "worse", "better", "met")
     other = [key for key in same if compared(key, said.get(key), found[key]).verdict == "fails"]
     text = f"other {', '.join(other)}" if other else "as said"
