@@ -22,7 +22,7 @@ from netsmith.jobs.result import Result
 from netsmith.progress import Silent
 from netsmith.runs.folder import Run
 
-COMMANDS = ("train", "profile", "compress", "specialize", "targets", "compare", "report", "export", "demo")
+COMMANDS = ("train", "profile", "compress", "explore", "specialize", "targets", "compare", "report", "export", "demo")
 
 
 def call(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
