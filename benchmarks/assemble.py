@@ -16,7 +16,7 @@ ORDER = (
     "proxyless", "supernet_memory",
     "mixed_precision", "ddpg_ablations", "specialization", "size_kmeans", "deep_compression",
     "peers_mixed-cifar_resnet20",
-    "bitfusion_speed", "cost_table", "hat_predictor", "cpu_predictor", "roofline_figure",
+    "bitfusion_speed", "cost_table", "hat_predictor", "cpu_predictor", "roofline_figure", "certificates",
 )  # fmt: skip
 #: for fragments that are a bare table
 HEADINGS = {
