@@ -48,6 +48,7 @@ JOBS: dict[str, list[str]] = {
     "compress": [*COMPRESS, "--target", "roofline-edge", "--latency", "0.4x"],
     "compress, table of a file": [*COMPRESS, "--target", "table:{shared}/table.json", "--latency", "0.7x"],
     "compress, cpu with a table": [*COMPRESS, "--target", "cpu:table={shared}/table.json", "--macs", "0.5x"],
+    "front": [*COMPRESS, "--target", "roofline-edge", "--front", "3"],
     "train": ["train", MODEL, "--data", "digits", "--epochs", "8", "--out", "run/w.safetensors"],
     "specialize": [
         "specialize", "--space", "{shared}/small.toml", "--data", "digits", "--target", "roofline-gpu", "--latency",

@@ -23,7 +23,7 @@ from netsmith.runs.folder import Run
 from netsmith.runs.summary import check_summary
 
 SENTENCE = (
-    "2.60 times as fast, as measured, and at 95 % confidence no more than 0.48 points lost: certified on 10,000 test "
+    "2.60 times as fast, as measured, and at 95 % confidence no more than 0.50 points lost: certified on 10,000 test "
     "images"
 )
 
