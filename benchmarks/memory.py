@@ -98,7 +98,8 @@ def unet() -> Any:
 
 def ours(graph: Any) -> dict[str, float]:
     """Peak, and the same without the input, which an arena does not hold, with sums in place and not."""
-    from netsmith.compression.activations import Activations, peak_steps
+    from netsmith.compression.activations import Activations
+    from netsmith.compression.timeline import peak_steps
 
     table = graph.layers.replace(calls=graph.layers.calls[None])
     given = next(n.name for n in graph.module.graph.nodes if n.op == "placeholder")

@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from netsmith.compression.activations import Activations, held_at, peak_steps
+from netsmith.compression.activations import Activations
 from netsmith.compression.placement import place, quantizable
+from netsmith.compression.timeline import held_at, peak_steps
 from netsmith.network.graph import Graph, trace
 
 

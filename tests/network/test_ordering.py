@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from netsmith.compression.activations import Activations, peak_steps
+from netsmith.compression.activations import Activations
 from netsmith.compression.reorder import best_order, reordered
+from netsmith.compression.timeline import peak_steps
 from netsmith.export.onnx import to_onnx
 from netsmith.network.graph import Graph, trace
 from netsmith.network.liveness import Step

@@ -16,8 +16,9 @@ def bootstrap_bound(before: FloatArray, after: FloatArray, confidence: float = 0
     """An approximate upper bound on the loss of a mean, by the studentised bootstrap of paired differences.
 
     Of the usual bootstraps it is the one whose error falls with the number of examples rather than with its root, as
-    it resamples a ratio of which the spread is divided out (Efron and Tibshirani, 1993, chapter 12). Scores that are
-    right or wrong have :func:`netsmith.certificates.paired_bound`, which is exact.
+    it resamples a ratio of which the spread is divided out (Efron and Tibshirani, 1993, chapter 12). Where only few
+    examples differ it knows too little of the spread and is wrong too often; it is no more than the largest loss that
+    was seen. Scores that are right or wrong have :func:`netsmith.certificates.paired_bound`, which is exact.
 
     Args:
         before, after: a value an example, ``(N,)``, higher is better, of the same examples in the same order.
@@ -38,4 +39,5 @@ def bootstrap_bound(before: FloatArray, after: FloatArray, confidence: float = 0
         drawn = loss[rng.integers(0, len(loss), (_BLOCK, len(loss)))]
         spread = drawn.std(axis=1, ddof=1) / len(loss) ** 0.5
         ratios.append((drawn.mean(axis=1) - mean) / np.maximum(spread, error * 1e-6))
-    return mean - float(np.quantile(np.concatenate(ratios), 1 - confidence)) * error
+    bound = mean - float(np.quantile(np.concatenate(ratios), 1 - confidence)) * error
+    return min(bound, float(loss.max()))

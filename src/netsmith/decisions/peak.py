@@ -14,8 +14,9 @@ from itertools import product
 
 import numpy as np
 
-from netsmith.compression.activations import Activations, Timeline, held_at, peak_steps
+from netsmith.compression.activations import Activations
 from netsmith.compression.placement import place
+from netsmith.compression.timeline import Timeline, held_at, peak_steps
 from netsmith.decisions.bits import BITS
 from netsmith.decisions.branches import BRANCH
 from netsmith.decisions.search_space import BoolArray, Designs, FloatArray, RowSpace
