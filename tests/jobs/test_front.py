@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import netsmith
+from netsmith.errors import InputError
 from netsmith.jobs.compress import compress
 from netsmith.jobs.front_search import placed
 from netsmith.jobs.tested import right_of
@@ -92,3 +93,9 @@ def test_what_cannot_be_certified_is_no_success(digits_weights: Path, tmp_path: 
     assert summary["certificate"]["asked"] == {"min_score": 1.0}
     chosen = next(p for p in summary["front"]["points"] if p["folder"] == summary["front"]["chosen"])
     assert chosen["certified"] is False
+
+
+def test_a_cost_that_the_target_does_not_know_is_refused_before_any_work(digits_weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="minimize another cost"):
+        run(digits_weights, tmp_path / "run", target="cpu", minimize="energy")
+    assert not (tmp_path / "run").exists()

@@ -62,7 +62,8 @@ def compress(
                 model, data, device, weights=config.weights, methods=config.methods, images=config.images,
                 seed=config.seed, reorder=config.reorder, record=run.path(RECORDED), report=progress.update,
             )  # fmt: skip
-            need_known({**config.budgets.read(), **limits_of(device)}, device, subject.graph.layers)
+            along = (config.several.minimize,) if config.several.wanted else ()
+            need_known((*config.budgets.read(), *limits_of(device), *along), device, subject.graph.layers)
             if not subject.space.changes:
                 reasons = "; ".join(f"{layer}: {reason}" for layer, reason in list(subject.space.frozen.items())[:3])
                 reasons = reasons or f"no convolution or linear module of it has a choice on {config.target}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from netsmith.accuracy.sensitivity import Sensitivity
 from netsmith.decisions.kind import BoolArray, Designs, FloatArray
-from netsmith.errors import InfeasibleError
+from netsmith.errors import InfeasibleError, NetsmithError
 from netsmith.jobs.searching import Searching, study_of
 from netsmith.jobs.stages import Stages
 from netsmith.search.registry import get_strategy, strategy_spec
@@ -39,7 +39,7 @@ def predicted_curve(job: Stages, loss: FloatArray, cost: str, others: Mapping[st
     """
     traits = strategy_spec("exact").traits
     study = Study(lambda problem: get_strategy("exact", problem), traits, None, 0, "exact")
-    least = cheapest(job.pricing, loss, cost, np.inf, others, time_limit=_PROOF_S)
+    least = cheapest(job.pricing, loss, cost, np.inf, others)
     most, around = max(job.given(cost), least.cost), job.pricing.start
     found = [(least.cost, least.loss)]
     for limit in np.geomspace(least.cost, most, SEEN)[1:]:
@@ -188,6 +188,6 @@ def least_share(job: Stages, loss: FloatArray, cost: str, design: Designs, summe
     """What no design of this space costs less than that loses as little, under the model: a share of its own cost."""
     try:
         found: AtLoss = cheapest(job.pricing, loss, cost, summed * (1 + 1e-9) + 1e-12, None, design, _PROOF_S)
-    except InfeasibleError:
+    except NetsmithError:  # nothing else loses as little, or the time was over before anything was proven
         return None
     return min(1.0, float(found.bound / job.pricing.predict(design, cost)[0]))

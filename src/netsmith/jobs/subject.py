@@ -73,6 +73,8 @@ def device_of(config: CompressConfig | SpecializeConfig) -> Target:
         )
     if config.budgets.energy is not None and not has_energy(device):
         raise InputError(f"target {spec!r} has no energy model; drop --energy or choose a target that has one")
+    if config.several.wanted and config.several.minimize == "energy" and not has_energy(device):
+        raise InputError(f"target {spec!r} has no energy model; minimize another cost or choose a target that has one")
     if config.budgets.memory is not None and isinstance(config, SpecializeConfig):
         raise InputError(
             "--memory is counted on the traced graph of a network that is given, and the networks of a space have none "
