@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netsmith.certificates import certificate
@@ -33,28 +33,31 @@ def ended(front: Front, marks: Mapping[str, Built]) -> dict[str, Any]:
     others = [m for m in marks.values() if all(m is not p for p in points)]
     scores = {id(one): one.job.test(given) for one in [*points, *others]}
     before = right_of(given)
-    rights = [right_of(scores[id(p)]["tested"]["after"]) for p in points]
-    choice = choose(before, rights, [p.result["search_accuracy"] for p in points], asked.confidence, **asked.goal)
-    summaries, rows, ready = [], [], dict[int, dict[str, Any]]()
-    for i, point in enumerate(points):
-        sure = choice.certificates[i]
-        if choice.certified[i] is None:  # what is certain of it may be said, but not that it was tested
-            sure = certificate(before, rights[i], asked.confidence)
+    rights = {id(p): right_of(scores[id(p)]["tested"]["after"]) for p in points}
+    claims = [p for p in points if not _is_beaten(p, points)]
+    held_out = [p.result["search_accuracy"] for p in claims]
+    choice = choose(before, [rights[id(p)] for p in claims], held_out, asked.confidence, **asked.goal)
+    certified = dict(zip(map(id, claims), choice.certified, strict=True))
+    summaries, ready = dict[int, dict[str, Any]](), dict[int, dict[str, Any]]()
+    for point in points:
+        # of what is not tested it may be said what is certain, but not that it is certified
+        tested_here = certified.get(id(point)) is not None
+        sure = certificate(before, rights[id(point)], asked.confidence, **(asked.goal if tested_here else {}))
         summary = _summary(front, point, scores[id(point)]) | {"certificate": sure.to_dict()}
-        summaries.append(point.job.run.finish(summary))
+        summaries[id(point)] = point.job.run.finish(summary)
         proven = {"divergence": point.found["best"]["loss"], "bound": point.found["best"]["bound"]}
         least = point.found["least"]
         proven["cost_bound"] = None if least is None else least * point.cost
-        rows.append(point_of(point.folder, summary, rights[i], sure, choice.certified[i], proven))
-        ready[id(point)] = rows[-1]
+        ready[id(point)] = point_of(point.folder, summary, rights[id(point)], sure, certified.get(id(point)), proven)
     for mark in others:
         right = right_of(scores[id(mark)]["tested"]["after"])
         sure = certificate(before, right, asked.confidence)
         summary = _summary(front, mark, scores[id(mark)]) | {"certificate": sure.to_dict()}
         mark.job.run.finish(summary)
         ready[id(mark)] = point_of(mark.folder, summary, right, sure, None)
-    shown = reported(rows, asked.minimize)
-    chosen, folder = summaries[choice.chosen], rows[choice.chosen]["folder"]
+    shown = reported([ready[id(p)] for p in points], asked.minimize)
+    one = claims[choice.chosen]
+    chosen, folder = summaries[id(one)], one.folder
     job.run.write_json(FRONT_FILE, shown)
     return {
         **chosen, "run": str(job.run.folder),
@@ -65,6 +68,12 @@ def ended(front: Front, marks: Mapping[str, Built]) -> dict[str, Any]:
             "baseline": given_of(chosen, before, asked.confidence),
         },
     }  # fmt: skip
+
+
+def _is_beaten(point: Built, points: Sequence[Built]) -> bool:
+    """Whether another network is cheaper and no worse on the search split: then nothing is claimed of this one."""
+    score = point.result["search_accuracy"]
+    return any(p.cost < point.cost and p.result["search_accuracy"] >= score for p in points)
 
 
 def _summary(front: Front, one: Built, score: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from netsmith.study.study import Study
 from netsmith.units import format_cost
 
 SEEN = 16  #: limits at which the trade-off is predicted
-_HALF = 0.1  #: a loss that counts as half of what can be lost, where networks are placed
-_FREE = 0.02  #: of all that can be lost; what loses less is as good as the network as given
+_HALF = 0.3  #: a loss that counts as half of what can be lost, where networks are placed
+_FREE = 0.01  #: of all that can be lost; what loses less is as good as the network as given
 _PROOF_S = 10.0  #: for the proof of one least cost
 
 

@@ -22,7 +22,7 @@ from netsmith.network.copying import copy_network
 from netsmith.network.weights import load_weights, save_weights
 from netsmith.runs.folder import Run
 
-SHARE = 0.2  #: of the epochs of fine-tuning, for a network that is cut out of one that had them all
+SHARE = 0.4  #: of the epochs of fine-tuning, for a network that is cut out of one that had them all
 _START = "family/start"  #: files of the network that training starts from
 
 
