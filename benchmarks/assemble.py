@@ -10,11 +10,11 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     "demo_check", "promise", "cifar_curve-cifar_resnet56",
     "cifar_curve-cifar_resnet20", "peers_cifar-cifar_resnet56",
-    "peers_cifar-cifar_resnet20", "imagenet_ptq", "any_network", "evaluation_throughput",
+    "peers_cifar-cifar_resnet20", "front", "max_drop-cifar_resnet20", "imagenet_ptq", "any_network", "evaluation_throughput",
     "channel_pruning", "channel_pruning_settled", "streams", "latency_or_macs-cifar_resnet20", "two_targets",
     "joint", "joint_measured", "reconstruction",
-    "proxyless", "supernet_memory",
-    "mixed_precision", "ddpg_ablations", "specialization", "size_kmeans", "deep_compression",
+    "proxyless", "memory", "supernet_memory",
+    "mixed_precision", "second_reward", "ddpg_ablations", "specialization", "size_kmeans", "deep_compression",
     "peers_mixed-cifar_resnet20",
     "bitfusion_speed", "cost_table", "hat_predictor", "cpu_predictor", "roofline_figure", "certificates",
 )  # fmt: skip

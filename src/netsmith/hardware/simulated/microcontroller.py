@@ -1,9 +1,8 @@
 """Microcontrollers: whether a network fits, and about how long it takes, from sizes of memories and cycles a product.
 
-Sizes of memories and clocks of the packaged machines are those of public data sheets. Cycles are a plain model: so many
-for each multiply-accumulate, by width and kind, and so many for each byte of weights that comes from flash; 8-bit
-convolutions as measured by L. Lai, N. Suda, V. Chandra, "CMSIS-NN: Efficient Neural Network Kernels for Arm Cortex-M
-CPUs", arXiv 1801.06601, 2018, where a file says so, and assumptions elsewhere. Simulated: nothing here was measured.
+Sizes of memories and clocks of the packaged machines are those of parts on sale, as recalled. Cycles are a plain model: so
+many for each multiply-accumulate, by width and kind, and so many for each byte of weights that comes from flash, and
+their numbers are assumptions, to be replaced by what a board takes. Simulated: nothing here was measured.
 """
 
 from __future__ import annotations
