@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     "demo_check", "promise", "cifar_curve-cifar_resnet56",
     "cifar_curve-cifar_resnet20", "peers_cifar-cifar_resnet56",
-    "peers_cifar-cifar_resnet20", "front", "max_drop-cifar_resnet20", "imagenet_ptq", "any_network", "evaluation_throughput",
+    "peers_cifar-cifar_resnet20", "front", "max_drop-cifar_resnet20", "imagenet_ptq",
+    "any_network", "evaluation_throughput",
     "channel_pruning", "channel_pruning_settled", "streams", "latency_or_macs-cifar_resnet20", "two_targets",
     "joint", "joint_measured", "reconstruction",
     "proxyless", "memory", "supernet_memory",

@@ -1,8 +1,8 @@
 """Microcontrollers: whether a network fits, and about how long it takes, from sizes of memories and cycles a product.
 
-Sizes of memories and clocks of the packaged machines are those of parts on sale, as recalled. Cycles are a plain model: so
-many for each multiply-accumulate, by width and kind, and so many for each byte of weights that comes from flash, and
-their numbers are assumptions, to be replaced by what a board takes. Simulated: nothing here was measured.
+Sizes of memories and clocks of the packaged machines are those of parts on sale, as recalled. Cycles are a plain model:
+so many for each multiply-accumulate, by width and kind, and so many for each byte of weights that comes from flash.
+Their numbers are assumptions, to be replaced by what a board takes. Simulated: nothing here was measured.
 """
 
 from __future__ import annotations
