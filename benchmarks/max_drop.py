@@ -14,6 +14,7 @@ from typing import Any
 
 import common
 import numpy as np
+import peer_tools as tools
 from common import NETWORKS, Store, percent, table
 from peers_cifar import Bench
 
@@ -22,6 +23,10 @@ RATIOS = [0.0, 0.125, 0.25, 0.375, 0.5]
 
 class ByHand(Bench):
     """Candidates by hand, by ratio: a file, and which images of search and test it gets right."""
+
+    def unpruned(self) -> dict[str, Any]:
+        base = tools.export(self.model, self.shape, self.files / "baseline.onnx")
+        return {"int8": tools.ort_int8(base, self.images, self.files / "ort.onnx")}
 
     def candidate(self, ratio: float) -> dict[str, Any]:
         pick = {"ratio": ratio, "round_to": 8, "deploy": "int8"}
@@ -50,7 +55,7 @@ def main() -> None:
     options.add_argument("--lr", type=float, default=0.03)
     options.add_argument("--runs", type=Path, default=common.ROOT / "runs")
     args = options.parse_args()
-    args.importance, args.whole, args.nncf_python = "magnitude", False, "no-such-interpreter"
+    args.importance, args.whole, args.nncf_python = "magnitude", False, ""
     from front import run
 
     from netsmith.certificates import certificate
