@@ -34,6 +34,9 @@ from netsmith.study.guaranteed import Weighed
 from netsmith.units import format_cost, reached_of
 
 _APART = 0.03  #: shares of a cost that are too close for another network between them
+_BELOW = (
+    0.9  #: of the cost of integers alone: a network that is pruned must save more than that to be worth its training
+)
 MOST_LOST = 1.0  #: summed loss of integers alone with which a front may begin
 
 
@@ -163,8 +166,10 @@ class Front:
             if first is None:
                 return placed(curve, self.asked.count)
             there = np.array([[first.limit, first.found["best"]["loss"]]])
-            below = curve[curve[:, 0] < first.limit * (1 - _APART)]
-            return placed(np.concatenate([there, below]), self.asked.count)[1:] if len(below) else []
+            below = curve[curve[:, 0] < first.limit * _BELOW]
+            if not len(below):
+                return []
+            return [min(v, first.limit * _BELOW) for v in placed(np.concatenate([there, below]), self.asked.count)[1:]]
 
         most = self.limits.get(self.cost, np.inf)
         wanted = [self.limits, None if first is None else first.limit]
