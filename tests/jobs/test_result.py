@@ -174,15 +174,15 @@ def test_what_does_not_fit_is_one_sentence(result: Result, tmp_path: Path) -> No
 
 def test_code_that_changed_since_is_not_taken_for_what_was_compressed(result: Result, tmp_path: Path) -> None:
     from netsmith.jobs.contents import code_digest
-    from netsmith.jobs.load import _builder
+    from netsmith.jobs.load import builder_of
 
     file = tmp_path / "net.py"
     file.write_text("from torch import nn\ndef net(): return nn.Linear(2, 3)\n")
     summary = {"model": f"{file}:net", "built_with": {"code": code_digest(f"{file}:net")}}
-    assert isinstance(_builder(tmp_path, summary, None)(), nn.Linear)
+    assert isinstance(builder_of(tmp_path, summary, None)(), nn.Linear)
     file.write_text("from torch import nn\ndef net(): return nn.Linear(2, 3).float()\n")
     with pytest.raises(InputError, match=r"the code of .*net\.py:net changed since"):
-        _builder(tmp_path, summary, None)()
+        builder_of(tmp_path, summary, None)()
     file.unlink()
     with pytest.raises(InputError, match=r"net\.py.*; put back what .* was made from, or give the class"):
-        _builder(tmp_path, summary, None)()
+        builder_of(tmp_path, summary, None)()

@@ -245,11 +245,11 @@ def test_two_processes_make_one_run(space: str, tmp_path: Path) -> None:
 
 def test_the_gates_learn_what_the_data_wants(space: str, inherited: dict[str, Any]) -> None:
     """Held-out loss of the most probable path is below that of paths at random, with the weights that all share."""
-    from netsmith.decisions.pricing import COSTS
+    from netsmith.decisions.pricing import SUMS
     from netsmith.network.weights import read_weights
     from netsmith.supernets import SuperNet, load_space
 
-    network = SuperNet(load_space(space), 10, 1, costs=len(COSTS))
+    network = SuperNet(load_space(space), 10, 1, costs=len(SUMS))
     network.load_state_dict(read_weights(Path(inherited["run"]) / "supernet-proxylessnas.safetensors")[0])
     data = load_data("digits", train_limit=600, search_size=256)
     images, labels = next(data.search.batches(256, normalise=data.normalisation))

@@ -145,7 +145,7 @@ def test_a_target_without_a_model_of_energy_says_so():
     with pytest.raises(InputError, match="target 'roofline-gpu' has no energy model; drop --energy or choose"):
         prices(target).tables(["latency", "energy"])
     assert set(Pricing(BlockFamily(tiny_space(), 10, 1), target).tables(["latency", "size"])) == {"latency", "size"}
-    assert set(COSTS) == {"latency", "energy", "size", "macs"}
+    assert set(COSTS) == {"latency", "energy", "size", "macs", "memory"}
 
 
 def test_families_keep_the_contract_of_search_spaces():

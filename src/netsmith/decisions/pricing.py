@@ -23,6 +23,7 @@ from netsmith.network.layers import LayerTable
 from netsmith.space import CostTable, Factor, MaxTable
 
 COSTS = ("latency", "energy", "size", "macs", "memory")
+SUMS = tuple(name for name in COSTS if name != "memory")  #: over rows; memory is the largest of several sums
 #: A factor over more cells than this is expanded around the current design instead, over the decisions that matter
 #: most: fewer where each cell has to be measured, and where all that touch a row would take more than the second.
 CELLS, MODELLED = 600, 131_072

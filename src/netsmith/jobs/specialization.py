@@ -14,7 +14,7 @@ import numpy as np
 from netsmith.data import Data
 from netsmith.decisions.demand import rows_asked
 from netsmith.decisions.family import SearchedFamily
-from netsmith.decisions.pricing import COSTS, Pricing
+from netsmith.decisions.pricing import SUMS, Pricing
 from netsmith.errors import InputError
 from netsmith.export.onnx import to_onnx
 from netsmith.export.product import write_onnx
@@ -299,7 +299,7 @@ class Specialization:
         return {"probabilities": network.shares().tolist(), "seconds": seconds, "history": history}
 
     def _fresh(self) -> SuperNet:
-        return self.family.network(self.config.seed, len(COSTS) - 1)  # memory is no sum over blocks
+        return self.family.network(self.config.seed, len(SUMS))
 
     def checkpoints(self, system: str, alone: bool = False) -> Path:
         """Where trainings of a system keep their state; one folder for all processes, which all ask for it."""
