@@ -147,6 +147,7 @@ def test_a_score_that_no_network_has_is_not_certified_and_a_budget_is_kept_by_al
         run(space, tmp_path / "small", macs="0.01x", epochs=0)
 
 
+@pytest.mark.slow
 def test_losses_are_against_the_teacher(space: Path, finished: dict[str, Any], tmp_path: Path) -> None:
     folder = Path(finished["run"]) / finished["front"]["chosen"]
     teacher = {
