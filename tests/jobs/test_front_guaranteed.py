@@ -23,7 +23,8 @@ def run(weights: Path, out: Path, **options: Any) -> dict[str, Any]:
     return compress(MODEL, "digits", **(given | options)).summary
 
 
-@pytest.mark.parametrize("strategy", ["amc", pytest.param("haq", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["amc", "haq"])
 def test_max_drop_uses_the_second_reward_and_takes_networks_from_what_was_run(
     digits_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:

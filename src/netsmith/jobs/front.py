@@ -94,6 +94,7 @@ class Front:
         job, budgets = self.job, self.job.config.budgets.read()
         beside = ["int8"] if self.asked.goal else ["int8", "uniform"]
         job.first_screen([called(f"points/{i + 1}") for i in range(self.asked.count)] + beside)
+        self._say_reach()
         self.baseline = job.baseline()
         job.say_doubt(self.baseline)
         job.prepare_target()
@@ -108,6 +109,16 @@ class Front:
             self._walk()
             marks = self._marks()
             return ended(self, marks)
+
+    def _say_reach(self) -> None:
+        """Say before any work where so few test examples can hardly certify what was asked."""
+        tests, sure, drop = len(self.job.subject.data.test), self.asked.confidence, self.asked.goal.get("max_drop")
+        least = paired_bound(0, 0, tests, sure)
+        if drop is not None and drop < least:
+            self.job.progress.note(
+                f"warning: {tests} test images certify no loss below {100 * least:.2f} points at {100 * sure:g} % of a "
+                "network that answers all of them alike; only one that is right more often can pass"
+            )
 
     # --- where networks lie --------------------------------------------------------------------------------------
 

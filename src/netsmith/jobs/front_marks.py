@@ -43,9 +43,8 @@ def uniform(front: Front) -> dict[str, Any] | None:
     designs = np.where(channels, np.floor(shares * (sizes - 1) + 0.5), alike).astype(np.int64)
     limit = float(job.pricing.predict(middle.design, front.cost)[0])
     fits = np.flatnonzero(job.pricing.predict(designs, front.cost) <= limit)
-    if not len(fits) or not is_smaller(job, designs[fits[-1]]):
-        return None
-    return _found(front, "uniform", job.space.canonical(designs[fits[-1]]))
+    chosen = designs[fits[-1] if len(fits) else 0]  # the narrowest, where no share of channels alone is so cheap
+    return _found(front, "uniform", job.space.canonical(chosen)) if is_smaller(job, chosen) else None
 
 
 def _integers(front: Front, design: Designs) -> Designs:
