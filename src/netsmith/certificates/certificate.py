@@ -67,7 +67,9 @@ class Certificate:
         if self.min_score is not None and self.loss_bound is not None:
             said += f", and the score is at least {100 * self.score_bound:.2f} %"
         if self.met is False:
-            asked = f"{100 * self.max_drop:g} points" if self.max_drop is not None else f"{100 * self.min_score:g} %"  # type: ignore[operator]
+            asked = (
+                f"{100 * self.max_drop:g} points" if self.max_drop is not None else f"{100 * (self.min_score or 0):g} %"
+            )
             said += f"; {asked} asked for, which is not certified"
         if self.needed is not None and self.met is not True:
             loss, count = self.needed

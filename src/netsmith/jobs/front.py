@@ -54,6 +54,7 @@ class Built:
     job: Stages
     found: Mapping[str, Any]
     result: dict[str, Any]
+    costs: Mapping[str, float]
     cost: float
     limit: float = 0.0
 
@@ -253,8 +254,8 @@ class Front:
         result = job.build(0, dict(found), self.baseline)
         if how[0] is not None and parent is not None:
             result = result | {"started_from": parent.folder}
-        cost = costs_of(self._side(job, found, result)).get(self.cost, limit)
-        return Built(folder, job, found, result, cost, limit)
+        costs = costs_of(self._side(job, found, result))
+        return Built(folder, job, found, result, costs, costs.get(self.cost, limit), limit)
 
     def _side(self, job: Stages, found: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
         """Costs of a network as a summary has them."""
@@ -274,12 +275,11 @@ class Front:
         """
         found = []
         for point in self.points:
-            costs = costs_of(self._side(point.job, point.found, point.result))
-            over = {n: v for n, v in self.limits.items() if costs[n] > v}
+            over = {n: v for n, v in self.limits.items() if point.costs[n] > v}
             if not over:
                 found.append(point)
                 continue
-            said = reached_of({n: costs[n] for n in over}, over)
+            said = reached_of({n: point.costs[n] for n in over}, over)
             self.job.progress.note(f"  {point.folder} is over a budget as it was built and is left out: {said}")
         if not found:
             name, most = next(iter(self.limits.items()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from netsmith.certificates import certificate
 from netsmith.jobs.front_choice import choose
-from netsmith.jobs.front_points import given_of, point_of, reported
+from netsmith.jobs.front_points import given_of, point_of, reported, whole
 from netsmith.jobs.outcome import summarise
 from netsmith.jobs.tested import right_of, tested
 from netsmith.runs.front_record import FRONT_FILE
@@ -59,15 +59,12 @@ def ended(front: Front, marks: Mapping[str, Built]) -> dict[str, Any]:
     one = claims[choice.chosen]
     chosen, folder = summaries[id(one)], one.folder
     job.run.write_json(FRONT_FILE, shown)
-    return {
-        **chosen, "run": str(job.run.folder),
-        "files": {name: f"{folder}/{file}" for name, file in chosen["files"].items()},
-        "front": {
-            "points": shown, "marks": [{"name": name, **ready[id(mark)]} for name, mark in marks.items()],
-            "chosen": folder, "rule": choice.rule, "minimize": asked.minimize, "asked": asked.goal,
-            "baseline": given_of(chosen, before, asked.confidence),
-        },
+    found = {
+        "points": shown, "marks": [{"name": name, **ready[id(mark)]} for name, mark in marks.items()],
+        "chosen": folder, "rule": choice.rule, "minimize": asked.minimize, "asked": asked.goal,
+        "baseline": given_of(chosen, before, asked.confidence),
     }  # fmt: skip
+    return whole(str(job.run.folder), chosen, folder, found)
 
 
 def _is_beaten(point: Built, points: Sequence[Built]) -> bool:

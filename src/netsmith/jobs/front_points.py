@@ -67,6 +67,12 @@ def point_of(
     }  # fmt: skip
 
 
+def whole(run: str, chosen: Mapping[str, Any], folder: str, front: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary of a front: that of its chosen network, whose files lie in ``folder``, with all networks."""
+    files = {name: f"{folder}/{file}" for name, file in chosen["files"].items()}
+    return {**chosen, "run": run, "files": files, "front": dict(front)}
+
+
 def reported(points: Sequence[Mapping[str, Any]], minimized: str) -> list[dict[str, Any]]:
     """Networks in the order of ``front.json``: by score on the test split, ties by cost."""
     return [dict(p) for p in sorted(points, key=lambda p: (-p["score"], p["costs"][minimized]))]

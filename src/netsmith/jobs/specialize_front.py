@@ -19,7 +19,7 @@ from netsmith.jobs.family_front import choose_along, middle_of, reach
 from netsmith.jobs.family_outcome import summarise
 from netsmith.jobs.finishing import built, scored, trained
 from netsmith.jobs.front_choice import Choice, choose
-from netsmith.jobs.front_points import costs_of, given_of, point_of, reported
+from netsmith.jobs.front_points import costs_of, given_of, point_of, reported, whole
 from netsmith.jobs.front_points import scored as score_of
 from netsmith.jobs.plans import of_specialization
 from netsmith.jobs.specialization import Specialization
@@ -177,10 +177,7 @@ def _summary(
         front["teacher"] = score_of(before, asked.confidence)
     if job.shared.workers.is_first:
         job.run.write_json(FRONT_FILE, shown)
-    return {
-        **chosen, "run": str(job.run.folder), "front": front,
-        "files": {name: f"{folder}/{file}" for name, file in chosen["files"].items()},
-    }  # fmt: skip
+    return whole(str(job.run.folder), chosen, folder, front)
 
 
 def _taught(job: Specialization) -> dict[str, Any] | None:

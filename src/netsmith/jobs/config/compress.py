@@ -10,7 +10,7 @@ from netsmith.errors import InputError
 from netsmith.jobs.config.base import DATA, Config, seed_field, target_field, threads_field, weights_field
 from netsmith.jobs.config.front import FrontOptions
 from netsmith.jobs.config.groups import Budgets, FineTune, Images
-from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, chosen
+from netsmith.jobs.config.methods import METHODS, HasMethods, Method, Prune, Quantize, chosen
 from netsmith.jobs.config.places import check_data, check_file, check_model
 from netsmith.jobs.config.strategies import STRATEGIES, Exact, Strategy
 from netsmith.schema import parameter
@@ -18,7 +18,7 @@ from netsmith.usercode import FORMS
 
 
 @dataclass(frozen=True)
-class CompressConfig(Config):
+class CompressConfig(HasMethods, Config):
     """Make a trained network keep its budgets on a target, at the least loss of accuracy."""
 
     model: Any = parameter(FORMS, metavar="MODEL")
@@ -109,13 +109,3 @@ class CompressConfig(Config):
                 "--importance asks for moments of the network as given, as reconstruction does, but --episode-images "
                 "cuts candidates out of trained winners; use l2 or another criterion"
             )
-
-    @property
-    def prune(self) -> Prune:
-        """How channels go; its defaults where none do."""
-        return chosen(self.methods, Prune) or Prune()
-
-    @property
-    def quantize(self) -> Quantize:
-        """How integers come about; its defaults where none do."""
-        return chosen(self.methods, Quantize) or Quantize()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from netsmith.errors import InputError
 from netsmith.jobs.config.base import DATA, Config, seed_field, weights_field
 from netsmith.jobs.config.groups import Images
-from netsmith.jobs.config.methods import METHODS, Method, Prune, Quantize, chosen
+from netsmith.jobs.config.methods import METHODS, HasMethods, Method, Quantize
 from netsmith.jobs.config.places import check_data, check_file, check_model
 from netsmith.schema import parameter
 from netsmith.usercode import FORMS
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ExploreConfig(Config):
+class ExploreConfig(HasMethods, Config):
     """Price configurations of a hardware family, each with the network that suits it best at equal loss."""
 
     model: Any = parameter(FORMS, metavar="MODEL")
@@ -112,13 +112,3 @@ class ExploreConfig(Config):
                 )
             found.append((changes, target))
         return found
-
-    @property
-    def prune(self) -> Prune:
-        """How channels go; its defaults where none do."""
-        return chosen(self.methods, Prune) or Prune()
-
-    @property
-    def quantize(self) -> Quantize:
-        """How integers come about; its defaults where none do."""
-        return chosen(self.methods, Quantize) or Quantize()

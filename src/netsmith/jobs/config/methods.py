@@ -116,3 +116,19 @@ def method_config(name: str) -> type[Method] | None:
 @functools.cache
 def _registered(name: str) -> type[Method]:
     return type("Registered", (Method,), {"name": name, "__doc__": f"The kinds that are registered as {name}."})
+
+
+class HasMethods:
+    """What a configuration with methods says of each, whether it is among them or not."""
+
+    methods: tuple[Method, ...]
+
+    @property
+    def prune(self) -> Prune:
+        """How channels go; its defaults where none do."""
+        return chosen(self.methods, Prune) or Prune()
+
+    @property
+    def quantize(self) -> Quantize:
+        """How integers come about; its defaults where none do."""
+        return chosen(self.methods, Quantize) or Quantize()
