@@ -21,6 +21,7 @@ from netsmith.data.classes import (
     read_classes,
 )
 from netsmith.data.decode import range_from_metadata
+from netsmith.data.examples import n_batches
 from netsmith.data.feeding import PIXEL, Feeding
 from netsmith.data.normalise import AS_GIVEN, Normalisation, normalisation_from_metadata
 from netsmith.errors import InputError
@@ -278,11 +279,6 @@ def _in_words(normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> tup
     """The means and the standard deviations, in four digits."""
     mean, std = (", ".join(f"{v:.4g}" for v in values) for values in normalisation)
     return mean, std
-
-
-def n_batches(n: int, batch_size: int, drop_last: bool = False) -> int:
-    """Batches in a pass over ``n`` rows; at least one."""
-    return max(1, n // batch_size) if drop_last else -(-n // batch_size)
 
 
 def check_classes(data: Data, n_outputs: int, metadata: Mapping[str, str] | None = None) -> None:

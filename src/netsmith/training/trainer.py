@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from netsmith.data.types import Data, n_batches
+from netsmith.data.examples import n_batches
+from netsmith.data.types import Data
 from netsmith.errors import InputError
 from netsmith.network.layout import channels_last, find_layout, laid_out, run_images
 from netsmith.network.outputs import describe_output, logits_among
