@@ -52,7 +52,7 @@ class Batch:
 
         return dataclasses.replace(
             self, args=of(self.args), kwargs=of(dict(self.kwargs)),
-            target=self.target if inputs_only else of(self.target), valid=None if self.valid is None else of(self.valid),
+            target=self.target if inputs_only else of(self.target), valid=of(self.valid),
         )  # fmt: skip
 
     def to(self, device: torch.device | str) -> Batch:

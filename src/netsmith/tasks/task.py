@@ -122,7 +122,7 @@ class Task:
         return {}
 
     def augmentation(self, wanted: Any) -> Any:
-        """What is done to training examples at random, where ``wanted`` is ``"auto"``; what else was asked for stays."""
+        """What is done to training examples at random where ``wanted`` is ``"auto"``; anything else stays."""
         return None if wanted == "auto" else wanted
 
     def example(self, count: int = 2) -> Batch:
