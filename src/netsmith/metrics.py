@@ -73,6 +73,12 @@ class Metric:
         digits = f"{value:.2f}" if self.unit == "%" or 1.0 <= abs(value) < 1e4 else f"{value:.4g}"
         return f"{digits} {self.unit}".rstrip()
 
+    def difference(self, loss: float) -> str:
+        """A difference of two scores as it is shown: ``0.48 points``, ``0.31 dB``, ``0.0123 in MSE``."""
+        value = loss * self.scale
+        digits = f"{value:.2f}" if self.unit == "%" or 0.1 <= abs(value) < 1e4 else f"{value:.3g}"
+        return f"{digits} {self.points or f'in {self.name}'}"
+
     def to_dict(self) -> dict[str, Any]:
         """What it says of itself, as JSON values."""
         return {
@@ -82,11 +88,11 @@ class Metric:
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> Metric:
-        """What :meth:`to_dict` wrote, to be shown and compared; it cannot be reckoned anew."""
+        """What :meth:`to_dict` wrote, to be shown and compared; it cannot be reckoned anew unless it is a share."""
         try:
             return cls(
                 str(said["key"]), str(said["name"]), str(said["unit"]), bool(said["higher_is_better"]),
-                bool(said["share"]), None,
+                bool(said["share"]), mean_of_first if said["share"] else None,
             )  # fmt: skip
         except (KeyError, TypeError) as error:
             raise InputError(

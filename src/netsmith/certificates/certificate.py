@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import ceil
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from netsmith.certificates.metric import changed, lost_at_most, rows_in, surely_reached
 from netsmith.certificates.needed import needed_examples
-from netsmith.certificates.paired import paired_bound
-from netsmith.certificates.score import score_bound
+from netsmith.metrics import ACCURACY, Metric
 
-BoolArray = NDArray[np.bool_]
+_MOST = 10**8  #: examples that anybody may be told to get
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A bound on the loss of score, from examples that no choice saw. Scores and losses are shares.
+    """A bound on the loss of score, from examples that no choice saw. All are in the metric's own units.
 
     Attributes:
         score_before: of the network as given; None where there is none.
         score_after: of the result.
         loss_bound: the loss is no more, at this confidence; None without a network as given.
-        score_bound: the score is no less, at this confidence.
+        score_bound: the score is no worse, at this confidence.
         confidence: of each of both bounds.
         examples: how many there were.
-        worse, better: examples that only the network as given gets right, and that only the result does.
+        worse, better: examples that only the network as given gets right, and that only the result does; None where
+            examples are not right or wrong.
         max_drop, min_score: what was asked for, if anything.
-        needed: the loss that more examples would certify, and how many; for what was asked, or half as wide a bound.
+        metric: what the score is. Bounds are exact where it is a share, else by a bootstrap.
     """
 
     score_before: float | None
@@ -41,42 +41,64 @@ class Certificate:
     better: int | None = None
     max_drop: float | None = None
     min_score: float | None = None
-    needed: tuple[float, int | None] | None = None
+    metric: Metric = ACCURACY
+
+    def asking(self, max_drop: float | None = None, min_score: float | None = None) -> Certificate:
+        """The same bounds, held against something else."""
+        return replace(self, max_drop=max_drop, min_score=min_score)
 
     @property
     def loss(self) -> float | None:
         """What was seen on these examples."""
-        return None if self.score_before is None else self.score_before - self.score_after
+        return None if self.score_before is None else self.metric.lost(self.score_before, self.score_after)
 
     @property
     def met(self) -> bool | None:
         """Whether the bound, not the figure that was seen, keeps what was asked; None where nothing was."""
         if self.max_drop is not None:
             return self.loss_bound is not None and self.loss_bound <= self.max_drop
-        return None if self.min_score is None else self.score_bound >= self.min_score
+        if self.min_score is None:
+            return None
+        return self.metric.rank(self.score_bound) >= self.metric.rank(self.min_score)
+
+    @cached_property
+    def needed(self) -> tuple[float, int | None] | None:
+        """The loss that more examples would certify, and how many; for what was asked, or half as wide a bound."""
+        if self.loss is None or self.loss_bound is None:
+            return None
+        counted = self.worse is not None and self.better is not None
+        seen = ((self.worse or 0) - (self.better or 0)) / self.examples if counted else self.loss
+        wanted = self.max_drop if self.max_drop is not None else (seen + self.loss_bound) / 2
+        if self.worse is not None and self.better is not None:
+            return wanted, needed_examples(self.worse, self.better, self.examples, wanted, self.confidence)
+        if wanted <= seen:
+            return wanted, None
+        count = ceil(self.examples * ((self.loss_bound - seen) / (wanted - seen)) ** 2)
+        return wanted, count if 0 < count <= _MOST else None
 
     @property
     def says(self) -> str:
         """All of it as a sentence."""
+        metric = self.metric
         sure, of = f"at {100 * self.confidence:g} % confidence", f"{self.examples} test examples"
+        least = f"the score is {'at least' if metric.higher_is_better else 'at most'} {metric.shown(self.score_bound)}"
         if self.loss_bound is None or self.loss is None:
-            said = f"{sure} the score is at least {100 * self.score_bound:.2f} % ({of}, exact)"
+            said = f"{sure} {least} ({of}, {'exact' if metric.share else 'bootstrap'})"
         else:  # what was asked for is what a sequence of tests shows; a bound is of one network by itself
             most = self.max_drop if self.max_drop is not None and self.met else self.loss_bound
-            said = f"{sure} no more than {100 * most:.2f} points are lost ({of}, exact paired bound)"
+            verb = "are" if metric.unit == "%" else "is"
+            how = "exact paired bound" if metric.share else "paired bootstrap bound"
+            said = f"{sure} no more than {metric.difference(most)} {verb} lost ({of}, {how})"
         if self.min_score is not None and self.loss_bound is not None:
-            said += f", and the score is at least {100 * self.score_bound:.2f} %"
+            said += f", and {least}"
         if self.met is False:
-            asked = (
-                f"{100 * self.max_drop:g} points" if self.max_drop is not None else f"{100 * (self.min_score or 0):g} %"
-            )
-            said += f"; {asked} asked for, which is not certified"
+            said += f"; {asked_for(metric, self.max_drop, self.min_score)} asked for, which is not certified"
         if self.needed is not None and self.met is not True:
             loss, count = self.needed
             if count is None:
                 said += "; at this loss no number of examples would certify it"
             else:
-                said += f"; about {count} examples like these would certify {100 * loss:.2f} points"
+                said += f"; about {count} examples like these would certify {metric.difference(loss)}"
         return said
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,35 +108,43 @@ class Certificate:
         return {
             "score_before": self.score_before, "score_after": self.score_after, "loss": self.loss,
             "loss_bound": self.loss_bound, "score_bound": self.score_bound, "confidence": self.confidence,
-            "method": "exact", "examples": self.examples, "worse": self.worse, "better": self.better,
-            "asked": {k: v for k, v in asked.items() if v is not None}, "met": self.met, "needed_examples": needed,
-            "says": self.says,
+            "method": "exact" if self.metric.share else "bootstrap", "examples": self.examples, "worse": self.worse,
+            "better": self.better, "asked": {k: v for k, v in asked.items() if v is not None}, "met": self.met,
+            "needed_examples": needed, "says": self.says,
         }  # fmt: skip
 
 
+def asked_for(metric: Metric, max_drop: float | None, min_score: float | None) -> str:
+    """What was asked for with no more digits than it has: ``0.5 points``, ``88 %``, ``0.3 dB``."""
+    if max_drop is not None:
+        return f"{metric.scale * max_drop:g} {metric.points or f'in {metric.name}'}"
+    return f"{metric.scale * (min_score or 0):g} {metric.unit}".rstrip()
+
+
 def certificate(
-    before: BoolArray | None, after: BoolArray, confidence: float = 0.95, *, max_drop: float | None = None,
-    min_score: float | None = None,
+    before: Any, after: Any, confidence: float = 0.95, *, max_drop: float | None = None,
+    min_score: float | None = None, metric: Metric = ACCURACY,
 ) -> Certificate:  # fmt: skip
     """What examples certify of a network.
 
     Args:
-        before, after: which examples the network as given and the result get right, ``(N,)``, in the same order; the
-            former None where there is no such network.
-        max_drop: the loss of score that is allowed, a share.
-        min_score: the score that is asked for, a share.
+        before, after: what was noted of each example for the network as given and for the result, rows ``(N, F)``, or
+            ``(N,)`` where it is one number, such as whether it is right; in the same order. The former is None where
+            there is no such network.
+        max_drop: the loss of score that is allowed, in the metric's own units.
+        min_score: the score that is asked for, likewise.
+        metric: of which the score is made.
 
     Raises:
-        InputError: no examples, or no confidence between 0.5 and 1.
+        InputError: no or too few examples, or no confidence between 0.5 and 1.
     """
-    n, right = len(after), int(np.sum(after))
-    surely = score_bound(right, n, confidence)
+    rows, asked = rows_in(after), {"max_drop": max_drop, "min_score": min_score}
+    surely, score = surely_reached(metric, rows, confidence), metric.of(rows)
     if before is None:
-        return Certificate(None, right / n, None, surely, confidence, n, max_drop=max_drop, min_score=min_score)
-    worse, better = int(np.sum(before & ~after)), int(np.sum(~before & after))
-    bound, loss = paired_bound(worse, better, n, confidence), (worse - better) / n
-    wanted = max_drop if max_drop is not None else (loss + bound) / 2
-    needed = (wanted, needed_examples(worse, better, n, wanted, confidence))
+        return Certificate(None, score, None, surely, confidence, len(rows), metric=metric, **asked)
+    given = rows_in(before)
+    bound = lost_at_most(metric, given, rows, confidence)
+    worse, better = changed(given, rows) if metric.share else (None, None)
     return Certificate(
-        float(np.mean(before)), right / n, bound, surely, confidence, n, worse, better, max_drop, min_score, needed
+        metric.of(given), score, bound, surely, confidence, len(rows), worse, better, metric=metric, **asked
     )
