@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from netsmith.certificates.paired import check_confidence
 from netsmith.errors import InputError
 
-FloatArray, IntArray = NDArray[np.float64], NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 _DRAWS, _BLOCK = 4000, 200
 _RESAMPLED, _LEAST, _WORK = 1000, 300, 3e8  #: draws of any score; fewer where more numbers than that would be read
 _GROUPS = 200  #: of examples that are left out in turn

@@ -138,13 +138,15 @@ def certificate(
     Raises:
         InputError: no or too few examples, or no confidence between 0.5 and 1.
     """
-    rows, asked = rows_in(after), {"max_drop": max_drop, "min_score": min_score}
+    rows = rows_in(after)
     surely, score = surely_reached(metric, rows, confidence), metric.of(rows)
     if before is None:
-        return Certificate(None, score, None, surely, confidence, len(rows), metric=metric, **asked)
+        return Certificate(
+            None, score, None, surely, confidence, len(rows), max_drop=max_drop, min_score=min_score, metric=metric
+        )
     given = rows_in(before)
     bound = lost_at_most(metric, given, rows, confidence)
     worse, better = changed(given, rows) if metric.share else (None, None)
     return Certificate(
-        metric.of(given), score, bound, surely, confidence, len(rows), worse, better, metric=metric, **asked
+        metric.of(given), score, bound, surely, confidence, len(rows), worse, better, max_drop, min_score, metric
     )

@@ -9,7 +9,7 @@ import numpy as np
 from netsmith.certificates import certificate
 from netsmith.jobs.doubt import trained_guess
 from netsmith.jobs.specialization import Specialization
-from netsmith.jobs.tested import right_of
+from netsmith.jobs.tested import rows_of
 from netsmith.jobs.versions import device, versions
 from netsmith.runs.names import FORMATS
 from netsmith.runs.summary import kept_budgets
@@ -43,7 +43,7 @@ def summarise(
         "run": str(job.run.folder), "target": job.config.target, "simulated": job.simulated,
         "model": f"{job.family.name} ({own})", "data": job.data.name, "data_note": job.data.note,
         "data_notes": list(job.data.sentences), "preprocessing": job.data.feeding.to_dict(), "strategy": own,
-        "certificate": certificate(None, right_of(scores[own])).to_dict(),
+        "certificate": certificate(None, rows_of(scores[own]), metric=job.metric).to_dict(),
         "timing": result["timing"], "parity": result["parity"], "recovery": result["history"],
         "fidelity": found["tried"],
         "device": device(job.target, job.config.threads), "specialization": _specialization(job, done, accuracy),

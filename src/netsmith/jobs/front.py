@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from netsmith.accuracy.sensitivity import Sensitivity
-from netsmith.certificates import paired_bound, score_bound
+from netsmith.certificates import paired_bound
 from netsmith.errors import InfeasibleError
 from netsmith.files import read_json
 from netsmith.hardware.target import has_energy
 from netsmith.jobs.config import FrontOptions
+from netsmith.jobs.front_choice import would_hold
 from netsmith.jobs.front_guaranteed import is_guaranteed, weighed, weighed_curve, weighed_point
 from netsmith.jobs.front_marks import int8_alone, uniform
 from netsmith.jobs.front_outcome import ended
@@ -27,7 +28,7 @@ from netsmith.jobs.front_search import placed, predicted_curve, search_point
 from netsmith.jobs.front_tuning import cut_out, is_cut_from, is_smaller, shares_training, shorter
 from netsmith.jobs.memory import MEMORY_FILE
 from netsmith.jobs.stages import Stages
-from netsmith.jobs.tested import right_of
+from netsmith.jobs.tested import rows_of
 from netsmith.progress import Named
 from netsmith.runs.folder import Run
 from netsmith.study.guaranteed import Weighed
@@ -82,6 +83,8 @@ class Front:
     ) -> None:  # fmt: skip
         self.job, self.asked, self.options, self.contents = job, asked, options, contents
         self.cost: str = asked.minimize
+        self.metric = job.subject.metric
+        self.goal = asked.goal_of(self.metric)
         self.points: list[Built] = []
         self.weighed: Weighed | None = None  #: what a search by accuracy weighed against the cost ran, if that is how
         self._open = ExitStack()
@@ -93,7 +96,7 @@ class Front:
             InfeasibleError: no design keeps the budgets.
         """
         job, budgets = self.job, self.job.config.budgets.read()
-        beside = ["int8"] if self.asked.goal else ["int8", "uniform"]
+        beside = ["int8"] if self.goal else ["int8", "uniform"]
         job.first_screen([called(f"points/{i + 1}") for i in range(self.asked.count)] + beside)
         self._say_reach()
         self.baseline = job.baseline()
@@ -113,9 +116,11 @@ class Front:
 
     def _say_reach(self) -> None:
         """Say before any work where so few test examples can hardly certify what was asked."""
-        tests, sure, drop = len(self.job.subject.data.test), self.asked.confidence, self.asked.goal.get("max_drop")
+        tests, sure, drop = len(self.job.subject.data.test), self.asked.confidence, self.goal.get("max_drop")
+        if drop is None or not self.metric.share:  # how far examples differ is known of no other score
+            return
         least = paired_bound(0, 0, tests, sure)
-        if drop is not None and drop < least:
+        if drop < least:
             self.job.progress.note(
                 f"warning: {tests} test images certify no loss below {100 * least:.2f} points at {100 * sure:g} % of a "
                 "network that answers all of them alike; only one that is right more often can pass"
@@ -130,21 +135,21 @@ class Front:
         limits = self._ladder(first)
         if first is not None:
             self.points.append(first)
-            if self.asked.goal and not self._hopeful(first):
+            if self.goal and not self._hopeful(first):
                 below = first.limit
                 limits = self._between(above, below)
         tried = len(self.points)
         while limits and tried < self.asked.count:
             tried += 1
-            built = self._point(tried, limits[0] if self.asked.goal else self._apart(limits))
+            built = self._point(tried, limits[0] if self.goal else self._apart(limits))
             limits = limits[1:]
             if built is None:
                 continue
             self.points.append(built)
-            if self.asked.goal and self._hopeful(built):
+            if self.goal and self._hopeful(built):
                 above = min(above, built.limit)
                 limits = limits if below is None else self._between(above, below)
-            elif self.asked.goal:
+            elif self.goal:
                 below = built.limit if below is None else max(below, built.limit)
                 limits = self._between(above, below)
         if not self.points:
@@ -171,7 +176,7 @@ class Front:
             scale = self._given() / self.job.given(self.cost)
             others = {n: v for n, v in self.limits.items() if n != self.cost}
             if self.weighed is not None:
-                curve = weighed_curve(self.weighed, 1.0 - float(self.baseline["search_accuracy"]))
+                curve = weighed_curve(self.weighed, 1.0 - float(self.baseline[f"search_{self.metric.key}"]))
             else:
                 curve = predicted_curve(self.job, self.sensitivity.loss, self.cost, others)
             curve[:, 0] *= scale
@@ -207,13 +212,10 @@ class Front:
 
     def _hopeful(self, built: Built) -> bool:
         """Whether what was asked would be certified if the test split were as the search split is."""
-        before, after = right_of(self.baseline["search"]), right_of(built.result["search"])
-        tests = len(self.job.subject.data.test)
-        share, sure = tests / len(after), self.asked.confidence
-        if (least := self.asked.goal.get("min_score")) is not None:
-            return score_bound(int(after.mean() * tests), tests, sure) >= least
-        worse, better = (round(float(np.sum(side)) * share) for side in (before & ~after, ~before & after))
-        return paired_bound(worse, better, tests, sure) <= self.asked.goal["max_drop"]
+        before, after = rows_of(self.baseline["search"]), rows_of(built.result["search"])
+        return would_hold(
+            before, after, len(self.job.subject.data.test), self.asked.confidence, self.metric, **self.goal
+        )
 
     # --- one network -----------------------------------------------------------------------------------------------
 

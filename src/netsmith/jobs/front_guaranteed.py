@@ -23,8 +23,11 @@ _WORST = 0.5  #: share of more errors than as given; what loses that is no place
 
 
 def is_guaranteed(job: Stages, asked: FrontOptions) -> bool:
-    """Whether something has to be certified, and the strategy has the reward that weighs accuracy against a cost."""
-    return bool(asked.goal) and job.config.strategy.traits.guarantees
+    """Whether something has to be certified, and the strategy has the reward that weighs errors against a cost.
+
+    Errors are what a share lacks to one: of other scores nobody knows how much there is to lose.
+    """
+    return bool(asked.goal) and job.config.strategy.traits.guarantees and job.subject.metric.share
 
 
 def weighed(job: Stages, sensitivity: Sensitivity, cost: str, others: Mapping[str, float]) -> Weighed:

@@ -33,7 +33,7 @@ def uniform(front: Front) -> dict[str, Any] | None:
     Nothing where that prunes nothing. Where the tests go by a certificate nobody asks for it, and time is short.
     """
     job, middle = front.job, sorted(front.points, key=lambda p: p.cost)[len(front.points) // 2]
-    if front.asked.goal or not is_smaller(job, middle.design):
+    if front.goal or not is_smaller(job, middle.design):
         return None
     sizes = job.space.decisions.sizes
     channels = np.array([d.kind == CHANNELS for d in job.space.decisions.decisions])

@@ -18,7 +18,7 @@ from netsmith.jobs.memory import MEMORY_FILE
 from netsmith.jobs.profile import kind_of
 from netsmith.jobs.roofline import roofline
 from netsmith.jobs.stages import Stages
-from netsmith.jobs.tested import right_of
+from netsmith.jobs.tested import rows_of
 from netsmith.jobs.versions import device, versions
 from netsmith.network.layers import LayerTable
 from netsmith.runs.names import FORMATS
@@ -76,7 +76,9 @@ def summarise(
         "additivity": found["additivity"] or None, **{k: found[k] for k in ("family", "rule") if k in found},
         "layers": _layers(job, design),
         "roofline": roofline(job.target, before=job.graph.layers, after=rows),
-        "certificate": certificate(right_of(result["tested"]["before"]), right_of(result["tested"]["after"])).to_dict(),
+        "certificate": certificate(
+            rows_of(result["tested"]["before"]), rows_of(result["tested"]["after"]), metric=job.subject.metric
+        ).to_dict(),
         "memory": held, "timing": result["timing"], "parity": result["parity"],
         "fusion": result["fusion"],
         "fidelity": [{k: a[k] for k in ("predicted_s", "measured_s")} for a in found["attempts"]] if timed else [],

@@ -26,6 +26,7 @@ from netsmith.jobs.course import Course
 from netsmith.jobs.plans import epochs_of_specialization
 from netsmith.jobs.timing import near_timed, quiet_latency
 from netsmith.jobs.together import RunTogether
+from netsmith.metrics import ACCURACY
 from netsmith.network.behaviour import check_network
 from netsmith.network.graph import Graph, count_parameters, trace
 from netsmith.network.layers import LayerTable
@@ -56,6 +57,8 @@ ASKED = 256  #: images that a teacher is tried on
 
 class Specialization:
     """What a specialization does, step by step. Results are JSON values, so that a resumed run continues alike."""
+
+    metric = ACCURACY  #: the score that ranks networks
 
     def __init__(
         self, shared: RunTogether, family: SearchedFamily, data: Data, target: Target, config: SpecializeConfig,

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from netsmith.certificates import certificate
 from netsmith.errors import InfeasibleError
 from netsmith.jobs.config import FrontOptions
 from netsmith.jobs.family_front import choose_along, middle_of, reach
@@ -23,15 +21,14 @@ from netsmith.jobs.front_points import costs_of, given_of, point_of, reported, w
 from netsmith.jobs.front_points import scored as score_of
 from netsmith.jobs.plans import of_specialization
 from netsmith.jobs.specialization import Specialization
-from netsmith.jobs.tested import packed, right_of
+from netsmith.jobs.tested import packed, rows_of
 from netsmith.jobs.together import RunTogether
+from netsmith.metrics import FloatArray
 from netsmith.network.layout import run_images
 from netsmith.report.figures import command
 from netsmith.runs.front_record import FRONT_FILE
 from netsmith.training.modes import set_mode
 from netsmith.units import COST_NAMES, Budget, format_cost
-
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass
@@ -139,42 +136,42 @@ def _ended(
     system, cost = job.config.search.system, asked.minimize
     ordered = sorted(networks, key=lambda one: -costs_of(one.result)[cost])
     taught = _taught(job)
-    before = None if taught is None else right_of(taught["before"])
+    metric, before = job.metric, None if taught is None else rows_of(taught["before"])
     scores = [scored(one.job, {system: one.found}, announce=not i)[system] for i, one in enumerate(ordered)]
-    rights = [right_of(score) for score in scores]
+    noted, goal = [rows_of(score) for score in scores], asked.goal_of(metric)
     choice = choose(
-        before, rights, [one.result["search_accuracy"] for one in ordered], asked.confidence,
-        **asked.goal,
+        before, noted, [one.result[f"search_{metric.key}"] for one in ordered], asked.confidence, metric=metric,
+        max_drop=goal.get("max_drop"), min_score=goal.get("min_score"),
     )  # fmt: skip
     summaries, points = [], []
     for i, (one, score) in enumerate(zip(ordered, scores, strict=True)):
         sure = choice.certificates[i]
         if choice.certified[i] is None:  # by itself it may be said what is certain, but not that it was tested
-            sure = certificate(before, rights[i], asked.confidence)
+            sure = sure.asking()
         if taught is not None:  # so that the certificate can be checked from the network's own run
             one.job.shared.stage("test-teacher", partial(dict, taught))
         summary = summarise(one.job, baseline, {system: (one.found, one.result)}, {system: score})
         whole = {"command": command(summary, options), "certificate": sure.to_dict()}  # that makes the front again
         summaries.append(one.job.run.finish(summary | whole))
-        points.append(point_of(one.folder, summary, rights[i], sure, choice.certified[i]))
+        points.append(point_of(one.folder, summary, noted[i], sure, choice.certified[i]))
     return _summary(job, summaries, points, choice, before, asked)
 
 
 def _summary(
     job: Specialization, summaries: Sequence[Mapping[str, Any]], points: Sequence[dict[str, Any]], choice: Choice,
-    before: BoolArray | None, asked: FrontOptions,
+    before: FloatArray | None, asked: FrontOptions,
 ) -> dict[str, Any]:  # fmt: skip
     """The chosen network's summary as that of the whole, with all networks; ``front.json`` is written."""
     chosen = summaries[choice.chosen]
     folder = points[choice.chosen]["folder"]
-    shown = reported(points, asked.minimize)
+    shown = reported(points, asked.minimize, job.metric)
     front: dict[str, Any] = {
         "points": shown, "marks": [], "chosen": folder, "rule": choice.rule, "minimize": asked.minimize,
-        "asked": asked.goal,
-        "baseline": given_of(chosen, None, asked.confidence) | {"name": "the reference"},
+        "asked": asked.goal_of(job.metric),
+        "baseline": given_of(chosen, None, asked.confidence, job.metric) | {"name": "the reference"},
     }  # fmt: skip
     if before is not None:
-        front["teacher"] = score_of(before, asked.confidence)
+        front["teacher"] = score_of(job.metric, before, asked.confidence)
     if job.shared.workers.is_first:
         job.run.write_json(FRONT_FILE, shown)
     return whole(str(job.run.folder), chosen, folder, front)

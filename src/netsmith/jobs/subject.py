@@ -16,6 +16,7 @@ from netsmith.decisions.registry import Given, kinds_of
 from netsmith.errors import InputError
 from netsmith.hardware.target import Target, has_energy, target_of
 from netsmith.jobs.config import CompressConfig, Images, Method, Prune, Quantize, SpecializeConfig
+from netsmith.metrics import ACCURACY, Metric
 from netsmith.network.behaviour import check_network
 from netsmith.network.graph import Graph, trace
 from netsmith.network.load import LoadedModel, load_model
@@ -45,6 +46,11 @@ class Subject:
     @property
     def model(self) -> nn.Module:
         return self.loaded.model
+
+    @property
+    def metric(self) -> Metric:
+        """The score that ranks networks."""
+        return ACCURACY
 
     def search_images(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The first ``n`` images of the search split, normalised, and their labels."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from netsmith.data import Split
 from netsmith.data.normalise import Normalisation
 
 BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
 
 
 def tested(
@@ -35,6 +38,14 @@ def packed(right: BoolArray) -> dict[str, Any]:
         "accuracy": float(right.sum() / max(len(right), 1)), "examples": len(right),
         "right": np.packbits(right).tobytes().hex(),
     }  # fmt: skip
+
+
+def rows_of(found: dict[str, Any]) -> FloatArray:
+    """What a task noted of each test example, rows ``(N, F)``; of those that are right or wrong a column of 1 and 0."""
+    if "right" in found:
+        return right_of(found).astype(np.float64)[:, None]
+    numbers = np.frombuffer(zlib.decompress(base64.b64decode(found["rows"])), dtype=np.float64)
+    return numbers.reshape(found["examples"], -1)
 
 
 def right_of(found: dict[str, Any]) -> BoolArray:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from netsmith.errors import InputError
 from netsmith.jobs.config.base import Config
+from netsmith.metrics import Metric
 from netsmith.schema import parameter
 
 USUAL = 6  #: networks, where no number is said
@@ -23,12 +24,12 @@ class FrontOptions(Config):
         high=64, metavar="[N]",
     )  # fmt: skip
     max_drop: float | None = parameter(
-        "the cheapest network that surely loses no more points of score", "points", default=None, low=0, high=100,
-        metavar="POINTS",
+        "the cheapest network that surely loses no more score: points of per cent, or whatever it is measured in",
+        "points", default=None, low=0, metavar="POINTS",
     )  # fmt: skip
     min_score: float | None = parameter(
-        "the cheapest network whose score is surely no less", "percent", default=None, low=0, high=100,
-        metavar="PERCENT",
+        "the cheapest network whose score is surely no worse: per cent, or whatever it is measured in", "percent",
+        default=None, metavar="PERCENT",
     )  # fmt: skip
     confidence: float = parameter("of what is certified", default=_CONFIDENCE, low=0.5, high=0.9999)
     minimize: Literal["latency", "energy", "size", "macs", "memory"] = parameter(
@@ -60,6 +61,19 @@ class FrontOptions(Config):
 
     @property
     def goal(self) -> dict[str, float]:
-        """What has to be certified, as shares: ``max_drop``, ``min_score``, or nothing."""
+        """What has to be certified, as it was asked for: ``max_drop``, ``min_score``, or nothing."""
         given = {"max_drop": self.max_drop, "min_score": self.min_score}
-        return {name: value / 100 for name, value in given.items() if value is not None}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def goal_of(self, metric: Metric) -> dict[str, float]:
+        """The same in the units of a metric's own values, as shares of what is shown in per cent.
+
+        Raises:
+            InputError: more than all of it was asked for.
+        """
+        for name, value in self.goal.items():
+            if metric.unit == "%" and not 0 <= value <= 100:
+                raise InputError(
+                    f"--{name.replace('_', '-')} {value:g} is not between 0 and 100: {metric.name} is in %"
+                )
+        return {name: value / metric.scale for name, value in self.goal.items()}
