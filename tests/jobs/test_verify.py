@@ -24,8 +24,9 @@ from netsmith.jobs.claims.front import front
 from netsmith.jobs.claims.latency import latency
 from netsmith.jobs.compress import compress
 from netsmith.jobs.front_points import given_of, point_of, reported
-from netsmith.jobs.tested import right_of
+from netsmith.jobs.tested import rows_of
 from netsmith.jobs.verify import verify
+from netsmith.metrics import ACCURACY
 from netsmith.runs.artefacts import Artefacts
 
 MODEL = "zoo:digits?channels=8&blocks=1"
@@ -211,13 +212,13 @@ def test_a_front_against_its_networks(made: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(made, tmp_path / "front"))
     shutil.copytree(made, root / "points/1")
     summary = json.loads((made / "summary.json").read_text())
-    before, after = (right_of(Evidence(made).stages("test")[0]["tested"][k]) for k in ("before", "after"))
+    before, after = (rows_of(Evidence(made).stages("test")[0]["tested"][k]) for k in ("before", "after"))
     from netsmith.certificates import certificate
 
-    points = reported([point_of("points/1", summary, after, certificate(before, after), None)], "latency")
+    points = reported([point_of("points/1", summary, after, certificate(before, after), None)], "latency", ACCURACY)
     listed = {
         "points": points, "chosen": "points/1", "rule": "the only one", "minimize": "latency", "asked": {},
-        "baseline": given_of(summary, before, 0.95),
+        "baseline": given_of(summary, before, 0.95, ACCURACY),
     }  # fmt: skip
     (root / "front.json").write_text(to_json(points))
     edit(root, lambda s: s.update(front=listed))
