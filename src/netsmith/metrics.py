@@ -104,7 +104,12 @@ class Metric:
 ACCURACY = Metric("accuracy", "accuracy", "%", share=True)
 
 
+def metrics_of(summary: Mapping[str, Any]) -> list[Metric]:
+    """All scores that a summary tells of, the one that ranks networks first."""
+    task = summary.get("task")
+    return [ACCURACY] if not task else [Metric.from_dict(said) for said in task["metrics"]]
+
+
 def metric_of(summary: Mapping[str, Any]) -> Metric:
     """The score that a summary ranks networks by."""
-    task = summary.get("task")
-    return ACCURACY if not task else Metric.from_dict(task["metrics"][0])
+    return metrics_of(summary)[0]

@@ -69,3 +69,24 @@ def test_a_budget_within_its_stated_tolerance_is_met() -> None:
 
 def test_nothing_measured_is_null() -> None:
     check_summary(changed("result.latency_measured_s", None))
+
+
+def test_a_score_in_decibels_stands_under_its_own_key() -> None:
+    """By the same rules that hold accuracies to 0..1, a score in dB is any number, and less may be better."""
+    summary = example_summary()
+    psnr = {"key": "psnr", "name": "PSNR", "unit": "dB", "higher_is_better": True, "share": False}
+    for side in ("baseline", "result"):
+        summary[side]["psnr"] = 27.0 + 100 * summary[side].pop("accuracy")
+    with pytest.raises(InputError, match=r"baseline\.accuracy is missing"):
+        check_summary(summary)
+    summary["task"] = {"kind": "image-to-image", "metrics": [psnr], "each": "images"}
+    check_summary(summary)
+    record = {"confidence": 0.95, "examples": 9, "score_after": 27.0, "score_bound": 26.5, "met": False,
+              "asked": {"min_score": 26.0}}  # fmt: skip
+    with pytest.raises(InputError, match="met is false"):
+        check_summary(summary | {"certificate": record})
+    summary["task"]["metrics"][0]["higher_is_better"] = False
+    check_summary(summary | {"certificate": record | {"met": True, "score_bound": 25.5}})
+    with pytest.raises(InputError, match=r"task\.metrics\[0\]\.key is missing"):
+        del psnr["key"]
+        check_summary(summary)

@@ -42,7 +42,7 @@ def point_of(
     folder: str, summary: Mapping[str, Any], rows: FloatArray, sure: Certificate, certified: bool | None,
     proven: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """One network of a front, in the schema of :data:`netsmith.runs.front_record.POINT`.
+    """One network of a front, in the schema of :func:`netsmith.runs.front_record.point_schema`.
 
     Args:
         folder: of its run, below that of the front.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from netsmith.errors import InputError, shown
 from netsmith.files import read_json
+from netsmith.metrics import ACCURACY, Metric
 from netsmith.shapes import MOST, Anything, Flag, List, Named, Number, Record, Text
 
 SEARCH_FILE = "search.json"
@@ -60,35 +62,43 @@ _ROW = Record(
      "probabilities": List(List(Number(low=0, high=1)))},
     {"warmup": Flag(), "entropy": Number(), "allowed": Named(Number()), "loss": Anything(), "multipliers": Anything()},
 )  # fmt: skip
-_COMPARED = Record(
-    {"label": Text()},
-    {
-        **dict.fromkeys(("accuracy", "latency_measured_s", "latency_predicted_s", "macs", "params"), _AMOUNT),
-        "search_seconds": _AMOUNT, "train_seconds": _AMOUNT, "blocks": List(Text()),
-    },
-)  # fmt: skip
 
-#: ``space``, ``system`` and ``target`` are names, ``reference`` says what the network before is, ``stage`` is one of
-#: :data:`STAGES`, ``epochs`` how many there will be, ``limits`` are the budgets in SI units by cost. ``blocks`` are
-#: those of the network in their order, each
-#: ``{"name", "stage", "channels", "stride", "side", "choices", "chosen", "latency_s"}``: the side of its output map in
-#: pixels, the choices (one where nothing is chosen), of which ``skip`` is no block, and what each takes in seconds, as
-#: predicted. ``history`` is of ``{"epoch", "warmup", "loss", "entropy", "expected", "multipliers", "probabilities"}``
-#: with expected costs by name (and ``"allowed"`` ones, while budgets tighten), and one list of probabilities a block
-#: that has a choice. ``compared``, at the end, has ``{"system", "label", "blocks"}`` and figures, its own network
-#: first; ``blocks`` are choices or null.
-SEARCH = Record(
-    {
-        "space": Text(), "system": Text(), "target": Text(), "stage": Text(STAGES),
-        "epochs": Number(low=1e-9, high=_MANY), "limits": Named(Number(low=1 / MOST), COSTS),
-        "blocks": List(_BLOCK, least=1), "history": List(_ROW),
-    },
-    {"search_seconds": _AMOUNT, "train_seconds": _AMOUNT, "compared": List(_COMPARED), "reference": Text()}, _together,
-)  # fmt: skip
+
+@lru_cache(maxsize=16)
+def search_schema(metric: Metric) -> Record:
+    """What a search over a supernet says of itself, by the metric of its networks' scores.
+
+    ``space``, ``system`` and ``target`` are names, ``reference`` says what the network before is, ``stage`` is one of
+    :data:`STAGES`, ``epochs`` how many there will be, ``limits`` are the budgets in SI units by cost. ``blocks`` are
+    those of the network in their order, each
+    ``{"name", "stage", "channels", "stride", "side", "choices", "chosen", "latency_s"}``: the side of its output map in
+    pixels, the choices (one where nothing is chosen), of which ``skip`` is no block, and what each takes in seconds, as
+    predicted. ``history`` is of ``{"epoch", "warmup", "loss", "entropy", "expected", "multipliers", "probabilities"}``
+    with expected costs by name (and ``"allowed"`` ones, while budgets tighten), and one list of probabilities a block
+    that has a choice. ``compared``, at the end, has ``{"system", "label", "blocks"}`` and figures, its own network
+    first; ``blocks`` are choices or null.
+    """
+    compared = Record(
+        {"label": Text()},
+        {
+            metric.key: _AMOUNT if metric.unit == "%" else Number(),
+            **dict.fromkeys(("latency_measured_s", "latency_predicted_s", "macs", "params"), _AMOUNT),
+            "search_seconds": _AMOUNT, "train_seconds": _AMOUNT, "blocks": List(Text()),
+        },
+    )  # fmt: skip
+    return Record(
+        {
+            "space": Text(), "system": Text(), "target": Text(), "stage": Text(STAGES),
+            "epochs": Number(low=1e-9, high=_MANY), "limits": Named(Number(low=1 / MOST), COSTS),
+            "blocks": List(_BLOCK, least=1), "history": List(_ROW),
+        },
+        {"search_seconds": _AMOUNT, "train_seconds": _AMOUNT, "compared": List(compared), "reference": Text()},
+        _together,
+    )  # fmt: skip
 
 
 def read_search(folder: Path) -> dict[str, Any] | None:
-    """The ``search.json`` of a run, checked against :data:`SEARCH`; None if it has none.
+    """The ``search.json`` of a run, checked against :func:`search_schema`; None if it has none.
 
     Raises:
         InputError: the file is damaged.
@@ -98,7 +108,7 @@ def read_search(folder: Path) -> dict[str, Any] | None:
         return None
     remedy = "repeat the run's command with --resume, which writes it again"
     found = read_json(path, remedy)
-    problem = SEARCH.problem(found, "")
+    problem = search_schema(ACCURACY).problem(found, "")
     if problem:
         raise InputError(f"{path} is damaged, {problem}; {remedy}")
     return dict(found)
@@ -108,7 +118,7 @@ def built_blocks(found: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The blocks with what was built of them; None where the network is none of their choices, as a width multiplier.
 
     Args:
-        found: what :data:`SEARCH` lets pass.
+        found: what :func:`search_schema` lets pass.
     """
     compared = found.get("compared") or []
     return None if compared and compared[0].get("blocks") is None else list(found["blocks"])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 from netsmith.errors import InputError, shown
-from netsmith.runs.front_record import FRONT
-from netsmith.runs.search_record import COSTS, SEARCH
+from netsmith.metrics import ACCURACY, Metric, metrics_of
+from netsmith.runs.front_record import front_schema
+from netsmith.runs.search_record import COSTS, search_schema
+from netsmith.runs.task_record import TASK, drop_shape, loss_shape, score_shape, task_problem
 from netsmith.shapes import MOST, Anything, Either, Flag, List, Named, Number, OrNull, Record, Text
 
-_AMOUNT, _WHOLE, _SHARE = Number(low=0), Number(low=0, whole=True), Number(low=0, high=1)
+_AMOUNT, _WHOLE = Number(low=0), Number(low=0, whole=True)
 _POSITIVE, _COUNT = Number(low=1 / MOST), Number(low=1, whole=True)
 _BITS = Number(low=0, high=32, whole=True)
 _PAIR = Record({"before": OrNull(_AMOUNT), "after": OrNull(_AMOUNT)})
@@ -27,12 +30,13 @@ def _budget_rule(budget: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _together(summary: Mapping[str, Any]) -> str | None:
-    """What does not fit together: losses or accuracies of all trials, gains of a family in what is budgeted, files."""
+def _together(metric: Metric, summary: Mapping[str, Any]) -> str | None:
+    """What does not fit together: losses or scores of all trials, gains of a family in what is budgeted, files."""
     trials = summary.get("trials") or []
     missing = [i for i, trial in enumerate(trials) if trial.get("loss") is None]
-    if missing and any(trial.get("accuracy") is None for trial in trials):
-        return f"trials[{missing[0]}] has no loss, and not every trial has an accuracy"
+    if missing and any(trial.get(metric.key) is None for trial in trials):
+        article = "an" if metric.name[0] in "aeiou" else "a"
+        return f"trials[{missing[0]}] has no loss, and not every trial has {article} {metric.name}"
     where = f"{summary['front']['chosen']}/" if summary.get("front") else ""
     for name, place in (summary.get("files") or {}).items():
         if place != where + name:
@@ -44,28 +48,57 @@ def _together(summary: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _certificate_rule(found: Mapping[str, Any]) -> str | None:
+def _certificate_rule(metric: Metric, found: Mapping[str, Any]) -> str | None:
     asked, bound = found.get("asked") or {}, found.get("loss_bound")
     kept = True
     if asked.get("max_drop") is not None:
         kept = bound is not None and bound <= asked["max_drop"]
     if asked.get("min_score") is not None:
-        kept = kept and found["score_bound"] >= asked["min_score"]
+        kept = kept and metric.rank(found["score_bound"]) >= metric.rank(asked["min_score"])
     if found.get("met") is not None and bool(found["met"]) is not kept:
         return f"met is {'true' if found['met'] else 'false'}, which is not what its bound says of what was asked for"
     return None
 
 
-_SIDE = Record(
-    {
-        "accuracy": OrNull(_SHARE), "latency_measured_s": OrNull(_AMOUNT), "latency_predicted_s": OrNull(_AMOUNT),
-        "macs": _AMOUNT, "params": _AMOUNT, "size_bytes": _AMOUNT,
-    },
-    {
-        "search_accuracy": _SHARE, "energy_j": _AMOUNT, "memory_bytes": _AMOUNT, "priced_bits": List(_BITS, count=2),
-        "as_given": Anything(), "mean_bits": Record({"weights": _AMOUNT, "activations": _AMOUNT}),
-    },
-)  # fmt: skip
+def _side(metrics: Sequence[Metric]) -> Record:
+    first, others = metrics[0], metrics[1:]
+    return Record(
+        {
+            first.key: OrNull(score_shape(first)), "latency_measured_s": OrNull(_AMOUNT),
+            "latency_predicted_s": OrNull(_AMOUNT), "macs": _AMOUNT, "params": _AMOUNT, "size_bytes": _AMOUNT,
+        },
+        {
+            f"search_{first.key}": score_shape(first), **{metric.key: score_shape(metric) for metric in others},
+            "energy_j": _AMOUNT, "memory_bytes": _AMOUNT, "priced_bits": List(_BITS, count=2),
+            "as_given": Anything(), "mean_bits": Record({"weights": _AMOUNT, "activations": _AMOUNT}),
+        },
+    )  # fmt: skip
+
+
+def _trial(metric: Metric) -> Record:
+    return Record(
+        {"latency_s": _AMOUNT},
+        {
+            "strategy": Text(), metric.key: score_shape(metric), "loss": Number(), "energy_j": _AMOUNT,
+            "measured": Flag(), "chosen": Flag(),
+        },
+    )  # fmt: skip
+
+
+def _certificate(metric: Metric) -> Record:
+    score, loss = score_shape(metric), loss_shape(metric)
+    return Record(
+        {"confidence": Number(low=0.5, high=1), "examples": _COUNT, "score_after": score, "score_bound": score},
+        {
+            "score_before": score, "loss": loss, "loss_bound": loss, "worse": _WHOLE, "better": _WHOLE,
+            "method": Text(("exact", "bootstrap")), "met": Flag(), "says": Text(),
+            "asked": Record(optional={"max_drop": drop_shape(metric), "min_score": score}),
+            "needed_examples": Record({"for": loss}, {"examples": _COUNT}),
+        },
+        partial(_certificate_rule, metric),
+    )  # fmt: skip
+
+
 _BUDGET = Record(
     {"cost": Text(COSTS), "limit": _POSITIVE, "value": Number(), "met": Flag()},
     {"tolerance": Number(low=0, high=_MEASURED)}, _budget_rule,
@@ -78,13 +111,6 @@ _LAYER = Record(
             "width": _WHOLE, "of": _WHOLE, "bits": _BITS, "a_bits": _BITS, "stored_bits": List(_WHOLE, count=2),
             "pinned": Flag(),
         }),
-    },
-)  # fmt: skip
-_TRIAL = Record(
-    {"latency_s": _AMOUNT},
-    {
-        "strategy": Text(), "accuracy": _SHARE, "loss": Number(), "energy_j": _AMOUNT, "measured": Flag(),
-        "chosen": Flag(),
     },
 )  # fmt: skip
 _MEMORY = Record(
@@ -102,58 +128,63 @@ _ROOFLINE = Record({
 #: how well an exported file agrees with the network that it was made of
 PARITY = Record({"relative_error": _AMOUNT}, {"agreement": _AMOUNT, "jitter": _AMOUNT, "ok": Flag()})
 
-_CERTIFICATE = Record(
-    {"confidence": Number(low=0.5, high=1), "examples": _COUNT, "score_after": _SHARE, "score_bound": _SHARE},
-    {
-        "score_before": _SHARE, "loss": Number(low=-1, high=1), "loss_bound": Number(low=-1, high=1), "worse": _WHOLE,
-        "better": _WHOLE, "method": Text(("exact", "bootstrap")), "met": Flag(), "says": Text(),
-        "asked": Record(optional={"max_drop": _SHARE, "min_score": _SHARE}),
-        "needed_examples": Record({"for": Number(low=-1, high=1)}, {"examples": _COUNT}),
-    },
-    _certificate_rule,
-)  # fmt: skip
 
-#: What ``summary.json`` must hold, and of what it may hold everything that is read; see :func:`check_summary`.
-SUMMARY = Record(
-    {
-        "baseline": _SIDE, "result": _SIDE, "budgets": List(_BUDGET),
-        "design": Either(Named(Anything()), List(Anything())), "frozen": Named(Text(empty=False)),
-        "seed": Number(whole=True), "versions": Named(Anything()), "run": Text(),
-    },
-    {
-        "model": Text(), "data": Either(Text(), Named(Anything())), "config": Named(Anything()), "target": Text(),
-        "strategy": Text(), "methods": Either(Text(), List(Text())), "command": Text(), "files": Named(Anything()),
-        "rule": Text(), "data_notes": List(Text()), "warnings": List(Text()), "simulated": Flag(),
-        "loss": Number(), "bound": Number(), "search_accuracy_untuned": _SHARE, "accuracy_split": Anything(),
-        "device": Named(Anything()), "parity": PARITY, "layers": List(_LAYER), "trials": List(_TRIAL),
-        "roofline": _ROOFLINE, "specialization": SEARCH, "front": FRONT,
-        "target_limits": Named(_AMOUNT), "memory": Record(optional={"baseline": _MEMORY, "result": _MEMORY}),
-        "fidelity": List(Record({"predicted_s": _AMOUNT, "measured_s": _AMOUNT})),
-        "additivity": Record({"n": _AMOUNT, "spearman": Number()}),
-        "doubt": Record({"kind": Text()}), "certificate": _CERTIFICATE,
-        "built_with": Record(optional={
-            "num_classes": _COUNT, "input_shape": List(_COUNT, least=1), "code": Text(),
-        }),
-        "exported_with": Record(optional={
-            "calibration": Text(), "huffman": Flag(), "floats": Flag(), "reorder": Flag(),
-        }),
-        "fusion": Record(optional={"fused": _WHOLE, "expected": _WHOLE}),
-        "timing": Record(optional={
-            "ratio": _AMOUNT, "ratio_ci": List(_AMOUNT), "rounds": _WHOLE, "session_ratios": List(_AMOUNT),
-            **{f"{side}_{what}_s": _AMOUNT for side in ("baseline", "model") for what in ("median", "iqr")},
-        }),
-        "family": List(Record({"loss": Number(), "speed_up": Named(_AMOUNT)})),
-    },
-    _together,
-)  # fmt: skip
+@lru_cache(maxsize=16)
+def _schema(metrics: tuple[Metric, ...]) -> Record:
+    """What ``summary.json`` must hold, and of what it may hold everything that is read; see :func:`check_summary`."""
+    metric, side = metrics[0], _side(metrics)
+    return Record(
+        {
+            "baseline": side, "result": side, "budgets": List(_BUDGET),
+            "design": Either(Named(Anything()), List(Anything())), "frozen": Named(Text(empty=False)),
+            "seed": Number(whole=True), "versions": Named(Anything()), "run": Text(),
+        },
+        {
+            "model": Text(), "data": Either(Text(), Named(Anything())), "config": Named(Anything()), "target": Text(),
+            "strategy": Text(), "methods": Either(Text(), List(Text())), "command": Text(), "files": Named(Anything()),
+            "rule": Text(), "data_notes": List(Text()), "warnings": List(Text()), "simulated": Flag(),
+            "loss": Number(), "bound": Number(), f"search_{metric.key}_untuned": score_shape(metric),
+            f"{metric.key}_split": Anything(), "task": TASK,
+            "device": Named(Anything()), "parity": PARITY, "layers": List(_LAYER), "trials": List(_trial(metric)),
+            "roofline": _ROOFLINE, "specialization": search_schema(metric), "front": front_schema(metric),
+            "target_limits": Named(_AMOUNT), "memory": Record(optional={"baseline": _MEMORY, "result": _MEMORY}),
+            "fidelity": List(Record({"predicted_s": _AMOUNT, "measured_s": _AMOUNT})),
+            "additivity": Record({"n": _AMOUNT, "spearman": Number()}),
+            "doubt": Record({"kind": Text()}), "certificate": _certificate(metric),
+            "built_with": Record(optional={
+                "num_classes": _COUNT, "input_shape": List(_COUNT, least=1), "code": Text(),
+            }),
+            "exported_with": Record(optional={
+                "calibration": Text(), "huffman": Flag(), "floats": Flag(), "reorder": Flag(),
+            }),
+            "fusion": Record(optional={"fused": _WHOLE, "expected": _WHOLE}),
+            "timing": Record(optional={
+                "ratio": _AMOUNT, "ratio_ci": List(_AMOUNT), "rounds": _WHOLE, "session_ratios": List(_AMOUNT),
+                **{f"{side}_{what}_s": _AMOUNT for side in ("baseline", "model") for what in ("median", "iqr")},
+            }),
+            "family": List(Record({"loss": Number(), "speed_up": Named(_AMOUNT)})),
+        },
+        partial(_together, metric),
+    )  # fmt: skip
+
+
+def summary_problem(summary: Any) -> str | None:
+    """What keeps a value from being the summary of a run, by the metrics of its own task; None if nothing does."""
+    if (problem := task_problem(summary)) is not None:
+        return problem
+    return _schema(tuple(metrics_of(summary)) if isinstance(summary, Mapping) else (ACCURACY,)).problem(summary, "")
 
 
 def check_summary(summary: Any, where: str = "the summary") -> None:
-    """Check a summary against :data:`SUMMARY`; further keys are allowed, and so are nulls for optional ones.
+    """Check a summary; further keys are allowed, and so are nulls for optional ones.
+
+    ``task`` is what the network is for, see :data:`netsmith.runs.task_record.TASK`; a summary without it is of
+    classification. Scores stand under the key of the metric that ranks, the first of the task: ``accuracy``,
+    ``search_accuracy`` and so on of classification, ``miou`` and ``search_miou`` of segmentation.
 
     ``baseline`` and ``result`` have figures of a network; measured or predicted ones are null where nothing measured
-    or predicted them. They may have ``energy_j`` and ``mean_bits``, ``{"weights",
-    "activations"}`` in the mean over all numbers, and ``baseline`` may have ``priced_bits``, the (weight, activation)
+    or predicted them. They may have ``energy_j`` and ``mean_bits``, ``{"weights", "activations"}`` in the mean over
+    all numbers, and ``baseline`` may have ``priced_bits``, the (weight, activation)
     widths that the network as given is priced at, which differ from its own on a target without floating point.
     ``budgets`` are ``{"cost", "limit",
     "value", "met"}`` in SI units, and ``met`` must be what value and limit say; a measured value may come with a
@@ -164,7 +195,7 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     with costs as ``{"before", "after"}`` and choices as ``{"width", "of", "bits", "a_bits", "stored_bits", "pinned"}``:
     bits of weights and of the input (the same if ``a_bits`` is absent), what both take in ``model.onnx`` (more than
     their bits where these are simulated), and whether there was no choice of them. A removed layer has width and bits
-    0. ``fidelity`` is of ``{"predicted_s", "measured_s"}``; ``trials`` of ``{"strategy", "latency_s"}``, ``accuracy``
+    0. ``fidelity`` is of ``{"predicted_s", "measured_s"}``; ``trials`` of ``{"strategy", "latency_s"}``, a score
     or ``loss``, perhaps ``energy_j``, and the flags ``measured`` and ``chosen``. ``additivity`` is the rank
     correlation, ``spearman``, of summed losses and what ``n`` random designs lose. ``family`` has the networks that a
     step-wise trimming left on its way, the one as given first: ``{"design", "loss", "costs", "speed_up", "resource",
@@ -175,9 +206,9 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     cost; these are budgets as well.
     ``doubt`` is what speaks against the accuracy of the network as given, see :mod:`netsmith.jobs.doubt`, and
     ``warnings`` are sentences that every reader of the figures must see. ``specialization`` is what a search over a
-    supernet found, see :data:`netsmith.runs.search_record.SEARCH`, and ``front`` has all networks of a front, of which
-    the summary is about the chosen one, see :data:`netsmith.runs.front_record.FRONT`. ``built_with`` is what the
-    network as given is built with again from ``model``: ``num_classes`` (null where it decides that itself),
+    supernet found, see :func:`netsmith.runs.search_record.search_schema`, and ``front`` has all networks of a front, of
+    which the summary is about the chosen one, see :func:`netsmith.runs.front_record.front_schema`. ``built_with`` is
+    what the network as given is built with again from ``model``: ``num_classes`` (null where it decides that itself),
     ``input_shape``, and ``code``, a digest of the user's files that it comes from. ``exported_with`` is how ranges were
     calibrated, whether ``model.nsw`` is coded, whether a layer may be left in floats, and whether operators
     were put into the order of least peak memory.
@@ -185,8 +216,7 @@ def check_summary(summary: Any, where: str = "the summary") -> None:
     Raises:
         InputError: names the field at fault.
     """
-    problem = SUMMARY.problem(summary, "")
-    if problem:
+    if (problem := summary_problem(summary)) is not None:
         raise InputError(f"{where} is no summary of a run: {problem}; repeat the run with this netsmith")
 
 

@@ -11,9 +11,11 @@ from netsmith.errors import InputError
 from netsmith.files import read_json
 from netsmith.jobs.load import builder_of
 from netsmith.jobs.result import Result
+from netsmith.metrics import ACCURACY, Metric, metric_of
 from netsmith.runs.folder import Run
 from netsmith.runs.names import SUMMARY
-from netsmith.runs.summary import SUMMARY as SCHEMA
+from netsmith.runs.summary import summary_problem
+from netsmith.runs.task_record import task_problem
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,8 +51,13 @@ class Evidence:
         if not isinstance(found, dict):
             raise InputError(f"{self.folder / SUMMARY} is no mapping; repeat the run's command with --resume")
         self.summary: dict[str, Any] = found
-        self.problem = SCHEMA.problem(found, "") or ""
+        self.problem = summary_problem(found) or ""
         self._factory = factory
+
+    @property
+    def metric(self) -> Metric:
+        """The score that its summary ranks networks by; that of classification where the summary is damaged there."""
+        return ACCURACY if task_problem(self.summary) else metric_of(self.summary)
 
     def file(self, name: str) -> Path:
         """A file of the run that is as it was built.
