@@ -39,14 +39,15 @@ if TYPE_CHECKING:
     from netsmith.jobs.train import train
     from netsmith.jobs.verify import verify
     from netsmith.search.allocate import allocate
+    from netsmith.tasks.functions import Task
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Amc", "CompactNet", "Ddpg", "Deep", "Evolution", "Exact", "Exploration", "FineTune", "Front", "Greedy", "Haq",
     "Images", "InfeasibleError", "InputError", "NetAdapt", "NetsmithError", "Prune", "Quantize", "Random", "Result",
-    "Shallow", "Share", "Sparsify", "Uniform", "__version__", "allocate", "compress", "explore", "front", "load",
-    "load_packed", "profile", "specialize", "train", "verify",
+    "Shallow", "Share", "Sparsify", "Task", "Uniform", "__version__", "allocate", "compress", "explore", "front",
+    "load", "load_packed", "profile", "specialize", "train", "verify",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_names(
@@ -68,5 +69,6 @@ __getattr__, __dir__ = lazy_names(
         "jobs.train": ("train",),
         "jobs.verify": ("verify",),
         "search.allocate": ("allocate",),
+        "tasks.functions": ("Task",),
     },
 )  # fmt: skip
