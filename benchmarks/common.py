@@ -6,7 +6,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -226,14 +228,24 @@ def predictions(model: str | Path, split: Any, normalisation: Any, batch_size: i
     return np.concatenate(found)
 
 
+@contextmanager
+def clocked(folder: Path) -> Iterator[Callable[[], float]]:
+    """Count the seconds of a run; an interrupted one goes on, and its time counts. Yields what tells them."""
+    clock, start = folder.parent / f"{folder.name}.seconds", time.perf_counter()
+    before = float(clock.read_text()) if clock.is_file() else 0.0
+    try:
+        yield lambda: float(clock.read_text())
+    finally:
+        clock.parent.mkdir(parents=True, exist_ok=True)
+        clock.write_text(str(before + time.perf_counter() - start))
+
+
 def run_compress(folder: Path, **options: Any) -> dict[str, Any]:
     """``compress`` into ``folder``, or what it said before; a budget that cannot be met is a result, not an error.
 
     Returns:
         ``seconds`` that it took, interruptions included, and ``summary``, or ``infeasible`` with ``reachable``.
     """
-    import time
-
     from netsmith.errors import InfeasibleError
     from netsmith.jobs.compress import compress
     from netsmith.progress import Lines
@@ -245,16 +257,12 @@ def run_compress(folder: Path, **options: Any) -> dict[str, Any]:
         if outcome["options"] != wanted:
             sys.exit(f"{folder} was made with other options; delete it or choose another --runs")
         return outcome
-    clock, start = folder.parent / f"{folder.name}.seconds", time.perf_counter()
-    before = float(clock.read_text()) if clock.is_file() else 0.0
     outcome = {"options": wanted}
-    try:
-        outcome["summary"] = compress(out=folder, resume=True, progress=Lines(), **options).summary
-    except InfeasibleError as error:
-        outcome |= {"infeasible": str(error), "reachable": error.reachable}
-    finally:  # an interrupted run goes on, and its time counts
-        clock.parent.mkdir(parents=True, exist_ok=True)
-        clock.write_text(str(before + time.perf_counter() - start))
-    outcome["seconds"] = float(clock.read_text())
+    with clocked(folder) as took:
+        try:
+            outcome["summary"] = compress(out=folder, resume=True, progress=Lines(), **options).summary
+        except InfeasibleError as error:
+            outcome |= {"infeasible": str(error), "reachable": error.reachable}
+    outcome["seconds"] = took()
     write_atomic(known, to_json(outcome))
     return json.loads(known.read_text())
