@@ -9,6 +9,7 @@ from typing import Any
 from netsmith.errors import InputError
 from netsmith.files import read_json
 from netsmith.hardware.target import Target, as_run, get_target, prepare_target, price
+from netsmith.metrics import metric_of
 from netsmith.network.layers import LayerTable
 from netsmith.progress import Progress, progress_of
 from netsmith.runs.folder import Run
@@ -24,12 +25,12 @@ def compare(
         targets: hardware to price every run's network on; a measured one measures the layers that it lacks.
 
     Returns:
-        ``rows``, one a run: accuracy before and after, latency before and after and their ratio, ``latency`` whether
-        these are ``measured`` or ``predicted``, predicted energy and its ratio, MACs, parameters, bytes, mean bits,
-        whether every budget is met, ``warnings`` of what makes its figures worth less, of a specialization the
-        ``blocks`` of its network (else null), and of a front whether it is the ``chosen`` network (else null). With
-        targets also ``costs``: run -> target -> predicted ``latency_s``, ``energy_j`` (null where the target has none)
-        and the same of the run's ``baseline``.
+        ``rows``, one a run: the score before and after (``accuracy_before``, by the metric of the ``task``), latency
+        before and after and their ratio, ``latency`` whether these are ``measured`` or ``predicted``, predicted
+        energy and its ratio, MACs, parameters, bytes, mean bits, whether every budget is met, ``warnings`` of what
+        makes its figures worth less, of a specialization the ``blocks`` of its network (else null), and of a front
+        whether it is the ``chosen`` network (else null). With targets also ``costs``: run -> target -> predicted
+        ``latency_s``, ``energy_j`` (null where the target has none) and the same of the run's ``baseline``.
 
     Raises:
         InputError: no run, one that is not finished, or a target that cannot be used.
@@ -41,7 +42,7 @@ def compare(
     rows, every = [], [one for folder in runs for one in _networks(folder)]
     for folder, chosen in every:
         summary = Run.open(folder).summary()
-        found = summary.get("specialization")
+        found, metric = summary.get("specialization"), metric_of(summary)
         before, after = summary["baseline"], summary["result"]
         measured = before["latency_measured_s"] is not None and after["latency_measured_s"] is not None
         how = "measured" if measured else "predicted"
@@ -50,7 +51,8 @@ def compare(
         rows.append({
             "run": folder, "model": summary.get("model"), "data": summary.get("data"),
             "target": summary.get("target"),
-            "accuracy_before": before["accuracy"], "accuracy_after": after["accuracy"], "latency_before_s": base,
+            f"{metric.key}_before": before[metric.key], f"{metric.key}_after": after[metric.key],
+            "latency_before_s": base,
             "latency_after_s": now, "ratio": now / base if now and base else None, "latency": how,
             "energy_j": spent, "energy_ratio": spent / joules if spent is not None and joules else None,
             "mean_bits": after.get("mean_bits"), "macs": after["macs"],
@@ -58,7 +60,7 @@ def compare(
             "met": all(b["met"] for b in summary["budgets"]),
             "warnings": list(summary.get("warnings") or []),
             "budgets": summary["budgets"], "blocks": built_blocks(found) if found else None,
-            "chosen": chosen,
+            "chosen": chosen, **({"task": summary["task"]} if summary.get("task") else {}),
         })  # fmt: skip
     if not devices:
         return {"rows": rows}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from netsmith.errors import InputError
 from netsmith.files import to_path
+from netsmith.metrics import metric_of
 from netsmith.runs.names import FORMATS, SUMMARY
 from netsmith.units import COST_NAMES, format_apart
 
@@ -156,23 +157,23 @@ class Result:
         return model
 
     def __repr__(self) -> str:
+        from netsmith.report.scores import tight
+
+        metric = metric_of(self.summary)
         budgets = [_budget(budget) for budget in self.summary.get("budgets") or []]
         return (
             f"Result: {', '.join(budgets) or 'no budgets'}\n"
-            f"  accuracy {' -> '.join(map(_percent, self._accuracies()))}\n"
+            f"  {metric.name} {' -> '.join(tight(metric, score, 'unknown') for score in self._scores())}\n"
             f"  in {self.folder}"
         )
 
-    def _accuracies(self) -> tuple[float | None, float | None]:
+    def _scores(self) -> tuple[float | None, float | None]:
         """On the test split, before and after; None where nothing was measured."""
+        key = metric_of(self.summary).key
         if "result" in self.summary:
-            return self.summary["baseline"].get("accuracy"), self.summary["result"].get("accuracy")
-        before, after = (self.summary["accuracy"][when] for when in ("before", "after"))
+            return self.summary["baseline"].get(key), self.summary["result"].get(key)
+        before, after = (self.summary[key][when] for when in ("before", "after"))
         return before and before["test"], after["test"]
-
-
-def _percent(share: float | None) -> str:
-    return "unknown" if share is None else f"{share:.2%}"
 
 
 def _budget(budget: Mapping[str, Any]) -> str:

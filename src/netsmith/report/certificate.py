@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from netsmith.metrics import Metric, metric_of
+from netsmith.report.scores import at_least, each_of, points
 from netsmith.units import COST_NAMES
 
 
@@ -19,18 +21,20 @@ def sureness(summary: Mapping[str, Any]) -> str:
     found = summary.get("certificate") or {}
     if found.get("confidence") is None:
         return ""
+    metric, each = metric_of(summary), each_of(summary)
     asked, met = found.get("asked") or {}, found.get("met")
     sure = f"at {percent(found['confidence'])} confidence"
-    images = f"{found['examples']:,} test images" if found.get("examples") else "the test images"
+    images = f"{found['examples']:,} test {each}" if found.get("examples") else f"the test {each}"
     bound, score = found.get("loss_bound"), found.get("score_bound")
     if bound is not None and asked.get("min_score") is None:
         # what was asked for is what a sequence of tests shows; a bound is of one network by itself
-        what = most_lost(asked["max_drop"] if met and asked.get("max_drop") is not None else bound)
-        missed = f"as much as {points(bound)} lost, where {points(asked.get('max_drop') or 0.0)} were allowed"
+        what = most_lost(metric, asked["max_drop"] if met and asked.get("max_drop") is not None else bound)
+        allowed = f"{points(metric, asked.get('max_drop') or 0.0)} {'were' if metric.unit == '%' else 'was'} allowed"
+        missed = f"as much as {points(metric, bound)} lost, where {allowed}"
     elif score is not None:
-        what = f"a score of {percent(score, 2)} or more"
-        missed = f"no more than a score of {percent(score, 2)}, where {percent(asked.get('min_score') or 0.0, 2)} was "
-        missed += "asked for"
+        what = at_least(metric, score)
+        missed = f"no {'more' if metric.higher_is_better else 'less'} than a score of {metric.shown(score)}, where "
+        missed += f"{metric.shown(asked.get('min_score') or 0.0)} was asked for"
     else:
         return ""
     if met is None:
@@ -41,24 +45,19 @@ def sureness(summary: Mapping[str, Any]) -> str:
 def needed(summary: Mapping[str, Any]) -> str:
     """How many test images a tighter certificate would take; empty where nothing says it."""
     found = summary.get("certificate") or {}
-    more = found.get("needed_examples") or {}
+    more, each = found.get("needed_examples") or {}, each_of(summary)
     if not more.get("examples"):
         if more and found.get("met") is False:
-            return "no number of test images would certify what was asked for at the loss that was seen"
+            return f"no number of test {each} would certify what was asked for at the loss that was seen"
         return ""
-    what = "what was asked for" if found.get("met") is False else f"a loss of {points(more['for'])}"
-    return f"{what} would be certified by about {more['examples']:,} test images where they differ as often as these"
+    what = "what was asked for" if found.get("met") is False else f"a loss of {points(metric_of(summary), more['for'])}"
+    often = "as often as these" if found.get("method", "exact") == "exact" else "as much as these"
+    return f"{what} would be certified by about {more['examples']:,} test {each} where they differ {often}"
 
 
-def most_lost(bound: float) -> str:
+def most_lost(metric: Metric, bound: float) -> str:
     """``no more than 0.48 points lost``, or how much is gained where that is certain."""
-    return f"no more than {points(bound)} lost" if bound >= 0 else f"at least {points(-bound)} gained"
-
-
-def points(share: float) -> str:
-    """A difference of two scores, ``0.0048``, as ``0.48 points``."""
-    text = f"{share * 100:.2f}"
-    return f"{text} point{'' if text == '1.00' else 's'}"
+    return f"no more than {points(metric, bound)} lost" if bound >= 0 else f"at least {points(metric, -bound)} gained"
 
 
 def percent(share: float, digits: int | None = None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from netsmith.metrics import metric_of
 from netsmith.report.brief import brief
 from netsmith.report.certificate import needed
 from netsmith.report.facts import plain, spaced
@@ -17,6 +18,7 @@ from netsmith.report.figures import before_after, budget_rows, headline, notes, 
 from netsmith.report.front_table import front_table
 from netsmith.report.memory import fit_lines, peak_sentence
 from netsmith.report.networks import network_lines
+from netsmith.report.scores import tight
 from netsmith.report.wide import Column, print_wide
 from netsmith.units import format_bytes, format_count, format_joules, format_seconds
 
@@ -135,14 +137,15 @@ def _range(values: set[int]) -> str:
 
 
 def show_training(result: Mapping[str, Any]) -> None:
-    """Accuracy before and after, and where the weights are."""
+    """The score before and after, and where the weights are."""
     console = make_console()
-    before, after = result["accuracy"]["before"] or {}, result["accuracy"]["after"]
+    metric = metric_of(result)
+    before, after = result[metric.key]["before"] or {}, result[metric.key]["after"]
     table = Table(box=None, pad_edge=False)
-    for name in ("accuracy", "before", "after"):
-        table.add_column(name, justify="left" if name == "accuracy" else "right")
+    for i, name in enumerate((metric.name, "before", "after")):
+        table.add_column(name, justify="right" if i else "left")
     for split, value in after.items():
-        table.add_row(split, f"{before[split]:.2%}" if split in before else "–", f"{value:.2%}")
+        table.add_row(split, tight(metric, before.get(split), "–"), tight(metric, value))
     console.print(table)
     for warning in warnings(result):
         console.print(f"[bold red]warning[/]: {escape(warning)}")
@@ -152,9 +155,9 @@ def show_training(result: Mapping[str, Any]) -> None:
 def show_comparison(result: Mapping[str, Any]) -> None:
     """One line a run, as ``netsmith.jobs.compare`` has them in ``result["rows"]``."""
     result = brief(result, _LONGEST)
-    rows = result["rows"]
+    rows = [{**row, **_scores(row)} for row in result["rows"]]
     columns: dict[str, tuple[str, Callable[[Any], str]]] = {
-        "accuracy_after": ("accuracy", _percent), "accuracy_before": ("was", _percent),
+        "score_after": (_score_name(rows), str), "score_before": ("was", str),
         "latency_after_s": ("latency", format_seconds), "latency_before_s": ("was", format_seconds),
         "ratio": ("ratio", _ratio), "latency": ("", str),
         "energy_j": ("energy, predicted", format_joules), "energy_ratio": ("ratio", _ratio),
@@ -183,6 +186,18 @@ def show_comparison(result: Mapping[str, Any]) -> None:
             console.print(f"  {escape(line)}", soft_wrap=True)
     if result.get("costs"):
         _print_costs(console, result["costs"], result.get("simulated", []))
+
+
+def _scores(row: Mapping[str, Any]) -> dict[str, str | None]:
+    """The scores of a compared run as they are shown, by the metric of its own task."""
+    metric = metric_of(row)
+    return {f"score_{when}": tight(metric, row[f"{metric.key}_{when}"]) or None for when in ("before", "after")}
+
+
+def _score_name(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a column of scores is called."""
+    names = {metric_of(row).name for row in rows}
+    return names.pop() if len(names) == 1 else "score"
 
 
 def _print_costs(console: Console, costs: Mapping[str, Mapping[str, Any]], simulated: list[str]) -> None:
@@ -227,7 +242,7 @@ def _before_after(summary: Mapping[str, Any]) -> Table:
 
 def _print_front(console: Console, summary: Mapping[str, Any]) -> None:
     """Every network of a front, the chosen one marked, and how it was chosen; notes of cells have their own columns."""
-    head, lines = front_table(summary["front"])
+    head, lines = front_table(summary["front"], metric_of(summary))
     noted = [any(line.cells[i].note for line in lines) for i in range(len(head))]
     columns, rows = list[Column](), list[list[str] | None]()
     for name, more in zip(head, noted, strict=True):
@@ -258,10 +273,6 @@ def _budgets(summary: Mapping[str, Any]) -> Table:
 
 def _ratio(value: float) -> str:
     return f"{value:.2f}×"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.2%}"
 
 
 def _cell(row: Mapping[str, Any], key: str) -> str:

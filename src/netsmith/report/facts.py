@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from netsmith.metrics import metric_of
 from netsmith.runs.summary import PARITY
 from netsmith.units import format_seconds
 
@@ -41,8 +42,9 @@ def facts_of(summary: Mapping[str, Any], config: Mapping[str, Any]) -> list[tupl
     elif data or config.get("data"):
         facts.append(("data", str(data or config.get("data"))))
     facts += [("data, as read", sentence) for sentence in summary.get("data_notes") or []]
-    if summary.get("accuracy_split"):
-        facts.append(("accuracy on", plain(summary["accuracy_split"])))
+    metric = metric_of(summary)
+    if summary.get(f"{metric.key}_split"):
+        facts.append((f"{metric.name} on", plain(summary[f"{metric.key}_split"])))
     given = summary["baseline"].get("as_given")
     if given:
         facts.append(("network as given", plain(given)))

@@ -6,10 +6,13 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from netsmith.metrics import ACCURACY, Metric, metric_of, metrics_of
 from netsmith.report.certificate import certified, needed, sureness
 from netsmith.report.front import front_sentence
+from netsmith.report.scores import change, outcome, same, tight
 from netsmith.report.widths import in_words, simulated_note
 from netsmith.units import COST_NAMES, format_apart, format_bytes, format_cost, format_count, format_seconds
 
@@ -44,15 +47,19 @@ class BudgetRow:
 def before_after(summary: Mapping[str, Any]) -> list[Row]:
     """The lines of the before/after table; figures that neither side has are left out."""
     a, b = summary["baseline"], summary["result"]
-    split = summary.get("accuracy_split")
-    name = f"accuracy ({split})" if isinstance(split, str) else "accuracy"
-    rows = [_accuracy(name, a["accuracy"], b["accuracy"])]
+    metrics = metrics_of(summary)
+    metric, others = metrics[0], metrics[1:]
+    split = summary.get(f"{metric.key}_split")
+    name = f"{metric.name} ({split})" if isinstance(split, str) else metric.name
+    rows = [_score(metric, name, a[metric.key], b[metric.key])]
     if doubtful := _DOUBTS.get((summary.get("doubt") or {}).get("kind", "")):
         rows = [Row(f"{name}, {doubtful}", rows[0].before, rows[0].after, "says nothing", False)]
-    untuned = summary.get("search_accuracy_untuned")
+    rows += [_score(m, m.name, a.get(m.key), b.get(m.key)) for m in others if b.get(m.key) is not None]
+    searched = f"search_{metric.key}"
+    untuned = summary.get(f"{searched}_untuned")
     if untuned is not None and summary.get("recovery"):
-        rows.append(_accuracy("search split, before training", a.get("search_accuracy"), untuned))
-        rows.append(_accuracy("search split, after training", a.get("search_accuracy"), b.get("search_accuracy")))
+        rows.append(_score(metric, "search split, before training", a.get(searched), untuned))
+        rows.append(_score(metric, "search split, after training", a.get(searched), b.get(searched)))
     lines = (
         ("latency, measured", "latency_measured_s", format_seconds),
         ("latency, predicted", "latency_predicted_s", format_seconds),
@@ -87,11 +94,12 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     said = []
     found = summary.get("specialization")
     if found:
-        untrained = summary["baseline"]["accuracy"] is None
+        metric = metric_of(summary)
+        untrained = summary["baseline"][metric.key] is None
         said.append(
             f"Before is the reference network of the space {found['space']}"
             + (f" ({found['reference']})" if found.get("reference") else "")
-            + (", which was not trained: its accuracy is not known" if untrained else "")
+            + (f", which was not trained: its {metric.name} is not known" if untrained else "")
         )
     against = _against(summary)
     if against:
@@ -143,7 +151,7 @@ def headline(summary: Mapping[str, Any]) -> str:
     """The outcome in one sentence; a network that did not get faster is said not to have."""
     if summary.get("front"):
         return front_sentence(summary)
-    a, b = summary["baseline"], summary["result"]
+    a, b, metric = summary["baseline"], summary["result"], metric_of(summary)
     parts, predicted = list[str](), list[str]()
     measured = a["latency_measured_s"] and b["latency_measured_s"]
     before, after = (x["latency_measured_s"] if measured else x["latency_predicted_s"] for x in (a, b))
@@ -161,26 +169,27 @@ def headline(summary: Mapping[str, Any]) -> str:
             + (" (simulated)" if summary.get("simulated") else "")
         )  # fmt: skip
     if doubtful := _DOUBTS.get((summary.get("doubt") or {}).get("kind", "")):
-        parts.append(f"what accuracy is lost is not known, as that of the network as given is {doubtful}")
-    elif a["accuracy"] is not None and b["accuracy"] is not None:
-        points = (b["accuracy"] - a["accuracy"]) * 100
-        lost = f"{abs(points):.2f} points of accuracy {'lost' if points < 0 else 'gained'}"
-        parts.append(lost if abs(points) >= 0.005 else "no accuracy lost")
-    elif b["accuracy"] is not None:
-        parts.append(f"accuracy {b['accuracy']:.2%}")
+        parts.append(f"what {metric.name} is lost is not known, as that of the network as given is {doubtful}")
+    elif a[metric.key] is not None and b[metric.key] is not None:
+        parts.append(outcome(metric, a[metric.key], b[metric.key]))
+    elif b[metric.key] is not None:
+        parts.append(f"{metric.name} {tight(metric, b[metric.key])}")
     if a["size_bytes"] and b["size_bytes"]:
         parts.append(f"{b['size_bytes'] / a['size_bytes']:.0%} of the size")
     return "; ".join(parts)
 
 
-def compared_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def compared_table(
+    found: Mapping[str, Any], metric: Metric = ACCURACY
+) -> tuple[list[str], list[list[str]]]:  # fmt: skip
     """Head and rows of the networks that a specialization was compared with, its own first; figures nobody has are out.
 
     Args:
         found: ``specialization`` of a summary.
+        metric: of the summary; a search that goes on has compared nothing yet.
     """
-    rows = found.get("compared") or []
-    columns = {name: c for name, c in _COMPARED.items() if any(row.get(c[0]) is not None for row in rows)}
+    rows, score = found.get("compared") or [], {metric.name: (metric.key, partial(tight, metric))}
+    columns = {n: c for n, c in (score | _COMPARED).items() if any(row.get(c[0]) is not None for row in rows)}
     cells = [[write(row[key]) if row.get(key) is not None else "–" for key, write in columns.values()] for row in rows]
     return ["network", *columns], [[row["label"], *line] for row, line in zip(rows, cells, strict=True)]
 
@@ -234,12 +243,12 @@ def words_of(line: str | None) -> list[str]:
     return [] if line is None else re.split(r" (?=--)", line)
 
 
-def _accuracy(name: str, before: float | None, after: float | None) -> Row:
+def _score(metric: Metric, name: str, before: float | None, after: float | None) -> Row:
+    was, now = tight(metric, before, "–"), tight(metric, after, "–")
     if before is None or after is None:
-        return Row(name, _share(before), _share(after), "", None)
-    points = (after - before) * 100
-    change = f"{points:+.2f} points" if abs(points) >= 0.005 else "the same"
-    return Row(name, _share(before), _share(after), change, None if abs(points) < 0.005 else points > 0)
+        return Row(name, was, now, "", None)
+    good = None if same(metric, before, after) else metric.lost(before, after) < 0
+    return Row(name, was, now, change(metric, before, after), good)
 
 
 def _cost(name: str, before: float | None, after: float | None, write: Any) -> Row:
@@ -250,13 +259,9 @@ def _cost(name: str, before: float | None, after: float | None, write: Any) -> R
     return Row(name, was, now, f"{ratio:.2f}×", None if abs(ratio - 1) < 0.005 else ratio < 1)
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2%}"
-
-
-#: columns of the networks that were compared
+#: columns of the networks that were compared, beside their score
 _COMPARED: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "accuracy": ("accuracy", _share), "latency, measured": ("latency_measured_s", format_seconds),
+    "latency, measured": ("latency_measured_s", format_seconds),
     "latency, predicted": ("latency_predicted_s", format_seconds), "MACs": ("macs", format_count),
     "parameters": ("params", format_count), "search": ("search_seconds", format_seconds),
     "training": ("train_seconds", format_seconds),

@@ -12,15 +12,19 @@ _STEPS = (50.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.5)  #: between ticks of an uneven a
 _BENT = 4.0  #: points of score from which on an axis may be uneven
 
 
-def score_scale(values: Sequence[float], centres: Sequence[float], height: float) -> Scale:
-    """Percent to 0..1: even, unless some scores lie so far below the rest that an even axis would press these together.
+def score_scale(values: Sequence[float], centres: Sequence[float], height: float, percent: bool = True) -> Scale:
+    """Scores to 0..1: even, unless some lie so far below the rest that an even axis would press these together.
 
     Args:
         values: all that must be on the axis, ends of intervals among them.
         centres: the scores themselves.
         height: of the axis, in the unit in which letters are about 13 high.
+        percent: whether scores are shares in percent; the axis of others is even, and ends anywhere.
     """
     low, high = min(values), max(values)
+    if not percent:
+        pad = (high - low) * 0.06
+        return linear(low - pad, high + pad, max(4, int(height / 60)))
     pad = max((high - low) * 0.06, 0.02)
     low, high = max(low - pad, 0.0), min(high + pad, 100.0) if high <= 100 else high + pad
     top, unit = max(centres), _unit(centres)
@@ -43,9 +47,9 @@ def score_scale(values: Sequence[float], centres: Sequence[float], height: float
     return Scale(place, sorted(ticks), low, high)
 
 
-def is_even(scores: Sequence[float]) -> bool:
+def is_even(scores: Sequence[float], percent: bool = True) -> bool:
     """Whether the axis of these scores is even: none lies much further below the best than most do."""
-    return max(scores) - min(scores) <= max(_BENT, 6 * _unit(scores))
+    return not percent or max(scores) - min(scores) <= max(_BENT, 6 * _unit(scores))
 
 
 def _unit(scores: Sequence[float]) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from netsmith.metrics import ACCURACY, Metric
 from netsmith.report.charts import Scale, linear, log, tick_text
 from netsmith.report.front_axes import score_scale
 from netsmith.report.labels import Box, long_of, place_label, segments
@@ -24,9 +25,9 @@ _LOG = 12.0  #: ratio of the greatest to the least cost from which on its axis i
 class Mark:
     """One network: where it is, how sure that is, and how it looks.
 
-    ``x`` is a cost in the unit of the axis, ``y`` a score in percent; ``low`` is the score that is certified, a bar of
-    its own. ``style`` is a class of the style sheet, ``number`` stands in the mark and ``label`` beside it, ``text`` is
-    what a pointer shows.
+    ``x`` is a cost in the unit of the axis, ``y`` how high the score lies; ``low`` is the score that is certified, a
+    bar of its own. ``style`` is a class of the style sheet, ``number`` stands in the mark and ``label`` beside it,
+    ``text`` is what a pointer shows.
     """
 
     x: float
@@ -55,6 +56,8 @@ class Level:
 class Picture:
     """What is drawn: ``marks`` of the front and ``others``; ``bound`` are costs and scores, ``levels`` lines.
 
+    Heights are scores as they are shown, by the ``metric``, with the other sign where less is better.
+
     ``top`` are costs and their texts for the upper edge, and what these are.
     """
 
@@ -67,6 +70,7 @@ class Picture:
     x_label: str
     y_label: str
     title: str
+    metric: Metric = ACCURACY
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,10 @@ def draw(picture: Picture, size: Size) -> Markup:
     every = [*picture.marks, *picture.others]
     left = 30 + size.letters * 3.2
     right, bottom = size.width - _RIGHT, size.height - _BOTTOM
-    x, y = _cost_scale(picture, every), score_scale(_scores(picture, every), [m.y for m in every], bottom - _TOP)
+    x, y = (
+        _cost_scale(picture, every),
+        score_scale(_scores(picture, every), [m.y for m in every], bottom - _TOP, picture.metric.unit == "%"),
+    )
 
     def at(cost: float, score: float) -> tuple[float, float]:
         px = left + x.place(cost) * (right - left)
@@ -100,7 +107,8 @@ def draw(picture: Picture, size: Size) -> Markup:
     ]
     least = min([*(m.x for m in every), *(cost for cost, _ in picture.bound)])
     ticks = [(at(cost, y.low)[0], text) for cost, text in picture.top[0] if x.high >= cost >= 0.8 * least]
-    out += _grid([(at(t, y.low)[0], t) for t in x.ticks], [(at(x.low, t)[1], t) for t in y.ticks], (left, right), size)
+    heights = [(at(x.low, t)[1], picture.metric.rank(t) + 0.0) for t in y.ticks]  # a zero without a sign
+    out += _grid([(at(t, y.low)[0], t) for t in x.ticks], heights, (left, right), size)
     out += _names(picture, (left + right) / 2, size) + _upper_edge(ticks, picture.top[1], (left + right) / 2, size)
     taken: list[Box] = []
     if picture.bound:

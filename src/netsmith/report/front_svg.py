@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import escape
 
+from netsmith.metrics import metric_of
 from netsmith.report.front import front_sentence, legend, picture_of
 from netsmith.report.front_plot import WIDE, draw
 from netsmith.report.labels import long_of
@@ -41,7 +42,7 @@ def front_svg(summary: Mapping[str, Any], title: str = "") -> str:
     """
     picture, sentence = picture_of(summary), front_sentence(summary)
     title = title or f"{summary.get('model', 'a network')} on {summary.get('target', 'its target')}"
-    rows = _rows(legend(summary["front"], picture))
+    rows = _rows(legend(summary["front"], picture, metric_of(summary)))
     width, height = WIDE.width + 2 * _MARGIN, _HEAD + WIDE.height + _LINE * len(rows) + 18
     svg = str(draw(picture, WIDE)).replace("<svg ", f'<svg x="{_MARGIN}" y="{_HEAD}" width="{WIDE.width:.0f}" ', 1)
     svg = svg.replace(' role="img"', f' height="{WIDE.height:.0f}"', 1)

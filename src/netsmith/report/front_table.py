@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from netsmith.metrics import ACCURACY, Metric
 from netsmith.report.certificate import between
+from netsmith.report.scores import tight
 from netsmith.units import format_cost, format_seconds
 
 MARKS = {"int8": "8-bit integers alone", "uniform": "uniform pruning"}  #: names of what a front is compared with
@@ -32,15 +35,16 @@ class Line:
     chosen: bool = False
 
 
-def front_table(front: Row) -> tuple[list[str], list[Line]]:
+def front_table(front: Row, metric: Metric = ACCURACY) -> tuple[list[str], list[Line]]:
     """Head and lines: the network as given, the front, what it is compared with; columns that nobody fills are out.
 
     Args:
         front: ``front`` of a summary.
+        metric: of the summary.
     """
     given: Row = {**front["baseline"], "name": given_name(front)}
     rows: list[Row] = [given, *front["points"], *(front.get("marks") or [])]
-    columns = _columns(front)
+    columns = _columns(front, metric)
     filled = [[make(row) for make in columns.values()] for row in rows]
     kept = [i for i in range(len(columns)) if any(line[i].text for line in filled)]
     lines = [
@@ -60,25 +64,25 @@ def is_measured(front: Row) -> bool:
     return any(point.get("latency_measured_s") is not None for point in front["points"])
 
 
-def share(value: float | None) -> str:
-    """A score in percent; empty where it is not known."""
-    return "" if value is None else f"{value:.2%}"
-
-
-def lost(row: Row) -> Cell:
-    """Points of score that are lost, and the most that they are."""
+def lost(row: Row, metric: Metric) -> Cell:
+    """How much of the score is lost, and the most that it is, in points or in the metric's unit."""
     if row.get("loss") is None:
         return Cell("")
     bound = row.get("loss_bound")
-    return Cell(f"{row['loss'] * 100:.2f}", "" if bound is None else f"at most {bound * 100:.2f}")
+    return Cell(_number(metric, row["loss"]), "" if bound is None else f"at most {_number(metric, bound)}")
 
 
-def _columns(front: Row) -> dict[str, Callable[[Row], Cell]]:
+def _number(metric: Metric, loss: float) -> str:
+    value = loss * metric.scale
+    return f"{value:.2f}" if metric.unit == "%" or abs(value) >= 0.1 else f"{value:.3g}"
+
+
+def _columns(front: Row, metric: Metric) -> dict[str, Callable[[Row], Cell]]:
     """What each column has of a network."""
     measured, minimized, base = is_measured(front), front["minimize"], front["baseline"]["costs"]
 
     def score(row: Row) -> Cell:
-        return Cell(share(row.get("score")), between(row.get("score_interval"), share))
+        return Cell(tight(metric, row.get("score")), between(row.get("score_interval"), partial(tight, metric)))
 
     def certified(row: Row) -> Cell:
         found = row.get("certified")
@@ -109,10 +113,19 @@ def _columns(front: Row) -> dict[str, Callable[[Row], Cell]]:
         return Cell(format_cost(minimized, bound), f"{max(1 - bound / here, 0.0):.1%} below")
 
     return {
-        "score": score, "points lost": lost, "certified": certified, "latency, measured": timed,
+        _score_name(metric): score, _lost_name(metric): partial(lost, metric=metric), "certified": certified,
+        "latency, measured": timed,
         "latency, predicted": predicted, "speed": speed, **{name: counted(cost) for cost, name in _COUNTED},
         "proven least": least,
     }  # fmt: skip
+
+
+def _score_name(metric: Metric) -> str:
+    return "score" if metric.key == "accuracy" else metric.name
+
+
+def _lost_name(metric: Metric) -> str:
+    return f"{metric.points} lost" if metric.points else f"{metric.name} lost"
 
 
 def _written(cost: str, value: float | None) -> str:

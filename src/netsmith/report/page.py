@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -12,6 +12,7 @@ from typing import Any
 
 from netsmith.errors import InputError
 from netsmith.files import check_place, write_atomic
+from netsmith.metrics import Metric, metric_of
 from netsmith.report.bits import bits_plot
 from netsmith.report.brief import brief
 from netsmith.report.charts import JOULES, MAX_POINTS, SECONDS, Point, Series, linear, scatter, unit_of, wide
@@ -24,7 +25,9 @@ from netsmith.report.front import front_sections
 from netsmith.report.marks import SHAPES, SIGNS
 from netsmith.report.memory import memory_plot
 from netsmith.report.paths import is_searched, paths_sections, search_state
+from netsmith.report.pictures import Shown, shown_pictures
 from netsmith.report.roofline import roofline_plot
+from netsmith.report.scores import each_of
 from netsmith.report.widths import in_words, simulated, widths
 from netsmith.runs.explore_record import read_exploration
 from netsmith.runs.folder import Run
@@ -56,7 +59,8 @@ def write_report(run_path: str | Path) -> Path:
                 f"{run.folder} is not finished: {len(built)} of the networks of its front are done, each a run that "
                 f"has a report ({', '.join(built)}); repeat the front's command with --resume for the rest"
             )
-        html = render(brief(run.summary()), brief(run.config))
+        summary = brief(run.summary())
+        html = render(summary, brief(run.config), shown_pictures(run.folder, summary))
     else:
         when = datetime.fromtimestamp((run.folder / SEARCH_FILE).stat().st_mtime)
         html = render_live(brief(found), brief(run.config), str(run_path), f"{when:%H:%M:%S}")
@@ -64,7 +68,7 @@ def write_report(run_path: str | Path) -> Path:
     return target
 
 
-def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def render(summary: Mapping[str, Any], config: Mapping[str, Any], pictures: Sequence[Shown] = ()) -> str:
     """The page of a summary; every text in it is escaped."""
     good, sentence = verdict(summary)
     return _filled(
@@ -72,9 +76,9 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         rows=before_after(summary), notes=notes(summary), warnings=warnings(summary), budgets=budget_rows(summary),
         front=front_sections(summary), trade_off=_trade_off(summary),
         fidelity=_fidelity(summary), family=family_plot(summary), roofline=roofline_plot(summary.get("roofline")),
-        memory=memory_plot(summary),
+        memory=memory_plot(summary), pictures=pictures, each=each_of(summary),
         bits=bits_plot(summary), modelled=bool(summary.get("simulated")), layers=_layers(summary),
-        paths=paths_sections(summary.get("specialization")), feeding=feeding_rows(summary),
+        paths=paths_sections(summary.get("specialization"), metric_of(summary)), feeding=feeding_rows(summary),
         frozen=_frozen(summary),
         facts=facts_of(summary, config), versions=summary["versions"],
         command=words_of(command(summary, config)), run=summary["run"],
@@ -84,7 +88,7 @@ def render(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str, when: str) -> str:
     """The page of a specialization that goes on, as it stood at ``when``; a browser loads it again and again."""
     facts = [(spaced(k), plain(v)) for k, v in config.items() if v not in (None, "", [], {}) and k != "job"]
-    absent = dict.fromkeys(("front", "trade_off", "fidelity", "family", "roofline", "bits", "memory"))
+    absent = dict.fromkeys(("front", "trade_off", "fidelity", "family", "roofline", "bits", "memory", "pictures"))
     return _filled(
         title=_title({"run": run, "specialization": found}, config), live=when,
         verdict="Building" if is_searched(found) else "Searching", headline=search_state(found), modelled=False,
@@ -95,7 +99,9 @@ def render_live(found: Mapping[str, Any], config: Mapping[str, Any], run: str, w
 def render_exploration(record: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """The page of an exploration of hardware; every text in it is escaped."""
     facts = [(spaced(k), plain(v)) for k, v in config.items() if v not in (None, "", [], {}) and k != "job"]
-    absent = dict.fromkeys(("front", "trade_off", "fidelity", "family", "roofline", "bits", "memory", "paths", "live"))
+    absent = dict.fromkeys(
+        ("front", "trade_off", "fidelity", "family", "roofline", "bits", "memory", "paths", "live", "pictures")
+    )
     line = command({"run": record["run"]}, config)
     return _filled(
         title=f"{record['model']} on {record['family']}", good=True, verdict="Simulated", layers=[], frozen=[],
@@ -129,14 +135,15 @@ def _title(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 
 
 def _trade_off(summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    """All trials: their cost against accuracy where every trial has one, else against loss.
+    """All trials: their cost against score where every trial has one, else against loss.
 
     The cost is latency, or energy if only that has a budget.
     """
     trials = summary.get("trials") or []
     if not trials:
         return None
-    by_accuracy = all(isinstance(t.get("accuracy"), (int, float)) for t in trials)
+    metric = metric_of(summary)
+    by_score = all(isinstance(t.get(metric.key), (int, float)) for t in trials)
     budgets = {b["cost"]: b["limit"] for b in summary["budgets"]}
     by_energy = "latency" not in budgets and "energy" in budgets and all(t.get("energy_j") for t in trials)
     cost, key, units = ("energy", "energy_j", JOULES) if by_energy else ("latency", "latency_s", SECONDS)
@@ -148,10 +155,10 @@ def _trade_off(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     for name in names:
         points = []
         for t in (t for t in trials if str(t.get("strategy", "search")) == name):
-            y = t["accuracy"] * 100 if by_accuracy else t["loss"]
+            y = t[metric.key] * metric.scale if by_score else t["loss"]
             guess = modelled or t.get("measured") is False
             how = "predicted" if guess else "measured" if t.get("measured") else ""
-            what = f"accuracy {y:.2f} %" if by_accuracy else f"loss {y:.4g}"
+            what = f"{metric.name} {metric.shown(t[metric.key])}" if by_score else f"loss {y:.4g}"
             text = f"{name}: {what}, {write(t[key])} {how}".strip()
             points.append(Point(t[key] * scale, y, text, guess and not modelled, bool(t.get("chosen"))))
         shape = SHAPES.get(name, "circle")
@@ -164,8 +171,8 @@ def _trade_off(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     plot = scatter(
         series, linear(min(xs) - pad, max(xs) + pad), wide([p.y for p in every]),
         x_label=f"{cost}{', predicted' if modelled else ''}, {unit}",
-        y_label="accuracy, %" if by_accuracy else "estimated loss (less is better)",
-        title=f"{cost.capitalize()} and accuracy of every trial",
+        y_label=_score_label(metric) if by_score else "estimated loss (less is better)",
+        title=f"{cost.capitalize()} and {metric.name} of every trial",
         limit=None if limit is None else (limit * scale, "budget"),
     )  # fmt: skip
     thinned = max(len(s.points) for s in series) > MAX_POINTS
@@ -175,6 +182,11 @@ def _trade_off(summary: Mapping[str, Any]) -> dict[str, Any] | None:
         "chosen": any(p.chosen for p in every), "hollow": any(p.hollow for p in every), "thinned": thinned,
         "cost": f"predicted {cost}" if modelled else cost,
     }  # fmt: skip
+
+
+def _score_label(metric: Metric) -> str:
+    unit = f", {metric.unit}" if metric.unit else ""
+    return f"{metric.name}{unit}{'' if metric.higher_is_better else ' (less is better)'}"
 
 
 def _fidelity(summary: Mapping[str, Any]) -> dict[str, Any] | None:

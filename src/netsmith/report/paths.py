@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from netsmith.metrics import ACCURACY, Metric
 from netsmith.report.charts import BYTES, COUNTS, JOULES, SECONDS, curve, linear, thinned, unit_of
 from netsmith.report.figures import compared_table
 from netsmith.report.networks import SKIP, Paint, networks_plot, paints
@@ -18,11 +19,12 @@ _WIDE, _HIGH = 300, 100  #: of one block's areas, before the page stretches them
 _STEPS = 48  #: epochs of one block's areas that are drawn
 
 
-def paths_sections(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def paths_sections(found: Mapping[str, Any] | None, metric: Metric = ACCURACY) -> dict[str, Any] | None:
     """What a page shows of a search over a supernet, finished or not; None if a run is none.
 
     Args:
         found: ``specialization`` of a summary, or ``search.json``.
+        metric: of the summary.
     """
     if not found:
         return None
@@ -32,7 +34,7 @@ def paths_sections(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
     shown = sorted({c for b in searched for c in b["choices"]}, key=lambda c: (c == SKIP, list(colours).index(c)))
     end = max(found["epochs"], history[-1]["epoch"]) if history else found["epochs"]
     warm = [h["epoch"] for h in history if h.get("warmup")]
-    head, rows = compared_table(found)
+    head, rows = compared_table(found, metric)
     own = [(found["system"] if found["stage"] == "done" else f"{found['system']}, most probable so far", blocks)]
     networks = _compared(found) if rows else own
     return {

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from netsmith.metrics import metric_of
 from netsmith.report.console import make_console, show_summary
 from netsmith.report.figures import compared_table
 from netsmith.report.networks import network_lines
@@ -21,7 +22,7 @@ def show_specialization(summary: Mapping[str, Any]) -> None:
     console.print(f"found by {escape(found['system'])} in {escape(found['space'])}{':' if blocks else ''}")
     for line in network_lines(blocks or []):
         console.print(f"  {escape(line)}", soft_wrap=True)
-    head, rows = compared_table(found)
+    head, rows = compared_table(found, metric_of(summary))
     if rows:
         columns = [Column(name, left=name == "network") for name in head]
         print_wide(console, columns, [[escape(cell) for cell in cells] for cells in rows], title="\ncompared")

@@ -26,6 +26,7 @@ BEFORE = (
 _BUILT = (
     *FORMATS.values(), "recipe.json", "layers.json", "memory.json", "network.json", "front.json", "explore.json",
     "search.json", "report.html", "supernet-*.safetensors", "family/*.safetensors", "family/*.recipe.json",
+    "pictures/*.png", "pictures/*.svg", "pictures/pictures.json",
     *(f"compared/*/{name}" for name in FORMATS.values()), "compared/*/network.json", SUMMARY,
 )  # fmt: skip
 
