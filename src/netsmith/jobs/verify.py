@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from netsmith.errors import InputError
 from netsmith.jobs.claims import figures, files, network, scores
-from netsmith.jobs.claims.claim import Claim, attempt
+from netsmith.jobs.claims.claim import Claim, attempt, unchecked, unit_of
 from netsmith.jobs.claims.evidence import Evidence
 from netsmith.jobs.claims.front import baseline_of, front, points_of
 from netsmith.jobs.claims.latency import latency
@@ -65,8 +65,8 @@ def verify(
         own += _network(one)
         examples = _data(one, data)
         if isinstance(examples, str):
-            own.append(Claim("accuracy on the test split", one.summary.get("result", {}).get("accuracy"), None,
-                             "not checked", examples, "share"))  # fmt: skip
+            said = one.summary.get("result", {}).get(one.metric.key)
+            own.append(unchecked(f"{one.metric.name} on the test split", said, examples, unit_of(one.metric)))
         else:
             own += attempt(partial(scores.examples, one, examples), "scores on the test split", bool(one.problem))
         progress.stage(f"timing {name or 'the network'}")

@@ -41,4 +41,6 @@ def _shown(value: Any, unit: str) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return _WRITE[unit](value) if unit in _WRITE and isinstance(value, int | float) else str(value)
+    if unit in _WRITE and isinstance(value, int | float):
+        return _WRITE[unit](value)
+    return f"{value:.6g} {unit}".rstrip() if isinstance(value, float) else str(value)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from netsmith.errors import InputError
+from netsmith.metrics import Metric
 
 Verdict = Literal["holds", "fails", "elsewhere", "not checked"]
 _LAST_PLACES = 1e-9  #: by which two ways of adding up the same figures may differ, as a share
@@ -24,7 +25,7 @@ class Claim:
         verdict: ``holds``; ``fails``; ``elsewhere``, it is about another device or other data and says nothing here;
             ``not checked``.
         why: a clause that explains the verdict, where it needs one.
-        unit: of both values: ``s``, ``B``, ``J``, ``share``, ``count``, or nothing.
+        unit: of both values: ``s``, ``B``, ``J``, ``share``, ``count``, that of a score such as ``dB``, or nothing.
     """
 
     what: str
@@ -41,6 +42,11 @@ class Claim:
     def of(self, where: str) -> Claim:
         """The same claim, of one of several networks."""
         return replace(self, what=f"{where}: {self.what}")
+
+
+def unit_of(metric: Metric) -> str:
+    """The unit of a claim about a score: ``share`` of what is shown in per cent, else the metric's own."""
+    return "share" if metric.unit == "%" else metric.unit
 
 
 def compared(

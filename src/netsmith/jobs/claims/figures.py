@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from netsmith.jobs.claims.claim import Claim, compared, unchecked
+from netsmith.jobs.claims.claim import Claim, compared, unchecked, unit_of
 from netsmith.jobs.claims.evidence import Evidence
 from netsmith.units import COST_NAMES
 
@@ -14,7 +14,7 @@ _KEYS = {"energy": "energy_j", "size": "size_bytes", "macs": "macs", "memory": "
 #: figures of a result that its stage stored -> what they are, and their unit
 _STORED = {
     "macs": ("MACs", "count"), "params": ("parameters", "count"), "size_bytes": ("size", "B"),
-    "search_accuracy": ("accuracy on the search split", "share"), "latency_measured_s": ("latency", "s"),
+    "latency_measured_s": ("latency", "s"),
 }  # fmt: skip
 
 
@@ -41,7 +41,9 @@ def stored(seen: Evidence) -> Iterator[Claim]:
     after, built = seen.summary["result"], seen.stages("build-")
     if not built:
         return
-    for key, (what, unit) in _STORED.items():
+    metric = seen.metric
+    score = {f"search_{metric.key}": (f"{metric.name} on the search split", unit_of(metric))}
+    for key, (what, unit) in (_STORED | score).items():
         values = [stage[key] for stage in built if key in stage]
         if values and after.get(key) is not None:
             found = after[key] if after[key] in values else values[-1]

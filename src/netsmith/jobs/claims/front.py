@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from netsmith.files import read_json
-from netsmith.jobs.claims.claim import Claim, compared, unchecked
+from netsmith.jobs.claims.claim import Claim, compared, unchecked, unit_of
 from netsmith.jobs.claims.evidence import Evidence
 from netsmith.jobs.claims.figures import cost_of
 from netsmith.runs.front_record import FRONT_FILE
@@ -35,13 +35,17 @@ def front(seen: Evidence, points: Mapping[str, Evidence]) -> Iterator[Claim]:
     listed = read_json(path, "repeat the run") if path.is_file() else None
     same = "missing" if listed is None else "the same" if listed == said["points"] else "other"
     yield compared(f"{FRONT_FILE} and the summary", "the same", same)
-    scores = [point["score"] for point in said["points"]]
-    ordered = scores == sorted(scores, reverse=True)
-    yield compared("order of the front", "most accurate first", "most accurate first" if ordered else "another")
+    metric = seen.metric
+    scores = [metric.rank(point["score"]) for point in said["points"]]
+    ordered, first = scores == sorted(scores, reverse=True), "most accurate first"
+    first = first if metric.key == "accuracy" else "best first"
+    yield compared("order of the front", first, first if ordered else "another")
     for point in said["points"]:
         name = point["folder"]
         if name not in points:
-            yield unchecked(f"{name} in the front", point["score"], "its folder is no run that can be read", "share")
+            yield unchecked(
+                f"{name} in the front", point["score"], "its folder is no run that can be read", unit_of(metric)
+            )
             continue
         yield from _point(name, point, points[name])
     chosen = points.get(said["chosen"])
@@ -54,7 +58,8 @@ def front(seen: Evidence, points: Mapping[str, Evidence]) -> Iterator[Claim]:
 def _point(name: str, point: Mapping[str, Any], seen: Evidence) -> Iterator[Claim]:
     """One entry of the list against the summary of its run."""
     after, sure = seen.summary["result"], seen.summary.get("certificate") or {}
-    yield compared(f"{name} in the front: score", point["score"], after["accuracy"], "share")
+    metric = seen.metric
+    yield compared(f"{name} in the front: score", point["score"], after[metric.key], unit_of(metric))
     said = {k: point.get(k) for k in ("latency_measured_s", "latency_predicted_s", "design")}
     found = {k: after.get(k, seen.summary.get(k)) for k in said}
     said |= {f"cost {k}": v for k, v in point["costs"].items()}
