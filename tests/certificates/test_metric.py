@@ -57,6 +57,17 @@ def test_a_certificate_in_decibels_says_so():
     assert certificate(None, after, 0.95, min_score=29.9, metric=PSNR).met is False
 
 
+def test_few_examples_that_differ_are_said_to_be_few():
+    """Of 20 an F1 knows little, and the certificate does not keep that to itself."""
+    rows = np.repeat([[1.0, 0, 0], [0, 0, 0]], 100, axis=0)
+    other = rows.copy()
+    other[:5] = [0, 0, 1]
+    f1 = Metric("f1", "F1", "%", finish=lambda r: float(2 * r[:, 0].sum() / (2 * r[:, 0] + r[:, 1] + r[:, 2]).sum()))
+    found = certificate(rows, other, 0.95, metric=f1)
+    assert found.differ == 5 and "only 5 of them differ" in found.says and found.loss_bound > found.loss > 0
+    assert certificate(rows, 1 - rows, 0.95, metric=Metric("m", "m")).says.count("differ") == 0
+
+
 def test_where_less_is_better_a_bound_is_above():
     rng = np.random.default_rng(4)
     before, after = rng.gamma(2.0, 0.01, (300, 1)), rng.gamma(2.0, 0.011, (300, 1))

@@ -12,6 +12,7 @@ from netsmith.certificates.needed import needed_examples
 from netsmith.metrics import ACCURACY, Metric
 
 _MOST = 10**8  #: examples that anybody may be told to get
+_FEW = 30  #: examples that differ, below which a bootstrap promises too much
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Certificate:
             examples are not right or wrong.
         max_drop, min_score: what was asked for, if anything.
         metric: what the score is. Bounds are exact where it is a share, else by a bootstrap.
+        differ: examples of which another thing is noted, where examples are not right or wrong; of few a bootstrap
+            knows too little, and is wrong more often than it says.
     """
 
     score_before: float | None
@@ -42,6 +45,7 @@ class Certificate:
     max_drop: float | None = None
     min_score: float | None = None
     metric: Metric = ACCURACY
+    differ: int | None = None
 
     def asking(self, max_drop: float | None = None, min_score: float | None = None) -> Certificate:
         """The same bounds, held against something else."""
@@ -88,7 +92,7 @@ class Certificate:
             most = self.max_drop if self.max_drop is not None and self.met else self.loss_bound
             verb = "are" if metric.unit == "%" else "is"
             how = "exact paired bound" if metric.share else "paired bootstrap bound"
-            said = f"{sure} no more than {metric.difference(most)} {verb} lost ({of}, {how})"
+            said = f"{sure} no more than {metric.difference(most)} {verb} lost ({of}, {how}{few_of(self.differ)})"
         if self.min_score is not None and self.loss_bound is not None:
             said += f", and {least}"
         if self.met is False:
@@ -104,14 +108,22 @@ class Certificate:
     def to_dict(self) -> dict[str, Any]:
         """JSON values, as a summary has them."""
         asked = {"max_drop": self.max_drop, "min_score": self.min_score}
+        few = {} if self.differ is None else {"differ": self.differ}
         needed = None if self.needed is None else {"for": self.needed[0], "examples": self.needed[1]}
         return {
             "score_before": self.score_before, "score_after": self.score_after, "loss": self.loss,
             "loss_bound": self.loss_bound, "score_bound": self.score_bound, "confidence": self.confidence,
             "method": "exact" if self.metric.share else "bootstrap", "examples": self.examples, "worse": self.worse,
-            "better": self.better, "asked": {k: v for k, v in asked.items() if v is not None}, "met": self.met,
+            "better": self.better, **few, "asked": {k: v for k, v in asked.items() if v is not None}, "met": self.met,
             "needed_examples": needed, "says": self.says,
         }  # fmt: skip
+
+
+def few_of(differ: int | None) -> str:
+    """What has to be known of a bound by a bootstrap where few examples differ; empty where it need not."""
+    if differ is None or differ >= _FEW:
+        return ""
+    return f"; only {differ} of them differ, so that it is wrong more often than that"
 
 
 def asked_for(metric: Metric, max_drop: float | None, min_score: float | None) -> str:
@@ -147,6 +159,8 @@ def certificate(
     given = rows_in(before)
     bound = lost_at_most(metric, given, rows, confidence)
     worse, better = changed(given, rows) if metric.share else (None, None)
+    differ = None if metric.share else int((given != rows).any(axis=1).sum())
     return Certificate(
-        metric.of(given), score, bound, surely, confidence, len(rows), worse, better, max_drop, min_score, metric
-    )
+        metric.of(given), score, bound, surely, confidence, len(rows), worse, better, max_drop, min_score, metric,
+        differ,
+    )  # fmt: skip

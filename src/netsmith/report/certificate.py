@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from netsmith.certificates import few_of
 from netsmith.metrics import Metric, metric_of
 from netsmith.report.scores import at_least, each_of, points
 from netsmith.units import COST_NAMES
@@ -37,6 +38,7 @@ def sureness(summary: Mapping[str, Any]) -> str:
         missed += f"{metric.shown(asked.get('min_score') or 0.0)} was asked for"
     else:
         return ""
+    images += few_of(found.get("differ"))
     if met is None:
         return f"{sure} {what}, on {images}"
     return f"{sure} {what}: certified on {images}" if met else f"{sure} {missed}: not certified on {images}"

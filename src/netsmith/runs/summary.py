@@ -91,7 +91,7 @@ def _certificate(metric: Metric) -> Record:
         {"confidence": Number(low=0.5, high=1), "examples": _COUNT, "score_after": score, "score_bound": score},
         {
             "score_before": score, "loss": loss, "loss_bound": loss, "worse": _WHOLE, "better": _WHOLE,
-            "method": Text(("exact", "bootstrap")), "met": Flag(), "says": Text(),
+            "differ": _WHOLE,            "method": Text(("exact", "bootstrap")), "met": Flag(), "says": Text(),
             "asked": Record(optional={"max_drop": drop_shape(metric), "min_score": score}),
             "needed_examples": Record({"for": loss}, {"examples": _COUNT}),
         },
