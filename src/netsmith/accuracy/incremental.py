@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import fx
 
 from netsmith.accuracy.norms import Settled, Statistics, statistics_of
+from netsmith.data.batch import Batch
 from netsmith.network.edit import GraphEdit, QuantParams
 from netsmith.network.fake_quantize import round_to_grid
 from netsmith.network.graph import Graph
+from netsmith.network.layout import fast_layout
 from netsmith.network.passes import get_parameter
+from netsmith.network.signature import placeholders
+from netsmith.tasks.task import Task
 
 FloatArray = NDArray[np.float64]
 _MEMORY = 600e6  #: bytes of kept intermediate values per batch
@@ -30,21 +33,21 @@ _CACHE = 4e6  #: bytes of the largest of them: what lies in the cache is rounded
 
 @dataclass(frozen=True)
 class Scores:
-    """Per candidate, ``(N,)``: mean KL divergence from the unchanged network's outputs, cross-entropy, accuracy.
+    """Per candidate, ``(N,)``: mean divergence from the unchanged network's outputs, and the task's loss and score.
 
-    ``output_error`` is the mean over images of the squared distance between the candidate's logits and the unchanged
+    ``output_error`` is the mean over examples of the squared distance between the candidate's outputs and the unchanged
     network's.
     """
 
     divergence: FloatArray
-    cross_entropy: FloatArray
-    accuracy: FloatArray
+    loss: FloatArray
+    score: FloatArray
     output_error: FloatArray
     recomputed: float  #: share of node evaluations that candidates needed, against running each from the start
 
 
 def fitting_batch(graph: Graph, most: int, copies: float = 1.0) -> int:
-    """Images per pass, at most ``most``, whose intermediate values fit in memory ``copies`` times over."""
+    """Examples per pass, at most ``most``, whose intermediate values fit in memory ``copies`` times over."""
     if not graph.dynamic_batch:
         return graph.example_batch
     sizes = [
@@ -57,75 +60,88 @@ def fitting_batch(graph: Graph, most: int, copies: float = 1.0) -> int:
     return max(1, min(most, in_memory, in_cache))
 
 
-def divergence(reference: torch.Tensor, log_p: torch.Tensor) -> torch.Tensor:
-    """KL divergence of each image's class probabilities from those given, ``(N,)`` in nats; both are logarithms."""
-    return (reference.exp() * (reference - log_p)).sum(dim=1).double()
-
-
 class IncrementalEvaluator:
-    """Evaluates candidates on a fixed set of images.
+    """Evaluates candidates on a fixed set of examples.
 
     Args:
         graph: the unchanged network.
-        images: normalised ``(N, C, H, W)`` of the search split.
-        labels: ``(N,)``.
-        batch_size: images per pass; chosen from the memory of the intermediate values if None.
+        task: what its outputs are judged by.
+        examples: of the search split.
+        batch_size: examples per pass; chosen from the memory of the intermediate values if None.
     """
 
-    def __init__(self, graph: Graph, images: torch.Tensor, labels: torch.Tensor, batch_size: int | None = None) -> None:
-        self._graph = graph
-        self.images, self.labels = fast_layout(images), labels
+    def __init__(self, graph: Graph, task: Task, examples: Batch, batch_size: int | None = None) -> None:
+        self._graph, self.task = graph, task
         self._nodes = list(graph.module.graph.nodes)
         self._parameters = {
             n.name: fast_layout(get_parameter(graph.module, str(n.target)).detach())
             for n in self._nodes
             if n.op == "get_attr"
         }
-        self._input = next(n.name for n in self._nodes if n.op == "placeholder")
-        self._references: dict[int, torch.Tensor] = {}  # logits of the unchanged network, by first image
-        self._statistics: dict[int, Statistics] = {}  # of its normed values, by first image
+        self._inputs = [n.name for n in placeholders(graph.module)]
+        self._references: dict[int, Any] = {}  # outputs of the unchanged network, by number of the batch
+        self._statistics: dict[int, Statistics] = {}  # of its normed values, by number of the batch
+        self._scales: Any = None  # what divergences are measured in
         self.batch_size = batch_size or fitting_batch(graph, 128)
+        whole = examples.map(fast_layout, inputs_only=True)
+        self.batches = [b for b in whole.split(self.batch_size) if graph.dynamic_batch or b.size == self.batch_size]
+
+    @property
+    def examples(self) -> int:
+        """How many examples candidates are evaluated on."""
+        return sum(batch.size for batch in self.batches)
+
+    @property
+    def scales(self) -> Any:
+        """What divergences are measured in, of the network as given on all examples; None where nothing is needed."""
+        if self._scales is None and self.task.needs_scales:
+            with torch.inference_mode():
+                given = [self.task.read(batch(self._graph.module), batch) for batch in self.batches]
+                self._scales = self.task.scales(given)
+        return self._scales
 
     def evaluate(self, candidates: Sequence[GraphEdit], progress: Callable[[int, int], None] | None = None) -> Scores:
-        """Score every candidate on all images."""
+        """Score every candidate on all examples."""
         plans = [self._plan(c) for c in candidates]
         shared = any(self._reads_base(plan) for plan in plans)
-        total, seen = len(self.labels), 0
-        sums = np.zeros((4, len(candidates)))
+        task, scales = self.task, self.scales
+        total, seen = self.examples, 0
+        sums, weights = np.zeros((3, len(candidates))), np.zeros((2, len(candidates)))
+        rows: list[list[FloatArray]] = [[] for _ in candidates]
         with torch.inference_mode():
-            for start in range(0, total, self.batch_size):
-                x, y = self.images[start : start + self.batch_size], self.labels[start : start + self.batch_size]
-                if len(y) < self.batch_size and not self._graph.dynamic_batch:
-                    break
-                base = self._run(x) if shared or start not in self._references else {self._input: x}
-                if start not in self._references:
-                    self._references[start] = base["output"]
-                    self._statistics[start] = statistics_of(self._nodes, base)
-                given = self._references[start]
-                reference = F.log_softmax(given.float(), dim=1)
+            for number, batch in enumerate(self.batches):
+                base = self._run(batch) if shared or number not in self._references else self._start(batch)
+                if number not in self._references:
+                    self._references[number] = base["output"]
+                    self._statistics[number] = statistics_of(self._nodes, base, batch)
+                given = self._references[number]
                 for i, plan in enumerate(plans):
-                    norms = self._settled(base, candidates[i], plan, self._statistics[start])
-                    logits = self._rerun(base, candidates[i], plan, norms)
-                    log_p = F.log_softmax(logits.float(), dim=1)
-                    sums[0, i] += float(divergence(reference, log_p).sum())
-                    sums[1, i] += float(F.nll_loss(log_p, y, reduction="sum"))
-                    sums[2, i] += float((logits.argmax(1) == y).sum())
-                    sums[3, i] += float((logits - given).double().square().sum())
+                    norms = self._settled(base, candidates[i], plan, self._statistics[number], batch)
+                    outputs = self._rerun(base, candidates[i], plan, norms)
+                    values, counts = task.divergence(outputs, given, batch, scales)
+                    lost, counted = task.total(outputs, batch)
+                    sums[:, i] += float((values * counts).sum()), lost, self._far(outputs, given, batch)
+                    weights[:, i] += float(counts.sum()), counted
+                    rows[i].append(task.partial(outputs, batch))
                     if progress is not None:
-                        progress(start * len(candidates) + (i + 1) * len(y), total * len(candidates))
-                seen += len(y)
-        mean = sums / max(seen, 1)
+                        progress(seen * len(candidates) + (i + 1) * batch.size, total * len(candidates))
+                seen += batch.size
+        mean = sums / np.maximum([*weights, np.full(len(candidates), max(seen, 1))], 1e-12)
+        score = np.array([task.metric.of(np.concatenate(noted)) if noted else 0.0 for noted in rows])
         compute = sum(n.op == "call_function" for n in self._nodes)
         share = float(np.mean([len(p) for p in plans])) / compute if plans else 0.0
-        return Scores(mean[0], mean[1], mean[2], mean[3], share)
+        return Scores(mean[0], mean[1], score, mean[2], share)
 
-    def outputs(self, edit: GraphEdit) -> torch.Tensor:
-        """The logits of the network under an edit on all images, ``(N, classes)``, its batch norms as they are."""
-        found = []
+    def _far(self, outputs: Any, given: Any, batch: Batch) -> float:
+        """Squared distance of outputs from those of the unchanged network, summed over examples."""
+        task = self.task
+        pairs = zip(task.compared(task.read(outputs, batch)), task.compared(task.read(given, batch)), strict=True)
+        return sum(float((now - before).double().square().sum()) for now, before in pairs)
+
+    def outputs(self, edit: GraphEdit) -> list[Any]:
+        """The outputs of the network under an edit for every batch, its batch norms as they are."""
         with torch.inference_mode():
-            for x in self.images.split(self.batch_size):
-                found.append(self._rerun(self._run(x), edit, self._plan(edit), None))
-        return torch.cat(found)
+            return [self._rerun(self._run(batch), edit, self._plan(edit), None) for batch in self.batches]
 
     def _plan(self, candidate: GraphEdit) -> list[fx.Node]:
         """Nodes to recompute, in order: those the candidate touches and all that follow from them."""
@@ -148,33 +164,32 @@ class IncrementalEvaluator:
         own = set(plan)
         return not plan or any(i.op == "call_function" and i not in own for n in plan for i in n.all_input_nodes)
 
-    def _run(self, x: torch.Tensor) -> dict[str, Any]:
-        values: dict[str, Any] = {}
+    def _start(self, batch: Batch) -> dict[str, Any]:
+        return dict(zip(self._inputs, self._graph.flat(batch), strict=True))
+
+    def _run(self, batch: Batch) -> dict[str, Any]:
+        values = self._start(batch)
         for node in self._nodes:
-            if node.op == "placeholder":
-                values[node.name] = x
-            elif node.op == "get_attr":
+            if node.op == "get_attr":
                 values[node.name] = self._parameters[node.name]
             elif node.op == "call_function":
                 values[node.name] = call_node(node, values.__getitem__)
             elif node.op == "output":
-                values["output"] = _logits(node, values.__getitem__)
+                values["output"] = self._outputs(node, values.__getitem__)
         return values
 
     def _settled(
-        self, base: dict[str, Any], candidate: GraphEdit, plan: Iterable[fx.Node], wanted: Statistics
+        self, base: dict[str, Any], candidate: GraphEdit, plan: Iterable[fx.Node], wanted: Statistics, batch: Batch
     ) -> Settled | None:
         """The norms of a candidate, estimated before anything is rounded, as they are when a network is built."""
         if candidate.norms is None:
             return None
-        norms, is_rounded = Settled(wanted), bool(candidate.weights) and candidate.norms is not candidate.weights
+        norms, is_rounded = Settled(wanted, batch), bool(candidate.weights) and candidate.norms is not candidate.weights
         if is_rounded or candidate.inputs or candidate.outputs:
             self._rerun(base, GraphEdit(candidate.norms, zeros=candidate.zeros), plan, norms)
         return norms
 
-    def _rerun(
-        self, base: dict[str, Any], candidate: GraphEdit, plan: Iterable[fx.Node], norms: Settled | None
-    ) -> torch.Tensor:
+    def _rerun(self, base: dict[str, Any], candidate: GraphEdit, plan: Iterable[fx.Node], norms: Settled | None) -> Any:
         new: dict[str, Any] = {}
         weights = {
             n.name: fast_layout(candidate.weights[str(n.target)])
@@ -190,7 +205,7 @@ class IncrementalEvaluator:
 
         for node in plan:
             if node.op == "output":
-                return _logits(node, plain)  # type: ignore[no-any-return]
+                return self._outputs(node, plain)
             if node.name in candidate.zeros:
                 value = torch.zeros_like(base[node.name]) if node.name in base else call_node(node, plain) * 0.0
             elif node.op == "placeholder":
@@ -207,7 +222,11 @@ class IncrementalEvaluator:
             if node.name in candidate.outputs:
                 value = _round(value, candidate.outputs[node.name])
             new[node.name] = value
-        return base["output"]  # type: ignore[no-any-return]
+        return base["output"]
+
+    def _outputs(self, node: fx.Node, read: Callable[[str], Any]) -> Any:
+        flat: Any = fx.node.map_arg(node.args[0], lambda n: read(n.name))
+        return self._graph.outputs(flat)
 
 
 def call_node(node: fx.Node, read: Callable[[str], Any]) -> Any:
@@ -217,21 +236,5 @@ def call_node(node: fx.Node, read: Callable[[str], Any]) -> Any:
     return node.target(*args, **kwargs)  # type: ignore[operator]
 
 
-def _logits(node: fx.Node, read: Callable[[str], Any]) -> Any:
-    return first_output(fx.node.map_arg(node.args[0], lambda n: read(n.name)))
-
-
 def _round(value: torch.Tensor, grid: QuantParams) -> torch.Tensor:
     return round_to_grid(value, grid.scale, grid.zero_point, grid.qmin, grid.qmax)
-
-
-def first_output(value: Any) -> Any:
-    """The logits of a network that may return several tensors."""
-    while isinstance(value, (tuple, list)):
-        value = value[0]
-    return value
-
-
-def fast_layout(value: torch.Tensor) -> torch.Tensor:
-    """Images and convolution weights with their channels last, anything else as it is."""
-    return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value

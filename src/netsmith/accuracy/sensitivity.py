@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
+from netsmith.data.batch import Batch, detached, joined
 from netsmith.decisions.bits import W_BITS
 from netsmith.decisions.channels import WIDTHS
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.edit import GraphEdit
 
 FloatArray = NDArray[np.float64]
+_BASELINE = "baseline_"
 MEASURES = ("loss", "output", "fisher", "hessian")
 
 
@@ -25,48 +28,52 @@ class Sensitivity:
     """Loss of every choice taken alone.
 
     Attributes:
-        loss: ``(D, K)`` mean KL divergence of the outputs, in nats; 0 for what changes nothing, ``inf`` for padding.
-        accuracy: ``(D, K)`` share of images right.
-        baseline_accuracy: of the unchanged network on the same images.
+        loss: ``(D, K)`` mean divergence of the outputs; 0 for what changes nothing, ``inf`` for padding.
+        score: ``(D, K)`` by the task's first metric.
+        baseline_score: of the unchanged network on the same examples.
+        key: of the metric, by which records have the scores.
         candidates, seconds, recomputed: how many were evaluated, how long it took, and the share of the network that a
             candidate had to recompute.
     """
 
     loss: FloatArray
-    accuracy: FloatArray
-    baseline_accuracy: float
+    score: FloatArray
+    baseline_score: float
     candidates: int
     seconds: float
     recomputed: float
+    key: str = "accuracy"
 
     def to_dict(self) -> dict[str, Any]:
         finite = np.where(np.isfinite(self.loss), self.loss, -1.0)
         return {
-            "loss": finite.tolist(), "accuracy": self.accuracy.tolist(), "baseline_accuracy": self.baseline_accuracy,
+            "loss": finite.tolist(), self.key: self.score.tolist(), f"baseline_{self.key}": self.baseline_score,
             "candidates": self.candidates, "seconds": self.seconds, "recomputed": self.recomputed,
         }  # fmt: skip
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Sensitivity:
         loss = np.array(d["loss"], dtype=float).reshape(len(d["loss"]), -1)
-        accuracy = np.array(d["accuracy"], dtype=float).reshape(loss.shape)
-        rest = (float(d["baseline_accuracy"]), int(d["candidates"]), float(d["seconds"]), float(d["recomputed"]))
-        return cls(np.where(loss < 0, np.inf, loss), accuracy, *rest)
+        (key,) = (name.removeprefix(_BASELINE) for name in d if name.startswith(_BASELINE))
+        score = np.array(d[key], dtype=float).reshape(loss.shape)
+        rest = (float(d[_BASELINE + key]), int(d["candidates"]), float(d["seconds"]), float(d["recomputed"]), key)
+        return cls(np.where(loss < 0, np.inf, loss), score, *rest)
 
 
 def measure_sensitivity(
     candidates: Candidates, evaluator: IncrementalEvaluator, progress: Callable[[int, int], None] | None = None,
     measure: str = "loss", widths: int = WIDTHS,
 ) -> Sensitivity:  # fmt: skip
-    """Evaluate every choice of every decision alone, on the evaluator's images (search split).
+    """Evaluate every choice of every decision alone, on the evaluator's examples (search split).
 
     Of a group with more than ``widths`` widths only so many are evaluated, evenly spread; the losses of those between
     are interpolated, as losses rise steadily with what is taken away.
 
     Args:
         measure: what a choice is taken to lose. ``loss``: divergence of the outputs, measured. ``output``: squared
-            error of the logits, measured. ``fisher`` and ``hessian``: half the curvature times the squared error of
-            the weights, for the bits of weights; everything else as ``loss``. All but ``output`` are in nats.
+            error of the outputs, measured. ``fisher`` and ``hessian``: half the curvature times the squared error of
+            the weights, for the bits of weights; everything else as ``loss``. All but ``output`` are in units of the
+            divergence.
         widths: most widths of a group to evaluate, 2 or more, the full one among them.
 
     Raises:
@@ -92,11 +99,11 @@ def measure_sensitivity(
     cells = [(d, k) for d, k in cells if d not in curved and k in anchors.get(d, (k,))]
     scores = evaluator.evaluate([GraphEdit(), *(candidates.of_choice(d, k) for d, k in cells)], progress)
     loss = np.where(np.arange(given.values.shape[1]) < space.sizes[:, None], 0.0, np.inf)
-    accuracy = np.full(loss.shape, scores.accuracy[0])
+    accuracy = np.full(loss.shape, scores.score[0])
     lost = scores.output_error if measure == "output" else scores.divergence
     for d, losses in curved.items():
         loss[d, : len(losses)] = losses
-    for (d, k), value, right in zip(cells, lost[1:], scores.accuracy[1:], strict=True):
+    for (d, k), value, right in zip(cells, lost[1:], scores.score[1:], strict=True):
         # NaN from an overflow is the worst that a choice can do
         loss[d, k] = max(float(value), 0.0) if np.isfinite(value) else 1e6
         accuracy[d, k] = right
@@ -112,7 +119,8 @@ def measure_sensitivity(
             n = len(decision.choices)
             loss[d, :n] = np.maximum.accumulate(loss[d, :n][::-1])[::-1]
     seconds = perf_counter() - start
-    return Sensitivity(loss, accuracy, float(scores.accuracy[0]), len(cells), seconds, scores.recomputed)
+    key = evaluator.task.metric.key
+    return Sensitivity(loss, accuracy, float(scores.score[0]), len(cells), seconds, scores.recomputed, key)
 
 
 def _anchors(count: int, most: int) -> list[int]:
@@ -145,12 +153,18 @@ def _from_curvature(candidates: Candidates, evaluator: IncrementalEvaluator, mea
     quantized = {
         n: [quantizer.weight(given.layer_of(d), int(b)) for b in widths] for n, d in zip(names, decisions, strict=True)
     }
-    images, labels = evaluator.images, evaluator.labels
+    task, scales, examples = evaluator.task, evaluator.scales, joined(evaluator.batches)
     if measure == "fisher":
-        fisher = curvature.weight_fisher(given.graph, images, None, names)
+        fisher = curvature.weight_fisher(given.graph, task, examples, names, scales=scales)
         table = curvature.fisher_sensitivity(fisher, weights, quantized)
     else:
-        traces = curvature.hessian_trace(given.graph, images, labels, names, most=16)
+
+        def away(outputs: Any, batch: Batch) -> torch.Tensor:
+            """The mean divergence of outputs from the network as given, whose own they are at first."""
+            values, counts = task.divergence(outputs, detached(outputs), batch, scales)
+            return (values * counts).sum() / counts.sum()
+
+        traces = curvature.hessian_trace(given.graph, examples, away, names, most=16)
         table = curvature.hessian_sensitivity(traces, weights, quantized)
     place = {b: i for i, b in enumerate(widths)}
     return {

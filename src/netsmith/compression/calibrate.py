@@ -1,4 +1,4 @@
-"""Ranges of activations from calibration images: histograms once, then any of four clipping rules."""
+"""Ranges of activations from calibration examples: histograms once, then any of four clipping rules."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import fx
 
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.edit import QuantParams
 from netsmith.network.graph import Graph
@@ -33,14 +34,14 @@ class Histogram:
         return np.asarray(self.low + width * (np.arange(len(self.counts)) + 0.5))
 
 
-def collect(graph: Graph, batches: Iterable[torch.Tensor], names: Collection[str]) -> dict[str, Histogram]:
-    """Histograms of the outputs of the named nodes over normalised images.
+def collect(graph: Graph, batches: Iterable[torch.Tensor | Batch], names: Collection[str]) -> dict[str, Histogram]:
+    """Histograms of the outputs of the named nodes over batches of inputs, without what is padding.
 
     Two passes, the first for the exact range; ``batches`` is read once and kept, so give calibration-sized data.
     """
-    kept = list(batches)
+    kept = [Batch.of(batch) for batch in batches]
     if not kept:
-        raise InputError("calibration needs at least one batch of images")
+        raise InputError("calibration needs at least one batch of examples")
     wanted = set(names)
     low = dict.fromkeys(wanted, np.inf)
     high = dict.fromkeys(wanted, -np.inf)
@@ -56,10 +57,10 @@ def collect(graph: Graph, batches: Iterable[torch.Tensor], names: Collection[str
         counts[name] += torch.histc(value.float(), BINS, low[name], top)
 
     def walk(visit: object) -> None:
-        watcher = Watcher(graph.module, wanted, visit)
+        watcher = Watcher(graph, wanted, visit)
         with torch.inference_mode():
-            for x in kept:
-                watcher.run(x)
+            for batch in kept:
+                watcher.watch(batch)
 
     walk(ranges)
     for name in sorted(wanted):
@@ -70,16 +71,30 @@ def collect(graph: Graph, batches: Iterable[torch.Tensor], names: Collection[str
 
 
 class Watcher(fx.Interpreter):
-    """Runs a graph and hands the outputs of the named nodes to ``visit(name, value)``."""
+    """Runs a graph and hands the outputs of the named nodes to ``visit(name, value)``.
 
-    def __init__(self, module: fx.GraphModule, names: set[str], visit: object) -> None:
-        super().__init__(module)
-        self._names, self._visit = names, visit
+    Args:
+        padded: with what is padding in them.
+    """
+
+    def __init__(self, graph: Graph, names: set[str], visit: object, padded: bool = False) -> None:
+        super().__init__(graph.module)
+        self._graph, self._names, self._visit, self._padded = graph, names, visit, padded
+        self.batch: Batch | None = None
+
+    def unpadded(self, value: torch.Tensor) -> torch.Tensor:
+        """What of a value is no padding of the batch that is run."""
+        return value if self.batch is None else self.batch.unpadded(value)
+
+    def watch(self, batch: Batch) -> None:
+        """Run the graph on a batch."""
+        self.batch = batch
+        self.run(*self._graph.flat(batch), enable_io_processing=False)
 
     def run_node(self, n: fx.Node) -> object:
         value = super().run_node(n)
         if n.name in self._names and isinstance(value, torch.Tensor):
-            self._visit(n.name, value)  # type: ignore[operator]
+            self._visit(n.name, value if self._padded else self.unpadded(value))  # type: ignore[operator]
         return value
 
 

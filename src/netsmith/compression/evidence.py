@@ -13,15 +13,16 @@ from torch import nn
 
 from netsmith.compression.channels import ChannelGroup, GroupReport, Member
 from netsmith.compression.filters import per_channel, weighted_layers
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError
-from netsmith.network.layout import run_images
+from netsmith.network.layout import run_batch
 from netsmith.network.strided import Subsampled
 
 if TYPE_CHECKING:
     from netsmith.compression.reconstruct import Moments
 
 FloatArray = NDArray[np.float64]
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Loss = Callable[[Any, Any], torch.Tensor]
 
 
 class Importance:
@@ -49,13 +50,14 @@ class Evidence:
     Args:
         model: the network that ``report`` is about; its gradients and its training flag are left as they were.
         report: its channel groups.
-        batches: pairs of inputs and targets on the model's device, read once and only for :attr:`saliency`.
+        batches: pairs of inputs, a batch, a tensor or a tuple of arguments, and what ``loss`` needs beside the outputs;
+            on the model's device, read once and only for :attr:`saliency`.
         loss: from outputs and targets to a scalar; cross entropy if ``None``.
         moments: of what the network's layers read, or a function that gathers them; see :attr:`moments`.
     """
 
     def __init__(
-        self, model: nn.Module, report: GroupReport, batches: Iterable[tuple[Any, torch.Tensor]] = (),
+        self, model: nn.Module, report: GroupReport, batches: Iterable[tuple[Any, Any]] = (),
         loss: Loss | None = None, moments: Moments | Callable[[], Moments] | None = None,
     ) -> None:  # fmt: skip
         self.model, self.report = model, report
@@ -109,7 +111,7 @@ class Evidence:
         return scores
 
 
-def _saliency(model: nn.Module, batches: Iterable[tuple[Any, torch.Tensor]], loss: Loss) -> dict[str, torch.Tensor]:
+def _saliency(model: nn.Module, batches: Iterable[tuple[Any, Any]], loss: Loss) -> dict[str, torch.Tensor]:
     weights = dict(weighted_layers(model))
     total = {n: torch.zeros_like(w, dtype=torch.float64) for n, w in weights.items()}
     frozen = [w for w in weights.values() if not w.requires_grad]
@@ -121,7 +123,8 @@ def _saliency(model: nn.Module, batches: Iterable[tuple[Any, torch.Tensor]], los
     try:
         for x, y in batches:
             with Subsampled():
-                out = model(*x) if isinstance(x, tuple) else run_images(model, x)
+                batch = x if isinstance(x, Batch) else Batch(x if isinstance(x, tuple) else (x,))
+                out = run_batch(model, batch)
             gradients = torch.autograd.grad(loss(out, y), list(weights.values()), allow_unused=True)
             for (n, w), g in zip(weights.items(), gradients, strict=True):
                 if g is not None:

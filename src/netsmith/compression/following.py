@@ -20,6 +20,7 @@ from netsmith.compression.layouts import pieces
 from netsmith.compression.operators import grouped
 from netsmith.compression.rules import FOLLOWED, RULES, constant, elementwise, unknown
 from netsmith.compression.trial import Inputs
+from netsmith.network.outputs import tensors_of
 
 SLICED = (_ConvNd, nn.Linear, _NormBase, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.PReLU, nn.Embedding)
 _SPLITS = ("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk",
@@ -224,20 +225,9 @@ def _once(model: nn.Module, inputs: Inputs, mode: _Mode, made: dict[str, IntArra
     del mode.stack[1:]
     with _running(mode, model, made):
         out = model(*inputs)
-    for y in _tensors(out):
+    for y in tensors_of(out):
         for d in mode.of(y):
             mode.labels.pin(d, "its channels are the network's output")
-
-
-def _tensors(out: Any) -> Iterator[torch.Tensor]:
-    if isinstance(out, torch.Tensor):
-        yield out
-    elif isinstance(out, dict):
-        for v in out.values():
-            yield from _tensors(v)
-    elif isinstance(out, (list, tuple)):
-        for v in out:
-            yield from _tensors(v)
 
 
 def _read_sides(model: nn.Module, mode: _Mode, found: Followed) -> None:

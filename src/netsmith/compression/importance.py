@@ -110,7 +110,7 @@ CRITERIA: dict[str, Importance] = {
 
 def channel_importance(
     model: nn.Module, report: GroupReport, criterion: str | Criterion = "l2",
-    batches: Iterable[tuple[Any, torch.Tensor]] = (), loss: Loss | None = None,
+    batches: Iterable[tuple[Any, Any]] = (), loss: Loss | None = None,
     moments: Moments | Callable[[], Moments] | None = None,
 ) -> dict[str, FloatArray]:  # fmt: skip
     """Score every channel of every group; more is more important.

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from netsmith.network.behaviour import is_mask
 from netsmith.network.copying import copy_network
+from netsmith.network.outputs import tensors_of
 
 Inputs = tuple[Any, ...]
 
@@ -37,7 +39,8 @@ def randomized(model: nn.Module, example_input: torch.Tensor | Inputs, seed: int
     rng = torch.Generator().manual_seed(seed)
     probe = copy_network(model).cpu().eval()
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
-    inputs = tuple(_random_like(x, rng) if isinstance(x, torch.Tensor) else x for x in inputs)
+    alone = len(inputs) == 1  # beside other inputs, zeros and ones are a mask
+    inputs = tuple(_random_like(x, rng, alone) if isinstance(x, torch.Tensor) else x for x in inputs)
     with torch.no_grad():
         for name, p in probe.named_parameters():
             p.requires_grad_(True)
@@ -66,8 +69,10 @@ def shell(model: nn.Module) -> nn.Module:
     return copy_network(model, {id(t): t for t in tensors})
 
 
-def _random_like(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    return torch.randn(x.shape, generator=rng).to(x.dtype) if x.is_floating_point() else x.cpu()
+def _random_like(x: torch.Tensor, rng: torch.Generator, alone: bool) -> torch.Tensor:
+    if not x.is_floating_point() or (not alone and is_mask(x)):
+        return x.cpu()
+    return torch.randn(x.shape, generator=rng).to(x.dtype)
 
 
 def _calibrate(probe: nn.Module, inputs: Inputs) -> None:
@@ -101,7 +106,8 @@ def same(a: Any, b: Any) -> bool:
         return isinstance(b, Mapping) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, (list, tuple)):
         return isinstance(b, (list, tuple)) and len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
+    parts = tensors_of(a)  # of a data class, for one
+    return all(map(same, parts, tensors_of(b))) if parts else bool(a == b)
 
 
 def faulty(

@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
+
+
+def detached(tree: Any) -> Any:
+    """The tensors of a tree without their history of gradients."""
+    return tree_map(lambda t: t.detach() if isinstance(t, torch.Tensor) else t, tree)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of several whose tensors have the same shapes but for the number of examples."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+
+    def of(*parts: Any) -> Any:
+        alike = isinstance(parts[0], torch.Tensor) and parts[0].dim()
+        if not alike or len(parts[0]) != first.size:
+            return parts[0]
+        return torch.cat(parts)
+
+    def trees(field: str) -> Any:
+        every = [getattr(b, field) for b in batches]
+        return tree_map(of, *[dict(t) if isinstance(t, Mapping) else t for t in every])
+
+    return Batch(
+        trees("args"), trees("kwargs"), trees("target"), sum(b.size for b in batches),
+        None if first.valid is None else torch.cat([b.valid for b in batches if b.valid is not None]),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +61,11 @@ class Batch:
         if not self.size:
             first = next((t for t in self.inputs if t.dim()), None)
             object.__setattr__(self, "size", 0 if first is None else len(first))
+
+    @classmethod
+    def of(cls, inputs: Any) -> Batch:
+        """A batch as it is, or one of a single tensor of inputs."""
+        return inputs if isinstance(inputs, cls) else cls((inputs,))
 
     @property
     def inputs(self) -> list[torch.Tensor]:
@@ -64,6 +96,24 @@ class Batch:
         count = len(torch.arange(self.size)[index])
         taken = self.map(lambda t: t[index] if t.dim() and len(t) == self.size else t)
         return dataclasses.replace(taken, size=count)
+
+    def split(self, size: int) -> list[Batch]:
+        """The same in batches of at most ``size`` examples."""
+        return [self.take(slice(start, start + size)) for start in range(0, self.size, size)]
+
+    def unpadded(self, value: torch.Tensor) -> torch.Tensor:
+        """What of a value that a network computes for the batch is no padding: ``(positions, ...)``, or all of it.
+
+        A value with an axis of positions, or whose first axis has those of all examples, is cut; of one without, as
+        of what a pool makes of a sequence, nothing is padding.
+        """
+        if self.valid is None or value.dim() < 2:
+            return value
+        count, length = self.valid.shape
+        if len(value) == count * length:
+            return value[self.valid.reshape(-1)]
+        axes = [d for d in range(1, value.dim()) if value.shape[d] == length] if len(value) == count else []
+        return value.movedim(axes[0], 1)[self.valid] if axes else value
 
     def __call__(self, model: Callable[..., Any]) -> Any:
         """What a network makes of it."""

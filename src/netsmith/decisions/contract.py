@@ -103,7 +103,7 @@ def _check_applied(kind: Kind, model: nn.Module, design: Designs, tools: Tools, 
             again = Recipe.from_json(Recipe().then(step).to_json())
             small = apply_recipe(small, again)
     with asked(f"the network that {called} makes"):
-        built = int(trace(small, kind.graph.input_shape).layers.macs.sum())
+        built = int(trace(small, kind.graph.example).layers.macs.sum())
     priced = int(GivenSpace(kind.graph, (kind,)).rows(design).macs.sum())
     if built != priced:
         raise InputError(

@@ -31,13 +31,13 @@ class Given:
 
     Attributes:
         model: the user's module.
-        example: input for it.
+        example: the arguments of its forward, by place.
         graph: its trace.
         capabilities: of the target.
     """
 
     model: nn.Module
-    example: torch.Tensor
+    example: torch.Tensor | tuple[Any, ...]
     graph: Graph
     capabilities: Capabilities
 

@@ -18,8 +18,9 @@ from onnx import helper, numpy_helper
 from netsmith.errors import InputError
 from netsmith.export.integers import MARKER_OP, OPSET_4, mark_integers, write_integers
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
-from netsmith.network.graph import Graph, random_input
+from netsmith.network.graph import Graph
 from netsmith.network.passes import CONVS
+from netsmith.network.signature import dynamic_shapes
 
 PRODUCER = "netsmith"  #: in every file, which tells it from those of other programs
 OPSET = 20
@@ -56,8 +57,9 @@ def to_onnx(
     """
     module, layers = mark_integers(graph, weight_scales or {})
     opset = OPSET_4 if not integer_bias and any(layer.narrow for layer in layers) else OPSET
-    x = random_input(graph.example_batch, *graph.input_shape)
-    dynamic = ({0: torch.export.Dim.AUTO},) if graph.dynamic_batch else None
+    example = graph.example
+    dynamic = dynamic_shapes(module, example, graph.axes) if graph.dynamic_batch else None
+    names = list(graph.input_names), list(graph.output_names)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         with (
@@ -67,12 +69,14 @@ def to_onnx(
             _operators_once() as known,
         ):
             warnings.simplefilter("ignore")
-            program = torch.export.export(module, (x,), dynamic_shapes=dynamic, strict=False)
+            program = torch.export.export(
+                module, example.args, dict(example.kwargs), dynamic_shapes=dynamic, strict=False
+            )
             _spell_out(program)
             try:
-                exported = _exported(program, opset, known)
+                exported = _exported(program, opset, known, *names)
             except Exception:  # an operator, or a use of one, that the exporter knows in its parts only
-                exported = _exported(_in_parts(program), opset, frozenset())
+                exported = _exported(_in_parts(program), opset, frozenset(), *names)
             _own_constants(exported.model)
             model: onnx.ModelProto = exported.model_proto
         _strip_metadata(model)
@@ -85,12 +89,14 @@ def to_onnx(
     return model
 
 
-def _exported(program: torch.export.ExportedProgram, opset: int, known: frozenset[str]) -> Any:
+def _exported(
+    program: torch.export.ExportedProgram, opset: int, known: frozenset[str], inputs: list[str], outputs: list[str]
+) -> Any:
     """The exporter's own model of a program, of which it decomposes operators that are neither known nor ours."""
     translations = _translations(program)
     _decompose_where_needed(program, known | {o.name() for o in translations} | {MARKER_OP})
     exported = torch.onnx.export(
-        program, dynamo=True, opset_version=opset, verbose=False, input_names=["input"], output_names=["output"],
+        program, dynamo=True, opset_version=opset, verbose=False, input_names=inputs, output_names=outputs,
         custom_translation_table=translations,
     )  # fmt: skip
     assert exported is not None

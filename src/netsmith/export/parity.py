@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError
+from netsmith.network.outputs import tensors_of
 
 FloatArray = NDArray[np.float32]
 #: largest error of an export. Float networks agree to 1e-3 and better; fake-quantized and integer networks differ where
@@ -21,11 +25,11 @@ EXACT, ROUNDED = 1e-2, 0.1
 
 @dataclass(frozen=True)
 class Parity:
-    """Agreement of two sets of logits.
+    """Agreement of two sets of outputs.
 
     Attributes:
         relative_error: root-mean-square difference over root-mean-square of the reference's deviation from its mean.
-        agreement: share of samples with the same class.
+        agreement: share of samples whose first output is largest in the same place; 1 where it is no row of scores.
         ok: within tolerance, or within twice ``jitter``.
         jitter: how far the reference itself moves when its weights do by a millionth, where that was needed to judge:
             in few bits a value on the edge of two levels moves by a whole step, and the next layer passes it on.
@@ -51,9 +55,10 @@ def need_parity(parity: Parity) -> None:
 
 
 def check_parity(
-    reference: nn.Module, model: str | Path | bytes, images: torch.Tensor, *, tolerance: float, batch: int | None = None
-) -> Parity:
-    """Compare a torch network with an ONNX model on normalised images.
+    reference: nn.Module, model: str | Path | bytes, examples: torch.Tensor | Batch, *, tolerance: float,
+    batch: int | None = None,
+) -> Parity:  # fmt: skip
+    """Compare a torch network with an ONNX model on examples, by all outputs of floating point together.
 
     Args:
         tolerance: largest ``relative_error``, :data:`EXACT` or :data:`ROUNDED`.
@@ -64,19 +69,18 @@ def check_parity(
     """
     from netsmith.hardware.measured.timing import make_session
 
-    session = make_session(model)
-    name = session.get_inputs()[0].name
-    size = batch or len(images)
-    images = images[: len(images) // size * size]
+    session, whole = make_session(model), Batch.of(examples)
+    size = batch or whole.size
+    batches = [b for b in whole.split(size) if b.size == size]
 
-    def run(state: dict[str, torch.Tensor]) -> FloatArray:
+    def run(state: dict[str, torch.Tensor]) -> list[FloatArray]:
         with torch.inference_mode():
-            parts = [torch.func.functional_call(reference, state, (x,)) for x in torch.split(images, size)]
-            return np.asarray(torch.cat(parts).float().numpy())
+            parts = [_floats(torch.func.functional_call(reference, state, b.args, dict(b.kwargs))) for b in batches]
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     want = run({})
     try:
-        got = np.concatenate([session.run(None, {name: x.contiguous().numpy()})[0] for x in torch.split(images, size)])
+        got = _answers(session, batches)
     except Exception as failure:
         found = re.search(r"while running (\w+) node", str(failure))
         operator = f"operator {found[1]}" if found else "an operator"
@@ -85,13 +89,29 @@ def check_parity(
             "which it is used here; compute it in another way"
         ) from failure
 
-    def distance(other: FloatArray) -> float:
-        return float(np.sqrt(np.mean((other - want) ** 2)) / max(float(want.std()), 1e-9))
+    def distance(other: list[FloatArray]) -> float:
+        """Of the output that differs most."""
+        each = zip(other, want, strict=True)
+        return max(float(np.sqrt(np.mean((a - b) ** 2)) / max(float(b.std()), 1e-9)) for a, b in each)
 
     error = distance(got)
-    agreement = float((got.argmax(1) == want.argmax(1)).mean())
+    rows = got[0].ndim == 2
+    agreement = float((got[0].argmax(1) == want[0].argmax(1)).mean()) if rows else 1.0
     jitter = distance(run(_nudged(reference))) if np.isfinite(error) and error > tolerance else 0.0
     return Parity(error, agreement, bool(np.isfinite(error) and error <= max(tolerance, 2 * jitter)), jitter)
+
+
+def _floats(outputs: object) -> list[FloatArray]:
+    return [np.asarray(t.float().numpy()) for t in tensors_of(outputs) if t.is_floating_point()]
+
+
+def _answers(session: Any, batches: Sequence[Batch]) -> list[FloatArray]:
+    """The outputs of floating point of a session, of all batches together; inputs are taken in their order."""
+    names, parts = [item.name for item in session.get_inputs()], []
+    for b in batches:
+        feed = {n: np.ascontiguousarray(t.numpy()) for n, t in zip(names, b.inputs, strict=True)}
+        parts.append([v for v in session.run(None, feed) if v.dtype.kind == "f"])
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 def _nudged(model: nn.Module) -> dict[str, torch.Tensor]:

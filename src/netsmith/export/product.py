@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from netsmith.data.batch import Batch
 from netsmith.data.feeding import Feeding
 from netsmith.export.feeding import write_feeding
 from netsmith.export.onnx import to_onnx
@@ -97,7 +98,7 @@ class Product:
 
 
 def release(
-    graph: Graph, run: Place, feeding: Feeding, images: torch.Tensor, *, model: nn.Module,
+    graph: Graph, run: Place, feeding: Feeding, examples: torch.Tensor | Batch, *, model: nn.Module,
     metadata: Mapping[str, str], quantized: Quantized | None = None, huffman: bool = False, where: str = "",
     sparse: Mapping[str, int] | None = None,
 ) -> Product:  # fmt: skip
@@ -107,7 +108,7 @@ def release(
         graph: the network as it computes, rounding included.
         run: where the files go; the run whose stage this is.
         feeding: how the network is fed.
-        images: normalised, ``(N, *input_shape)``; the first 64 are compared.
+        examples: what the network takes; the first 64 are compared.
         model: the network in floats, whose weights ``model.safetensors`` holds.
         metadata: for the header of that file, beside what ``feeding`` says.
         quantized: where the network rounds, which the graph alone does not say in integers.
@@ -122,7 +123,7 @@ def release(
     """
     places = {kind: f"{where}{name}" for kind, name in FORMATS.items()}
     path = write_onnx(run, places["onnx"], quantized.exported if quantized else to_onnx(graph), feeding)
-    parity = check_onnx(graph, path, images, rounds=quantized is not None)
+    parity = check_onnx(graph, path, examples, rounds=quantized is not None)
     save_pt2(graph, run.place(places["pt2"]), feeding.metadata)
     save_weights(run.place(places["safetensors"]), model.state_dict(), {**metadata, **feeding.metadata})
     tensors = quantized.tensors if quantized else network_tensors(graph)
@@ -139,7 +140,7 @@ def write_onnx(run: Place, name: str, model: onnx.ModelProto, feeding: Feeding) 
     return run.write_bytes(name, model.SerializeToString())
 
 
-def check_onnx(graph: Graph, path: Path, images: torch.Tensor, *, rounds: bool = False) -> Parity:
+def check_onnx(graph: Graph, path: Path, examples: torch.Tensor | Batch, *, rounds: bool = False) -> Parity:
     """How well an exported file agrees with the network that it was made of.
 
     Raises:
@@ -147,7 +148,8 @@ def check_onnx(graph: Graph, path: Path, images: torch.Tensor, *, rounds: bool =
     """
     batch = None if graph.dynamic_batch else graph.example_batch
     tolerance = ROUNDED if rounds else EXACT
-    parity = check_parity(graph.module, path, images[:COMPARED], tolerance=tolerance, batch=batch)
+    few = Batch.of(examples).take(slice(0, COMPARED))
+    parity = check_parity(graph.module, path, few, tolerance=tolerance, batch=batch)
     if not rounds:
         need_parity(parity)
     return parity

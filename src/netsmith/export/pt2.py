@@ -6,7 +6,7 @@ import io
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import fx, nn
@@ -15,6 +15,7 @@ from netsmith.errors import InputError
 from netsmith.files import write_atomic
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph
+from netsmith.network.signature import dynamic_shapes
 
 MARK = "netsmith"  #: a further file in the archive, which tells it from those of other programs
 aten = torch.ops.aten
@@ -31,11 +32,14 @@ def save_pt2(graph: Graph, path: str | Path, metadata: Mapping[str, str] | None 
         if node.target is FAKE_QUANTIZE:
             _spell_out(plain.module, node)
     plain.module.recompile()
-    x = torch.zeros(graph.example_batch, *graph.input_shape)
-    shapes = ({0: torch.export.Dim.AUTO},) if graph.dynamic_batch else None
+    # no example of the user's goes into the file
+    example = graph.example.map(lambda t: torch.zeros(t.shape, dtype=t.dtype), inputs_only=True)
+    shapes = dynamic_shapes(plain.module, example, graph.axes) if graph.dynamic_batch else None
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        program = torch.export.export(plain.module, (x,), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(
+            plain.module, example.args, dict(example.kwargs), dynamic_shapes=shapes, strict=False
+        )
         for node in program.graph.nodes:  # addresses in memory and places in this code: other bytes every time
             for word in ("from_node", "stack_trace"):
                 node.meta.pop(word, None)
@@ -52,10 +56,9 @@ class Program(nn.Module):
         self.program = program
         self.training = False
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits ``(N, classes)`` of normalised images ``(N, C, H, W)``."""
-        logits: torch.Tensor = self.program(x)
-        return logits
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the network returns."""
+        return self.program(*args, **kwargs)
 
     def train(self, mode: bool = True) -> Self:
         """Do nothing."""

@@ -10,7 +10,7 @@ from netsmith.errors import InputError
 from netsmith.hardware.target import limits_of, need_known
 from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import CompressConfig, check_call
-from netsmith.jobs.contents import contents_of, data_contents, own_contents, target_contents
+from netsmith.jobs.contents import contents_of, own_contents, target_contents, task_contents
 from netsmith.jobs.front import Front
 from netsmith.jobs.outcome import summarise
 from netsmith.jobs.result import Result
@@ -35,7 +35,8 @@ def compress(
 
     Args:
         model: MODEL (``zoo:NAME``, ``file.py:callable``, ...) or a module.
-        data: ``digits``, a Hugging Face name, a local folder, or data in memory; see ``netsmith.data.load_data``.
+        data: ``digits``, a Hugging Face name, a local folder, or data in memory; see ``netsmith.data.load_data``. Or a
+            task, which brings its own: ``netsmith.Task(...)``.
         out: run folder.
         resume: go on with a run that was interrupted.
         job: which command it is, for ``config.json``: runs of ``demo`` may be replaced by another demonstration.
@@ -60,7 +61,8 @@ def compress(
         try:
             subject = load_subject(
                 model, data, device, weights=config.weights, methods=config.methods, images=config.images,
-                seed=config.seed, reorder=config.reorder, record=run.path(RECORDED), report=progress.update,
+                seed=config.seed, reorder=config.reorder, task=config.task, record=run.path(RECORDED),
+                report=progress.update,
             )  # fmt: skip
             along = (config.several.minimize,) if config.several.wanted else ()
             need_known((*config.budgets.read(), *limits_of(device), *along), device, subject.graph.layers)
@@ -71,7 +73,7 @@ def compress(
                 raise InputError(f"--methods {methods} can change nothing of this network ({reasons})")
             contents = (
                 contents_of(subject.loaded, model, config.weights, subject.graph.module.graph)
-                | data_contents(subject.data) | target_contents(config.target)
+                | task_contents(subject.task) | target_contents(config.target)
                 | criterion_contents(config.prune.importance)
                 | own_contents({f"the kind {kind.name}": kind for kind in subject.space.kinds})
                 | own_contents({f"the strategy {config.strategy.name}": config.strategy.spec.factory})
@@ -83,7 +85,7 @@ def compress(
             traits, strategy = config.strategy.traits, config.strategy.name
             check_kinds(traits.kinds, subject.space.decisions, f"--strategy {strategy}")
             if config.strategy.episode_images:
-                subject.data.need_train()
+                subject.task.need_train()
                 if not traits.walks:
                     check_kinds(WIDTHS, subject.space.decisions, "--episode-images")
         except (InputError, KeyboardInterrupt):
@@ -91,7 +93,7 @@ def compress(
             raise
         summary = run.finish(_whole(stages, config, {"job": job} | flatten(config), contents))
         progress.close()
-        return Result.of_run(run.folder, summary, subject.loaded.factory, subject.kept_images())
+        return Result.of_run(run.folder, summary, subject.loaded.factory, subject.kept())
 
 
 def _whole(job: Stages, config: CompressConfig, options: dict[str, Any], contents: dict[str, str]) -> dict[str, Any]:

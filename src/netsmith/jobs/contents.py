@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from netsmith.data import Data, normalisation_from_metadata
+from netsmith.data import normalisation_from_metadata
 from netsmith.files import digest_file
 from netsmith.network.load import LoadedModel, named
 from netsmith.network.sourcefiles import code_of, source_files
+from netsmith.tasks.task import Task
 from netsmith.usercode import is_own
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
@@ -52,11 +53,10 @@ def contents_of(
     }
 
 
-def data_contents(data: Data) -> dict[str, str]:
-    """The digest of a data set's images, labels and class names."""
-    splits = {n: s for n, s in (("train", data.train), ("search", data.search), ("test", data.test)) if s is not None}
-    tensors = {f"{n}.{k}": t for n, s in splits.items() for k, t in (("images", s.images), ("labels", s.labels))}
-    return {f"the data set {data.name}": _digest([repr(data.classes), *_parts(tensors)])}
+def task_contents(task: Task) -> dict[str, str]:
+    """Digests of a task's examples and of what it says of itself, and of its code where that is the user's."""
+    data = _digest([task.says, *_parts(dict(task.contents()))])
+    return {f"the data set {task.name}": data} | own_contents(task.code)
 
 
 def target_contents(spec: str) -> dict[str, str]:

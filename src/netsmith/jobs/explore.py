@@ -10,7 +10,7 @@ from netsmith.errors import InputError
 from netsmith.hardware.target import has_energy, need_known
 from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import ExploreConfig, check_call
-from netsmith.jobs.contents import contents_of, data_contents, own_contents, target_contents
+from netsmith.jobs.contents import contents_of, own_contents, target_contents, task_contents
 from netsmith.jobs.exploring import Exploring
 from netsmith.jobs.subject import load_subject
 from netsmith.jobs.tools import criterion_contents
@@ -84,7 +84,7 @@ def explore(
         try:
             subject = load_subject(
                 model, data, base, weights=config.weights, methods=config.methods, images=config.images,
-                seed=config.seed, record=run.path(RECORDED), report=progress.update,
+                seed=config.seed, task=config.task, record=run.path(RECORDED), report=progress.update,
             )  # fmt: skip
             need_known([config.minimize], base, subject.graph.layers)
             if not subject.space.changes:
@@ -94,7 +94,7 @@ def explore(
                 )
             run.pin(
                 contents_of(subject.loaded, model, config.weights, subject.graph.module.graph)
-                | data_contents(subject.data) | target_contents(config.target or "")
+                | task_contents(subject.task) | target_contents(config.target or "")
                 | criterion_contents(config.prune.importance)
                 | own_contents({f"the kind {kind.name}": kind for kind in subject.space.kinds})
             )  # fmt: skip

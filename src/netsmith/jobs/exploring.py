@@ -15,7 +15,7 @@ from netsmith.decisions.pricing import Pricing
 from netsmith.errors import InfeasibleError
 from netsmith.hardware.target import Target, has_energy, limits_of, roof_of, settings_of, unknown_costs
 from netsmith.jobs.config import ExploreConfig
-from netsmith.jobs.stages import SENSITIVITY_IMAGES
+from netsmith.jobs.stages import SENSITIVITY_EXAMPLES
 from netsmith.jobs.subject import Subject
 from netsmith.jobs.tools import JobTools
 from netsmith.jobs.versions import versions
@@ -43,7 +43,7 @@ class Exploring:
     def record(self, configurations: list[tuple[dict[str, Any], Target]]) -> dict[str, Any]:
         """Everything, as ``explore.json`` has it."""
         table, space = self.subject.graph.layers, self.subject.space
-        images = min(SENSITIVITY_IMAGES, len(self.subject.data.search))
+        images = min(SENSITIVITY_EXAMPLES, len(self.subject.task.search))
         macs = float(table.macs.sum()) * images * int((space.decisions.sizes - 1).sum())
         self.progress.plan("explore", [
             Part("load", 3.0, fixed=True), Part("sensitivity", 1.0 + 0.35 * macs / 4e10),
@@ -76,13 +76,16 @@ class Exploring:
             "minimize": self.config.minimize, **level, "fields": list(configurations[0][0]),
             "simulated": True, "exact": all(row["exact"] for row in rows if row["cost"] is not None),
             "kept": _kept(self.base), "sensitivity_seconds": sensitivity.seconds,
-            "baseline_accuracy": sensitivity.baseline_accuracy, "configurations": _smallest(rows, self.config.minimize),
+            f"baseline_{sensitivity.key}": sensitivity.baseline_score,
+            "configurations": _smallest(rows, self.config.minimize),
             "versions": versions(),
         }  # fmt: skip
 
     def _sensitivity(self) -> dict[str, Any]:
         self.progress.stage("sensitivity")
-        evaluator = IncrementalEvaluator(self.subject.graph, *self.subject.search_images(SENSITIVITY_IMAGES))
+        evaluator = IncrementalEvaluator(
+            self.subject.graph, self.subject.task, self.subject.searched(SENSITIVITY_EXAMPLES)
+        )
         candidates = Candidates(self.subject.space, JobTools(self.subject, self.config, self.progress))
         return measure_sensitivity(candidates, evaluator, self.progress.update).to_dict()
 

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from netsmith.certificates import certificate
-from netsmith.jobs.doubt import trained_guess
 from netsmith.jobs.specialization import Specialization
 from netsmith.jobs.tested import rows_of
 from netsmith.jobs.versions import device, versions
 from netsmith.runs.names import FORMATS
 from netsmith.runs.summary import kept_budgets
 from netsmith.systems.registry import SYSTEMS
+
+TRAINED = "after training the network"  #: is a guess, perhaps
+RETRAIN = "train for more epochs, with another --lr, or check the data"
 
 
 def summarise(
@@ -36,7 +38,8 @@ def summarise(
     }  # fmt: skip
     design = found["design"]
     return {
-        "schema": 1, "warnings": trained_guess({"test": accuracy[own]}, job.data), "baseline": before, "result": after,
+        "schema": 1, "warnings": job.task.ruined(TRAINED, {"test": accuracy[own]}, RETRAIN), "baseline": before,
+        "result": after,
         "frozen": {}, "seed": job.config.seed,
         "budgets": kept_budgets(job.limits, values),
         "design": job.family.decisions.describe(design) if design is not None else {}, "versions": versions(),

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from netsmith.accuracy.onnx_accuracy import onnx_accuracy
+from netsmith.accuracy.onnx_score import onnx_score
 from netsmith.export.product import COMPARED, release
 from netsmith.jobs.specialization import Specialization
-from netsmith.jobs.tested import tested
+from netsmith.jobs.tested import tested, without_others
 from netsmith.jobs.timing import UNTIMED, final_timing
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
@@ -38,7 +38,7 @@ def _train(job: Specialization, system: str, found: dict[str, Any]) -> dict[str,
     searched = SYSTEMS[system].trains
     if inherit := job.config.training.inherit and found["design"] is not None and searched:
         model = job.family.build(np.array(found["design"]), job.network(system))
-        reestimate_batch_norm(model, shuffled(job.data.search), normalisation=job.data.normalisation)
+        reestimate_batch_norm(model, shuffled(job.task.search))
     else:
         model = load_model(blueprint.build, seed=job.config.seed).model
     history: list[Any] = []
@@ -46,7 +46,7 @@ def _train(job: Specialization, system: str, found: dict[str, Any]) -> dict[str,
         job.announce("train", system)
         rate = job.config.training.lr or (INHERIT_LR if inherit else TRAIN_LR)
         result = fit(
-            model, job.data,
+            model, job.task,
             Training(
                 epochs=job.epochs["train"], lr=rate, weight_decay=TRAIN_DECAY,
                 batch_size=job.config.training.batch_size, seed=job.config.seed,
@@ -75,7 +75,7 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
     model.eval()
     job.announce("export", system)
     graph = trace(model, blueprint.input_shape)
-    images, _ = next(job.data.search.batches(COMPARED, normalise=job.data.normalisation))
+    images = next(job.task.search.batches(COMPARED))
     product = release(
         graph, job.run, job.data.feeding, images, model=model, metadata=job.data.metadata, where=where
     )  # fmt: skip
@@ -89,7 +89,7 @@ def _build(job: Specialization, system: str, found: dict[str, Any], baseline: di
         figures |= final_timing(job.run, product, baseline, job.config.threads)
     costs = {name: job.pricing.total(graph.layers, name) for name in job.costs}
     return figures | {
-        "search_accuracy": onnx_accuracy(product.files["onnx"], job.data.search, job.data.normalisation),
+        "search_accuracy": onnx_score(product.files["onnx"], job.task, job.task.search, graph),
         "latency_predicted_s": costs["latency"] * job.correction, "energy_j": costs.get("energy"),
     }  # fmt: skip
 
@@ -103,7 +103,7 @@ def scored(
         if announce:
             job.progress.stage("test")
         paths = {system: job.run.path(f"{_where(job, system)}model.onnx") for system in found}
-        return {s: tested(p, job.data.test, job.data.normalisation) for s, p in paths.items()}
+        return {s: without_others(tested(p, job.task, job.task.test)) for s, p in paths.items()}
 
     networks = {s: f["description"] for s, f in found.items()}
     return dict(job.shared.stage("test", all_of_them, networks))

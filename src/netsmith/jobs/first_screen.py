@@ -20,9 +20,9 @@ def first_screen(subject: Subject, target: Target, config: CompressConfig) -> It
     yield from subject.loaded.notes
     yield (
         f"{subject.loaded.spec}: {int(table.is_compute.sum())} layers, {format_count(float(table.macs.sum()))} MACs, "
-        f"{format_count(float(count_parameters(subject.model)))} parameters; {subject.data.note}"
+        f"{format_count(float(count_parameters(subject.model)))} parameters; {subject.task.note}"
     )
-    yield from subject.data.sentences
+    yield from subject.task.sentences
     frozen = space.frozen
     yield f"can change: {', '.join(kind.says() for kind in space.kinds)}; frozen: {len(frozen)}"
     if (32, 32) not in bits and space.scheme == "linear":

@@ -116,7 +116,7 @@ class Front:
 
     def _say_reach(self) -> None:
         """Say before any work where so few test examples can hardly certify what was asked."""
-        tests, sure, drop = len(self.job.subject.data.test), self.asked.confidence, self.goal.get("max_drop")
+        tests, sure, drop = len(self.job.task.test), self.asked.confidence, self.goal.get("max_drop")
         if drop is None or not self.metric.share:  # how far examples differ is known of no other score
             return
         least = paired_bound(0, 0, tests, sure)
@@ -213,9 +213,7 @@ class Front:
     def _hopeful(self, built: Built) -> bool:
         """Whether what was asked would be certified if the test split were as the search split is."""
         before, after = rows_of(self.baseline["search"]), rows_of(built.result["search"])
-        return would_hold(
-            before, after, len(self.job.subject.data.test), self.asked.confidence, self.metric, **self.goal
-        )
+        return would_hold(before, after, len(self.job.task.test), self.asked.confidence, self.metric, **self.goal)
 
     # --- one network -----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from netsmith.certificates import certificate
 from netsmith.jobs.front_choice import choose
 from netsmith.jobs.front_points import given_of, point_of, reported, whole
 from netsmith.jobs.outcome import summarise
-from netsmith.jobs.tested import rows_of, tested
+from netsmith.jobs.tested import rows_of
 from netsmith.metrics import Metric
 from netsmith.runs.front_record import FRONT_FILE
 
@@ -28,7 +28,7 @@ def ended(front: Front, marks: Mapping[str, Built]) -> dict[str, Any]:
 
     def look() -> dict[str, Any]:
         job.progress.stage("test")
-        return tested(job.run.path("baseline.onnx"), job.subject.data.test, job.normalisation, job.progress.update)
+        return job.tested("baseline.onnx", job.progress.update)
 
     given = dict(job.run.stage("test", look))
     others = [m for m in marks.values() if all(m is not p for p in points)]

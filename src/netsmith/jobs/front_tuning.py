@@ -10,7 +10,6 @@ import numpy as np
 
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.compression.widen import widened
-from netsmith.data import Data
 from netsmith.decisions.kind import Designs
 from netsmith.decisions.slim import slim
 from netsmith.decisions.tools import AtHand
@@ -21,6 +20,7 @@ from netsmith.jobs.tools import scores_of
 from netsmith.network.copying import copy_network
 from netsmith.network.weights import load_weights, save_weights
 from netsmith.runs.folder import Run
+from netsmith.tasks.task import Task
 
 SHARE = 0.4  #: of the epochs of fine-tuning, for a network that is cut out of one that had them all
 _START = "family/start"  #: files of the network that training starts from
@@ -47,16 +47,16 @@ def _structure(job: Stages) -> Any:
     return job.space.of_stage("topology", "structure") & (job.space.decisions.sizes > 1)
 
 
-def shorter(job: Stages, seed: int) -> tuple[FineTune, Data]:
-    """The training of a network that goes on from another: fewer epochs, or one of fewer images."""
-    data, tune = job.subject.data, job.config.fine_tune
-    train, wanted = data.need_train(), SHARE * epochs_of(tune, data)
+def shorter(job: Stages, seed: int) -> tuple[FineTune, Task]:
+    """The training of a network that goes on from another: fewer epochs, or one of fewer examples."""
+    task, tune = job.task, job.config.fine_tune
+    train, wanted = task.need_train(), SHARE * epochs_of(tune, task)
     epochs = max(1, math.ceil(wanted))
     count = max(1, round(len(train) * wanted / epochs))
     if count < len(train):
         rows = np.sort(np.random.default_rng(seed).choice(len(train), count, replace=False))
-        data = replace(data, train=train.take(rows))
-    return replace(tune, epochs=epochs), data
+        task = task.with_splits(train=train.take(rows))
+    return replace(tune, epochs=epochs), task
 
 
 def cut_out(job: Stages, design: Designs, trained: Run) -> None:

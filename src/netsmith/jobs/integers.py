@@ -11,6 +11,7 @@ from torch import nn
 from netsmith.compression.build import integerise
 from netsmith.compression.mixed import Bits
 from netsmith.compression.quantize import QuantizedGraph
+from netsmith.data.batch import Batch
 from netsmith.decisions.bits import BITS
 from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.kind import Designs
@@ -46,7 +47,7 @@ class Integers:
 
 
 def export_integers(
-    model: nn.Module, input_shape: tuple[int, ...], bits: Bits, images: torch.Tensor, method: str,
+    model: nn.Module, given: Graph, bits: Bits, examples: torch.Tensor | Batch, method: str,
     has_floats: bool = True, reorder: bool = False,
 ) -> Integers:  # fmt: skip
     """Quantize and export a network, without the layers that the runtime does not fuse.
@@ -54,14 +55,15 @@ def export_integers(
     A layer left in floats changes what stands around it, so the rest is looked at again.
 
     Args:
+        given: the trace of a network that takes and returns the same.
         bits: 8-bit (weight, activation) widths of layers.
-        images: normalised, for the ranges; ``method`` as for ``calibrate.fit_range``.
+        examples: for the ranges; ``method`` as for ``calibrate.fit_range``.
         has_floats: whether layers may be left in floats; else they are all exported in integers, fused or not.
         reorder: put the operators into the order of least peak memory.
     """
     kept = dict(bits)
     while True:
-        graph, quantized = integerise(model, input_shape, kept, images, method, reorder=reorder)
+        graph, quantized = integerise(model, given.example, kept, examples, method, reorder=reorder, axes=given.axes)
         here = [n for n in kept if quantized is not None and n in graph.node_of]
         exported = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(graph)
         fusion = check_fusion(exported, here)

@@ -12,7 +12,6 @@ from netsmith.export.onnx import stored_bits
 from netsmith.files import read_json
 from netsmith.hardware.target import limits_of, unknown_costs
 from netsmith.jobs.contents import code_digest
-from netsmith.jobs.doubt import GUESS, compressed_guess, of_splits, sentence
 from netsmith.jobs.integers import REASON, as_it_runs
 from netsmith.jobs.memory import MEMORY_FILE
 from netsmith.jobs.profile import kind_of
@@ -23,6 +22,9 @@ from netsmith.jobs.versions import device, versions
 from netsmith.network.layers import LayerTable
 from netsmith.runs.names import FORMATS
 from netsmith.runs.summary import kept_budgets
+from netsmith.tasks.task import GUESS
+
+RUINED = "loosen the budget, or train it for longer with --epochs"
 
 
 def summarise(
@@ -31,20 +33,22 @@ def summarise(
 ) -> dict[str, Any]:  # fmt: skip
     """The summary of a finished compression, in the schema of ``netsmith.runs.summary``."""
     design = as_it_runs(job.space, np.array(found["best"]["design"]), tuple(result["floats"]))
-    doubt = _doubt(job, baseline, result["baseline_accuracy"])
-    ruined = [] if doubt[0] else compressed_guess({"test": result["accuracy"]}, job.subject.data)
+    task, key = job.task, job.metric.key
+    doubt = _doubt(job, baseline, result[f"baseline_{key}"])
+    ruined = [] if doubt[0] else task.ruined("the network that came out", {"test": result[key]}, RUINED)
     rows = job.pricing.rows(design)
     timed = "latency" in limits and not job.simulated
 
     energy = job.pricing.cost(job.graph.layers).energy_j is not None
 
     def side(of: dict[str, Any], predicted: float, size: float, joules: float | None) -> dict[str, Any]:
-        keys = ("accuracy", "search_accuracy", "latency_measured_s", "macs", "params")
+        keys = (key, f"search_{key}", "latency_measured_s", "macs", "params")
         costs = {"latency_predicted_s": predicted, "size_bytes": round(size), "energy_j": joules}
         return {k: of[k] for k in keys} | costs
 
+    others = [m.key for m in task.metrics[1:]]
     before = side(
-        baseline | {"accuracy": result["baseline_accuracy"]}, job.given("latency"), job.given("size"),
+        baseline | {key: result[f"baseline_{key}"]}, job.given("latency"), job.given("size"),
         job.given("energy") if energy else None,
     )  # fmt: skip
     predicted = float(found["best"]["predicted_s"])
@@ -54,6 +58,8 @@ def summarise(
         result, predicted, result["size_bytes"],
         float(job.pricing.predict(design, "energy")[0]) if energy else None,
     )  # fmt: skip
+    before |= {k: result[f"baseline_{k}"] for k in others}
+    after |= {k: result[k] for k in others}
     before |= {"mean_bits": _mean_bits(job.graph.layers), "priced_bits": _priced_bits(job)}
     after["mean_bits"] = _mean_bits(rows)
     held = read_json(job.run.path(MEMORY_FILE), "repeat the run")
@@ -83,34 +89,33 @@ def summarise(
         "fusion": result["fusion"],
         "fidelity": [{k: a[k] for k in ("predicted_s", "measured_s")} for a in found["attempts"]] if timed else [],
         "trials": _trials(job, sensitivity, found, before, energy), "recovery": result["history"],
-        "search_accuracy_untuned": result["search_accuracy_untuned"],
+        f"search_{key}_untuned": result[f"search_{key}_untuned"], "task": task.describe(),
         "sensitivity": {
             "candidates": sensitivity.candidates, "seconds": sensitivity.seconds, "recomputed": sensitivity.recomputed,
         },
         "built_with": {
-            "num_classes": job.subject.data.known_classes, "input_shape": list(job.subject.data.input_shape),
+            **{k: list(v) if isinstance(v, tuple) else v for k, v in task.built_with.items()},
             "code": code_digest(job.subject.loaded.spec),
         },
         "exported_with": {
             "calibration": job.config.quantize.calibration, "huffman": job.config.huffman,
             "floats": job.space.has_floats, **({"reorder": True} if job.config.reorder else {}),
         },
-        "model": job.subject.loaded.spec, "data": job.subject.data.name, "data_note": job.subject.data.note,
-        "data_notes": list(job.subject.data.sentences), "preprocessing": job.subject.feeding.to_dict(),
+        "model": job.subject.loaded.spec, "data": task.name, "data_note": task.note,
+        "data_notes": list(task.sentences), "preprocessing": job.subject.feeding.to_dict(),
         "strategy": job.config.strategy.name, "methods": [method.name for method in job.config.methods],
         "device": device(job.target, job.config.threads),
         "files": {n: n for n in ("baseline.onnx", *FORMATS.values(), "recipe.json")},
     }  # fmt: skip
 
 
-def _doubt(job: Stages, baseline: dict[str, Any], accuracy: float) -> tuple[dict[str, Any] | None, list[str]]:
-    """What speaks against the accuracy of the network as given, on the images of search and test, and in words."""
-    data = job.subject.data
+def _doubt(job: Stages, baseline: dict[str, Any], score: float) -> tuple[dict[str, Any] | None, list[str]]:
+    """What speaks against the score of the network as given, on the examples of search and test, and in words."""
     found, where = baseline.get("doubt"), "search"
-    if not found or found["kind"] == GUESS:
-        accuracies = {"search": baseline["search_accuracy"], "test": accuracy}
-        found, where = of_splits(accuracies, data), "search and test"
-    return found, [sentence(found, data, where, bool(job.config.weights))] if found else []
+    if not found or found["kind"] == GUESS:  # more examples may tell
+        scores = {"search": baseline[f"search_{job.metric.key}"], "test": score}
+        found, where = job.task.doubt_of(scores), "search and test"
+    return found, [job.task.doubted(found, where, bool(job.config.weights))] if found else []
 
 
 def _mean_bits(table: LayerTable) -> dict[str, float]:

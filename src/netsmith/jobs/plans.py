@@ -15,10 +15,10 @@ from netsmith.progress import Part
 from netsmith.systems.registry import SYSTEMS
 
 if TYPE_CHECKING:
-    from netsmith.data import Data
     from netsmith.jobs.config import SpecializeConfig
     from netsmith.jobs.specialization import Specialization
     from netsmith.jobs.stages import Stages
+    from netsmith.tasks.task import Task
 
 _MACS_A_SECOND = 4e10
 _MACS = 4e7  #: of a network of which nothing is known
@@ -97,18 +97,18 @@ class Extent:
         return [*shared, *built, test]
 
 
-def extent_of(job: Stages, images: int) -> Extent:
+def extent_of(job: Stages, examples: int) -> Extent:
     """How much there is to do in a compression whose network and data are loaded.
 
     Args:
-        images: of the search split that designs are run on, where it has so many.
+        examples: of the search split that designs are run on, where it has so many.
     """
-    data, table, space = job.subject.data, job.graph.layers, job.space
+    data, table, space = job.task, job.graph.layers, job.space
     twice = space.is_mixed and space.kind(Sparsity) is not None  # what stays, then what it shares
     return Extent(
         macs=float(table.macs.sum()), train=len(data.train) if data.train is not None else 0,
         search=len(data.search), test=len(data.test),
-        images=min(images, len(data.search)),
+        images=min(examples, len(data.search)),
         choices=int((space.decisions.sizes - 1).sum()), evaluations=job.evaluations,
         epochs=job.epochs * (1 + twice), mixed=space.is_mixed, measured=not job.simulated,
         table=hasattr(job.target, "prepare"),
@@ -124,7 +124,7 @@ def of_demonstration(train_epochs: int, epochs: int) -> list[Part]:
     return [Part(TRAIN, extent.seconds(train_epochs * extent.train, 4.0)), *extent.parts()]
 
 
-def of_training(data: Data, epochs: int, *, scored: bool) -> list[Part]:
+def of_training(data: Task, epochs: int, *, scored: bool) -> list[Part]:
     """The plan of a training whose data is loaded; of its network only the shares of the stages are known.
 
     Args:
@@ -142,7 +142,7 @@ def of_specialization(job: Specialization, systems: Sequence[str], networks: Seq
     Args:
         networks: what each of several networks of one search is called, that are trained and built one after the other.
     """
-    data, epochs = job.data, job.epochs
+    data, epochs = job.task, job.epochs
     macs = float(job.reference.macs.sum())
     images = len(data.need_train()) + len(data.search) / 10
 
@@ -172,7 +172,7 @@ def of_specialization(job: Specialization, systems: Sequence[str], networks: Seq
     return [*parts, Part("test", 1.0 + seconds(max(len(systems), len(networks)) * len(data.test)))]
 
 
-def epochs_of_specialization(config: SpecializeConfig, data: Data) -> dict[str, int]:
+def epochs_of_specialization(config: SpecializeConfig, data: Task) -> dict[str, int]:
     """Epochs of warm-up, search and training: as asked for, or by the size of the train split."""
     usual, asked = max(8, min(60, 600_000 // len(data.need_train()))), config.search
     search = usual if asked.search_epochs is None else asked.search_epochs

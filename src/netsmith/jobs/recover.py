@@ -1,4 +1,4 @@
-"""Getting accuracy back: fine-tuning of smaller networks, quantization-aware training of networks in few bits."""
+"""Getting back what was lost: fine-tuning of smaller networks, quantization-aware training of networks in few bits."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from netsmith.compression.mixed import Bits, LayerQuantizer
 from netsmith.compression.qat import TrainedQuantizer, finish, prepare
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.compression.sparsify import Sparse, zeros_kept
-from netsmith.data import Data
 from netsmith.jobs.config import FineTune
-from netsmith.network.graph import Graph, trace
+from netsmith.network.graph import Graph
 from netsmith.progress import Progress, training_events
+from netsmith.tasks.task import Task
 
 #: Peak learning rates: rounded weights have no room for steps as large as those of a network that lost channels.
 FINE_TUNE_LR, QAT_LR = 0.03, 0.01
 
 
 def fine_tune(
-    model: nn.Module, teacher: nn.Module, data: Data, tune: FineTune, seed: int, checkpoint: Path, progress: Progress,
+    model: nn.Module, teacher: nn.Module, task: Task, tune: FineTune, seed: int, checkpoint: Path, progress: Progress,
     lr: float = FINE_TUNE_LR, bf16: bool | Literal["auto"] = "auto", sparse: Sparse | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Train ``model`` in place, distilling from the network as given, if it gains by that; and settle batch norm.
@@ -43,49 +43,49 @@ def fine_tune(
     """
     from netsmith.training import settle_batch_norm
 
-    settle_batch_norm(model, data.search, normalisation=data.normalisation)
-    if epochs_of(tune, data) == 0:
+    settle_batch_norm(model, task)
+    if epochs_of(tune, task) == 0:
         return []
     with zeros_kept(model, sparse or {}):
-        return _trained(model, teacher, data, tune, seed, checkpoint, progress, lr, bf16)
+        return _trained(model, teacher, task, tune, seed, checkpoint, progress, lr, bf16)
 
 
 def _trained(
-    model: nn.Module, teacher: nn.Module, data: Data, tune: FineTune, seed: int, checkpoint: Path, progress: Progress,
+    model: nn.Module, teacher: nn.Module, task: Task, tune: FineTune, seed: int, checkpoint: Path, progress: Progress,
     lr: float, bf16: bool | Literal["auto"],
 ) -> list[dict[str, Any]]:  # fmt: skip
     from netsmith.training import Checkpoints, Training, evaluate, fit, settle_batch_norm
 
-    pixels, epochs = data.normalisation, epochs_of(tune, data)
+    epochs, metric = epochs_of(tune, task), task.metric
     untrained = {k: v.clone() for k, v in model.state_dict().items()}
-    before = evaluate(model, data.search, normalisation=pixels)[0]
+    before = evaluate(model, task, task.search).score
     progress.stage("fine-tune")
     start = time.time()
     result = fit(
-        model, data, Training(epochs=epochs, lr=tune.lr or lr, seed=seed, bf16=bf16), teacher=teacher,
+        model, task, Training(epochs=epochs, lr=tune.lr or lr, seed=seed, bf16=bf16), teacher=teacher,
         progress=training_events(progress), checkpoints=Checkpoints(checkpoint),
     )  # fmt: skip
     progress.stage("score")
     progress.note(
         f"  fine-tuned for {result.epochs_run} epoch{'s' * (result.epochs_run != 1)} in {time.time() - start:.0f} s"
     )
-    settle_batch_norm(model, data.search, normalisation=pixels)
-    after = evaluate(model, data.search, normalisation=pixels)[0]
-    if after < before:
+    settle_batch_norm(model, task)
+    after = evaluate(model, task, task.search).score
+    if metric.lost(before, after) > 0:
         model.load_state_dict(untrained)
         progress.note(
-            f"  training lost accuracy, {before:.2%} -> {after:.2%} of the search split: the network stays untrained; "
-            "try a smaller --lr, or more --epochs"
+            f"  training lost {metric.name}, {metric.shown(before)} -> {metric.shown(after)} of the search split: the "
+            "network stays untrained; try a smaller --lr, or more --epochs"
         )
         return []
     return [json.loads(json.dumps(h, default=vars)) for h in result.history]
 
 
-def epochs_of(tune: FineTune, data: Data) -> int:
+def epochs_of(tune: FineTune, task: Task) -> int:
     """Epochs of fine-tuning: as asked for, or by the size of the train split; 0 without one."""
-    if data.train is None:
+    if task.train is None:
         return 0
-    return tune.epochs if tune.epochs is not None else max(3, min(30, 200_000 // len(data.train)))
+    return tune.epochs if tune.epochs is not None else max(3, min(30, 200_000 // len(task.train)))
 
 
 def train_quantized(
@@ -108,7 +108,7 @@ def train_quantized(
     lr = FINE_TUNE_LR if shared else QAT_LR
     history = fine_tune(student, **training, lr=lr, bf16=False, sparse=quantizer.sparse)
     trained, grids = finish(student, bits, quantizer)
-    new = trace(trained, graph.input_shape, fold=graph.folded)
+    new = graph.again(trained)
     if shared:
         return new, CodebookQuantizer(new, quantizer.sparse), trained, history
     return new, TrainedQuantizer(new, trained, grids, quantizer), trained, history

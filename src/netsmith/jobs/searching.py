@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -30,7 +30,7 @@ from netsmith.study.measured import Measured
 from netsmith.study.study import Study
 from netsmith.study.tuned import Scorer, Tuned
 
-EVALUATION_IMAGES = 512
+EVALUATION_EXAMPLES = 512
 EVALUATED = "evaluation"  #: trials of whole designs on the search split
 RANKS = "divergence"  #: of the figures of a trial, what a search goes by
 
@@ -94,19 +94,19 @@ def _evaluator(job: Searching) -> Evaluator:
     """What evaluates designs: as they are, after a training each, or trained from the weights of another."""
     strategy, subject = job.config.strategy, job.subject
     images, lr, seed = strategy.episode_images, job.config.fine_tune.lr, job.config.seed
-    runner = IncrementalEvaluator(job.subject.graph, *subject.search_images(EVALUATION_IMAGES))
+    runner = IncrementalEvaluator(job.subject.graph, subject.task, subject.searched(EVALUATION_EXAMPLES))
     if not images:
         return Measured(job.candidates, runner)
     if not strategy.traits.walks:
-        return Tuned(job.candidates, runner, subject.model, subject.data, images, lr or QAT_LR, seed)
-    data = replace(
-        subject.data, train=subject.data.need_train().take(slice(0, images)),
-        search=subject.data.search.take(slice(0, len(runner.labels))),
-    )  # fmt: skip
+        return Tuned(job.candidates, runner, subject.model, subject.task, images, lr or QAT_LR, seed)
+    task = subject.task.with_splits(
+        train=subject.task.need_train().take(slice(0, images)),
+        search=subject.task.search.take(slice(0, runner.examples)),
+    )
     space = subject.space
     return Inherited(
         job.run, subject.model, space.canonical(space.reference), space.canonical, _cutter(job),
-        data, Scorer(runner, subject.model), lr, seed,
+        task, Scorer(runner, subject.model), lr, seed,
     )  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from netsmith.data import Data
 from netsmith.decisions.demand import rows_asked
 from netsmith.decisions.family import SearchedFamily
 from netsmith.decisions.pricing import SUMS, Pricing
@@ -21,7 +21,7 @@ from netsmith.export.product import write_onnx
 from netsmith.files import write_atomic
 from netsmith.hardware.target import Target, has_energy, prepare_target
 from netsmith.jobs.config import SpecializeConfig
-from netsmith.jobs.contents import contents_of, data_contents, thing_contents
+from netsmith.jobs.contents import contents_of, task_contents, thing_contents
 from netsmith.jobs.course import Course
 from netsmith.jobs.plans import epochs_of_specialization
 from netsmith.jobs.timing import near_timed, quiet_latency
@@ -47,6 +47,7 @@ from netsmith.systems.oneshot import POPULATION, UNIFORM_LR, path_losses, train_
 from netsmith.systems.oneshot import strategy as oneshot
 from netsmith.systems.proxylessnas import WARMUP, ProxylessConfig, likely, most_probable_within, proxylessnas
 from netsmith.systems.registry import SYSTEMS
+from netsmith.tasks.classification import Classification
 from netsmith.training import Training
 from netsmith.training.device import choose_device
 from netsmith.training.score import evaluate
@@ -61,17 +62,18 @@ class Specialization:
     metric = ACCURACY  #: the score that ranks networks
 
     def __init__(
-        self, shared: RunTogether, family: SearchedFamily, data: Data, target: Target, config: SpecializeConfig,
-        progress: Progress, watch: Callable[[Path], Any] | None = None,
+        self, shared: RunTogether, family: SearchedFamily, task: Classification, target: Target,
+        config: SpecializeConfig, progress: Progress, watch: Callable[[Path], Any] | None = None,
     ) -> None:  # fmt: skip
-        self.shared, self.run, self.family, self.data, self.target = shared, shared.run, family, data, target
+        self.shared, self.run, self.family, self.task, self.target = shared, shared.run, family, task, target
+        self.data = task.data
         self.home = shared  #: the run in which networks of all paths are searched
         self.part = ""  #: which of several networks this is about, for people
         self.config, self.progress, self.watch = config, progress, watch
         self.simulated = not target.capabilities.runs_here
         self.pricing = Pricing(family, target, config.batch)
-        self.epochs: dict[str, int] = epochs_of_specialization(config, data)
-        self.contents = thing_contents(f"the space {family.name}", family.space) | data_contents(data)
+        self.epochs: dict[str, int] = epochs_of_specialization(config, task)
+        self.contents = thing_contents(f"the space {family.name}", family.space) | task_contents(task)
 
     def check(self) -> None:
         """Find what cannot be used before anything takes long.
@@ -88,10 +90,10 @@ class Specialization:
 
     def _check_teacher(self) -> None:
         """Say what the teacher knows; without weights it most likely knows nothing."""
-        split = self.data.search.take(slice(0, ASKED))
-        images, _ = next(split.batches(4, normalise=self.data.normalisation, channels_last=False))
-        check_network(self.teacher, images, "choose a teacher for images of this size")
-        accuracy, _ = evaluate(self.teacher, split, normalisation=self.data.normalisation)
+        split, task = self.data.search.take(slice(0, ASKED)), self.task
+        few = task.example(4).map(torch.Tensor.contiguous, inputs_only=True)
+        check_network(self.teacher, few, "choose a teacher for images of this size", task.read, task.each)
+        accuracy = evaluate(self.teacher, task, task.search.take(slice(0, ASKED))).score
         said = f"the teacher {self.config.training.teacher} is right about {accuracy:.1%} of {len(split)} search images"
         guess = float(np.bincount(split.labels).max() / len(split))  # always the most frequent class
         if (
@@ -253,7 +255,7 @@ class Specialization:
             start = None if probabilities is None else likely(probabilities, problem, seed, POPULATION)
             return oneshot(problem, seed, start=start)
 
-        log = Logged(SharedWeights(lambda: path_losses(self.network(system).to(choose_device()), self.data)))
+        log = Logged(SharedWeights(lambda: path_losses(self.network(system).to(choose_device()), self.task)))
         study = Study(evolution, strategy_spec("evolution").traits, log, count, "evolution")
         return Chooser(self.family, self.tables, study, self._predict)
 
@@ -277,11 +279,11 @@ class Specialization:
                 epochs=self.epochs["warmup"] + self.epochs["search"], lr=UNIFORM_LR,
                 batch_size=self.config.training.batch_size, label_smoothing=0.1, seed=self.config.seed,
             )  # fmt: skip
-            train_uniform(network, self.data, training, **common)
+            train_uniform(network, self.task, training, **common)
         else:
             own = system == self.config.search.system and self.shared.workers.is_first
             proxylessnas(
-                network, self.data,
+                network, self.task,
                 Objective(self.tables, self.as_predicted(self.limits), search.loss, weight=search.weight),
                 ProxylessConfig(
                     warmup=self.epochs["warmup"], epochs=self.epochs["search"], mode=search.mode,

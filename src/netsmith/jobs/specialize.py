@@ -26,6 +26,7 @@ from netsmith.runs.names import RECORDED
 from netsmith.study.device_loop import within_aims
 from netsmith.supernets.family import fitted
 from netsmith.supernets.space import BlockSpace, load_space
+from netsmith.tasks.classification import Classification
 from netsmith.training.workers import Workers
 
 
@@ -74,7 +75,7 @@ def specialize(
         try:
             images = shared.in_turn(lambda: _images(config, shared.folder / RECORDED, progress))
             family = fitted(loaded, images.input_shape, len(images.classes), config.width)
-            job = Specialization(shared, family, images, target, config, progress, watch)
+            job = Specialization(shared, family, Classification(images), target, config, progress, watch)
             run.pin(job.contents | target_contents(config.target) | job.teacher_contents())
             job.check()
         except (InputError, KeyboardInterrupt):

@@ -24,7 +24,7 @@ from netsmith.jobs.specialization import Specialization
 from netsmith.jobs.tested import packed, rows_of
 from netsmith.jobs.together import RunTogether
 from netsmith.metrics import FloatArray
-from netsmith.network.layout import run_images
+from netsmith.network.layout import run_batch
 from netsmith.report.figures import command
 from netsmith.runs.front_record import FRONT_FILE
 from netsmith.training.modes import set_mode
@@ -186,9 +186,9 @@ def _taught(job: Specialization) -> dict[str, Any] | None:
         was, said = job.teacher.training, []
         set_mode(job.teacher, False)
         with torch.inference_mode():
-            for images, labels in job.data.test.batches(256, normalise=job.data.normalisation):
-                said.append((run_images(job.teacher, images).argmax(1) == labels).numpy())
+            for batch in job.task.test.batches(256):
+                said.append(job.task.partial(run_batch(job.teacher, batch), batch))
         set_mode(job.teacher, was)
-        return {"before": packed(np.concatenate(said))}
+        return {"before": packed(job.task, np.concatenate(said))}
 
     return dict(job.shared.stage("test-teacher", asked))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -13,14 +13,13 @@ import numpy as np
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
-from netsmith.accuracy.onnx_accuracy import onnx_answers
+from netsmith.accuracy.onnx_score import onnx_rows
 from netsmith.accuracy.sensitivity import Sensitivity, measure_sensitivity
 from netsmith.compression.build import is_int8, quantizer_for
 from netsmith.compression.mixed import quantize_mixed
 from netsmith.compression.quantize import QuantizedGraph, packed_tensors
 from netsmith.compression.reorder import reordered
 from netsmith.compression.sparsify import sparse_of
-from netsmith.data import Data
 from netsmith.decisions.demand import rows_asked
 from netsmith.decisions.peak import Peak
 from netsmith.decisions.pricing import Pricing
@@ -30,30 +29,30 @@ from netsmith.export.fusion import Fusion
 from netsmith.export.onnx import to_onnx
 from netsmith.export.product import Quantized, check_onnx, release, write_onnx
 from netsmith.hardware.target import limits_of, prepare_target
-from netsmith.jobs import doubt
 from netsmith.jobs.config import CompressConfig, FineTune
 from netsmith.jobs.first_screen import first_screen
 from netsmith.jobs.integers import REASON, as_it_runs, export_integers
 from netsmith.jobs.memory import MEMORY_FILE, built_memory, memory_of
 from netsmith.jobs.plans import extent_of
 from netsmith.jobs.recover import epochs_of, fine_tune, train_quantized
-from netsmith.jobs.searching import EVALUATION_IMAGES, Searching, study_of
+from netsmith.jobs.searching import EVALUATION_EXAMPLES, Searching, study_of
 from netsmith.jobs.subject import Subject
-from netsmith.jobs.tested import packed, tested
+from netsmith.jobs.tested import packed, tested, without_others
 from netsmith.jobs.timing import UNTIMED, final_timing, near_timed, quiet_latency
 from netsmith.jobs.tools import JobTools
-from netsmith.network.graph import Graph, count_parameters, trace
+from netsmith.network.graph import Graph, count_parameters
 from netsmith.progress import Progress
 from netsmith.runs.folder import Run
 from netsmith.study.approximation import SequentialApproximation
 from netsmith.study.closing import Attempt, close
 from netsmith.study.family import family_of
 from netsmith.study.inherited import Inherited, load_kept
+from netsmith.tasks.task import Task
 from netsmith.training.batchnorm import settle_batch_norm
 from netsmith.training.score import evaluate
 from netsmith.units import Budget, allowed_of, format_seconds, reached_of
 
-SENSITIVITY_IMAGES = 512
+SENSITIVITY_EXAMPLES = 512
 
 
 class Stages:
@@ -65,20 +64,20 @@ class Stages:
         self.graph, self.space = subject.graph, subject.space
         self.pricing = Pricing(self.space, target)
         self.tools = JobTools(subject, config, progress)
-        self.normalisation = subject.data.normalisation
+        self.task, self.metric = subject.task, subject.task.metric
         self.simulated = not target.capabilities.runs_here
         self.cuts: dict[tuple[int, ...], str] = {}  #: designs whose weights were tuned on the way -> their files
-        self.tune, self.train_data = config.fine_tune, subject.data
+        self.tune, self.train_task = config.fine_tune, subject.task
 
-    def within(self, run: Run, progress: Progress, tune: FineTune | None = None, data: Data | None = None) -> Stages:
+    def within(self, run: Run, progress: Progress, tune: FineTune | None = None, task: Task | None = None) -> Stages:
         """The same job in another run folder, where one of several networks is built.
 
         Args:
-            tune, data: how that is trained and on what, if not as usual.
+            tune, task: how that is trained and on what, if not as usual.
         """
         other = copy(self)
         other.run, other.progress, other.cuts = run, progress, {}
-        other.tune, other.train_data = tune or self.tune, data or self.train_data
+        other.tune, other.train_task = tune or self.tune, task or self.train_task
         return other
 
     def first_screen(self, networks: Sequence[str] = ()) -> None:
@@ -87,8 +86,8 @@ class Stages:
         Args:
             networks: what each is called, where several are built.
         """
-        images = max(SENSITIVITY_IMAGES, EVALUATION_IMAGES)
-        self.progress.plan(self.run.job, extent_of(self, images).parts(networks))
+        examples = max(SENSITIVITY_EXAMPLES, EVALUATION_EXAMPLES)
+        self.progress.plan(self.run.job, extent_of(self, examples).parts(networks))
         for sentence in first_screen(self.subject, self.target, self.config):
             self.progress.note(sentence)
 
@@ -99,18 +98,16 @@ class Stages:
     def _baseline(self) -> dict[str, Any]:
         self.progress.stage("baseline")
         path = write_onnx(self.run, "baseline.onnx", to_onnx(self.graph), self.subject.feeding)
-        parity = check_onnx(self.graph, path, self.tools.images)
+        parity = check_onnx(self.graph, path, self.tools.examples)
         table = self.graph.layers
         measured = None
         if not self.simulated:
             measured = quiet_latency(path, self.config.threads)
-        said = onnx_answers(path, self.subject.data.search, self.normalisation)
-        labels = self.subject.data.search.labels.numpy()[: len(said)]
-        right = int((said == labels).sum())
+        rows = onnx_rows(path, self.task, self.task.search, self.graph)
         return {
-            "search_accuracy": right / max(len(said), 1),
-            "search": packed(said == labels),
-            "doubt": doubt.misread(said, labels) or doubt.guessed(right, labels),
+            f"search_{self.metric.key}": self.metric.of(rows) if len(rows) else 0.0,
+            "search": packed(self.task, rows),
+            "doubt": self.task.doubt(rows),
             "latency_measured_s": measured,
             "parity": parity.relative_error,
             "macs": int(table.macs.sum()),
@@ -125,9 +122,9 @@ class Stages:
         self.progress.note(f"allowed: {allowed_of(limits, given)}")
 
     def say_doubt(self, baseline: dict[str, Any]) -> None:
-        """Say before the search what speaks against the accuracy of the network as given."""
+        """Say before the search what speaks against the score of the network as given."""
         if baseline.get("doubt"):
-            said = doubt.sentence(baseline["doubt"], self.subject.data, "search", bool(self.config.weights))
+            said = self.task.doubted(baseline["doubt"], "search", bool(self.config.weights))
             self.progress.note(f"warning: {said}")
 
     def prepare_target(self) -> None:
@@ -139,7 +136,7 @@ class Stages:
 
     def _sensitivity(self) -> dict[str, Any]:
         self.progress.stage("sensitivity")
-        evaluator = IncrementalEvaluator(self.graph, *self.subject.search_images(SENSITIVITY_IMAGES))
+        evaluator = IncrementalEvaluator(self.graph, self.task, self.subject.searched(SENSITIVITY_EXAMPLES))
         how = self.config.strategy.sensitivity
         return measure_sensitivity(self.candidates, evaluator, self.progress.update, how).to_dict()
 
@@ -226,7 +223,7 @@ class Stages:
     @property
     def epochs(self) -> int:
         """Epochs of fine-tuning."""
-        return epochs_of(self.tune, self.train_data)
+        return epochs_of(self.tune, self.train_task)
 
     def quick(self, design: Any, near: float = 0.0) -> float:
         """Latency of a design in seconds, weights as given; measured longer where it is near a limit."""
@@ -236,9 +233,9 @@ class Stages:
     def _measure(self, design: Any, share: float) -> float:
         """Latency of a design over that of the network as given; measured longer where ``share`` is near."""
         slimmed = self.slim(design)
-        images = self.tools.images[:32]
+        examples = self.tools.examples.take(slice(0, 32))
         exported = export_integers(
-            slimmed.model, self.graph.input_shape, slimmed.bits, images, "minmax", reorder=self.config.reorder
+            slimmed.model, self.graph, slimmed.bits, examples, "minmax", reorder=self.config.reorder
         ).model
         baseline = self.run.path("baseline.onnx")
         return near_timed(baseline, exported.SerializeToString(), self.config.threads, share)
@@ -253,11 +250,11 @@ class Stages:
         design = np.array(choice)
         slimmed = self.slim(design)
         training: dict[str, Any] = {
-            "teacher": self.subject.model, "data": self.train_data, "tune": self.tune,
+            "teacher": self.subject.model, "task": self.train_task, "tune": self.tune,
             "seed": self.config.seed,
             "checkpoint": self.run.path(f"checkpoints/{_key(design)}.safetensors"), "progress": self.progress,
         }  # fmt: skip
-        model, images, method = slimmed.model, self.tools.images, self.config.quantize.calibration
+        model, examples, method = slimmed.model, self.tools.examples, self.config.quantize.calibration
         history: list[Any] = []
         before: float | None = None
         quantized: QuantizedGraph | None
@@ -267,8 +264,8 @@ class Stages:
             if slimmed.is_smaller:
                 history = fine_tune(model, **training)
             self.progress.stage("export")
-            shape, has_floats = self.graph.input_shape, self.space.has_floats
-            built = export_integers(model, shape, slimmed.bits, images, method, has_floats, self.config.reorder)
+            has_floats, reorder = self.space.has_floats, self.config.reorder
+            built = export_integers(model, self.graph, slimmed.bits, examples, method, has_floats, reorder)
             graph, quantized, exported = built.graph, built.quantized, built.model
             fusion, floats = built.fusion, built.floats if has_floats else ()
             recipe = replace(recipe, quantize={"int8": [n for n in slimmed.bits if n not in floats]})
@@ -276,27 +273,27 @@ class Stages:
                 self.progress.note(f"  {layer}: {REASON}")
         else:
             if slimmed.is_smaller:  # before norms are folded: what they read has changed
-                settle_batch_norm(model, self.subject.data.search, normalisation=self.normalisation)
+                settle_batch_norm(model, self.task)
             if sparse:  # what stays makes up for what went before values are shared
                 path = self.run.path(f"checkpoints/{_key(design)}-sparse.safetensors")
                 history = fine_tune(model, **(training | {"checkpoint": path}), sparse=sparse)
-            graph = self._in_order(trace(model, self.graph.input_shape, fold=self.graph.folded))
-            quantizer = quantizer_for(graph, slimmed.bits, images, method, sparse=sparse)
+            graph = self._in_order(self.graph.again(model))
+            quantizer = quantizer_for(graph, slimmed.bits, examples, method, sparse=sparse)
             quantized = quantize_mixed(graph, slimmed.bits, quantizer)
-            before = self._search_accuracy(quantized)
+            before = self._search_score(quantized)
             if self.epochs and slimmed.bits:
                 after, trained, new, log = train_quantized(model, graph, slimmed.bits, quantizer, **training)
                 after = self._in_order(after)
                 tuned = quantize_mixed(after, slimmed.bits, trained)
-                if self._search_accuracy(tuned) >= before:
+                if self.metric.rank(self._search_score(tuned)) >= self.metric.rank(before):
                     graph, quantized, model = after, tuned, new
                     history += [epoch | {"epoch": epoch["epoch"] + len(history)} for epoch in log]
             self.progress.stage("export")
             exported = to_onnx(quantized.graph, quantized.weight_scales, integer_bias=False)
             quantized = quantized if slimmed.bits else None
         product = release(
-            quantized.graph if quantized else graph, self.run, self.subject.feeding, images, model=model,
-            metadata=self.subject.data.metadata, huffman=self.config.huffman,
+            quantized.graph if quantized else graph, self.run, self.subject.feeding, examples, model=model,
+            metadata=self.task.metadata, huffman=self.config.huffman,
             quantized=Quantized(exported, packed_tensors(quantized)) if quantized else None, sparse=sparse,
         )  # fmt: skip
         self.run.write_text("recipe.json", recipe.to_json())
@@ -310,24 +307,25 @@ class Stages:
         if not self.simulated:
             self.progress.stage("measure")
             figures |= final_timing(self.run, product, baseline, self.config.threads)
-        searched = tested(product.files["onnx"], self.subject.data.search, self.normalisation)
+        searched = without_others(tested(product.files["onnx"], self.task, self.task.search, self.graph))
+        key = self.metric.key
         return figures | {
-            "search_accuracy": searched["accuracy"],
+            f"search_{key}": searched[key],
             "search": searched,
-            "search_accuracy_untuned": before,
+            f"search_{key}_untuned": before,
             "fusion": {"expected": fusion.expected, "fused": fusion.fused, "floats": list(fusion.floats)},
             "floats": list(floats),
             "history": history,
         }
 
-    def _search_accuracy(self, quantized: QuantizedGraph) -> float:
-        split, batch = self.subject.data.search, self._batch()
-        if batch is not None:  # it takes no other number of images, as its file does not
-            split = split.take(slice(0, len(split) // batch * batch))
-        return evaluate(quantized.graph.module, split, batch_size=batch or 256, normalisation=self.normalisation)[0]
+    def _search_score(self, quantized: QuantizedGraph) -> float:
+        examples, batch = self.task.search, self._batch()
+        if batch is not None:  # it takes no other number of examples, as its file does not
+            examples = examples.take(slice(0, len(examples) // batch * batch))
+        return evaluate(quantized.graph.module, self.task, examples, batch_size=batch or 256).score
 
     def test(self, before: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Accuracy on the test split, looked at once, when every choice is made: before and after.
+        """The score on the test split, looked at once, when every choice is made: before and after.
 
         Args:
             before: what became of the network as given there, where another run of the job has looked.
@@ -336,14 +334,19 @@ class Stages:
         def both() -> dict[str, Any]:
             if before is None:
                 self.progress.stage("test")
-            split = self.subject.data.test
             show, again = (partial(self._half, half) for half in (0, 1))
-            given = before or tested(self.run.path("baseline.onnx"), split, self.normalisation, show)
-            after = tested(self.run.path("model.onnx"), split, self.normalisation, again)
-            accuracies = {"baseline_accuracy": given["accuracy"], "accuracy": after["accuracy"]}
-            return accuracies | {"tested": {"before": given, "after": after}}
+            given = before or self.tested("baseline.onnx", show)
+            after, key = self.tested("model.onnx", again), self.metric.key
+            scores: dict[str, Any] = {f"baseline_{k}": v for k, v in given.get("also", {}).items()} | after["also"]
+            both = {"before": without_others(given), "after": without_others(after)}
+            said: dict[str, Any] = {f"baseline_{key}": given[key], key: after[key], "tested": both}
+            return scores | said
 
         return dict(self.run.stage("test", both))
+
+    def tested(self, name: str, progress: Callable[[int, int], None]) -> dict[str, Any]:
+        """What a file of the run makes of the test split."""
+        return tested(self.run.path(name), self.task, self.task.test, self.graph, progress)
 
     def _half(self, half: int, done: int, total: int) -> None:
         """Show the progress of the first or the second of two passes as that of one."""

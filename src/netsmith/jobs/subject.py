@@ -10,19 +10,23 @@ import torch
 from torch import nn
 
 from netsmith.compression.reorder import best_order
-from netsmith.data import Data, Feeding, check_classes, data_for, normalisation_from_metadata
+from netsmith.data import Feeding
+from netsmith.data.batch import Batch, joined
 from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.registry import Given, kinds_of
 from netsmith.errors import InputError
 from netsmith.hardware.target import Target, has_energy, target_of
 from netsmith.jobs.config import CompressConfig, Images, Method, Prune, Quantize, SpecializeConfig
-from netsmith.metrics import ACCURACY, Metric
+from netsmith.metrics import Metric
 from netsmith.network.behaviour import check_network
 from netsmith.network.graph import Graph, trace
 from netsmith.network.load import LoadedModel, load_model
+from netsmith.network.signature import positional
 from netsmith.network.weights import read_metadata
+from netsmith.tasks.registry import load_task
+from netsmith.tasks.task import Task
 
-CALIBRATION_IMAGES = 256
+CALIBRATION_EXAMPLES = 256
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,14 @@ class Subject:
 
     Attributes:
         loaded: the network as given.
-        data: with the normalisation that the network expects.
-        feeding: how the network is fed, with a label for each of its outputs.
+        task: what the network is for, its examples as it expects them.
+        feeding: how the network is fed, and what its outputs stand for.
         graph: the network traced; batch norm folded, unless a method needs the weights as the module has them.
         space: the decisions.
     """
 
     loaded: LoadedModel
-    data: Data
+    task: Task
     feeding: Feeding
     graph: Graph
     space: GivenSpace
@@ -50,17 +54,15 @@ class Subject:
     @property
     def metric(self) -> Metric:
         """The score that ranks networks."""
-        return ACCURACY
+        return self.task.metric
 
-    def search_images(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The first ``n`` images of the search split, normalised, and their labels."""
-        split = self.data.search.take(slice(0, n))
-        batches = list(split.batches(256, normalise=self.data.normalisation))
-        return torch.cat([b[0] for b in batches]), torch.cat([b[1] for b in batches])
+    def searched(self, n: int) -> Batch:
+        """The first ``n`` examples of the search split."""
+        return joined(list(self.task.search.take(slice(0, n)).batches(256)))
 
-    def kept_images(self) -> torch.Tensor:
-        """The images of the search split that ranges are calibrated on, as they are, apart from the rest of it."""
-        return self.data.search.images[:CALIBRATION_IMAGES].clone()
+    def kept(self) -> Any:
+        """The examples of the search split that ranges are calibrated on, apart from the rest of it."""
+        return self.task.kept(CALIBRATION_EXAMPLES)
 
 
 def device_of(config: CompressConfig | SpecializeConfig) -> Target:
@@ -92,29 +94,39 @@ def device_of(config: CompressConfig | SpecializeConfig) -> Target:
 def load_subject(
     model: Any, data: Any, target: Target, *, weights: str | None = None,
     methods: Sequence[Method] = (Prune(), Quantize()), images: Images | None = None, seed: int = 0,
-    reorder: bool = False, **reading: Any,
+    reorder: bool = False, task: Any = "classification", **reading: Any,
 ) -> Subject:  # fmt: skip
     """Load and check everything that a compression needs; arguments are those of ``CompressConfig``.
 
     Args:
         reorder: designs run in the order of least peak memory.
+        task: what the network is for: a name, ``FILE.py:function``, or in Python a task.
         reading: ``record`` and ``report`` of ``netsmith.data.load_data``.
 
     Raises:
         InputError: anything that cannot be used, in one sentence.
     """
-    found = data_for(
-        data, read_metadata(weights) if weights else {}, seed=seed, **(images or Images()).for_data(), **reading
+    wanted = images or Images()
+    found = load_task(
+        task, data, read_metadata(weights) if weights else {}, seed=seed, options=wanted.for_data(), **reading
     )
-    loaded = load_model(model, weights=weights, num_classes=found.known_classes, input_shape=found.input_shape)
-    if images is None or images.mean is None:
-        found = found.with_normalisation(normalisation_from_metadata(loaded.metadata))
-    else:
-        found = found.compared_with(loaded.metadata)
-    first, _ = next(found.search.batches(4, normalise=found.normalisation, channels_last=False))
-    outputs = check_network(loaded.model, first, "give the size it expects with --image-size")
-    check_classes(found, outputs, loaded.metadata)
-    graph = trace(loaded.model, tuple(found.input_shape), fold=not any(m.keeps_norms for m in methods))
-    given = Given(loaded.model, loaded.example_input(), graph, target.capabilities)
+    loaded = load_model(model, weights=weights, **found.built_with)
+    found = found.for_weights(loaded.metadata, given=wanted.mean is not None)
+    outputs = checked(loaded, found)
+    example = found.example(2)
+    graph = trace(loaded.model, example, axes=found.axes(), fold=not any(m.keeps_norms for m in methods))
+    given = Given(loaded.model, positional(loaded.model, example), graph, target.capabilities)
     space = GivenSpace(graph, kinds_of(given, methods), best_order(graph)[0] if reorder else None)
-    return Subject(loaded, found, found.feeding.for_outputs(outputs), graph, space)
+    return Subject(loaded, found, found.feeding(graph, outputs), graph, space)
+
+
+def checked(loaded: LoadedModel, task: Task) -> Any:
+    """What a network returns for one example, if its outputs can be promised and are what its task reads.
+
+    Raises:
+        InputError: they are not; says so in one sentence.
+    """
+    few = task.example(4).map(torch.Tensor.contiguous, inputs_only=True)
+    outputs = check_network(loaded.model, few, task.misfit, task.read, task.each)
+    task.fits(outputs, loaded.metadata)
+    return outputs

@@ -20,17 +20,18 @@ from netsmith.compression.placement import layer_inputs, place
 from netsmith.compression.quantize import Calibration
 from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.compression.share import CodebookQuantizer
-from netsmith.data import Data
+from netsmith.data.batch import Batch, joined
 from netsmith.decisions.slim import Slimmed, slim
 from netsmith.jobs.config import Prune, Quantize
 from netsmith.jobs.contents import code_contents
-from netsmith.jobs.subject import CALIBRATION_IMAGES, Subject
+from netsmith.jobs.subject import CALIBRATION_EXAMPLES, Subject
 from netsmith.network.copying import copy_network
 from netsmith.progress import Progress
+from netsmith.tasks.task import Objective, Task
 from netsmith.training.batchnorm import centre_batch_norm
 
-TAYLOR_IMAGES = 512
-REPAIR_IMAGES = 512
+TAYLOR_EXAMPLES = 512
+REPAIR_EXAMPLES = 512
 
 
 class Wanted(Protocol):
@@ -49,7 +50,7 @@ class Wanted(Protocol):
 class JobTools:
     """Importance, repair and grids of one job, made when first asked for.
 
-    Equal configurations give equal weights, so that a resumed run goes on with the same network: images and sampled
+    Equal configurations give equal weights, so that a resumed run goes on with the same network: examples and sampled
     positions follow from the seed.
     """
 
@@ -67,8 +68,8 @@ class JobTools:
     @cached_property
     def centred(self) -> nn.Module:
         """The user's module, its norms ready to be estimated again."""
-        model, data = copy_network(self.subject.model), self.subject.data
-        centre_batch_norm(model, data.search, normalisation=data.normalisation)
+        model = copy_network(self.subject.model)
+        centre_batch_norm(model, self.subject.task.search)
         return model
 
     @cached_property
@@ -86,7 +87,7 @@ class JobTools:
     def moments(self) -> Moments:
         """Moments of what the layers that read prunable channels read."""
         s, seed = self.subject, self.config.seed
-        found = gather(s.graph, s.model, groups_of(s).groups, repair_images(s.data, seed), seed)
+        found = gather(s.graph, s.model, groups_of(s).groups, repair_examples(s.task, seed), seed)
         for layer, reason in list(found.skipped.items())[:6]:
             self.progress.note(f"  {layer} is not repaired: {reason}")
         return found
@@ -113,12 +114,12 @@ class JobTools:
             names = place(graph, space.quantized).scaled
             for layer in space.quantized:
                 names |= place(graph, [layer]).scaled
-        return histograms_of(graph, self.images, names)
+        return histograms_of(graph, self.examples, names)
 
     @cached_property
-    def images(self) -> torch.Tensor:
-        """The images of the search split that grids are calibrated on, normalised."""
-        return self.subject.search_images(CALIBRATION_IMAGES)[0]
+    def examples(self) -> Batch:
+        """The examples of the search split that grids are calibrated on."""
+        return self.subject.searched(CALIBRATION_EXAMPLES)
 
 
 def groups_of(subject: Subject) -> GroupReport:
@@ -129,13 +130,15 @@ def groups_of(subject: Subject) -> GroupReport:
 def scores_of(
     model: nn.Module, subject: Subject, criterion: str | Criterion, moments: Callable[[], Moments] | None = None
 ) -> dict[str, FloatArray]:
-    """Scores of the channels of a network of the subject's full size, with images of the search split where needed."""
+    """Scores of the channels of a network of the subject's full size, with examples of the search split if needed."""
 
-    def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        images, labels = subject.search_images(TAYLOR_IMAGES)
-        yield from zip(images.split(64), labels.split(64), strict=True)
+    def batches() -> Iterator[tuple[Batch, Batch]]:
+        yield from ((batch, batch) for batch in subject.searched(TAYLOR_EXAMPLES).split(64))
 
-    return channel_importance(model, groups_of(subject), criterion, batches(), moments=moments)
+    def loss(outputs: Any, batch: Batch) -> torch.Tensor:
+        return subject.task.training_loss(outputs, None, batch, Objective())
+
+    return channel_importance(model, groups_of(subject), criterion, batches(), loss, moments=moments)
 
 
 def criterion_contents(criterion: str | Criterion) -> dict[str, str]:
@@ -143,9 +146,9 @@ def criterion_contents(criterion: str | Criterion) -> dict[str, str]:
     return {} if isinstance(criterion, str) else code_contents("the criterion of --importance", criterion)
 
 
-def repair_images(data: Data, seed: int) -> torch.Tensor:
-    """Normalised images ``(N, C, H, W)`` of the train split, or of the search split where there is none."""
-    split = data.search if data.train is None else data.train
-    count = min(REPAIR_IMAGES, len(split))
-    part = split.take(np.sort(np.random.default_rng(seed).choice(len(split), count, replace=False)))
-    return torch.cat([x for x, _ in part.batches(256, normalise=data.normalisation)])
+def repair_examples(task: Task, seed: int) -> Batch:
+    """Examples of the train split, or of the search split where there is none, or where it is a stream."""
+    examples = task.search if task.train is None or task.train.order == "stream" else task.train
+    count = min(REPAIR_EXAMPLES, len(examples))
+    part = examples.take(np.sort(np.random.default_rng(seed).choice(len(examples), count, replace=False)))
+    return joined(list(part.batches(256)))

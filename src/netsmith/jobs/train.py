@@ -22,8 +22,11 @@ from netsmith.progress import Progress, progress_of, training_events
 if TYPE_CHECKING:
     from torch import nn
 
-    from netsmith.data import Data
     from netsmith.network.load import LoadedModel
+    from netsmith.tasks.task import Task
+
+
+RETRAIN = "train for more epochs, with another --lr, or check the data"
 
 
 @takes(TrainConfig)
@@ -53,15 +56,14 @@ def train(
             :class:`netsmith.jobs.config.TrainConfig` and ``docs/options.md``.
 
     Returns:
-        The network; its ``summary`` has ``accuracy`` on search and test, ``before`` and ``after``, what was trained, on
-        what, and where it is.
+        The network; its ``summary`` has the score (``accuracy``) on search and test, ``before`` and ``after``, what
+        was trained, on what, and where it is.
 
     Raises:
         InputError: see ``load_model``, ``load_data`` and ``fit``; or ``out`` cannot be written, would replace what is
             not of this job, or is being written by another process.
     """
-    from netsmith.jobs import doubt
-    from netsmith.jobs.contents import contents_of, data_contents
+    from netsmith.jobs.contents import contents_of, task_contents
     from netsmith.network.checkpoint import split_key
     from netsmith.training import Checkpoints, Training, evaluate, fit
 
@@ -77,34 +79,37 @@ def train(
             record.unlink(missing_ok=True)  # of another training, with other data perhaps
         say = progress.note
         progress.stage("load")
-        loaded, images = _load(config, say, record)
-        progress.plan("train", of_training(images, config.epochs, scored=config.weights is not None))
-        network, pixels = loaded.model, images.normalisation
+        loaded, task = _load(config, say, record)
+        progress.plan("train", of_training(task, config.epochs, scored=config.weights is not None))
+        network, metric = loaded.model, task.metric
 
         def score() -> dict[str, float]:
             return {
-                name: evaluate(network, part, normalisation=pixels)[0]
-                for name, part in (("search", images.search), ("test", images.test))
+                name: evaluate(network, task, part).score
+                for name, part in (("search", task.search), ("test", task.test))
             }
+
+        def shown(scores: dict[str, float]) -> str:
+            return ", ".join(f"{name} {metric.shown(value)}" for name, value in scores.items())
 
         before = None
         if config.weights is not None:
             progress.stage("score as loaded")
             before = score()
-            say(f"as loaded: search {before['search']:.2%}, test {before['test']:.2%}")
-            if found := doubt.of_splits(before, images):
-                say(f"warning: {doubt.sentence(found, images, 'search and test', weights=True)}")
-        contents = contents_of(loaded, model, config.weights) | data_contents(images)
+            say(f"as loaded: {shown(before)}")
+            if found := task.doubt_of(before):
+                say(f"warning: {task.doubted(found, 'search and test', weights=True)}")
+        contents = contents_of(loaded, model, config.weights) | task_contents(task)
         taught, teacher = None, None
         if config.teacher is not None:
-            known = _teacher(config, images, say)
+            known = _teacher(config, task, say)
             taught, teacher = known.model, known.spec
             contents |= contents_of(known, config.teacher, config.teacher_weights, who="teacher")
         peak, decay = _rates(config)
         progress.stage("train")
         start = time.perf_counter()
         result = fit(
-            network, images,
+            network, task,
             Training(
                 epochs=config.epochs, lr=peak, batch_size=config.batch_size, weight_decay=decay,
                 schedule=config.schedule, alpha=config.alpha, temperature=config.temperature,
@@ -119,13 +124,15 @@ def train(
         )  # fmt: skip
         progress.stage("score")
         after = score()
-        say(f"trained: search {after['search']:.2%}, test {after['test']:.2%}")
+        say(f"trained: {shown(after)}")
         summary: dict[str, Any] = {
-            "model": loaded.spec, "weights": config.weights, "data": images.name,
-            "out": str(out), "accuracy": {"before": before, "after": after}, "epochs": result.epochs_run,
+            "model": loaded.spec, "weights": config.weights, "data": task.name,
+            "out": str(out), metric.key: {"before": before, "after": after}, "epochs": result.epochs_run,
             "best_epoch": result.best_epoch, "seconds": time.perf_counter() - start, "bf16": result.bf16,
-            "data_notes": [images.note, *images.sentences], "warnings": doubt.trained_guess(after, images),
-            "rows": {"train": len(images.need_train()), "search": len(images.search), "test": len(images.test)},
+            "data_notes": [task.note, *task.sentences],
+            "warnings": task.ruined("after training the network", after, RETRAIN),
+            "rows": {"train": len(task.need_train()), "search": len(task.search), "test": len(task.test)},
+            "task": task.describe(),
             "recipe": {
                 "optimizer": "SGD, momentum 0.9, Nesterov", "lr": peak, "weight_decay": decay,
                 "schedule": config.schedule, "batch_size": config.batch_size, "epochs": config.epochs,
@@ -133,7 +140,7 @@ def train(
             },
             "history": result.history, "messages": result.messages,
         }  # fmt: skip
-        _write(network.state_dict(), _metadata(loaded.metadata, images, summary, job), out)
+        _write(network.state_dict(), _metadata(loaded.metadata, task, summary, job), out)
         for path in (checkpoint, record):
             path.unlink(missing_ok=True)  # only after the weights are safe
         progress.close()
@@ -142,43 +149,42 @@ def train(
         )
 
 
-def _load(config: TrainConfig, say: Callable[[str], None], record: Path) -> tuple[LoadedModel, Data]:
-    """The network and the images in the pixels that it expects, checked to fit each other."""
-    from netsmith.data import check_classes, data_for, normalisation_from_metadata
+def _load(config: TrainConfig, say: Callable[[str], None], record: Path) -> tuple[LoadedModel, Task]:
+    """The network and its task as it expects it, checked to fit each other."""
+    from netsmith.jobs.subject import checked
     from netsmith.network.load import load_model
     from netsmith.network.weights import read_metadata
+    from netsmith.tasks.registry import load_task
 
     headers = [read_metadata(file) if file else {} for file in (config.teacher_weights, config.weights)]
     header = headers[0] | headers[1]
-    data = data_for(config.data, header, seed=config.seed, record=record, **config.images.for_data())
-    say(f"data {data.name}: {len(data.need_train())} train, {len(data.search)} search, {len(data.test)} test images")
-    loaded = load_model(
-        config.model, num_classes=data.known_classes if config.weights else len(data.classes), weights=config.weights,
-        input_shape=data.input_shape,
-    )  # fmt: skip
+    task = load_task(
+        config.task, config.data, header, seed=config.seed, options=config.images.for_data(), record=record
+    )
+    say(
+        f"data {task.name}: {len(task.need_train())} train, {len(task.search)} search, {len(task.test)} test "
+        f"{task.each}"
+    )
+    built = task.built_with if config.weights else task.made_with
+    loaded = load_model(config.model, weights=config.weights, **built)
     for note in loaded.notes:
         say(note)
-    if config.images.mean is None:
-        data = data.with_normalisation(normalisation_from_metadata(loaded.metadata))
-    else:
-        data = data.compared_with(loaded.metadata)
-    for sentence in data.sentences:
+    task = task.for_weights(loaded.metadata, given=config.images.mean is not None)
+    for sentence in task.sentences:
         say(sentence)
-    check_classes(data, _checked(loaded.model, data), loaded.metadata)
-    return loaded, data
+    checked(loaded, task)
+    return loaded, task
 
 
-def _teacher(config: TrainConfig, data: Data, say: Callable[[str], None]) -> LoadedModel:
-    """The network to distil from, which must give one logit a class as well."""
-    from netsmith.data import check_classes
+def _teacher(config: TrainConfig, task: Task, say: Callable[[str], None]) -> LoadedModel:
+    """The network to distil from, which must return what the task reads as well."""
+    from netsmith.jobs.subject import checked
     from netsmith.network.load import load_model
 
-    known = load_model(
-        config.teacher, num_classes=data.known_classes, weights=config.teacher_weights, input_shape=data.input_shape
-    )
+    known = load_model(config.teacher, weights=config.teacher_weights, **task.built_with)
     for note in known.notes:
         say(note)
-    check_classes(data, _checked(known.model, data), known.metadata)
+    checked(known, task)
     return known
 
 
@@ -188,14 +194,6 @@ def _rates(config: TrainConfig) -> tuple[float, float]:
     return (
         config.lr if config.lr is not None else lr, config.weight_decay if config.weight_decay is not None else decay
     )  # fmt: skip
-
-
-def _checked(model: Any, data: Data) -> int:
-    """Number of logits of a network whose outputs for the images can be promised."""
-    from netsmith.network.behaviour import check_network
-
-    images, _ = next(data.search.batches(4, normalise=data.normalisation, channels_last=False))
-    return check_network(model, images, "give the size it expects with --image-size")
 
 
 @contextmanager
@@ -243,19 +241,20 @@ def is_trained(path: Path, job: str = "train") -> bool:
     return "made_by" in metadata and metadata.get("job", "train") == job
 
 
-def _metadata(source: dict[str, str], data: Data, summary: dict[str, Any], job: str) -> dict[str, str]:
+def _metadata(source: dict[str, str], task: Task, summary: dict[str, Any], job: str) -> dict[str, str]:
     """What a reader of the file needs: input, classes, accuracy and provenance; the source's licence stays.
 
     Nothing of it differs where the same is trained again.
     """
-    left = ("accuracy", "history", "messages", "out", "seconds", "data_notes", "warnings")
+    key = task.metric.key
+    left = (key, "history", "messages", "out", "seconds", "data_notes", "warnings", "task")
     made = {k: v for k, v in summary.items() if k not in left}
     kept = {k: source[k] for k in ("license", "source", "architecture") if k in source}
     return (
         kept
         | {"format": "pt"}
-        | data.metadata
-        | {"accuracy": json.dumps(summary["accuracy"]), "made_by": json.dumps(made), "job": job}
+        | task.metadata
+        | {key: json.dumps(summary[key]), "made_by": json.dumps(made), "job": job}
     )
 
 

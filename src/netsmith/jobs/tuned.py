@@ -83,8 +83,9 @@ def export_tuned(
     seen = _seen(images, feeding, needed=any(a_bits < FLOAT for _, a_bits in bits.values()))
     method, kept = how.get("calibration") or "mse", bits
     if bits and is_int8(bits):
+        given = trace(model, shape)
         built = export_integers(
-            model, shape, bits, seen, method, how.get("floats") is not False, bool(how.get("reorder"))
+            model, given, bits, seen, method, how.get("floats") is not False, bool(how.get("reorder"))
         )
         graph, rounded, exported, kept = built.graph, built.quantized, built.model, built.bits
         recipe = dataclasses.replace(recipe, quantize={"int8": list(kept)})

@@ -20,7 +20,7 @@ from netsmith.runs.names import CONFIG
 if TYPE_CHECKING:
     from torch import nn
 
-    from netsmith.data import Data
+    from netsmith.tasks.task import Task
 
 
 def verify(
@@ -99,10 +99,10 @@ def _network(seen: Evidence) -> list[Claim]:
     return [claim for what, check in every.items() for claim in attempt(partial(check, seen), what, lenient)]
 
 
-def _data(seen: Evidence, data: Any) -> Data | str:
+def _data(seen: Evidence, data: Any) -> Task | str:
     """The examples, or why there are none; those that were named must be readable."""
     try:
-        return scores.data_of(seen, data)
+        return scores.task_of(seen, data)
     except InputError as error:
         if data is not None:
             raise

@@ -9,25 +9,26 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from netsmith.data.batch import Batch
 from netsmith.network.copying import copy_network
 from netsmith.network.outputs import tensors_of
 
 _TRIED = (1, 3, 2, 4, 8, 16)
 
 
-def written_batch(model: nn.Module, images: torch.Tensor) -> str | None:
+def written_batch(model: nn.Module, inputs: Batch) -> str | None:
     """The batch size that is written into a network, in one sentence; None if it takes any, or runs on none tried.
 
     Args:
-        images: one or more that it takes, ``(N, ...)``; batches of other sizes are made of them.
+        inputs: one sample or more that it takes; batches of other sizes are made of them.
     """
     probe = copy_network(model).eval()
     runs, place = [], ""
     for size in _TRIED:
-        x = images[torch.arange(size) % len(images)]
+        x = inputs.take(torch.arange(size) % inputs.size)
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                outputs = tensors_of(probe(x))
+                outputs = tensors_of(x(probe))
         except Exception as error:  # whatever a user's forward raises
             place = place or _place(error)
             continue

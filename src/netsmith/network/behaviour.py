@@ -1,6 +1,6 @@
-"""What a network must be before it is judged: the same output for the same image, whatever comes with it, every time.
+"""What a network must be before it is judged: the same output for the same example, whatever comes with it, every time.
 
-Accuracies are measured on batches, and the deployed network sees one image at a time; so an output that depends on its
+Scores are measured on batches, and the deployed network sees one example at a time; so an output that depends on its
 company, or on chance, has no accuracy that could be promised. One probe finds both, and names the modules at fault.
 """
 
@@ -14,10 +14,11 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError
 from netsmith.network.batch import written_batch
 from netsmith.network.copying import copy_network
-from netsmith.network.outputs import describe_output, tensors_of
+from netsmith.network.outputs import tensors_of
 from netsmith.usercode import words_of
 
 _LOUD = (1.0, 4.0, 1.0)  #: factors of the images of a batch: company is louder, so that a maximum over it shows
@@ -28,78 +29,88 @@ _SAME = 1e-3  #: share of that by which two runs of the same kernels on the same
 _ZERO = 1e-4  #: largest weight of a tensor that is as good as zero, such as a layer scale at its start
 _SHOWN = 4
 Rows = Callable[[torch.Tensor], torch.Tensor]
+Check = Callable[[Any, Batch], object]
 
 
-def check_network(model: nn.Module, images: torch.Tensor, remedy: str) -> int:
-    """Check that a classifier in eval mode gives finite logits that depend on each image alone.
+def check_network(
+    model: nn.Module, inputs: Batch, remedy: str, check: Check = lambda outputs, batch: None, each: str = "examples"
+) -> Any:
+    """Check that a network in eval mode gives finite outputs that depend on each example alone.
 
     Args:
-        images: two or more that it takes, normalised, ``(N, ...)``.
+        inputs: two examples or more that it takes.
         remedy: what to do where it does not run on them, such as an option that gives it another size.
+        check: called with the outputs for one example and that example; refuses what its task cannot read.
+        each: what an example is called, in the plural.
 
     Returns:
-        The number of logits.
+        The outputs for one example.
 
     Raises:
-        InputError: it does not run, or on one size of batches alone, does not return one tensor ``(batch, classes)``,
-            or what it returns is not finite, differs between two calls or depends on the batch; says so with the
-            modules at fault.
+        InputError: it does not run, or on one size of batches alone, or what it returns is not finite, differs between
+            two calls or depends on the batch; says so with the modules at fault.
     """
-    probe = copy_network(model).eval()
-    if written := written_batch(probe, images):
+    probe, one, name = copy_network(model).eval(), inputs.take(slice(0, 1)), each.removesuffix("s")
+    if written := written_batch(probe, inputs):
         raise InputError(written)
     try:
-        output = _run(probe, images[:1])
+        output = _run(probe, one)
     except Exception as error:
-        shape, why = tuple(images.shape[1:]), failure_of(probe, images[:1], error)
+        shape, why = " and ".join(str(tuple(t.shape[1:])) for t in inputs.inputs), failure_of(probe, one, error)
         try:
-            _run(probe, images)
+            _run(probe, inputs)
         except Exception:
             kinds = {str(p.dtype) for p in probe.parameters() if p.is_floating_point()} - {"torch.float32"}
             if kinds:
                 remedy = f"its weights are {', '.join(sorted(kinds))}: make them float32, with .float()"
-            raise InputError(f"the network does not run on images of shape {shape}: {why}; {remedy}") from error
+            raise InputError(f"the network does not run on {each} of shape {shape}: {why}; {remedy}") from error
         raise InputError(
-            f"the network runs on {len(images)} images of shape {shape} at once but not on one alone, as it is "
-            f"deployed: {why}; let it treat each image alone"
+            f"the network runs on {inputs.size} {each} of shape {shape} at once but not on one alone, as it is "
+            f"deployed: {why}; let it treat each {name} alone"
         ) from error
-    if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != 1:
-        raise InputError(
-            f"for one image the network returns {describe_output(output)}, but one tensor of logits (1, classes) is "
-            "needed; let its forward return that alone"
-        )
-    if found := fault_of(model, images):
+    check(output, one)
+    if found := fault_of(model, inputs, each):
         raise InputError(found)
-    return int(output.shape[1])
+    return output
 
 
-def fault_of(model: nn.Module, images: torch.Tensor) -> str | None:
-    """Why outputs are not those of each image alone, in one sentence, or None.
+def fault_of(model: nn.Module, inputs: Batch, each: str = "images") -> str | None:
+    """Why outputs are not those of each example alone, in one sentence, or None.
 
     It is tried on a copy, in float64 where the forward allows that: as given and, where some weights are zero and so
     hide what stands before them, with weights moved at random. A network that does not run says nothing here.
     """
-    probe, x = _wide(model, images)
+    probe, x = _wide(model, inputs)
+    name, one = each.removesuffix("s"), x.take(slice(0, 1))
     try:
-        alone = [tensors_of(_run(probe, x[:1])) for _ in range(2)]
-        found = _not_finite(probe, x, alone[0]) or _by_chance(probe, x, *alone) or _by_company(probe, x, alone[0])
+        alone = [tensors_of(_run(probe, one)) for _ in range(2)]
+        found = (
+            _not_finite(probe, one, alone[0]) or _by_chance(probe, one, alone[0], alone[1], name)
+            or _by_company(probe, x, alone[0], name)
+        )  # fmt: skip
         if not found and _hides(probe):
             moved = _moved(probe)
-            found = _by_company(moved, x, tensors_of(_run(moved, x[:1])))
+            found = _by_company(moved, x, tensors_of(_run(moved, one)), name)
     except Exception:
         return None
     return found
 
 
-def _wide(model: nn.Module, images: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
+def _wide(model: nn.Module, inputs: Batch) -> tuple[nn.Module, Batch]:
     """A copy in eval mode with a batch of inputs, in float64 if it runs in that."""
-    factors = torch.tensor(_LOUD).view(-1, *[1] * (images.dim() - 1))
-    x = images[torch.arange(len(_LOUD)) % len(images)] * factors
+
+    def loud(t: torch.Tensor) -> torch.Tensor:
+        if not t.is_floating_point() or len(t) != len(_LOUD) or is_mask(t):
+            return t
+        return t * torch.tensor(_LOUD).view(-1, *[1] * (t.dim() - 1))
+
+    x = inputs.take(torch.arange(len(_LOUD)) % inputs.size).map(loud, inputs_only=True)
     probe = copy_network(model).eval()
     try:
         double = copy_network(probe).double()
-        _run(double, x[:1].double())
-        return double, x.double()
+        wide = x.map(lambda t: t.double() if t.is_floating_point() else t, inputs_only=True)
+        _run(double, wide.take(slice(0, 1)))
+        return double, wide
     except Exception:  # a forward that insists on its own dtype
         return probe, x
 
@@ -121,10 +132,10 @@ def _moved(probe: nn.Module) -> nn.Module:
     return moved
 
 
-def _not_finite(probe: nn.Module, x: torch.Tensor, output: list[torch.Tensor]) -> str | None:
+def _not_finite(probe: nn.Module, one: Batch, output: list[torch.Tensor]) -> str | None:
     if all(bool(torch.isfinite(t).all()) for t in output):
         return None
-    seen = _record(probe, x[:1])
+    seen = _record(probe, one)
     wrong = [
         path for (path, _), (given, made) in seen.items()
         if all(bool(torch.isfinite(t).all()) for t in given) and not all(bool(torch.isfinite(t).all()) for t in made)
@@ -132,10 +143,11 @@ def _not_finite(probe: nn.Module, x: torch.Tensor, output: list[torch.Tensor]) -
     return f"the network's output is not finite: {_names(probe, wrong)} makes NaN or infinite values of finite ones"
 
 
-def _by_chance(probe: nn.Module, x: torch.Tensor, first: list[torch.Tensor], again: list[torch.Tensor]) -> str | None:
+def _by_chance(
+    probe: nn.Module, one: Batch, first: list[torch.Tensor], again: list[torch.Tensor], name: str
+) -> str | None:
     if _alike(first, again, again, _SAME):
         return None
-    one = x[:1]
     drawn: list[str] = []
     with _random_operators(drawn):
         a, b = _record(probe, one), _record(probe, one)
@@ -145,46 +157,54 @@ def _by_chance(probe: nn.Module, x: torch.Tensor, first: list[torch.Tensor], aga
         if drawn else "keeps a counter or draws random numbers of its own"
     )  # fmt: skip
     return (
-        "the network's output for the same image differs from call to call in evaluation, so no accuracy can be "
+        f"the network's output for the same {name} differs from call to call in evaluation, so no accuracy can be "
         f"promised: {wrong} {cause}"
     )
 
 
-def _by_company(probe: nn.Module, x: torch.Tensor, first: list[torch.Tensor]) -> str | None:
-    """The first image and the last are compared with themselves alone: what goes along a batch sees only one side."""
+def _by_company(probe: nn.Module, x: Batch, first: list[torch.Tensor], name: str) -> str | None:
+    """The first example and the last are compared with themselves alone: what goes along a batch sees only one side."""
     try:
         together = tensors_of(_run(probe, x))
     except Exception:  # a batch that is written into the forward
         return None
-    for place in (0, len(x) - 1):
+    count = x.size
+    for place in (0, count - 1):
         own = slice(place, place + 1)
-        alone = first if place == 0 else tensors_of(_run(probe, x[own]))
-        if any(len(t) != len(x) for t in together) or _alike(alone, [t[own] for t in together], together):
+        alone = first if place == 0 else tensors_of(_run(probe, x.take(own)))
+        if any(not t.dim() or len(t) != count for t in together) or _alike(alone, [t[own] for t in together], together):
             continue
 
         def rows(t: torch.Tensor, place: int = place) -> torch.Tensor:
-            """Those of the image, where images are laid side by side along the first dimension."""
-            each = len(t) // len(x) if t.dim() and len(t) % len(x) == 0 else 0
+            """Those of the example, where examples are laid side by side along the first dimension."""
+            each = len(t) // count if t.dim() and len(t) % count == 0 else 0
             return t[place * each : (place + 1) * each] if each else t
 
-        wrong = _at_fault(probe, _record(probe, x[own]), _record(probe, x, rows))
+        wrong = _at_fault(probe, _record(probe, x.take(own)), _record(probe, x, rows))
+        an = "an" if name[0] in "aeiou" else "a"
         return (
-            "the network's output for an image depends on what else is in its batch, so accuracies measured on batches "
-            f"do not hold for one image at a time: {wrong} mixes the images of a batch; let it treat each image alone"
+            f"the network's output for {an} {name} depends on what else is in its batch, so accuracies measured on "
+            f"batches do not hold for one {name} at a time: {wrong} mixes the {name}s of a batch; let it treat each "
+            f"{name} alone"
         )
     return None
 
 
-def _run(model: nn.Module, x: torch.Tensor) -> Any:
+def is_mask(t: torch.Tensor) -> bool:
+    """Whether floats are a mask: zeros and ones alone, which are no values to be made larger or drawn at random."""
+    return bool(((t == 0) | (t == 1)).all())
+
+
+def _run(model: nn.Module, x: Batch) -> Any:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.seed()  # another draw each time
-        return model(x)
+        return x(model)
 
 
 Seen = dict[tuple[str, int], tuple[list[torch.Tensor], list[torch.Tensor]]]
 
 
-def _record(probe: nn.Module, x: torch.Tensor, rows: Rows = lambda t: t) -> Seen:
+def _record(probe: nn.Module, x: Batch, rows: Rows = lambda t: t) -> Seen:
     """(Path, number of the call) -> tensors that a module was given and made."""
     seen: Seen = {}
     count: dict[str, int] = {}
@@ -260,7 +280,7 @@ def _random_operators(found: list[str]) -> Iterator[None]:
         yield
 
 
-def failure_of(probe: nn.Module, x: torch.Tensor, error: BaseException) -> str:
+def failure_of(probe: nn.Module, x: Batch, error: BaseException) -> str:
     """In which module the forward of a network fails in the mode that it is in, and how; ``error`` if it does not."""
     inside: list[str] = []
     hooks = []

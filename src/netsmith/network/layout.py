@@ -15,6 +15,7 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
+from netsmith.data.batch import Batch
 from netsmith.network.copying import copy_network
 from netsmith.network.outputs import tensors_of
 from netsmith.network.strided import Subsampled
@@ -23,7 +24,7 @@ _CONTIGUOUS: WeakSet[nn.Module] = WeakSet()  #: networks of this process that we
 _CLOSE = 1e-2  #: share of its range by which an output may differ between layouts
 
 
-def find_layout(model: nn.Module, images: torch.Tensor) -> bool:
+def find_layout(model: nn.Module, inputs: Batch) -> bool:
     """Find out, on a copy, whether a network computes the same with channels last, in evaluation and in training.
 
     Both passes are tried, as a view may stand in the backward one alone.
@@ -32,45 +33,51 @@ def find_layout(model: nn.Module, images: torch.Tensor) -> bool:
     with what it is given.
 
     Args:
-        images: two or more that it takes, ``(N, C, H, W)``; others have no such layout.
+        inputs: two samples or more that it takes; without maps, ``(N, C, H, W)``, among them there is no such layout.
 
     Returns:
         Whether it does, or fails in any layout.
     """
-    if model in _CONTIGUOUS or images.dim() != 4:
+    if model in _CONTIGUOUS or not any(t.dim() == 4 for t in inputs.inputs):
         return model not in _CONTIGUOUS
     with torch.inference_mode(False):
-        same = _same_in_both(copy_network(model), images[:2])
+        same = _same_in_both(copy_network(model), inputs.take(slice(0, 2)))
     if not same:
         _note(model)
     return same
 
 
-def _same_in_both(probe: nn.Module, x: torch.Tensor) -> bool:
-    want = _outputs(_contiguous(probe), _plain(x))
+def _same_in_both(probe: nn.Module, x: Batch) -> bool:
+    want = _outputs(_contiguous(probe), x.map(_plain_map, inputs_only=True))
     if want is None:
         return True
-    got = _outputs(channels_last(probe), x.contiguous(memory_format=torch.channels_last))
+    got = _outputs(channels_last(probe), x.map(fast_layout, inputs_only=True))
     return got is not None and all(map(_close, got, want))
 
 
-def laid_out(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Images in the layout that a network takes, as far as it is known."""
-    return _plain(images) if model in _CONTIGUOUS else images
+def laid_out(model: nn.Module, batch: Batch) -> Batch:
+    """A batch in the layout that a network takes, as far as it is known."""
+    return batch.map(_plain_map, inputs_only=True) if model in _CONTIGUOUS else batch
 
 
-def run_images(model: nn.Module, images: torch.Tensor) -> Any:
-    """The outputs of a network in eval mode, in the layout of the images or, where that fails, on contiguous ones."""
-    images = laid_out(model, images)
+def run_batch(model: nn.Module, batch: Batch) -> Any:
+    """The outputs of a network in eval mode, in the layout of its inputs or, where that fails, on contiguous ones."""
+    batch = laid_out(model, batch)
     try:
-        return model(images)
+        return batch(model)
     except RuntimeError:
-        plain = _plain(images)
-        if plain is images and all(_plain(p) is p for p in model.parameters()):
+        plain = batch.map(_plain_map, inputs_only=True)
+        untouched = all(a is b for a, b in zip(plain.inputs, batch.inputs, strict=True))
+        if untouched and all(_plain(p) is p for p in model.parameters()):
             raise
-        output = _contiguous(model)(plain)
+        output = plain(_contiguous(model))
         _note(model)
         return output
+
+
+def fast_layout(value: torch.Tensor) -> torch.Tensor:
+    """Images and convolution weights with their channels last, anything else as it is."""
+    return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
 
 
 def channels_last(model: nn.Module) -> nn.Module:
@@ -80,6 +87,10 @@ def channels_last(model: nn.Module) -> nn.Module:
 
 def _contiguous(model: nn.Module) -> nn.Module:
     return _lay_out(model, _plain)
+
+
+def _plain_map(value: torch.Tensor) -> torch.Tensor:
+    return _plain(value) if value.dim() == 4 else value
 
 
 def _plain(value: torch.Tensor) -> torch.Tensor:
@@ -101,13 +112,13 @@ def _lay_out(model: nn.Module, layout: Callable[[torch.Tensor], torch.Tensor]) -
     return model
 
 
-def _outputs(probe: nn.Module, x: torch.Tensor) -> list[torch.Tensor] | None:
+def _outputs(probe: nn.Module, x: Batch) -> list[torch.Tensor] | None:
     """What a network returns in evaluation, if it runs there and in training, forwards and backwards.
 
     Chance is the same every time.
     """
     found: list[torch.Tensor] = []
-    devices = [x.device] if x.device.type == "cuda" else []
+    devices = [t.device for t in x.inputs[:1] if t.device.type == "cuda"]
     with torch.enable_grad(), torch.random.fork_rng(devices), warnings.catch_warnings(), Subsampled():
         warnings.simplefilter("ignore")  # what a forward says, it says again where it is used
         torch.manual_seed(0)
@@ -118,7 +129,7 @@ def _outputs(probe: nn.Module, x: torch.Tensor) -> list[torch.Tensor] | None:
             with contextlib.suppress(NotImplementedError):  # networks from torch.export stay in one mode
                 probe.train(training)
             try:
-                outputs = [t for t in tensors_of(probe(x.clone())) if t.is_floating_point()]
+                outputs = [t for t in tensors_of(x.map(torch.clone, inputs_only=True)(probe)) if t.is_floating_point()]
                 # random gradients: those of a sum are one number, which has any layout
                 trained = [t for t in outputs if t.requires_grad]
                 torch.autograd.backward(trained, [torch.randn_like(t) for t in trained])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -20,9 +19,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError
 from netsmith.network.cheap import is_cheap
 from netsmith.network.recurrent import SEQUENCES, outputs, products
+from netsmith.network.signature import ordered
 
 aten = torch.ops.aten
 Shape = tuple[int, ...]
@@ -84,8 +85,8 @@ class Operation:
     batch: int = 1
 
 
-def operations(module: fx.GraphModule, input_shape: Iterable[int], batch: int = 1) -> dict[fx.Node, Operation]:
-    """What each node of ``module`` does with samples of ``input_shape``: one, or ``batch`` if it takes no other number.
+def operations(module: fx.GraphModule, example: Batch) -> dict[fx.Node, Operation]:
+    """What each node of ``module`` does with an example: one sample, or as many as it takes if no other number will do.
 
     Raises:
         InputError: it does not run on that many.
@@ -93,10 +94,10 @@ def operations(module: fx.GraphModule, input_shape: Iterable[int], batch: int = 
     log = logging.getLogger("torch._subclasses.fake_tensor")  # says on the terminal what is said in words below
     said, log.disabled = log.disabled, True
     try:
-        return _Watched(module, batch).watch(tuple(input_shape))
+        return _Watched(module, example.size).watch(example)
     except Exception as error:
         raise InputError(
-            f"the network was traced, but its operators do not run on a batch of {batch}, as deployed; let "
+            f"the network was traced, but its operators do not run on a batch of {example.size}, as deployed; let "
             "its forward take every size from its input, as x.shape[0]"
         ) from error
     finally:
@@ -108,14 +109,15 @@ class _Watched(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule, batch: int) -> None:
         super().__init__(module)
-        self.batch = batch
+        self.graph_module, self.batch = module, batch
         self.fake = FakeTensorMode()
         self.origins = _Origins()
         self.found: dict[fx.Node, Operation] = {}
 
-    def watch(self, shape: Shape) -> dict[fx.Node, Operation]:
+    def watch(self, example: Batch) -> dict[fx.Node, Operation]:
         with torch.no_grad(), self.fake:
-            self.run(torch.zeros(self.batch, *shape))
+            bare = example.map(lambda t: torch.zeros(t.shape, dtype=t.dtype), inputs_only=True)
+            self.run(*ordered(self.graph_module, bare), enable_io_processing=False)
         return self.found
 
     def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:

@@ -54,6 +54,22 @@ def _parts(output: Any) -> dict[Any, Any]:
     return {k: v for k, v in found.items() if v is not None}
 
 
+def register_outputs(output: Any) -> None:
+    """Let torch see the tensors of data classes of the user's own among the outputs, as it does in tuples and mappings.
+
+    A forward that returns one could not be traced otherwise. What is registered already stays.
+    """
+    from torch.utils._pytree import SUPPORTED_NODES
+
+    if dataclasses.is_dataclass(output) and not isinstance(output, type) and type(output) not in SUPPORTED_NODES:
+        torch.export.register_dataclass(
+            type(output), serialized_type_name=f"{type(output).__module__}.{type(output).__qualname__}"
+        )
+    for part in _parts(output).values():
+        if not isinstance(part, torch.Tensor):
+            register_outputs(part)
+
+
 def tensors_of(output: Any) -> list[torch.Tensor]:
     """Every tensor of an output, in order."""
     if isinstance(output, torch.Tensor):

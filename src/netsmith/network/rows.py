@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import fx
 
+from netsmith.data.batch import Batch
 from netsmith.network.layers import ACTIVATION, KIND, KINDS, MAPS, MIXED, PLAIN, WEIGHTED
 from netsmith.network.operations import Operation, operations
 from netsmith.network.passes import CONVS, LAYERS, TRANSPOSED_CONVS
@@ -69,17 +70,14 @@ def fused_activation(node: fx.Node) -> fx.Node | None:
 Numbers = dict[str, tuple[float, ...]]
 
 
-def read_rows(
-    module: fx.GraphModule, input_shape: Iterable[int], batch: int = 1
-) -> tuple[list[Row], dict[str, str], Numbers]:
+def read_rows(module: fx.GraphModule, example: Batch) -> tuple[list[Row], dict[str, str], Numbers]:
     """Return the rows of every operator in execution order, the node behind each row name, and what nodes yield.
 
     The last is by node, for each tensor that it yields, how many numbers of 32 bits it has for one sample; nothing
     for constants and for what is no tensor.
 
     Args:
-        input_shape: of one sample.
-        batch: samples that the graph runs on: 1, or what it was traced at if it takes no other number.
+        example: what the graph runs on: one sample, or what it was traced with if it takes no other number.
 
     Raises:
         InputError: the work of such a network is no multiple of its batch.
@@ -90,7 +88,7 @@ def read_rows(
     layouts: dict[fx.Node, int] = {}
     stored: set[str] = set()
     own = {str(n.target) for n in module.graph.nodes if n.op == "get_attr"}
-    every = operations(module, input_shape, batch)
+    every = operations(module, example)
     for node in module.graph.nodes:
         layouts[node] = _layout(node, layouts)
         if node.op != "call_function" or node in fused or every[node].constant:

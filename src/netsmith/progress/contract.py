@@ -129,8 +129,8 @@ def training_events(progress: Progress) -> Callable[[Any], None]:
         if event.message:
             progress.note(event.message)
         text = f"epoch {event.epoch}/{event.epochs}, loss {event.loss:.3f}"
-        if event.search_accuracy is not None:
-            text += f", accuracy {event.search_accuracy:.2%}"
+        if event.score is not None:
+            text += f", {event.score}"
         progress.update((event.epoch - 1) * event.steps + event.step, event.epochs * event.steps, text)
 
     return show

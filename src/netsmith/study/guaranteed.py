@@ -31,16 +31,18 @@ UNITS = MappingProxyType({"macs": 1.0, "size": 1.0, "latency": 1e-9, "energy": 1
 
 @dataclass(frozen=True)
 class Errors:
-    """Designs by the share of images that they get wrong, with their predicted cost.
+    """Designs by the share of examples that they get wrong, with their predicted cost.
 
     Attributes:
-        evaluator: whose figures have an ``accuracy``.
+        evaluator: whose figures have the score of the task, a share.
+        key: of that score.
         pricing, cost: what designs cost, as predicted anew for each.
     """
 
     evaluator: Evaluator
     pricing: Pricing
     cost: str
+    key: str = "accuracy"
 
     @property
     def inherits(self) -> bool:
@@ -50,7 +52,7 @@ class Errors:
         networks = self.pricing.space.canonical(proposals.designs)
         costs = self.pricing.predict(networks, self.cost) if len(proposals) else ()
         for outcome, cost in zip(self.evaluator.evaluate(proposals), costs, strict=True):
-            yield Outcome(1.0 - outcome.figures["accuracy"], {self.cost: float(cost)}, outcome.figures)
+            yield Outcome(1.0 - outcome.figures[self.key], {self.cost: float(cost)}, outcome.figures)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from torch import nn
 
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.compression.widen import widened
-from netsmith.data import Data
 from netsmith.decisions.kind import Designs
 from netsmith.decisions.slim import Slimmed
 from netsmith.network.copying import copy_network
@@ -20,6 +19,7 @@ from netsmith.search.strategy import Path, Proposals
 from netsmith.study.evaluator import Outcome, way_name
 from netsmith.study.measured import outcome_of
 from netsmith.study.tuned import Scorer
+from netsmith.tasks.task import Task
 
 TUNE_LR = 0.01  #: peak learning rate where the user gave none
 FOLDER = "family"
@@ -41,7 +41,7 @@ def recipe_file(path: Path) -> str:
 class Inherited:
     """Cuts each design out of the network that it is made from, trains it and scores it.
 
-    All see the same images in the same order, and learn from the network as given beside the labels. Of those that
+    All see the same examples in the same order, and learn from the network as given beside the targets. Of those that
     others are made from, the weights are kept in the run folder with the recipes that make their networks.
 
     Args:
@@ -50,7 +50,7 @@ class Inherited:
         given: its design, canonical.
         canonical: a design to the one that stands for all that are the same network.
         cutter: cuts designs out of a network of the full size.
-        data: with a train split of which each design sees every image once.
+        task: with a train split of which each design sees every example once.
         score: scores networks on the search split.
         lr: peak learning rate.
         seed: of order and augmentation.
@@ -60,10 +60,10 @@ class Inherited:
 
     def __init__(
         self, run: Run, model: nn.Module, given: Designs, canonical: Callable[[Designs], Designs], cutter: Cutter,
-        data: Data, score: Scorer, lr: float | None = None, seed: int = 0,
+        task: Task, score: Scorer, lr: float | None = None, seed: int = 0,
     ) -> None:  # fmt: skip
         self.run, self.model, self.canonical, self.cutter = run, model, canonical, cutter
-        self.data, self.score, self.lr, self.seed = data, score, lr or TUNE_LR, seed
+        self.task, self.score, self.lr, self.seed = task, score, lr or TUNE_LR, seed
         self.trained = 0  #: designs that were trained
         self.kept: dict[tuple[int, ...], str] = {}  #: designs whose weights are in the run folder -> the file
         self._given: Path = (tuple(int(k) for k in given),)
@@ -113,7 +113,7 @@ class Inherited:
         self.trained += 1
         slimmed = self._cut[1](np.array(design))
         how = Training(epochs=1, lr=self.lr, seed=self.seed, bf16=False)
-        fit(slimmed.model, self.data, how, teacher=self.model)
+        fit(slimmed.model, self.task, how, teacher=self.model)
         return slimmed
 
 

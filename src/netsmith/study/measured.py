@@ -17,7 +17,7 @@ class Measured:
 
     Args:
         candidates: what designs do to the traced network.
-        evaluator: on images of the search split.
+        evaluator: on examples of the search split.
     """
 
     inherits: ClassVar[bool] = False
@@ -28,13 +28,13 @@ class Measured:
     def evaluate(self, proposals: Proposals) -> Iterator[Outcome]:
         canonical = self.candidates.space.canonical(proposals.designs)
         scores = self.evaluator.evaluate([self.candidates.of_design(d) for d in canonical])
-        for figures in zip(scores.accuracy, scores.cross_entropy, scores.divergence, strict=True):
-            yield outcome_of(evaluation(*figures))
+        for figures in zip(scores.score, scores.loss, scores.divergence, strict=True):
+            yield outcome_of(evaluation(*figures, self.evaluator.task.metric))
 
 
 def outcome_of(found: Evaluation) -> Outcome:
     """What a search minimises: the mean divergence from the network as given.
 
-    On some hundred images it tells designs apart that classify the same number of them rightly.
+    On some hundred examples it tells designs apart that have the same score.
     """
-    return Outcome(found.divergence, figures=vars(found))
+    return Outcome(found.divergence, figures=found.figures)

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-from netsmith.data import Data, Split
+from netsmith.data.batch import Batch
+from netsmith.data.examples import Examples
 from netsmith.search.evolution import Evolution
 from netsmith.search.history import History
 from netsmith.search.strategy import Designs, FloatArray, Problem
 from netsmith.space import CostTable
 from netsmith.study.study import minimize
 from netsmith.supernets.supernet import SuperNet
+from netsmith.tasks.task import Objective, Task
 from netsmith.training import Checkpoints, Progress, Training, Workers, fit
 from netsmith.training.modes import frozen_statistics
 
@@ -31,7 +32,7 @@ UNIFORM_LR = 0.1  #: peak learning rate of the weights of all paths
 
 
 def train_uniform(
-    network: SuperNet, data: Data, training: Training, *, folder: str | Path | None = None,
+    network: SuperNet, task: Task, training: Training, *, folder: str | Path | None = None,
     contents: Mapping[str, str] | None = None, progress: Progress | None = None, workers: Workers | None = None,
 ) -> None:  # fmt: skip
     """Train the weights of all paths, every one as likely as any other, by a cosine; the last weights are kept.
@@ -43,28 +44,28 @@ def train_uniform(
     network.uniform = True
     path = Path(folder) / "uniform.safetensors" if folder is not None else None
     training = replace(training, schedule="cosine", eval_every=training.epochs, keep="last")
-    fit(network, data, training, progress=progress, workers=workers, checkpoints=Checkpoints(path, contents=contents))
+    fit(network, task, training, progress=progress, workers=workers, checkpoints=Checkpoints(path, contents=contents))
 
 
-def path_losses(network: SuperNet, data: Data, images: int = 1024, batch: int = 256) -> Evaluate:
-    """What paths lose with the weights that all share: cross-entropy on images of the search split, drawn once.
+def path_losses(network: SuperNet, task: Task, count: int = 1024, batch: int = 256) -> Evaluate:
+    """What paths lose with the weights that all share: the loss on examples of the search split, drawn once.
 
     Batch norm takes the statistics of the batch, as running ones are of all paths together and of none alone.
 
     Returns:
-        A function from designs ``(n, D)`` to losses ``(n,)``, nats.
+        A function from designs ``(n, D)`` to losses ``(n,)``.
     """
     # data sets may be sorted by class, and a batch of one class has statistics of its own
-    split = shuffled(data.search).take(slice(0, images))
+    examples = shuffled(task.search).take(slice(0, count))
     device = network.logits.device
-    batches = list(split.batches(batch, normalise=data.normalisation, drop_last=True))
+    batches = list(examples.batches(batch, drop_last=True))
 
     def evaluate(designs: Designs) -> FloatArray:
         losses = []
         try:
             with frozen_statistics(network), torch.no_grad():
                 for network.path in np.atleast_2d(designs):
-                    found = [F.cross_entropy(network(x.to(device)).float(), y.to(device)) for x, y in batches]
+                    found = [_loss(network, task, b.to(device)) for b in batches]
                     losses.append(float(torch.stack(found).mean()))
         finally:
             network.path = None
@@ -73,9 +74,13 @@ def path_losses(network: SuperNet, data: Data, images: int = 1024, batch: int = 
     return evaluate
 
 
-def shuffled(split: Split) -> Split:
-    """The rows in an order that has nothing to do with their labels, always the same one."""
-    return split.take(np.random.default_rng(0).permutation(len(split)))
+def _loss(network: SuperNet, task: Task, batch: Batch) -> torch.Tensor:
+    return task.training_loss(batch(network), None, batch, Objective())
+
+
+def shuffled(examples: Examples) -> Examples:
+    """The examples in an order that has nothing to do with their targets, always the same one."""
+    return examples.take(np.random.default_rng(0).permutation(len(examples)))
 
 
 def strategy(problem: Problem, seed: int = 0, population: int = POPULATION, start: Designs | None = None) -> Evolution:

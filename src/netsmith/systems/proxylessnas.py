@@ -17,10 +17,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-from netsmith.data import Data
 from netsmith.data.augment import Augment
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError
 from netsmith.search.solver.exact import solve
 from netsmith.search.strategy import Designs, FloatArray, Problem
@@ -29,6 +28,8 @@ from netsmith.supernets.gates import Mode
 from netsmith.supernets.objective import Objective
 from netsmith.supernets.pairs import draw_pairs, keep_mass, of_pairs, shared
 from netsmith.supernets.supernet import Gates, SuperNet, draw
+from netsmith.tasks.task import Objective as TaskObjective
+from netsmith.tasks.task import Task
 from netsmith.training import Checkpoints, Progress, Training, fit
 from netsmith.training.depthwise import working_precision
 from netsmith.training.device import has_bf16
@@ -93,7 +94,7 @@ class Architect:
     """
 
     def __init__(
-        self, network: SuperNet, data: Data, objective: Objective, config: ProxylessConfig, lr: float,
+        self, network: SuperNet, task: Task, objective: Objective, config: ProxylessConfig, lr: float,
         costs: Costs | None = None, bf16: bool | Literal["auto"] = "auto", workers: Workers | None = None,
         updates: int = 0,
     ) -> None:  # fmt: skip
@@ -104,22 +105,22 @@ class Architect:
             )
         if not 0 <= config.tighten <= 1:
             raise InputError(f"tighten is {config.tighten:g}; it is a share of the search, 0 to 1")
-        self.network, self.data, self.objective, self.config, self.lr = network, data, objective, config, lr
+        self.network, self.task, self.objective, self.config, self.lr = network, task, objective, config, lr
         self.bf16, self.workers = bf16, workers or Workers()
         self.tightening = config.tighten * updates
         self.costs = costs or (lambda designs: {n: t.price(designs) for n, t in objective.tables.items()})
 
     def step(self) -> float:
-        """One update of the probabilities; returns the cross-entropy on the held-out images that it saw."""
+        """One update of the probabilities; returns the loss on the held-out examples that it saw."""
         network, n = self.network, int(self.network.updates)
         rng = np.random.default_rng([self.config.seed, 1, n])
-        images, labels = self._batch(n)
-        bf16 = has_bf16(images.device) if self.bf16 == "auto" else self.bf16
-        with frozen_statistics(network), working_precision(images.device, bf16):
+        batch, device = self._batch(n), self.network.logits.device
+        bf16 = has_bf16(device) if self.bf16 == "auto" else self.bf16
+        with frozen_statistics(network), working_precision(device, bf16):
             if self.config.update == "reinforce":
-                error, gradient = self._reinforce(images, labels, rng)
+                error, gradient = self._reinforce(batch, rng)
             else:
-                error, gradient = self._gradient(images, labels, rng)
+                error, gradient = self._gradient(batch, rng)
         self.workers.share([gradient, network.baseline])  # equal paths everywhere, to the last bit
         self._adam(gradient)
         mine = self._multipliers()
@@ -145,7 +146,7 @@ class Architect:
 
     # --- gradients of the logits, (D, K) -----------------------------------------------------------------------------
 
-    def _gradient(self, images: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> tuple[float, Any]:
+    def _gradient(self, batch: Batch, rng: np.random.Generator) -> tuple[float, Any]:
         """dL/dlogit_i = sum_j dL/dgate_j * p_j * (delta_ij - p_i), equation 4, and the expected costs' own gradient."""
         network, mode = self.network, self.config.mode
         logits = network.logits.detach().clone().requires_grad_()
@@ -156,7 +157,7 @@ class Architect:
         gates = network.one_hot(path)
         network.gates = Gates(gates, mode, pairs)
         try:
-            error = F.cross_entropy(network(images).float(), labels)
+            error = self.task.training_loss(batch(network), None, batch, TaskObjective())
         finally:
             network.gates = None
         # of a pair, costs change with its two shares of the mass that both have together
@@ -169,23 +170,23 @@ class Architect:
         gradient = inner - weights.detach() * inner.sum(dim=1, keepdim=True)
         return float(error.detach()), gradient + (0.0 if by_costs is None else by_costs)
 
-    def _reinforce(self, images: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> tuple[float, Any]:
+    def _reinforce(self, batch: Batch, rng: np.random.Generator) -> tuple[float, Any]:
         """The mean over sampled networks of -(reward - baseline) * dlog p, for costs that are no sums over blocks."""
         network, config = self.network, self.config
         designs = np.array([network.sample(rng) for _ in range(config.samples)])
         costs = self.costs(designs)
         ratio = np.prod([limit / costs[name] for name, limit in self.objective.limits.items()], axis=0)
-        errors, accuracy = [], []
+        errors, scores = [], []
         try:
             for design in designs:
                 network.path = design
                 with torch.no_grad():
-                    logits = network(images).float()
-                errors.append(float(F.cross_entropy(logits, labels)))
-                accuracy.append(float((logits.argmax(1) == labels).float().mean()))
+                    outputs = batch(network)
+                errors.append(float(self.task.training_loss(outputs, None, batch, TaskObjective())))
+                scores.append(self.task.metric.of(self.task.partial(outputs, batch)))
         finally:
             network.path = None
-        rewards = np.array(accuracy) * ratio**config.reward_exponent
+        rewards = np.array(scores) * ratio**config.reward_exponent
         first = int(network.updates) == 0
         baseline = rewards.mean() if first else MOVING * float(network.baseline) + (1 - MOVING) * rewards.mean()
         network.baseline.fill_(baseline)
@@ -208,15 +209,13 @@ class Architect:
             moved = keep_mass(before, moved, touched)
         network.logits.copy_(torch.where(touched, moved, before))
 
-    def _batch(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Held-out images of update ``n``: a new order for each pass over them."""
-        split, size = self.data.search, min(self.config.batch, len(self.data.search))
-        passes, at = divmod(n, max(1, len(split) // size))
-        order = np.random.default_rng([self.config.seed, 2, passes]).permutation(len(split))
-        chosen = split.take(order[at * size : (at + 1) * size])
-        images, labels = next(chosen.batches(size, normalise=self.data.normalisation))
-        device = self.network.logits.device
-        return images.to(device), labels.to(device)
+    def _batch(self, n: int) -> Batch:
+        """Held-out examples of update ``n``: a new order for each pass over them."""
+        held, size = self.task.search, min(self.config.batch, len(self.task.search))
+        passes, at = divmod(n, max(1, len(held) // size))
+        order = np.random.default_rng([self.config.seed, 2, passes]).permutation(len(held))
+        chosen = held.take(order[at * size : (at + 1) * size])
+        return next(chosen.batches(size)).to(self.network.logits.device)
 
 
 def path_lr(config: ProxylessConfig, updates: int) -> float:
@@ -226,7 +225,7 @@ def path_lr(config: ProxylessConfig, updates: int) -> float:
 
 
 def proxylessnas(
-    network: SuperNet, data: Data, objective: Objective, config: ProxylessConfig = ProxylessConfig(), *,
+    network: SuperNet, task: Task, objective: Objective, config: ProxylessConfig = ProxylessConfig(), *,
     costs: Costs | None = None, folder: str | Path | None = None,
     record: Callable[[dict[str, Any]], None] | None = None, phase: Callable[[str], None] = lambda name: None,
     augment: Augment | Literal["auto"] | None = "auto", bf16: bool | Literal["auto"] = "auto",
@@ -237,15 +236,15 @@ def proxylessnas(
 
     Args:
         network: all paths; its buffers hold the probabilities.
-        data: weights learn from its train split, probabilities from its search split.
+        task: weights learn from its train split, probabilities from its search split.
         objective: cost tables, budgets and how they enter the loss.
         config: settings.
         costs: of designs ``(N, D)``, for ``update="reinforce"`` where they are no sums; by default those of
             ``objective.tables``.
         folder: for checkpoints; a search that was killed goes on from them and ends with the same bits and records.
         record: told, some hundred times in all, where the search stands: ``epoch``, ``warmup``, ``loss`` on
-            held-out images, ``entropy``, ``expected`` costs, ``allowed`` costs while budgets tighten, ``multipliers``,
-            ``probabilities`` and the ``seconds`` so far. A search that goes on tells all of it again.
+            held-out examples, ``entropy``, ``expected`` costs, ``allowed`` costs while budgets tighten,
+            ``multipliers``, ``probabilities`` and the ``seconds`` so far. A search that goes on tells all of it again.
         phase: told "warm-up" and "search" when they begin.
         augment, bf16: as of ``Training``.
         contents, checkpoint_steps: as of ``Checkpoints``.
@@ -264,13 +263,13 @@ def proxylessnas(
     )  # fmt: skip
     kept = Checkpoints(steps=checkpoint_steps, contents=contents)
     epochs = config.warmup + config.epochs
-    steps = max(1, len(data.need_train()) // min(config.batch, len(data.need_train())))
+    steps = max(1, len(task.need_train()) // min(config.batch, len(task.need_train())))
     first = steps if config.warmup else 0  # weights get used to being drawn by probabilities before these move
     if not any(step % config.every == 0 for step in range(first, steps * config.epochs)):
         raise InputError("no step of the probabilities fits into the search; raise --search-epochs or lower --every")
     updates = (steps * config.epochs - first) // config.every
     architect = Architect(
-        network, data, objective, config, path_lr(config, updates), costs, bf16, workers, updates,
+        network, task, objective, config, path_lr(config, updates), costs, bf16, workers, updates,
     )  # fmt: skip
     told = _Told(record)
 
@@ -302,7 +301,7 @@ def proxylessnas(
         phase("warm-up")
         try:
             fit(
-                network, data,
+                network, task,
                 replace(weights, epochs=config.warmup, lr=config.warmup_lr, eval_every=config.warmup),
                 after_step=lambda step, total: tell(step, True), checkpoints=replace(kept, path=checkpoint(WARMUP)),
                 memory=told.memory, progress=progress, workers=workers,
@@ -312,7 +311,7 @@ def proxylessnas(
             network.uniform = False
     phase("search")
     fit(
-        network, data, weights, after_step=search, memory=told.memory, progress=progress, workers=workers,
+        network, task, weights, after_step=search, memory=told.memory, progress=progress, workers=workers,
         checkpoints=replace(kept, path=searching, tag=_digest(config, objective)),
     )  # fmt: skip
     told.catch_up()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from netsmith.data.batch import Batch
 from netsmith.data.examples import Examples
+from netsmith.data.feeding import Feeding
 from netsmith.errors import InputError
 from netsmith.metrics import FloatArray, Metric
+from netsmith.network.graph import Graph
 from netsmith.network.outputs import tensors_of
 
+GUESS = "guess"  #: kind of a doubt: the network may know nothing, which more examples can tell
 Weighted = tuple[torch.Tensor, torch.Tensor]  #: values, and what each counts, of the same shape
 
 
@@ -59,6 +64,9 @@ class Task:
     note: str = ""
     sentences: Sequence[str] = ()
     each: str = "examples"
+    misfit: str = "let it take what its examples have"  #: what to do where a network does not run on them
+    needs_scales: ClassVar[bool] = True  #: whether divergences have to be put on a scale, see :meth:`scales`
+    read_words: str = "what the task reads of it is"  #: of outputs among others, in a sentence
 
     # --- what every task has to say ----------------------------------------------------------------------------------
 
@@ -72,12 +80,13 @@ class Task:
 
     # --- what has a usual answer -------------------------------------------------------------------------------------
 
-    def check(self, outputs: Any, batch: Batch) -> None:
-        """Refuse outputs that the task cannot read.
+    def read(self, outputs: Any, batch: Batch) -> Any:
+        """What of the outputs the task goes by: all of them, unless it knows its place among others.
 
         Raises:
-            InputError: says what the network returns, and what is needed.
+            InputError: the network returns what the task cannot read; says what is needed.
         """
+        return outputs
 
     def total(self, outputs: Any, batch: Batch) -> tuple[float, float]:
         """The sum of all weighted values of the loss, and of all weights."""
@@ -90,7 +99,7 @@ class Task:
         hard = (values * weights).sum() / weights.sum().clamp(min=1e-12)
         if teacher is None:
             return hard
-        far, counts = self.divergence(outputs, teacher, batch, self.scales([teacher]))
+        far, counts = self.divergence(outputs, teacher, batch, self.scales([self.read(teacher, batch)]))
         soft = (far * counts).sum() / counts.sum().clamp(min=1e-12)
         return (1 - how.alpha) * hard + how.alpha * soft.to(hard.dtype)
 
@@ -101,14 +110,30 @@ class Task:
         summed over the outputs.
         """
         far = torch.zeros(batch.size, dtype=torch.float64)
-        for i, (now, before) in enumerate(zip(self.compared(outputs), self.compared(given), strict=True)):
+        pairs = zip(self.compared(self.read(outputs, batch)), self.compared(self.read(given, batch)), strict=True)
+        for i, (now, before) in enumerate(pairs):
             square = (now.float() - before.float()).square()
             each = square.flatten(1).mean(dim=1) if square.dim() > 1 else square
             far = far.to(each.device) + each.double() / (1.0 if scales is None else float(scales[i]))
         return far, torch.ones_like(far)
 
+    def rooted(self, outputs: Any, signs: Sequence[torch.Tensor], batch: Batch, scales: Any) -> torch.Tensor:
+        """A value an example, ``(size,)``, whose squared gradients are the curvature of the divergence, in expectation.
+
+        Near the network as given the Hessian of the divergence in the outputs z is R R^T; for random signs s the
+        gradient of (R s)^T z, R held fixed, has the wanted expected square. Of a mean square R is a number.
+
+        Args:
+            signs: for each tensor of :meth:`compared`, in its shape.
+        """
+        found = []
+        for i, (z, s) in enumerate(zip(self.compared(self.read(outputs, batch)), signs, strict=True)):
+            each = z[0].numel() * (1.0 if scales is None else float(scales[i]))
+            found.append((s * z.float()).reshape(len(z), -1).sum(dim=1) * (2.0 / each) ** 0.5)
+        return torch.stack(found).sum(dim=0)
+
     def scales(self, given: Sequence[Any]) -> Any:
-        """What divergences are measured in, of what the network as given returns for some batches; a JSON value."""
+        """What divergences are measured in, of what was read of the network as given for some batches; JSON values."""
         each = [self.compared(outputs) for outputs in given]
         joined = [torch.cat([t.detach().float().flatten() for t in column]) for column in zip(*each, strict=True)]
         return [max(float(t.var(correction=0)), 1e-12) for t in joined]
@@ -125,9 +150,107 @@ class Task:
         """What is done to training examples at random where ``wanted`` is ``"auto"``; anything else stays."""
         return None if wanted == "auto" else wanted
 
+    def doubt(self, rows: FloatArray) -> dict[str, Any] | None:
+        """What speaks against the score of the network as given, by the rows of its search split; JSON values."""
+        return None
+
+    def doubt_of(self, scores: Mapping[str, float]) -> dict[str, Any] | None:
+        """The same by its scores on splits (``search``, ``test``)."""
+        return None
+
+    def doubted(self, found: Mapping[str, Any], where: str, weights: bool) -> str:
+        """A doubt as a sentence, with what to do.
+
+        Args:
+            where: which examples, such as ``search and test``.
+            weights: whether the user gave weights.
+        """
+        return ""
+
+    def ruined(self, who: str, scores: Mapping[str, float], remedy: str) -> list[str]:
+        """A warning, if a network knows nothing any more by its scores on splits.
+
+        Args:
+            who: the network, in words.
+        """
+        return []
+
+    def with_splits(self: Self, **splits: Examples | None) -> Self:
+        """The same task on other examples: ``train``, ``search`` or ``test``."""
+        other = copy.copy(self)
+        for name, examples in splits.items():
+            setattr(other, name, examples)
+        return other
+
+    def contents(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Names and tensors of all examples, for a digest."""
+        for split in ("train", "search", "test"):
+            examples = getattr(self, split)
+            if examples is not None and examples.order == "position":
+                yield from ((f"{split}.{name}", tensor) for name, tensor in examples.contents())
+
+    @property
+    def says(self) -> str:
+        """What the task is, beside its examples, as a text that is the same for the same task."""
+        return json.dumps(self.describe(), sort_keys=True)
+
+    @property
+    def code(self) -> dict[str, Any]:
+        """Functions that it is made of, by what they are."""
+        return {}
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a reader of weights that were trained for the task needs, for the header of their file."""
+        return {"task": json.dumps(self.describe())}
+
+    @property
+    def built_with(self) -> dict[str, Any]:
+        """What a network for the task is built with, as of ``load_model``: ``num_classes``, ``input_shape``."""
+        return {}
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """The same for one with fresh weights, which has as many outputs as the examples show."""
+        return self.built_with
+
+    def score(self, rows: FloatArray) -> dict[str, float]:
+        """Every metric of examples, by its key."""
+        return {metric.key: metric.of(rows) for metric in self.metrics}
+
     def example(self, count: int = 2) -> Batch:
-        """Real examples to run a network on, of the search split."""
-        return next(self.search.batches(min(count, len(self.search))))
+        """Real examples to run a network on, the first of the search split."""
+        index = np.arange(count) % len(self.search)
+        return next(self.search.take(index).batches(count))
+
+    def kept(self, count: int) -> Any:
+        """The first examples of the search split, as a result keeps them to find ranges of integers again."""
+        few = next(self.search.take(slice(0, count)).batches(count))
+        return few.map(torch.clone, inputs_only=True)
+
+    def for_weights(self: Self, metadata: Mapping[str, str], given: bool = False) -> Self:
+        """The same task as a network with such weights expects it, by the header of their file.
+
+        Args:
+            given: whether the user said otherwise, which goes before the header.
+        """
+        return self
+
+    def fits(self, outputs: Any, metadata: Mapping[str, str]) -> None:
+        """Check that the task can be done by a network that returns such outputs for one example.
+
+        Raises:
+            InputError: it cannot; says why.
+        """
+
+    def feeding(self, graph: Graph, outputs: Any) -> Feeding:
+        """How a network for the task is fed, and what its outputs stand for; every product says it.
+
+        Args:
+            outputs: of one example.
+        """
+        shape = tuple(graph.example.inputs[0].shape[1:]) or (1,)
+        return Feeding(shape, graph.output_names, inputs=graph.input_names, layout=None)
 
     def need_train(self) -> Examples:
         """The train split.
@@ -158,9 +281,3 @@ def cross_entropy(logits: torch.Tensor, target: torch.Tensor, ignore: int | None
     kept = torch.ones_like(target, dtype=torch.float32) if ignore is None else (target != ignore).float()
     safe = target if ignore is None else target.masked_fill(target == ignore, 0)
     return F.cross_entropy(logits.float(), safe, reduction="none"), kept
-
-
-def run(model: nn.Module, batches: Iterator[Batch]) -> Iterator[tuple[Any, Batch]]:
-    """The outputs of a network for batches, each with its batch."""
-    for batch in batches:
-        yield batch(model), batch

@@ -10,6 +10,7 @@ from torch import nn
 
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.recipe import Recipe, apply_recipe
+from netsmith.data.batch import Batch
 from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.kind import Designs, Kind
 from netsmith.decisions.slim import slim
@@ -17,13 +18,15 @@ from netsmith.decisions.tools import AtHand, Tools
 from netsmith.network.copying import copy_network
 from netsmith.network.edit import GraphEdit
 from netsmith.network.graph import trace
+from netsmith.network.outputs import tensors_of
 from netsmith.network.passes import get_parameter
+from netsmith.tasks.task import Task
 
 Build = Callable[[Designs], nn.Module]  #: a design ``(D_k,)`` to the network that is built of it
 
 
 def check_kind(
-    kind: Kind, model: nn.Module, images: torch.Tensor, tools: Tools | None = None, build: Build | None = None,
+    kind: Kind, model: nn.Module, images: torch.Tensor | Batch, tools: Tools | None = None, build: Build | None = None,
     tolerance: float = 1e-4,
 ) -> None:  # fmt: skip
     """Prove the contract of a kind: for every choice, what is evaluated, what is priced and what is built are one.
@@ -33,7 +36,7 @@ def check_kind(
     Args:
         kind: over the trace of ``model``.
         model: in eval mode; not changed.
-        images: normalised, ``(N, ...)``.
+        images: what it takes, ``(N, ...)``, or a batch of several inputs.
         tools: what the kind asks for.
         build: makes a network of a design, where that is more than what ``apply`` does (bits are rounded at export).
         tolerance: of outputs, as a share of the largest one.
@@ -42,7 +45,7 @@ def check_kind(
         AssertionError: one sentence on what is broken.
     """
     tools, space = tools or AtHand(), GivenSpace(kind.graph, (kind,))
-    evaluator = IncrementalEvaluator(kind.graph, images, torch.zeros(len(images), dtype=torch.long))
+    evaluator = IncrementalEvaluator(kind.graph, Task(), Batch.of(images))
     sizes, reference = space.decisions.sizes, space.reference
     assert len(sizes), "the kind has no decisions"
     assert ((reference >= 0) & (reference < sizes)).all(), f"the reference {reference.tolist()} is no design"
@@ -75,7 +78,7 @@ def _check_reference(kind: Kind, space: GivenSpace, tools: Tools) -> None:
 
 
 def _check_design(
-    kind: Kind, space: GivenSpace, model: nn.Module, images: torch.Tensor, evaluator: IncrementalEvaluator,
+    kind: Kind, space: GivenSpace, model: nn.Module, images: torch.Tensor | Batch, evaluator: IncrementalEvaluator,
     design: Designs, tools: Tools, build: Build | None, tolerance: float,
 ) -> None:  # fmt: skip
     said, before = _said(space, design), {n: t.clone() for n, t in model.state_dict().items()}
@@ -85,18 +88,17 @@ def _check_design(
     assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items()), f"{said}: apply changed the model"
     built = (slimmed.model if build is None else build(design)).eval()
     with torch.inference_mode():
-        expected, got = evaluator.outputs(edit), built(images)
-    got = got if isinstance(got, torch.Tensor) else got[0]
+        expected = torch.cat([tensors_of(outputs)[0] for outputs in evaluator.outputs(edit)])
+        got = tensors_of(Batch.of(images)(built))[0]
     far = float((got - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
     assert far <= tolerance, f"{said}: what is built differs by {far:.2g} of the largest output from what was evaluated"
     if build is None:
-        priced, real = int(space.rows(design).macs.sum()), int(trace(built, kind.graph.input_shape).layers.macs.sum())
+        priced, real = int(space.rows(design).macs.sum()), int(trace(built, kind.graph.example).layers.macs.sum())
         assert priced == real, f"{said}: priced at {priced} multiply-accumulates, built with {real}"
         again = apply_recipe(copy_network(model), Recipe.from_json(slimmed.recipe.to_json()))
         again.load_state_dict(slimmed.model.state_dict())
         with torch.inference_mode():
-            replayed = again.eval()(images)
-        replayed = replayed if isinstance(replayed, torch.Tensor) else replayed[0]
+            replayed = tensors_of(Batch.of(images)(again.eval()))[0]
         assert torch.equal(replayed, got), f"{said}: the recipe, read back, makes another network"
 
 

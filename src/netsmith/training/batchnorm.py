@@ -10,44 +10,41 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-from netsmith.data.normalise import Normalisation
-from netsmith.data.types import Split
+from netsmith.data.batch import Batch
+from netsmith.data.examples import Examples
 from netsmith.network.layout import find_layout, laid_out
+from netsmith.tasks.task import Task
 from netsmith.training.device import device_of
 from netsmith.training.modes import set_mode
 from netsmith.training.score import evaluate
 
 
 def reestimate_batch_norm(
-    model: nn.Module,
-    split: Split,
-    n_images: int = 2000,
-    *,
-    batch_size: int = 250,
-    normalisation: tuple[tuple[float, ...], tuple[float, ...]],
+    model: nn.Module, examples: Examples, most: int = 2000, *, batch_size: int = 250,
     rng: np.random.Generator | None = None,
-) -> int:
-    """Set running mean and variance to their averages over ``n_images`` images; weights stay as they are.
+) -> int:  # fmt: skip
+    """Set running mean and variance to their averages over ``most`` examples; weights stay as they are.
 
-    The images are the first rows, or random rows with ``rng``; they go to the device of the network's parameters.
+    The examples are the first, or random ones with ``rng``; they go to the device of the network's parameters.
 
     Returns:
         The number of batch-norm layers; 0 for networks whose batch norm is folded or traced away.
     """
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    if not layers or not len(split):
+    if not layers or not len(examples):
         return 0
-    n = min(n_images, len(split))
-    index = np.arange(n) if rng is None else np.sort(rng.choice(len(split), n, replace=False))
-    part = split.take(index)
-    _find_layout(model, part, normalisation)
-    was_training, averages = model.training, {layer: _Average() for layer in layers}
+    n = min(most, len(examples))
+    index = np.arange(n) if rng is None else np.sort(rng.choice(len(examples), n, replace=False))
+    part = examples.take(index)
+    _find_layout(model, part)
+    seen = Passing()
+    was_training, averages = model.training, {layer: _Average(seen) for layer in layers}
     hooks = [h for layer, average in averages.items() for h in average.watch(layer)]
     set_mode(model, False)
     try:
         for layer in layers:
             layer.train()
-        _run(model, part, batch_size, normalisation)
+        _run(model, part, batch_size, seen)
     finally:
         for hook in hooks:
             hook.remove()
@@ -65,7 +62,8 @@ class _Average:
     taken out. Norms that keep everything are frozen ones: they stay as they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Passing) -> None:
+        self.seen = seen
         self.found: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.before: tuple[torch.Tensor, torch.Tensor] | None = None
         self.share: float | None = None
@@ -83,6 +81,7 @@ class _Average:
     def _take(self, layer: nn.Module, args: Any, _: Any) -> None:
         assert isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None
         assert self.before is not None
+        self._without_padding(layer, args)
         after = layer.running_mean.clone(), layer.running_var.clone()
         if self.share is None:
             self.share = self._kept(layer, args, self.before, after[0])
@@ -93,6 +92,17 @@ class _Average:
                 for old, new in zip(self.before, after, strict=True)
             )
             self.found.append((mean, var.clamp(min=0)))
+
+    def _without_padding(self, layer: _BatchNorm, args: Any) -> None:
+        """Where a batch has padding, take the statistics of a sequence's values once more without it."""
+        value = self.seen.unpadded(args[0])
+        if value is args[0] or not isinstance(layer, nn.BatchNorm1d):
+            return
+        assert self.before is not None
+        _restore(layer, *self.before)
+        if layer.num_batches_tracked is not None:
+            layer.num_batches_tracked.zero_()
+        layer.forward(value)
 
     @staticmethod
     def _kept(layer: _BatchNorm, args: Any, before: tuple[torch.Tensor, torch.Tensor], after: torch.Tensor) -> float:
@@ -121,11 +131,19 @@ def _restore(layer: _BatchNorm, mean: torch.Tensor, var: torch.Tensor) -> None:
         layer.running_var.copy_(var)
 
 
-def centre_batch_norm(
-    model: nn.Module, split: Split, n_images: int = 2000, *, batch_size: int = 250,
-    normalisation: tuple[tuple[float, ...], tuple[float, ...]],
-) -> int:  # fmt: skip
-    """Make the running statistics those of images, and let weight and bias make up for it: the function stays.
+class Passing:
+    """The batch that is passing through a network, for those who watch its layers."""
+
+    def __init__(self) -> None:
+        self.batch: Batch | None = None
+
+    def unpadded(self, value: torch.Tensor) -> torch.Tensor:
+        """What of a value is no padding."""
+        return value if self.batch is None else self.batch.unpadded(value)
+
+
+def centre_batch_norm(model: nn.Module, examples: Examples, most: int = 2000, *, batch_size: int = 250) -> int:
+    """Make the running statistics those of examples, and let weight and bias make up for it: the function stays.
 
     A trained network's norms seldom give what they promise, a mean of ``bias`` and a deviation of ``weight``: running
     statistics lag behind the weights, and were those of augmented images. Estimating them again then moves every value
@@ -135,20 +153,22 @@ def centre_batch_norm(
         The number of layers so expressed; those without weights or running statistics stay as they are.
     """
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats and m.affine]
-    if not layers or not len(split):
+    if not layers or not len(examples):
         return 0
+    passing = Passing()
     seen: dict[_BatchNorm, list[tuple[torch.Tensor, torch.Tensor]]] = {layer: [] for layer in layers}
 
     def look(layer: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
         assert isinstance(layer, _BatchNorm)
-        seen[layer].append(torch.var_mean(args[0].float(), [d for d in range(args[0].dim()) if d != 1], correction=0))
+        value = passing.unpadded(args[0]).float()
+        seen[layer].append(torch.var_mean(value, [d for d in range(value.dim()) if d != 1], correction=0))
 
-    part, was_training = split.take(np.arange(min(n_images, len(split)))), model.training
-    _find_layout(model, part, normalisation)
+    part, was_training = examples.take(np.arange(min(most, len(examples)))), model.training
+    _find_layout(model, part)
     hooks = [layer.register_forward_pre_hook(look) for layer in layers]
     set_mode(model, False)
     try:
-        _run(model, part, batch_size, normalisation)
+        _run(model, part, batch_size, passing)
     finally:
         for hook in hooks:
             hook.remove()
@@ -160,20 +180,18 @@ def centre_batch_norm(
     return len(used)
 
 
-def _find_layout(model: nn.Module, part: Split, normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
+def _find_layout(model: nn.Module, part: Examples) -> None:
     """Before anything watches the network: it is tried on a copy."""
-    few, _ = next(part.batches(2, normalise=Normalisation(*normalisation)))
-    find_layout(model, few.to(device_of(model)))
+    find_layout(model, next(part.batches(2)).to(device_of(model)))
 
 
-def _run(
-    model: nn.Module, part: Split, batch_size: int, normalisation: tuple[tuple[float, ...], tuple[float, ...]]
-) -> None:
-    """Over all images but a short last batch, which would weigh as much as a full one."""
-    device, size, pixels = device_of(model), min(batch_size, len(part)), Normalisation(*normalisation)
+def _run(model: nn.Module, part: Examples, batch_size: int, passing: Passing) -> None:
+    """Over all examples but a short last batch, which would weigh as much as a full one."""
+    device, size = device_of(model), min(batch_size, len(part))
     with torch.no_grad():
-        for images, _ in part.batches(size, normalise=pixels, drop_last=True):
-            model(laid_out(model, images.to(device, non_blocking=True)))
+        for batch in part.batches(size, drop_last=True):
+            passing.batch = batch.to(device)
+            laid_out(model, passing.batch)(model)
 
 
 def _express(layer: _BatchNorm, mean: torch.Tensor, variance: torch.Tensor) -> None:
@@ -187,10 +205,8 @@ def _express(layer: _BatchNorm, mean: torch.Tensor, variance: torch.Tensor) -> N
         layer.running_var.copy_(variance)
 
 
-def settle_batch_norm(
-    model: nn.Module, split: Split, n_images: int = 2000, *, normalisation: tuple[tuple[float, ...], tuple[float, ...]]
-) -> bool:
-    """Estimate running statistics again, and keep those of before where these lose less.
+def settle_batch_norm(model: nn.Module, task: Task, most: int = 2000) -> bool:
+    """Estimate running statistics again on the search split, and keep those of before where these lose less.
 
     Layers that were repaired by least squares expect the statistics that they were repaired with: where little was
     pruned new ones lose accuracy, where much was they save it.
@@ -198,7 +214,7 @@ def settle_batch_norm(
     Returns:
         Whether the statistics are new ones.
     """
-    part = split.take(np.arange(min(n_images, len(split))))
+    part = task.search.take(np.arange(min(most, len(task.search))))
     before = {
         k: v.clone()
         for name, m in model.named_modules()
@@ -207,10 +223,10 @@ def settle_batch_norm(
     }
     if not before or not len(part):
         return False
-    loss = evaluate(model, part, normalisation=normalisation)[1]
-    if not reestimate_batch_norm(model, part, n_images, normalisation=normalisation):
+    loss = evaluate(model, task, part).loss
+    if not reestimate_batch_norm(model, part, most):
         return False
-    if evaluate(model, part, normalisation=normalisation)[1] <= loss or np.isnan(loss):
+    if evaluate(model, task, part).loss <= loss or np.isnan(loss):
         return True
     model.load_state_dict(before, strict=False)
     return False

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError
 
 
@@ -61,12 +62,9 @@ def placed(device: torch.device, model: nn.Module, teacher: nn.Module | None) ->
             teacher.to(home)
 
 
-def on_device(
-    batches: Iterator[tuple[torch.Tensor, torch.Tensor]], device: torch.device
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """The batches, moved."""
-    for images, labels in batches:
-        yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+    return (batch.to(device) for batch in batches)
 
 
 def autocast(device: torch.device, bf16: bool) -> torch.autocast:

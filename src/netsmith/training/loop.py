@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from netsmith.data.types import Data
+from netsmith.tasks.task import Task
 from netsmith.training.device import choose_device, placed, seeded
 from netsmith.training.result import FitResult, Progress
 from netsmith.training.settings import Checkpoints, Training, recorded
@@ -15,21 +15,21 @@ from netsmith.training.workers import Workers
 
 
 def fit(
-    model: nn.Module, data: Data, training: Training, *, teacher: nn.Module | None = None,
+    model: nn.Module, task: Task, training: Training, *, teacher: nn.Module | None = None,
     checkpoints: Checkpoints | None = None, memory: dict[str, Any] | None = None, progress: Progress | None = None,
     after_step: AfterStep | None = None, device: str = "auto", workers: Workers | None = None,
 ) -> FitResult:  # fmt: skip
-    """Train ``model`` in place on ``data.train``; it ends in eval mode with the best weights on ``data.search``.
+    """Train ``model`` in place on ``task.train``; it ends in eval mode with the best weights on ``task.search``.
 
     Order and augmentation of epoch ``e`` depend on ``(seed, e)`` alone, and checkpoints hold weights, momentum,
     random state and the position within the epoch, so a killed and resumed training ends with the same bits as an
     uninterrupted one on the same number of threads.
 
     Args:
-        model: returns ``(B, classes)`` logits. Networks from torch.export keep their mode (batch norm stays fixed).
-        data: with a train split; ``data.normalisation`` is applied to the images.
+        model: returns what the task reads. Networks from torch.export keep their mode (batch norm stays fixed).
+        task: with a train split.
         training: for how long, how fast, and what is kept.
-        teacher: network whose outputs are learned beside the labels; it sees the same augmented images.
+        teacher: network whose outputs are learned beside the targets; it sees the same augmented examples.
         checkpoints: where the training is kept, and what it must have been made with to go on; None keeps nothing.
         memory: JSON values that ``after_step`` keeps outside of the network; they are part of every checkpoint, and a
             resumed training puts back what they were.
@@ -51,16 +51,16 @@ def fit(
         InputError: no train split, no such device, a network without trainable weights, a checkpoint of other
             settings, or a loss that is still not finite after the learning rate was halved three times.
     """
-    data.need_train()
+    task.need_train()
     kept = checkpoints or Checkpoints()
     settings = recorded(
-        training, kept, data, shapes=_shapes(model), teacher=teacher is not None,
+        training, kept, task, shapes=_shapes(model), teacher=teacher is not None,
         after_step=after_step is not None,
     )  # fmt: skip
     where = choose_device(device)
     # seeds dropout without touching the caller's generators
     with seeded(training.seed, where), placed(where, model, teacher):
-        trainer = Trainer(model, data, training, teacher, settings, progress, after_step, workers or Workers(), memory)
+        trainer = Trainer(model, task, training, teacher, settings, progress, after_step, workers or Workers(), memory)
         return trainer.run(kept)
 
 

@@ -18,9 +18,8 @@ class Event:
         steps: of an epoch.
         loss: mean training loss of the epoch so far.
         lr: current learning rate.
-        images_per_s: training speed since the epoch (or the resumed part of it) began.
-        search_accuracy: after an epoch that was scored, in 0..1.
-        search_loss: likewise.
+        per_s: examples a second since the epoch (or the resumed part of it) began.
+        score: after an epoch that was scored, on the search split, in words: ``accuracy 88.12 %``.
         message: something the user should know (a retry, a full disk), one sentence.
     """
 
@@ -30,9 +29,8 @@ class Event:
     steps: int
     loss: float
     lr: float
-    images_per_s: float
-    search_accuracy: float | None = None
-    search_loss: float | None = None
+    per_s: float
+    score: str | None = None
     message: str | None = None
 
 
@@ -44,9 +42,9 @@ class FitResult:
     """What a training came to; the network itself holds the weights.
 
     Attributes:
-        history: a mapping an epoch: ``epoch``, ``loss``, ``lr``, ``seconds`` and, where scored, ``search_accuracy``
-            and ``search_loss``.
-        best_search_accuracy: in 0..1; None if there was nothing to score.
+        history: a mapping an epoch: ``epoch``, ``loss``, ``lr``, ``seconds`` and, where scored, ``search_`` with the
+            key of the task's metric, such as ``search_accuracy``, and ``search_loss``.
+        best_score: on the search split; None if there was nothing to score.
         best_epoch: counted from 1; the epoch of that score, whose weights the network holds unless the last were kept.
         epochs_run: fewer than asked for if stopped early.
         bf16: whether convolutions and products ran in bfloat16.
@@ -54,7 +52,7 @@ class FitResult:
     """
 
     history: list[dict[str, Any]]
-    best_search_accuracy: float | None
+    best_score: float | None
     best_epoch: int
     epochs_run: int
     bf16: bool

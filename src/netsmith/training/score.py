@@ -1,61 +1,77 @@
-"""Accuracy and loss of a network on a split."""
+"""Score and loss of a network on examples."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
-from netsmith.data.normalise import Normalisation
-from netsmith.data.types import Split
+from netsmith.data.batch import Batch
+from netsmith.data.examples import Examples
 from netsmith.errors import InputError
-from netsmith.network.layout import run_images
-from netsmith.network.outputs import describe_output
+from netsmith.metrics import FloatArray
+from netsmith.network.layout import run_batch
+from netsmith.tasks.task import Task
 from netsmith.training.device import autocast, device_of
 from netsmith.training.modes import set_mode
 
 
-def evaluate(
-    model: nn.Module,
-    split: Split,
-    *,
-    batch_size: int = 256,
-    normalisation: tuple[tuple[float, ...], tuple[float, ...]],
-    bf16: bool = False,
-) -> tuple[float, float]:
-    """Accuracy in 0..1 and mean cross-entropy of ``model`` on ``split``; the network's mode is put back afterwards.
+@dataclass(frozen=True)
+class Scored:
+    """What a network makes of examples.
 
-    The images go to the device of the network's parameters.
+    Attributes:
+        score: of the task's first metric.
+        loss: the mean that training lowers.
+        rows: what was noted of each example, ``(N, F)``.
+    """
+
+    score: float
+    loss: float
+    rows: FloatArray
+
+
+def evaluate(model: nn.Module, task: Task, examples: Examples, *, batch_size: int = 256, bf16: bool = False) -> Scored:
+    """Score and loss of ``model`` on ``examples``; the network's mode is put back afterwards.
+
+    The examples go to the device of the network's parameters.
 
     Raises:
-        InputError: the split is empty, or the network's output is not one row of logits an image.
+        InputError: there are no examples, or the network's output is not what the task reads.
     """
-    if not len(split):
-        raise InputError("there are no images to evaluate on; give a data set with a non-empty search and test split")
+    if not len(examples):
+        raise InputError(
+            f"there are no {task.each} to evaluate on; give a data set with a non-empty search and test split"
+        )
     was_training, device = model.training, device_of(model)
     set_mode(model, False)
-    correct, loss = 0, 0.0
+    total, weight, rows = 0.0, 0.0, []
     try:
         with torch.inference_mode(), autocast(device, bf16):
-            for images, labels in split.batches(batch_size, normalise=Normalisation(*normalisation)):
-                logits = check_logits(run_images(model, images.to(device, non_blocking=True)), labels).float().cpu()
-                correct += int((logits.argmax(1) == labels).sum())
-                loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+            for batch in examples.batches(batch_size):
+                outputs = in_floats(run_batch(model, batch.to(device)))
+                value, counts = task.total(outputs, batch)
+                total, weight = total + value, weight + counts
+                rows.append(task.partial(outputs, batch))
     finally:
         set_mode(model, was_training)
-    return correct / len(split), loss / len(split)
+    noted = np.concatenate(rows)
+    return Scored(task.metric.of(noted), total / max(weight, 1e-12), noted)
 
 
-def check_logits(logits: object, labels: torch.Tensor) -> torch.Tensor:
-    """The logits, if they are ``(B, classes)`` for these labels ``(B,)``."""
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(labels):
-        raise InputError(
-            f"the network returns {describe_output(logits)} for {len(labels)} images, but one tensor of logits "
-            f"({len(labels)}, classes) is needed; let its forward return that alone"
-        )
-    if logits.shape[1] <= int(labels.max()):
-        raise InputError(
-            f"the network has {logits.shape[1]} outputs but the data has a label {int(labels.max())}; "
-            "use data and weights of the same classes"
-        )
-    return logits
+def in_floats(outputs: Any) -> Any:
+    """Outputs on the CPU, what is of floating point in single precision."""
+    return tree_map(
+        lambda t: (t.float() if t.is_floating_point() else t).cpu() if isinstance(t, torch.Tensor) else t, outputs
+    )
+
+
+def rows_of(task: Task, seen: Iterable[tuple[Any, Batch]]) -> FloatArray:
+    """What is noted of each example, ``(N, F)``, from outputs with their batches."""
+    found = [task.partial(outputs, batch) for outputs, batch in seen]
+    return np.concatenate(found) if found else np.zeros((0, 1))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from netsmith.data.augment import Augment, default_augment
-from netsmith.data.types import Data
+from netsmith.data.augment import Augment
 from netsmith.errors import InputError
+from netsmith.tasks.task import Task
 from netsmith.training.schedule import SCHEDULES, check_training
 
 _SHARES = ("alpha", "label_smoothing")
@@ -24,19 +24,19 @@ class Training:
     Attributes:
         epochs: passes over the train split.
         lr: peak learning rate.
-        batch_size: images a step.
+        batch_size: examples a step.
         weight_decay: on weights; biases and parameters of norms are left alone.
         momentum: of SGD (Nesterov).
         schedule: ``one-cycle``, ``cosine`` or ``constant``, each after its warm-up.
         alpha: weight of the teacher, where there is one.
-        temperature: of the teacher's and the network's outputs.
+        temperature: of the teacher's and the network's outputs, where these are logits.
         label_smoothing: in 0..1.
-        augment: random crop and flip; ``"auto"`` fits them to the image size; None for none.
+        augment: what is done to examples at random, as a crop and flip of images; ``"auto"`` leaves it to the task.
         grad_clip: largest Euclidean norm of the gradient.
         seed: of order, augmentation and dropout.
         bf16: run convolutions and products in bfloat16; weights, norms and the loss stay float32. ``"auto"``
             does so on devices that multiply it natively.
-        patience: stop after this many scored epochs without a better accuracy.
+        patience: stop after this many scored epochs without a better score.
         eval_every: epochs between scores on the search split; the last epoch is always scored.
         keep: ``"best"`` ends with the weights of the best score, ``"last"`` with those of the last epoch.
 
@@ -53,7 +53,7 @@ class Training:
     alpha: float = 0.5
     temperature: float = 4.0
     label_smoothing: float = 0.0
-    augment: Augment | Literal["auto"] | None = "auto"
+    augment: Any = "auto"
     grad_clip: float | None = None
     seed: int = 0
     bf16: bool | Literal["auto"] = "auto"
@@ -77,12 +77,6 @@ class Training:
                 raise InputError(f"{words} is {value:g}; it is a share, at most 1")
         if self.temperature == 0:
             raise InputError("temperature is 0; logits are divided by it, so it must be above 0")
-
-    def augmentation(self, data: Data) -> Augment | None:
-        """What is done to images of a data set; floats are what the network expects, which need be no image."""
-        if self.augment == "auto":
-            return None if data.as_given else default_augment(data.input_shape[-1])
-        return self.augment
 
 
 @dataclass(frozen=True)
@@ -112,16 +106,19 @@ class Checkpoints:
 
 
 def recorded(
-    training: Training, checkpoints: Checkpoints, data: Data, *, shapes: str, teacher: bool, after_step: bool
+    training: Training, checkpoints: Checkpoints, task: Task, *, shapes: str, teacher: bool, after_step: bool
 ) -> dict[str, Any]:
     """What a checkpoint says it was made with, as JSON values; one that was made otherwise is not resumed."""
-    t, augment = training, training.augmentation(data)
+    t, augment = training, task.augmentation(training.augment)
     return {
-        "tag": checkpoints.tag, "data": data.name,
+        "tag": checkpoints.tag, "data": task.name,
         "epochs": t.epochs, "lr": t.lr, "batch_size": t.batch_size, "weight_decay": t.weight_decay,
         "momentum": t.momentum, "schedule": t.schedule, "seed": t.seed, "label_smoothing": t.label_smoothing,
         "grad_clip": t.grad_clip, "teacher": teacher, "alpha": t.alpha, "temperature": t.temperature,
-        "augment": [augment.pad, augment.flip] if augment else None, "rows": len(data.need_train()),
+        "augment": list(asdict(augment).values()) if isinstance(augment, Augment) else getattr(
+            augment, "__qualname__", None
+        ),
+        "rows": len(task.need_train()),
         "eval_every": t.eval_every, "patience": t.patience, "bf16": t.bf16, "shapes": shapes, "keep": t.keep,
         "after_step": after_step, "contents": dict(checkpoints.contents) if checkpoints.contents else None,
     }  # fmt: skip

@@ -26,12 +26,12 @@ class Position:
     Attributes:
         epoch: complete epochs.
         step: complete steps of the next one.
-        loss_sum: of those steps, weighted by images.
-        seen: images of those steps.
+        loss_sum: of those steps, weighted by examples.
+        seen: examples of those steps.
         seconds: time spent on those steps.
         lr_scale: halved after every divergence.
         retries: divergences so far.
-        best: search accuracy, or -1 before the first.
+        best: score on the search split, as it ranks, of :attr:`best_epoch`.
         best_epoch: whose weights are kept.
         stale: scored epochs since the best.
     """
@@ -131,7 +131,7 @@ _ENTRY = Record(
 )
 _POSITION: dict[str, Shape] = {
     "epoch": _COUNT, "step": _COUNT, "loss_sum": Number(), "seen": _COUNT, "seconds": _SECONDS,
-    "lr_scale": Number(1e-9, 1), "retries": _COUNT, "best": Number(-1, 1), "best_loss": OrNull(_Loss()),
+    "lr_scale": Number(1e-9, 1), "retries": _COUNT, "best": Number(), "best_loss": OrNull(_Loss()),
     "best_epoch": _COUNT, "stale": _COUNT, "bf16": Flag(), "history": List(_ENTRY), "messages": List(Text()),
 }  # fmt: skip
 _META = Record({"position": Record(_POSITION)}, {"memory": Named(Anything())})

@@ -13,20 +13,20 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from netsmith.data.batch import Batch
 from netsmith.data.examples import n_batches
-from netsmith.data.types import Data
 from netsmith.errors import InputError
-from netsmith.network.layout import channels_last, find_layout, laid_out, run_images
-from netsmith.network.outputs import describe_output, logits_among
+from netsmith.network.layout import channels_last, find_layout, laid_out, run_batch
+from netsmith.network.outputs import describe_output
+from netsmith.tasks.task import Objective, Task
 from netsmith.training import checkpoint as files
 from netsmith.training.depthwise import working_precision
 from netsmith.training.device import device_of, on_device, random_state, seed_generators, set_random_state
-from netsmith.training.loss import Distillation, training_loss
 from netsmith.training.modes import choose_bf16, set_mode
 from netsmith.training.rehearsal import rehearse
 from netsmith.training.result import Event, FitResult, Progress
 from netsmith.training.schedule import learning_rate
-from netsmith.training.score import check_logits, evaluate
+from netsmith.training.score import evaluate
 from netsmith.training.settings import Checkpoints, Training
 from netsmith.training.state import Position, capture, check, restore
 from netsmith.training.workers import Workers
@@ -44,16 +44,17 @@ class Trainer:
     """What :func:`netsmith.training.fit` sets going; its arguments are explained there."""
 
     def __init__(
-        self, model: nn.Module, data: Data, training: Training, teacher: nn.Module | None, settings: dict[str, Any],
+        self, model: nn.Module, task: Task, training: Training, teacher: nn.Module | None, settings: dict[str, Any],
         progress: Progress | None, after_step: AfterStep | None, workers: Workers,
         memory: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.data, self.teacher, self.augment = model, data, teacher, training.augmentation(data)
-        self.training, self.distillation = training, Distillation(training.alpha, training.temperature)
+        self.model, self.task, self.teacher, self.augment = model, task, teacher, task.augmentation(training.augment)
+        self.training, self.score = training, task.metric
+        self.objective = Objective(training.alpha, training.temperature, training.label_smoothing)
         self.settings, self.after_step, self.workers = settings, after_step, workers  # settings as checkpoints say them
         self.memory = {} if memory is None else memory
         self.progress = progress if workers.is_first else None
-        self.train, self.device = data.need_train(), device_of(model)
+        self.train, self.device = task.need_train(), device_of(model)
         self.batch = min(training.batch_size, len(self.train))
         if self.batch < workers.world:
             raise InputError(f"{workers.world} processes cannot share a batch of {self.batch}; use fewer of them")
@@ -103,17 +104,17 @@ class Trainer:
         set_mode(self.model, False)
         at = self.at
         return FitResult(
-            history=at.history, best_search_accuracy=at.best if at.best >= 0 else None, best_epoch=at.best_epoch,
+            history=at.history, best_score=self.score.rank(at.best) if at.best_epoch else None,
+            best_epoch=at.best_epoch,
             epochs_run=at.epoch, bf16=at.bf16, messages=at.messages,
         )  # fmt: skip
 
     def _lay_out(self) -> None:
         """Lay the weights out as the network is trained fastest, or as it runs at all; and find out that it trains."""
-        few = self.train.batches(min(self.batch, 8), normalise=self.data.normalisation)
-        images, labels = next(on_device(few, self.device))
-        if find_layout(self.model, images):
+        few = next(on_device(self.train.batches(min(self.batch, 8)), self.device))
+        if find_layout(self.model, few):
             channels_last(self.model)
-        rehearse(self.model, images, labels)
+        rehearse(self.model, self.task, few)
 
     def _stale(self) -> bool:
         patience = self.training.patience
@@ -125,18 +126,17 @@ class Trainer:
         set_mode(self.model, True)
         batches = self.train.batches(
             self.batch,
-            normalise=self.data.normalisation,
-            shuffle_rng=np.random.default_rng([self.training.seed, at.epoch]),
+            rng=np.random.default_rng([self.training.seed, at.epoch]),
             augment=self.augment,
             drop_last=True,
             start=at.step,
             part=(self.workers.rank, self.workers.world),
         )
         rate = 0.0
-        for images, labels in on_device(batches, self.device):
+        for batch in on_device(batches, self.device):
             number = at.epoch * self.steps + at.step
             rate = at.lr_scale * learning_rate(number, self.total, self.training.lr, self.training.schedule)
-            loss = self._step(images, labels, rate)
+            loss = self._step(batch, rate)
             if self.workers.world > 1:
                 # each process has drawn for its own rows; the next draws are the same in all of them again
                 seed_generators(self.training.seed + (number + 1) * _STRIDE, self.device)
@@ -153,11 +153,11 @@ class Trainer:
                 self._say(rate, (at.seen - fresh) / (time.perf_counter() - start))
         self._finish_epoch(rate, (at.seen - fresh) / max(1e-9, time.perf_counter() - start))
 
-    def _step(self, images: torch.Tensor, labels: torch.Tensor, rate: float) -> float:
+    def _step(self, batch: Batch, rate: float) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(images, labels, self.at.bf16)
+        loss = self._loss(batch, self.at.bf16)
         torch.autograd.backward(loss)
         mean = loss.detach().clone()
         gradients = [p.grad for p in self.trained if p.grad is not None]
@@ -170,22 +170,19 @@ class Trainer:
         self.optimizer.step()
         return value
 
-    def _loss(self, images: torch.Tensor, labels: torch.Tensor, bf16: bool) -> torch.Tensor:
+    def _loss(self, batch: Batch, bf16: bool) -> torch.Tensor:
         soft = None
         with working_precision(self.device, bf16):
             if self.teacher is not None:
                 with torch.no_grad():
-                    soft = run_images(self.teacher, images)
-            output = self.model(laid_out(self.model, images))
-            logits = check_logits(logits_among(output), labels)
-            if logits is not output:
+                    soft = run_batch(self.teacher, batch)
+            output = laid_out(self.model, batch)(self.model)
+            read = self.task.read(output, batch)
+            if read is not output:
                 self._note_once(
-                    f"in training the network returns {describe_output(output)}: only its logits are trained"
+                    f"in training the network returns {describe_output(output)}: only {self.task.read_words} trained"
                 )
-        return training_loss(
-            logits, labels, label_smoothing=self.training.label_smoothing, teacher_logits=soft,
-            distillation=self.distillation,
-        )  # fmt: skip
+        return self.task.training_loss(read, soft, batch, self.objective)
 
     def _finish_epoch(self, rate: float, speed: float) -> None:
         at = self.at
@@ -199,9 +196,10 @@ class Trainer:
         score = None
         if (at.epoch + 1) % self.training.eval_every == 0 or at.epoch + 1 == self.training.epochs:
             score = self._score()
-            entry |= {"search_accuracy": score[0], "search_loss": score[1]}
-            if (score[0], -score[1]) > (at.best, -at.best_loss):
-                at.best, at.best_loss, at.best_epoch, at.stale = score[0], score[1], at.epoch + 1, 0
+            entry |= {f"search_{self.score.key}": score[0], "search_loss": score[1]}
+            rank = self.score.rank(score[0])
+            if not at.best_epoch or (rank, -score[1]) > (at.best, -at.best_loss):
+                at.best, at.best_loss, at.best_epoch, at.stale = rank, score[1], at.epoch + 1, 0
                 if self.training.keep == "best":
                     self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             else:
@@ -212,15 +210,15 @@ class Trainer:
         self._checkpoint()
 
     def _score(self) -> tuple[float, float]:
-        """Accuracy and loss on the search split, of which each process takes its rows."""
-        part, workers = self.data.search, self.workers
-        if len(part) < workers.world:
-            return evaluate(self.model, part, normalisation=self.data.normalisation)
-        if workers.world > 1:
+        """Score and loss on the search split, of which each process takes its rows where their scores average."""
+        part, workers = self.task.search, self.workers
+        shared = workers.world > 1 and len(part) >= workers.world and self.score.share
+        if shared:
             part = part.take(slice(workers.rank, None, workers.world))
-        found = evaluate(self.model, part, normalisation=self.data.normalisation)
-        score = torch.tensor(found, dtype=torch.float64, device=self.device)
-        workers.average([score], workers.weight(len(self.data.search)))
+        found = evaluate(self.model, self.task, part)
+        score = torch.tensor([found.score, found.loss], dtype=torch.float64, device=self.device)
+        if shared:
+            workers.average([score], workers.weight(len(self.task.search)))
         return float(score[0]), float(score[1])
 
     def _check_state(self) -> None:
@@ -289,8 +287,8 @@ class Trainer:
             self.progress(
                 Event(
                     epoch=at.epoch + 1, epochs=self.training.epochs, step=at.step, steps=self.steps,
-                    loss=at.loss_sum / max(1, at.seen), lr=rate, images_per_s=speed,
-                    search_accuracy=score[0] if score else None, search_loss=score[1] if score else None,
+                    loss=at.loss_sum / max(1, at.seen), lr=rate, per_s=speed,
+                    score=f"{self.score.name} {self.score.shown(score[0])}" if score else None,
                     message=message,
                 )
             )  # fmt: skip
@@ -300,13 +298,12 @@ class Trainer:
         if isinstance(bf16, bool):
             return bf16
         buffers = {k: v.clone() for k, v in self.model.named_buffers()}
-        first = self.train.batches(self.batch, normalise=self.data.normalisation)
-        images, labels = next(on_device(first, self.device))
+        first = next(on_device(self.train.batches(self.batch), self.device))
         set_mode(self.model, True)
 
         def step(on: bool) -> float:
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self._loss(images, labels, on)
+            loss = self._loss(first, on)
             torch.autograd.backward(loss)
             return float(loss.detach())
 

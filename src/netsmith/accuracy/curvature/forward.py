@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from netsmith.accuracy.incremental import fast_layout, first_output
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.graph import Graph
+from netsmith.network.layout import fast_layout
 from netsmith.network.passes import get_parameter
 from netsmith.network.strided import Subsampled
 
@@ -40,31 +42,28 @@ def leaves(graph: Graph, names: Sequence[str]) -> dict[str, torch.Tensor]:
     return out
 
 
-def logits(graph: Graph, weights: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """Outputs ``(N, classes)`` for images ``x`` with the given weights in place of the network's."""
+def outputs(graph: Graph, weights: Mapping[str, torch.Tensor], batch: Batch) -> Any:
+    """The network's outputs for a batch with the given weights in place of its own."""
     # the fused attention kernels have one derivative only, the plain one has every derivative
     with sdpa_kernel(SDPBackend.MATH), Subsampled():
-        value: torch.Tensor = first_output(functional_call(graph.module, dict(weights), (x,)))
-    return value
+        return functional_call(graph.module, dict(weights), batch.args, dict(batch.kwargs))
 
 
-def batches(
-    graph: Graph, images: torch.Tensor, labels: torch.Tensor, size: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Images and labels in order; a network of fixed batch leaves out a last batch that is not full.
+def batches(graph: Graph, examples: Batch, size: int) -> Iterator[Batch]:
+    """Examples in order; a network of fixed batch leaves out a last batch that is not full.
 
     Raises:
-        InputError: no images, not one label for each, or fewer than a fixed batch holds.
+        InputError: no examples, or fewer than a fixed batch holds.
     """
-    if len(images) != len(labels) or len(labels) == 0:
-        raise InputError(f"{len(images)} images and {len(labels)} labels were given; give one label for each image")
+    count = examples.size
+    if count == 0:
+        raise InputError("no examples were given; give some of the search split")
     size = size if graph.dynamic_batch else graph.example_batch
-    if len(labels) < size and not graph.dynamic_batch:
-        raise InputError(f"the network runs {size} images at a time and {len(labels)} were given; give at least {size}")
-    for start in range(0, len(labels), size):
-        x, y = images[start : start + size], labels[start : start + size]
-        if len(y) == size or graph.dynamic_batch:
-            yield fast_layout(x), y
+    if count < size and not graph.dynamic_batch:
+        raise InputError(f"the network runs {size} examples at a time and {count} were given; give at least {size}")
+    for batch in examples.split(size):
+        if batch.size == size or graph.dynamic_batch:
+            yield batch.map(fast_layout, inputs_only=True)
 
 
 @contextmanager

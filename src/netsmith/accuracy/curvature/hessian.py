@@ -8,26 +8,28 @@ They add noise, though: a layer of small trace would drown in that of its neighb
 scaled by 1 / |g_i|, about 1 / sqrt(tr(H_ii)) near a minimum, and the product is divided by its square: the estimate
 stays unbiased, since the gradient does not depend on the signs, and all layers get about the same relative error.
 
-``fisher.weight_fisher`` without labels estimates the same traces of a network of rectifiers at a fraction of the cost.
+``fisher.weight_fisher`` estimates the same traces of a network of rectifiers at a fraction of the cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from netsmith.accuracy.curvature.forward import batches, differentiating, leaves, logits
+from netsmith.accuracy.curvature.forward import batches, differentiating, leaves, outputs
 from netsmith.accuracy.incremental import fitting_batch
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError
 from netsmith.network.graph import Graph
 
 FloatArray = NDArray[np.float64]
+Loss = Callable[[Any, Batch], torch.Tensor]
 _PROBES = 2  #: per visit of a batch: its gradient's graph is built once for all of them
 _FREEDOM = 8  #: degrees of freedom below which a standard error is itself a guess
 _SPAN = 1e-3  #: least share of the largest squared gradient by which signs are scaled
@@ -36,13 +38,13 @@ _BATCH = 32  #: small batches are faster on one core, and each has signs of its 
 
 @dataclass(frozen=True)
 class Traces:
-    """Hessian traces of the mean cross-entropy of L weights.
+    """Hessian traces of a mean loss of L weights.
 
     Attributes:
         names: the weights, in the order of the arrays.
-        trace: ``(L,)`` tr(H_ii), in nats per squared unit of weight; negative where the loss is concave.
-        error: ``(L,)`` standard error from the finite number of random vectors, the images taken as given.
-        samples: random vectors per batch of images, that is Hessian-vector products over all images.
+        trace: ``(L,)`` tr(H_ii), in units of the loss per squared unit of weight; negative where it is concave.
+        error: ``(L,)`` standard error from the finite number of random vectors, the examples taken as given.
+        samples: random vectors per batch of examples, that is Hessian-vector products over all examples.
         seconds: what it took.
     """
 
@@ -54,23 +56,26 @@ class Traces:
 
 
 def hessian_trace(
-    graph: Graph, images: torch.Tensor, labels: torch.Tensor, names: Sequence[str], *, seed: int = 0, most: int = 64,
+    graph: Graph, examples: Batch, loss: Loss, names: Sequence[str], *, seed: int = 0, most: int = 64,
     tolerance: float = 0.05, batch_size: int | None = None,
 ) -> Traces:  # fmt: skip
-    """Estimate tr(H_ii) of the mean cross-entropy over ``images`` for each named weight.
+    """Estimate tr(H_ii) of the mean loss over examples for each named weight.
+
+    Of the divergence from the network as given this is the curvature of what a change of the weights costs, and needs
+    no targets; of a loss by targets it is that of HAWQ-V2.
 
     Every batch has random signs of its own, so the error is that of a stratified mean and falls with the number of
     batches as with the number of samples.
 
     Args:
         graph: the network; the weights should be near a minimum, else the gradient's own term matters as well.
-        images: normalised ``(N, C, H, W)`` of the search split.
-        labels: ``(N,)``.
+        examples: of the search split.
+        loss: from the outputs for a batch, and the batch, to its mean loss.
         names: weights, named as in the graph.
         seed: of the random signs.
         most: samples at most.
         tolerance: stop when every weight's standard error is below this share of its trace.
-        batch_size: images a product; chosen from memory if None.
+        batch_size: examples a product; chosen from memory if None.
 
     Raises:
         InputError: an unknown name, numbers out of range, or an operator that cannot be differentiated twice.
@@ -81,19 +86,21 @@ def hessian_trace(
     weights = leaves(graph, names)
     rng = torch.Generator().manual_seed(seed)
     size = batch_size or fitting_batch(graph, _BATCH, copies=4)  # activations, gradients and the graph of both
-    sizes = np.array([len(y) for _, y in batches(graph, images, labels, size)])
+    sizes = np.array([batch.size for batch in batches(graph, examples, size)])
     share = sizes / sizes.sum()
     squares = np.zeros(len(weights))  # |g_i|^2 summed over the batches so far
     found: list[FloatArray] = []  # one (B, L) per sample
     mean = error = np.zeros(len(weights))
     while len(found) < most:
         visit = min(_PROBES, most - len(found))
-        rounds = [_products(graph, weights, x, y, visit, rng, squares) for x, y in batches(graph, images, labels, size)]
+        rounds = [
+            _products(graph, weights, batch, loss, visit, rng, squares) for batch in batches(graph, examples, size)
+        ]
         found.extend(np.stack(rounds, axis=1))
         values = np.stack(found)
         mean = np.einsum("b,mbl->l", share, values) / len(values)
         if not np.isfinite(mean).all():
-            raise InputError("the Hessian of the loss is not finite; check the weights, the images and their scale")
+            raise InputError("the Hessian of the loss is not finite; check the weights, the examples and their scale")
         if len(values) > 1:
             spread = values.var(axis=0, ddof=1) / len(values)
             error = np.sqrt(np.einsum("b,bl->l", share**2, spread))
@@ -103,7 +110,7 @@ def hessian_trace(
 
 
 def _products(
-    graph: Graph, weights: Mapping[str, torch.Tensor], x: torch.Tensor, y: torch.Tensor, count: int,
+    graph: Graph, weights: Mapping[str, torch.Tensor], batch: Batch, loss: Loss, count: int,
     rng: torch.Generator, squares: FloatArray,
 ) -> FloatArray:  # fmt: skip
     """``(count, L)``: v_i^T (H v)_i of one batch's mean loss for ``count`` vectors of signs; adds to ``squares``."""
@@ -116,8 +123,8 @@ def _products(
             "use weight_fisher, which needs one derivative, or measure the loss of each choice",
         ),
     ):
-        loss = F.cross_entropy(logits(graph, weights, x).float(), y)
-        gradients = torch.autograd.grad(loss, w, create_graph=True, allow_unused=True, materialize_grads=True)
+        value = loss(outputs(graph, weights, batch), batch)
+        gradients = torch.autograd.grad(value, w, create_graph=True, allow_unused=True, materialize_grads=True)
         squares += [float(g.detach().square().sum(dtype=torch.float64)) for g in gradients]
         scale = _scale(squares)
         curved = [i for i, g in enumerate(gradients) if g.requires_grad]

@@ -18,8 +18,10 @@ from netsmith.compression.calibrate import Watcher
 from netsmith.compression.channels import ChannelGroup
 from netsmith.compression.reconstruct.consumers import Consumer, find_consumers
 from netsmith.compression.reconstruct.windows import output_positions, rows
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError
 from netsmith.network.graph import Graph
+from netsmith.network.passes import CONVS
 
 POINTS = 10  #: output positions of an image, at least (AMC)
 ROWS_A_COLUMN = 10.0
@@ -79,7 +81,7 @@ class Moments:
 
 
 def gather(
-    graph: Graph, model: nn.Module, groups: Sequence[ChannelGroup], images: torch.Tensor, seed: int = 0,
+    graph: Graph, model: nn.Module, groups: Sequence[ChannelGroup], examples: torch.Tensor | Batch, seed: int = 0,
     rows_a_column: float = ROWS_A_COLUMN, batch: int = 64, memory: float = MEMORY,
 ) -> Moments:  # fmt: skip
     """Run the network once and collect the moments of every layer that reads channels of ``groups``.
@@ -89,19 +91,17 @@ def gather(
 
     Args:
         graph: the trace of ``model``.
-        images: normalised ``(N, C, H, W)``.
+        examples: inputs; what is padding among them does not count.
         seed: of the positions.
         memory: bytes; the largest layers go without repair until the others fit.
 
     Raises:
-        InputError: fewer images than the network takes at a time, or NaN or infinite values.
+        InputError: fewer examples than the network takes at a time, or NaN or infinite values.
     """
-    size = batch if graph.dynamic_batch else graph.example_batch
-    batches = [b for b in images.split(size) if graph.dynamic_batch or len(b) == size]
+    batches = graph.batches(examples, batch)
     if not batches:
-        raise InputError(
-            f"least-squares repair got {len(images)} images; the network takes {size} at a time, give more"
-        )
+        count, size = Batch.of(examples).size, batch if graph.dynamic_batch else graph.example_batch
+        raise InputError(f"least-squares repair got {count} examples; the network takes {size} at a time, give more")
     consumers, skipped = find_consumers(graph, model, groups)
     widths = {n: int(c.weight(graph).shape[1]) for n, c in consumers.items()}
     for name in _too_large(widths, memory):
@@ -128,14 +128,14 @@ def gather(
 
 
 def sample_rows(
-    graph: Graph, consumers: Mapping[str, Consumer], batches: Sequence[torch.Tensor],
+    graph: Graph, consumers: Mapping[str, Consumer], batches: Sequence[Batch],
     take: Callable[[str, torch.Tensor], None], seed: int = 0, rows_a_column: float = ROWS_A_COLUMN,
 ) -> None:  # fmt: skip
     """Run the network once and hand rows of what layers read, ``(n, p)`` a layer and batch, to ``take(layer, rows)``.
 
     See ``gather``, which makes moments of them.
     """
-    count = sum(len(b) for b in batches)
+    count = sum(b.size for b in batches)
     nodes = {n: graph.node(n) for n in consumers}
     readers: dict[str, list[str]] = {}
     points: dict[str, int] = {}
@@ -148,16 +148,22 @@ def sample_rows(
 
     def visit(source: str, value: torch.Tensor) -> None:
         for name in readers[source]:
-            total = output_positions(nodes[name], value)
+            node = nodes[name]
+            own = watcher.unpadded(value) if node.target not in CONVS else value
+            if own is not value:  # rows of all examples together, of which as many are drawn as of each otherwise
+                many = min(len(own), points[name] * len(value))
+                take(name, own[torch.from_numpy(rng.permutation(len(own))[:many])])
+                continue
+            total = output_positions(node, value)
             if total not in drawn:
                 drawn[total] = torch.from_numpy(rng.permutation(total))
-            take(name, rows(nodes[name], value, drawn[total][: points[name]]))
+            take(name, rows(node, value, drawn[total][: points[name]]))
 
-    watcher = Watcher(graph.module, set(readers), visit)
+    watcher = Watcher(graph, set(readers), visit, padded=True)
     with torch.inference_mode():
-        for x in batches:
+        for batch in batches:
             drawn.clear()
-            watcher.run(x)
+            watcher.watch(batch)
 
 
 def _too_large(widths: Mapping[str, int], memory: float) -> list[str]:

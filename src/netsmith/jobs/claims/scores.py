@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netsmith.certificates import certificate
-from netsmith.data import Data, data_for
-from netsmith.data.normalise import AS_GIVEN, Normalisation
 from netsmith.errors import InputError
 from netsmith.files import read_json
 from netsmith.jobs.claims.claim import Claim, compared, unchecked
 from netsmith.jobs.claims.evidence import Evidence
 from netsmith.jobs.config import Images
-from netsmith.jobs.contents import data_contents
+from netsmith.jobs.contents import task_contents
 from netsmith.jobs.tested import BoolArray, right_of, tested
 from netsmith.runs.names import INPUTS, RECORDED
+from netsmith.tasks.task import Task
 
 #: share of examples that another processor or runtime may round into another class
 OF_ROUNDING = 0.002
 _FILES = {"baseline": "baseline.onnx", "result": "model.onnx"}
 
 
-def data_of(seen: Evidence, given: Any = None) -> Data | str:
-    """The examples of a run: those given, or those that it was started with; or why there are none."""
+def task_of(seen: Evidence, given: Any = None) -> Task | str:
+    """The task of a run with its examples: those given, or those that it was started with; or why there are none."""
+    from netsmith.data.normalise import AS_GIVEN, Normalisation
     from netsmith.data.recorded import read
+    from netsmith.export.feeding import read_feeding
     from netsmith.network.weights import read_metadata
+    from netsmith.tasks.classification import Classification
+    from netsmith.tasks.registry import load_task
 
     spec, metadata = seen.config.get("data"), read_metadata(str(seen.file("model.safetensors")))
     options = Images(**{k: _option(seen.config[k]) for k in Images().for_data() if k in seen.config}).for_data()
     if given is None and (seen.folder / RECORDED).exists():
-        return read(seen.folder / RECORDED).for_weights(metadata, options.get("classes"))
+        known = read(seen.folder / RECORDED).for_weights(metadata, options.get("classes"))
+        fed = read_feeding(seen.file("model.onnx"))
+        pixels = AS_GIVEN if fed.mean is None or fed.std is None else Normalisation(fed.mean, fed.std)
+        return Classification(replace(known, normalisation=pixels))
     if given is None and not (isinstance(spec, str) and (spec == "digits" or _is_there(spec))):
         return f"{spec} is not here; give it with --data"
-    return data_for(spec if given is None else given, metadata, seed=int(seen.config.get("seed") or 0), **options)
+    task = load_task(
+        seen.config.get("task") or "classification", spec if given is None else given, metadata,
+        seed=int(seen.config.get("seed") or 0), options=options,
+    )  # fmt: skip
+    return task.for_weights(metadata, given=options.get("mean") is not None)
 
 
 def stored(seen: Evidence) -> Iterator[Claim]:
@@ -52,26 +63,23 @@ def stored(seen: Evidence) -> Iterator[Claim]:
     yield from _certificate(seen, found, "from the stored answers")
 
 
-def examples(seen: Evidence, data: Data) -> Iterator[Claim]:
+def examples(seen: Evidence, task: Task) -> Iterator[Claim]:
     """Both networks on the test split, run as their user will."""
     known = read_json(seen.folder / INPUTS, "repeat the run") if (seen.folder / INPUTS).exists() else {}
     digests = [value for key, value in known.items() if key.startswith("the data set ")]
-    mine = next(iter(data_contents(data).values()))
+    mine = next(iter(task_contents(task).values()))
     same = mine in digests
     why = "" if same else "other images, labels or splits than the run's, so its scores are not about them"
     said, here = (digests[0][:12] if digests else None), mine[:12]
     yield Claim("the data", said, here, "holds" if same else "elsewhere", why)
-    from netsmith.export.feeding import read_feeding
-
-    fed, before = read_feeding(seen.file("model.onnx")), _stored(seen)
-    normalisation = AS_GIVEN if fed.mean is None or fed.std is None else Normalisation(fed.mean, fed.std)
+    before = _stored(seen)
     found: dict[str, BoolArray] = {}
     for side, when in (("result", ""), ("baseline", " as given")):
         score, name = seen.summary[side]["accuracy"], f"accuracy{when} on the test split"
         if score is None or not seen.has(_FILES[side]):
             continue
         try:
-            found[side] = right_of(tested(seen.file(_FILES[side]), data.test, normalisation))
+            found[side] = right_of(tested(seen.file(_FILES[side]), task, task.test))
         except InputError as error:
             yield unchecked(name, score, str(error), "share")
             continue

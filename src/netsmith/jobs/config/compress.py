@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from netsmith.errors import InputError
-from netsmith.jobs.config.base import DATA, Config, seed_field, target_field, threads_field, weights_field
+from netsmith.jobs.config.base import (
+    DATA,
+    TASK,
+    Config,
+    seed_field,
+    target_field,
+    threads_field,
+    weights_field,
+)
 from netsmith.jobs.config.front import FrontOptions
 from netsmith.jobs.config.groups import Budgets, FineTune, Images
 from netsmith.jobs.config.methods import METHODS, HasMethods, Method, Prune, Quantize, chosen
@@ -40,6 +48,7 @@ class CompressConfig(HasMethods, Config):
         "code the packed file; the search goes by its size without, an upper bound", default=False, panel="Bits"
     )
     weights: str | None = weights_field()
+    task: Any = parameter(TASK, default="classification", panel="Data")
     images: Images = dataclasses.field(default_factory=Images)
     threads: int = threads_field()
     seed: int = seed_field()

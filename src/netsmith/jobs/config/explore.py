@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from netsmith.errors import InputError
-from netsmith.jobs.config.base import DATA, Config, seed_field, weights_field
+from netsmith.jobs.config.base import DATA, TASK, Config, seed_field, weights_field
 from netsmith.jobs.config.groups import Images
 from netsmith.jobs.config.methods import METHODS, HasMethods, Method, Quantize
 from netsmith.jobs.config.places import check_data, check_file, check_model
@@ -41,6 +41,7 @@ class ExploreConfig(HasMethods, Config):
         "quantize, prune, or both with a comma", default=(Quantize(),), panel="Search"
     )
     weights: str | None = weights_field()
+    task: Any = parameter(TASK, default="classification", panel="Data")
     images: Images = dataclasses.field(default_factory=Images)
     seed: int = seed_field()
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from netsmith.errors import InputError
 from netsmith.jobs.config.base import (
     DATA,
+    TASK,
     Config,
     input_field,
     num_classes_field,
@@ -43,6 +44,7 @@ class TrainConfig(Config):
     augment: bool = parameter("flip and shift the images", default=True)
     bf16: Literal["auto", "on", "off"] = parameter("train in bfloat16", default="auto")
     patience: int | None = parameter("stop after this many epochs without progress", default=None, low=1)
+    task: Any = parameter(TASK, default="classification", panel="Data")
     images: Images = dataclasses.field(default_factory=Images)
     seed: int = seed_field()
 

@@ -5,13 +5,13 @@ It comes of weights that were not given, of a normalisation that they do not exp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netsmith.data import Data
+from netsmith.tasks.task import GUESS
 
 LEVEL = 0.01  #: chance of as many right answers, or more, by naming one class always, above which it is a guess
 #: another order of classes is believed in that makes so much more right, and most images, of so many a class
@@ -19,7 +19,7 @@ _MORE, _MOST, _EACH = 0.25, 0.5, 10
 _SHOWN = 3
 Labels = NDArray[np.int64]
 
-GUESS, ORDER = "guess", "order"
+ORDER = "order"
 
 
 def guessed(right: int, labels: Labels) -> dict[str, Any] | None:
@@ -69,11 +69,11 @@ def misread(said: Labels, labels: Labels) -> dict[str, Any] | None:
     return {"kind": ORDER, "accuracy": right / images, "images": images, "reordered": best / images, "moved": moved}
 
 
-def sentence(found: dict[str, Any], data: Data, split: str, weights: bool) -> str:
+def sentence(found: Mapping[str, Any], classes: Sequence[str], split: str, weights: bool) -> str:
     """A doubt for the user, with what to do."""
     said = f"the network as given is right about {found['accuracy']:.2%} of {found['images']} {split} images"
     if found["kind"] == ORDER:
-        names = [f"output {c} answers to {data.classes[r]!r}, class {r}" for r, c in found["moved"][:_SHOWN]]
+        names = [f"output {c} answers to {classes[r]!r}, class {r}" for r, c in found["moved"][:_SHOWN]]
         return (
             f"{said}, and would be about {found['reordered']:.2%} if the classes came in the order that its answers "
             f"show ({', '.join(names)}): give the order that it was trained with by --classes FILE"
@@ -90,26 +90,15 @@ def sentence(found: dict[str, Any], data: Data, split: str, weights: bool) -> st
     )
 
 
-def trained_guess(accuracy: Mapping[str, float], data: Data) -> list[str]:
-    """A warning, if a network that was trained is no better than a guess.
+def ruined(who: str, accuracy: Mapping[str, float], labels: Mapping[str, Labels], remedy: str) -> list[str]:
+    """A warning, if a network is no better than a guess.
 
     Args:
+        who: the network, in words.
         accuracy: split (``search``, ``test``) -> share of right answers.
+        labels: split -> the right ones, ``(N,)``.
     """
-    return _guess(
-        "after training the network", accuracy, data, "train for more epochs, with another --lr, or check the data"
-    )
-
-
-def compressed_guess(accuracy: Mapping[str, float], data: Data) -> list[str]:
-    """A warning, if nothing is left of what a network knew when it was compressed; ``accuracy`` as above."""
-    return _guess(
-        "the network that came out", accuracy, data, "loosen the budget, or train it for longer with --epochs"
-    )
-
-
-def _guess(who: str, accuracy: Mapping[str, float], data: Data, remedy: str) -> list[str]:
-    found = of_splits(accuracy, data)
+    found = of_splits(accuracy, labels)
     if not found:
         return []
     return [
@@ -118,8 +107,7 @@ def _guess(who: str, accuracy: Mapping[str, float], data: Data, remedy: str) -> 
     ]
 
 
-def of_splits(accuracy: Mapping[str, float], data: Data) -> dict[str, Any] | None:
+def of_splits(accuracy: Mapping[str, float], labels: Mapping[str, Labels]) -> dict[str, Any] | None:
     """:func:`guessed` over several splits together, by their accuracies."""
-    splits = {name: data.search if name == "search" else data.test for name in accuracy}
-    right = sum(round(accuracy[name] * len(split)) for name, split in splits.items())
-    return guessed(right, np.concatenate([split.labels.numpy() for split in splits.values()]))
+    right = sum(round(accuracy[name] * len(labels[name])) for name in accuracy)
+    return guessed(right, np.concatenate([labels[name] for name in accuracy]))
