@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from given import candidates_of, groups_in, kept_by, space_of
-from netsmith.accuracy.incremental import IncrementalEvaluator
+from labelled import evaluator as evaluator_of
 from netsmith.compression.branches import Branch
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
@@ -56,9 +56,7 @@ def test_what_is_built_loses_and_costs_what_was_said(make: Callable[[], nn.Modul
     candidates = candidates_of(space, Calibration({}), LayerQuantizer(space.graph, {}), scores)
     images, labels = torch.randn(24, 3, 8, 8), torch.randint(0, 5, (24,))
     designs = [np.array(d) for d in space.decisions.sample(np.random.default_rng(1), 3)]
-    got = IncrementalEvaluator(space.graph, images, labels, batch_size=24).evaluate(
-        [candidates.of_design(d) for d in designs]
-    )
+    got = evaluator_of(space.graph, images, labels, batch_size=24).evaluate([candidates.of_design(d) for d in designs])
     with torch.no_grad():
         want = F.log_softmax(model(images), 1)
         for i, design in enumerate(designs):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from given import branches_in, candidates_of, groups_in, space_of
-from netsmith.accuracy.incremental import IncrementalEvaluator
+from labelled import evaluator as evaluator_of
 from netsmith.accuracy.sensitivity import measure_sensitivity
 from netsmith.compression.branches import drop_branches, find_branches
 from netsmith.compression.calibrate import collect
@@ -64,7 +64,7 @@ def test_widths_and_branches_match_physical_surgery(case) -> None:  # type: igno
     for i, branch in enumerate(branches_in(space)[:3]):
         candidates.append(make.of_choice(len(groups_in(space)) + i, 0))
         networks.append(drop_branches(copy.deepcopy(model), [branch]))
-    scores_ = IncrementalEvaluator(graph, images, labels, batch_size=40).evaluate(candidates)
+    scores_ = evaluator_of(graph, images, labels, batch_size=40).evaluate(candidates)
     with torch.no_grad():
         want = model(images)
         for i, network in enumerate(networks):
@@ -76,19 +76,19 @@ def test_widths_and_branches_match_physical_surgery(case) -> None:  # type: igno
 
 def test_unchanged_network_has_no_divergence_and_late_changes_are_cheap(case) -> None:  # type: ignore[no-untyped-def]
     _, graph, _, _, images, labels = case
-    evaluator = IncrementalEvaluator(graph, images, labels)
+    evaluator = evaluator_of(graph, images, labels)
     assert evaluator.evaluate([GraphEdit()]).divergence[0] == pytest.approx(0, abs=1e-9)
     last = [n.name for n in graph.module.graph.nodes if n.op == "call_function"][-1]
     late = evaluator.evaluate([GraphEdit(zeros=frozenset({last}))])
     assert late.recomputed < 0.1
-    assert late.cross_entropy[0] == pytest.approx(np.log(10), rel=1e-5)
+    assert late.loss[0] == pytest.approx(np.log(10), rel=1e-5)
 
 
 def test_sensitivity_is_zero_for_original_and_grows_with_pruning(case) -> None:  # type: ignore[no-untyped-def]
     model, graph, report, space, images, labels = case
     names = set().union(*(place(graph, [n]).scaled for n in space.quantized))
     calibration = Calibration(collect(graph, [images], names))
-    evaluator = IncrementalEvaluator(graph, images, labels)
+    evaluator = evaluator_of(graph, images, labels)
     candidates = candidates_of(space, calibration, LayerQuantizer(graph, {}), channel_importance(model, report))
     s = measure_sensitivity(candidates, evaluator)
     rows = np.arange(len(space.decisions))
@@ -114,7 +114,7 @@ def test_what_a_transposed_convolution_reads_is_masked_on_its_side() -> None:
     first = space.decisions.index("0.channels")
     design[first] = 0
     candidates = candidates_of(space, Calibration({}), LayerQuantizer(graph, {}, "mse"), scores)
-    evaluator = IncrementalEvaluator(graph, x, torch.zeros(8, dtype=torch.int64))
+    evaluator = evaluator_of(graph, x, torch.zeros(8, dtype=torch.int64))
     found = evaluator.evaluate([candidates.of_design(design)]).output_error[0]
     small = load_small(net, report, keep_indices(scores["0"], int(space.values[first, 0])))
     with torch.no_grad():

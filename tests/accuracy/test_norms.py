@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from given import candidates_of, groups_in, space_of
-from netsmith.accuracy.incremental import IncrementalEvaluator
+from labelled import evaluator as evaluator_of
 from netsmith.compression.branches import find_branches
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
@@ -64,7 +64,7 @@ def test_a_settled_candidate_is_the_network_with_its_norms_estimated_again(case:
     graph = trace(model, (1, 8, 8), fold=fold)
     space = space_of(graph, case["report"], case["branches"], multiple=8, quantize=False)
     scores = channel_importance(model, case["report"])
-    evaluator = IncrementalEvaluator(graph, images, case["labels"], batch_size=IMAGES)
+    evaluator = evaluator_of(graph, images, case["labels"], batch_size=IMAGES)
     settled, kept = (
         candidates_of(space, Calibration({}), LayerQuantizer(graph, {}), scores, settle=settle)
         for settle in (True, False)
@@ -91,7 +91,7 @@ def test_one_choice_is_settled_as_the_design_that_takes_it(case: dict[str, Any])
     space = space_of(graph, case["report"], case["branches"], multiple=8, quantize=False)
     scores = channel_importance(case["model"], case["report"])
     candidates = candidates_of(space, Calibration({}), LayerQuantizer(graph, {}), scores, settle=True)
-    evaluator = IncrementalEvaluator(graph, case["images"], case["labels"])
+    evaluator = evaluator_of(graph, case["images"], case["labels"])
     for decision in (0, len(groups_in(space))):
         design = space.reference.copy()
         design[decision] = 0
@@ -106,7 +106,7 @@ def test_norms_are_estimated_before_weights_are_rounded(case: dict[str, Any]) ->
     halved = model.get_parameter(name).detach().clone()
     halved[: len(halved) // 2] *= 0.1
     coarse = (halved * 4).round() / 4
-    evaluator = IncrementalEvaluator(graph, images, case["labels"], batch_size=IMAGES)
+    evaluator = evaluator_of(graph, images, case["labels"], batch_size=IMAGES)
     both = evaluator.evaluate([
         GraphEdit({name: coarse}, norms={name: halved}), GraphEdit(rounded := {name: coarse}, norms=rounded)
     ]).output_error  # fmt: skip
@@ -125,7 +125,7 @@ def test_what_no_norm_follows_stays_as_it_is() -> None:
         torch.nn.Linear(8, 10),
     ).eval()  # fmt: skip
     graph, x = trace(net, (1, 8, 8)), torch.randn(16, 1, 8, 8)
-    evaluator = IncrementalEvaluator(graph, x, torch.zeros(16, dtype=torch.int64))
+    evaluator = evaluator_of(graph, x, torch.zeros(16, dtype=torch.int64))
     weights = {"0.weight": net[0].weight.detach() * 0.5}
     kept, settled = evaluator.evaluate([GraphEdit(weights), GraphEdit(weights, norms=weights)]).output_error
     assert kept == settled > 0

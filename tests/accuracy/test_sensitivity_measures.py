@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from given import candidates_of, space_of
-from netsmith.accuracy.incremental import IncrementalEvaluator
+from labelled import evaluator as evaluator_of
+from labelled import fit
 from netsmith.accuracy.sensitivity import MEASURES, measure_sensitivity
 from netsmith.compression.build import histograms_of
 from netsmith.compression.mixed import LayerQuantizer
@@ -17,7 +18,7 @@ from netsmith.data import load_data
 from netsmith.errors import InputError
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
-from netsmith.training import Training, fit
+from netsmith.training import Training
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def tables(case, bits):  # type: ignore[no-untyped-def]
     inputs = layer_inputs(graph, space.quantized).values()
     quantizer = LayerQuantizer(graph, histograms_of(graph, images, inputs))
     candidates = candidates_of(space, Calibration(histograms_of(graph, images, inputs)), quantizer, {})
-    return space, candidates, IncrementalEvaluator(graph, images, labels)
+    return space, candidates, evaluator_of(graph, images, labels)
 
 
 def test_every_measure_orders_the_weights_of_layers_much_alike(case) -> None:  # type: ignore[no-untyped-def]

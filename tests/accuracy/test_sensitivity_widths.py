@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 
 from given import candidates_of, groups_in, space_of
-from netsmith.accuracy.incremental import IncrementalEvaluator
+from labelled import evaluator as evaluator_of
+from labelled import fit
 from netsmith.accuracy.sensitivity import measure_sensitivity
 from netsmith.compression.groups import find_groups
 from netsmith.compression.importance import channel_importance
@@ -16,7 +17,7 @@ from netsmith.compression.quantize import Calibration
 from netsmith.data import load_data
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
-from netsmith.training import Training, fit
+from netsmith.training import Training
 
 
 def test_only_some_widths_are_evaluated_and_the_others_lie_between_them() -> None:
@@ -26,7 +27,7 @@ def test_only_some_widths_are_evaluated_and_the_others_lie_between_them() -> Non
     graph, report = trace(model, (1, 8, 8)), find_groups(model, images[:2])
     space = space_of(graph, report, [], quantize=False, widths=16)
     candidates = candidates_of(space, Calibration({}), LayerQuantizer(graph, {}), channel_importance(model, report))
-    evaluator = IncrementalEvaluator(graph, images, labels)
+    evaluator = evaluator_of(graph, images, labels)
     whole = measure_sensitivity(candidates, evaluator, widths=16)
     part = measure_sensitivity(candidates, evaluator, widths=6)
     groups = len(groups_in(space))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from given import candidates_of, space_of
-from netsmith.accuracy.incremental import IncrementalEvaluator
+from labelled import evaluator as evaluator_of
 from netsmith.compression.build import histograms_of
 from netsmith.compression.mixed import LayerQuantizer, quantize_mixed
 from netsmith.compression.placement import layer_inputs
@@ -83,7 +83,7 @@ def test_prices_are_exact_at_every_design(case, target: str) -> None:  # type: i
 def test_evaluated_designs_are_the_networks_that_are_built(case) -> None:  # type: ignore[no-untyped-def]
     _, graph, space, images, quantizer, _ = case
     labels = torch.randint(0, 10, (64,), generator=torch.Generator().manual_seed(0))
-    runner = IncrementalEvaluator(graph, images, labels, batch_size=24)
+    runner = evaluator_of(graph, images, labels, batch_size=24)
     evaluator = Logged(Measured(candidates_of(space, Calibration({}), quantizer, {}), runner))
     designs = space.decisions.sample(np.random.default_rng(2), 3)
     found = evaluator.outcomes(np.concatenate([designs, designs[:1]]))

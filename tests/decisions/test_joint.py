@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from given import candidates_of, kept_by, space_of
-from netsmith.accuracy.incremental import IncrementalEvaluator
+from labelled import evaluator as evaluator_of
 from netsmith.compression.branches import find_branches
 from netsmith.compression.build import histograms_of
 from netsmith.compression.groups import find_groups
@@ -112,7 +112,7 @@ def test_a_masked_and_rounded_design_is_the_pruned_and_rounded_network(case: dic
     space, report, scores, graph = (case[k] for k in ("space", "report", "scores", "graph"))
     images, labels = case["images"], torch.zeros(48, dtype=torch.long)
     candidates = candidates_of(space, Calibration({}), case["quantizer"], scores)
-    evaluator = Measured(candidates, IncrementalEvaluator(graph, images, labels))
+    evaluator = Measured(candidates, evaluator_of(graph, images, labels))
     drawn = designs(space, 4, seed=3)
     assert all(kept_by(space, d) for d in drawn)
     with torch.no_grad():

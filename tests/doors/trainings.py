@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from doors import files_in, register
+from labelled import fit
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +34,7 @@ def _trained(folder: Path, dies_at: int | None = None) -> nn.Module:
     import torch
     from torch import nn
 
-    from netsmith.training import Checkpoints, Training, fit
+    from netsmith.training import Checkpoints, Training
 
     def step(number: int, total: int) -> None:
         if number == dies_at:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelled import fit
 from netsmith.data import load_data
 from netsmith.hardware.target import get_target
 from netsmith.jobs.compress import compress
@@ -18,7 +19,7 @@ from netsmith.search.agents.bounded import BoundedSteps
 from netsmith.search.strategy import Problem
 from netsmith.study.facts import Facts
 from netsmith.systems.amc import features
-from netsmith.training import Training, fit
+from netsmith.training import Training
 
 MODEL = "zoo:digits?channels=8"
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from netsmith.data import load_data
-from netsmith.jobs.contents import contents_of, data_contents, target_contents
+from netsmith.data import Data, load_data
+from netsmith.jobs.contents import contents_of, target_contents, task_contents
 from netsmith.network.graph import trace
 from netsmith.network.load import load_model
 from netsmith.network.sourcefiles import source_files
 from netsmith.network.weights import save_weights
+from netsmith.tasks.classification import Classification
 
 MAIN = """
 # a network
@@ -118,9 +119,9 @@ def test_a_network_from_python_is_its_weights_and_structure() -> None:
 def test_a_change_of_the_data_is_found() -> None:
     data = load_data("digits")
     again = load_data("digits")
-    assert data_contents(data) == data_contents(again)
+    assert contents_of_data(data) == contents_of_data(again)
     again.search.labels[5] = (again.search.labels[5] + 1) % 10
-    assert data_contents(data) != data_contents(again)
+    assert contents_of_data(data) != contents_of_data(again)
 
 
 def test_a_target_from_a_file_is_its_content(tmp_path: Path) -> None:
@@ -144,13 +145,17 @@ def test_an_image_of_the_same_size_and_time_is_other_data(tmp_path: Path, monkey
     for i in range(40):
         (folder / str(i % 2)).mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (4, 4), dtype=np.uint8)).save(folder / str(i % 2) / f"{i}.bmp")
-    before = data_contents(load_data(str(folder), cache_dir=tmp_path / "cache"))
-    assert data_contents(load_data(str(folder), cache_dir=tmp_path / "cache")) == before
+    before = contents_of_data(load_data(str(folder), cache_dir=tmp_path / "cache"))
+    assert contents_of_data(load_data(str(folder), cache_dir=tmp_path / "cache")) == before
     image = folder / "0" / "0.bmp"
     stat, content = image.stat(), image.read_bytes()
     image.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert data_contents(load_data(str(folder), cache_dir=tmp_path / "cache")) != before
+    assert contents_of_data(load_data(str(folder), cache_dir=tmp_path / "cache")) != before
+
+
+def contents_of_data(data: Data) -> dict[str, str]:
+    return task_contents(Classification(data))
 
 
 class Killed(BaseException):

@@ -11,10 +11,11 @@ import pytest
 from example_summary import example_config, example_summary
 
 from netsmith.data import load_data
-from netsmith.jobs.doubt import compressed_guess, guessed, misread, sentence
 from netsmith.report.figures import before_after, headline
 from netsmith.report.page import render
 from netsmith.runs.summary import check_summary
+from netsmith.tasks.classification import Classification
+from netsmith.tasks.doubt import guessed, misread, sentence
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 10, 500)
@@ -44,7 +45,7 @@ def test_another_order_of_classes_is_found() -> None:
     said = np.where(RNG.random(500) < 0.95, order[LABELS], RNG.integers(0, 10, 500))
     found = misread(said, LABELS)
     assert found and found["reordered"] > 0.9 and [2, int(order[2])] in found["moved"]
-    assert "--classes FILE" in sentence(found, load_data("digits"), "search", True)
+    assert "--classes FILE" in sentence(found, load_data("digits").classes, "search", True)
     assert misread(RNG.integers(0, 10, 500), LABELS) is None  # chance
     assert misread(np.where(RNG.random(500) < 0.6, LABELS, 0), LABELS) is None  # a poor network, in the right order
     assert misread(order[:5], np.arange(5)) is None  # too few to tell
@@ -55,7 +56,7 @@ def test_no_success_is_claimed_for_a_guess() -> None:
     assert "lost" in headline(summary) or "gained" in headline(summary)
     doubt = guessed(50, LABELS)
     assert doubt
-    said = sentence(doubt, load_data("digits"), "search and test", False)
+    said = sentence(doubt, load_data("digits").classes, "search and test", False)
     assert "10.00% of 500" in said and "no more than a guess" in said and "--weights" in said
     summary |= {"doubt": doubt, "warnings": [said]}
     check_summary(summary)
@@ -67,10 +68,10 @@ def test_no_success_is_claimed_for_a_guess() -> None:
 
 
 def test_a_network_of_which_nothing_is_left_is_said_to_guess() -> None:
-    data = load_data("digits")
-    (said,) = compressed_guess({"test": 0.11}, data)
+    task, who = Classification(load_data("digits")), "the network that came out"
+    (said,) = task.ruined(who, {"test": 0.11}, "loosen the budget")
     assert "came out is right about" in said and "no more than a guess" in said and "loosen the budget" in said
-    assert compressed_guess({"test": 0.5}, data) == []
+    assert task.ruined(who, {"test": 0.5}, "loosen the budget") == []
 
 
 def test_a_compression_without_weights_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from labelled import fit
 from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.export.packed import decode_packed
@@ -15,7 +16,7 @@ from netsmith.jobs.compress import compress
 from netsmith.jobs.load import load
 from netsmith.network.load import load_model
 from netsmith.network.weights import save_weights
-from netsmith.training import Training, fit
+from netsmith.training import Training
 from products import check_export, check_networks
 
 

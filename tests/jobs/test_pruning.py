@@ -24,11 +24,10 @@ from netsmith.jobs.assembly import assemble
 from netsmith.jobs.compress import compress
 from netsmith.jobs.config import CompressConfig, Prune
 from netsmith.jobs.subject import Subject, load_subject
-from netsmith.jobs.tools import JobTools, groups_of, repair_images
+from netsmith.jobs.tools import JobTools, groups_of, repair_examples
 from netsmith.jobs.train import train
 from netsmith.progress import Silent
-from netsmith.training import settle_batch_norm
-from netsmith.training.score import evaluate
+from netsmith.training import evaluate, settle_batch_norm
 
 MODEL = "zoo:digits?channels=16&blocks=1"
 
@@ -52,11 +51,11 @@ def narrower(subject: Subject) -> np.ndarray:
 
 
 def accuracy(subject: Subject, model: torch.nn.Module) -> float:
-    return evaluate(model, subject.data.search, normalisation=subject.data.normalisation)[0]
+    return evaluate(model, subject.task, subject.task.search).score
 
 
 def loss(subject: Subject, model: torch.nn.Module) -> float:
-    return evaluate(model, subject.data.search, normalisation=subject.data.normalisation)[1]
+    return evaluate(model, subject.task, subject.task.search).loss
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
@@ -92,13 +91,13 @@ def test_equal_seeds_give_equal_networks(subject: Subject) -> None:
 
 
 def test_images_are_of_the_train_split_and_the_search_split_stands_in(subject: Subject) -> None:
-    data = subject.data
-    images = repair_images(data, 0)
-    assert len(images) == 512
-    alone = repair_images(dataclasses.replace(data, train=None), 0)
-    assert len(alone) == min(512, len(data.search))
-    x, _ = next(data.search.batches(len(data.search), normalise=data.normalisation))
-    assert torch.equal(alone.sum(dim=(1, 2, 3)).sort().values[-1], x.sum(dim=(1, 2, 3)).sort().values[-1])
+    task = subject.task
+    assert repair_examples(task, 0).size == 512
+    alone = repair_examples(task.with_splits(train=None), 0)
+    assert alone.size == min(512, len(task.search))
+    (x,) = next(task.search.batches(len(task.search))).args
+    (own,) = alone.args
+    assert torch.equal(own.sum(dim=(1, 2, 3)).sort().values[-1], x.sum(dim=(1, 2, 3)).sort().values[-1])
 
 
 def test_nothing_is_gathered_where_nothing_is_pruned(subject: Subject) -> None:
@@ -127,19 +126,19 @@ def test_a_network_in_which_nothing_can_change_is_refused_at_once(tmp_path: Path
 
 
 def test_a_design_is_judged_as_what_is_built_of_it(subject: Subject) -> None:
-    data, prune = subject.data, pruning(subject)
+    task, prune = subject.task, pruning(subject)
     design = narrower(subject)
-    evaluator = IncrementalEvaluator(subject.graph, *subject.search_images(len(data.search)))
+    evaluator = IncrementalEvaluator(subject.graph, task, subject.searched(len(task.search)))
     judged = {}
     for settle in (False, True):
         candidates = Candidates(subject.space, AtHand(prune.importance, prune.repair, settle))
-        judged[settle] = evaluator.evaluate([candidates.of_design(design)]).cross_entropy[0]
+        judged[settle] = evaluator.evaluate([candidates.of_design(design)]).loss[0]
     model = prune.slim(design).model
     losses = []
     for settle in (False, True):
         if settle:
-            assert settle_batch_norm(model, data.search, normalisation=data.normalisation)
-        losses.append(evaluate(model, data.search, normalisation=data.normalisation)[1])
+            assert settle_batch_norm(model, task)
+        losses.append(evaluate(model, task, task.search).loss)
     assert losses[0] == pytest.approx(judged[False], rel=1e-3)
     assert losses[1] == pytest.approx(judged[True], rel=0.15)  # statistics of a pass against those of all images
     assert losses[1] < 0.95 * losses[0]  # 0.69 to 0.83 of it

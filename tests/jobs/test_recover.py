@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from labelled import evaluate
 from netsmith.data import load_data
 from netsmith.data.types import Data
 from netsmith.jobs.config import FineTune
@@ -15,7 +16,6 @@ from netsmith.jobs.recover import fine_tune
 from netsmith.network.load import load_model
 from netsmith.network.weights import load_weights
 from netsmith.progress import Silent
-from netsmith.training import evaluate
 
 SPEC = "zoo:digits?channels=16&blocks=1"
 

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 import netsmith
-from netsmith.accuracy.onnx_accuracy import onnx_accuracy
+from labelled import evaluate, fit
+from netsmith.accuracy.onnx_score import onnx_score
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError
@@ -25,7 +26,8 @@ from netsmith.jobs.predict import predict
 from netsmith.jobs.result import Result
 from netsmith.network.weights import read_weights
 from netsmith.runs.folder import Run
-from netsmith.training import Training, evaluate, fit
+from netsmith.tasks.classification import Classification
+from netsmith.training import Training
 from products import check_networks
 
 
@@ -83,7 +85,8 @@ def test_it_is_trained_on_in_a_plain_loop_and_exported_again(result: Result, dat
             optimiser.step()
     product = result.export(tmp_path / "tuned", net)
     assert net.training and product.parity.relative_error < 1e-3
-    tuned = onnx_accuracy(product.files["onnx"], data.test, data.normalisation)
+    task = Classification(data)
+    tuned = onnx_score(product.files["onnx"], task, task.test)
     net.eval()
     assert tuned == pytest.approx(evaluate(net, data.test, normalisation=data.normalisation)[0], abs=0.01)
     assert tuned > result.summary["result"]["accuracy"]

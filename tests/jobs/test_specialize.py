@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from labelled import evaluate
 from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.jobs.compress import compress
@@ -23,7 +24,6 @@ from netsmith.jobs.specialize import specialize
 from netsmith.network.load import load_model
 from netsmith.report import write_report
 from netsmith.runs.summary import all_met
-from netsmith.training.score import evaluate
 from products import check_networks
 
 SPACE = """

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from labelled import fit
 from netsmith.compression.recipe import Recipe, apply_recipe
 from netsmith.compression.widen import widened
 from netsmith.data import load_data
@@ -25,7 +26,7 @@ from netsmith.network.weights import load_weights, save_weights
 from netsmith.runs.folder import Run
 from netsmith.study.inherited import FOLDER, Inherited
 from netsmith.study.measured import Measured
-from netsmith.training import Training, fit
+from netsmith.training import Training
 
 MODEL = "zoo:digits?channels=8&blocks=1"
 STEPS = {"strategy": "netadapt", "latency": "0.7x"}

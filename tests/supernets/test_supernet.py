@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from block_paths import CLASSES, graded_data, steep, tiny_space
+from labelled import fit
 from netsmith.compression.groups import find_groups
 from netsmith.compression.prune import prune
 from netsmith.errors import InputError
@@ -22,7 +23,7 @@ from netsmith.network.weights import save_weights
 from netsmith.network.zoo.blueprint import read_blueprint, register_blueprint
 from netsmith.supernets import SuperNet, load_space
 from netsmith.supernets.supernet import draw
-from netsmith.training import Training, fit
+from netsmith.training import Training
 
 
 def designs(network: SuperNet, n: int) -> list[np.ndarray]:

@@ -93,7 +93,7 @@ def test_pruned_networks_compute_what_masked_ones_do(given, run) -> None:
             torch.testing.assert_close(widened(given.model, small.model, small.recipe)(x), out, atol=1e-5, rtol=1e-4)
         scores = given.evaluator.evaluate([given.candidates.of_design(design)])
         torch.testing.assert_close(
-            float(nn.functional.cross_entropy(out, given.labels)), float(scores.cross_entropy[0]), atol=1e-4, rtol=1e-4
+            float(nn.functional.cross_entropy(out, given.labels)), float(scores.loss[0]), atol=1e-4, rtol=1e-4
         )
         if not dropped_by(space, design):
             scores = given.candidates.tools.importance

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from given import candidates_of, space_of
+from labelled import evaluator as evaluator_of
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.compression.branches import find_branches
@@ -137,4 +138,4 @@ def case() -> Case:
     labels = model(images).argmax(dim=1)
     importance = channel_importance(model, report)
     candidates = candidates_of(space, Calibration({}), CodebookQuantizer(graph), importance)
-    return Case(model, space, report, images, labels, IncrementalEvaluator(graph, images, labels), candidates)
+    return Case(model, space, report, images, labels, evaluator_of(graph, images, labels), candidates)

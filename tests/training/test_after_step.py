@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from labelled import evaluate, fit
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError
-from netsmith.training import Checkpoints, Training, evaluate, fit
+from netsmith.training import Checkpoints, Training
 from netsmith.training import checkpoint as files
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "lr": 0.1, "batch_size": 64, "bf16": False}

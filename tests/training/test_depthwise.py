@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from labelled import fit
 from netsmith.data import load_data
-from netsmith.training import Training, fit
+from netsmith.training import Training
 from netsmith.training.depthwise import Float32Depthwise
 
 
@@ -83,7 +84,7 @@ def test_training_in_bf16_runs_them_in_float32() -> None:
     model = nn.Sequential(nn.Conv2d(1, 8, 3, 1, 1), layer, nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
     with Record() as record:
         result = fit(model, load_data("digits"), Training(epochs=2, lr=0.1, batch_size=64, bf16=True), device="cpu")
-    assert result.best_search_accuracy is not None and result.best_search_accuracy > 0.5
+    assert result.best_score is not None and result.best_score > 0.5
     steps = 2 * 2 * 19  # what is rehearsed on a copy comes before them
     assert record.trained[-steps:] == [torch.bfloat16, torch.float32] * (steps // 2)
     assert set(record.found[-2:]) == {torch.float32}

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from labelled import evaluate, fit, reestimate_batch_norm
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError
-from netsmith.training import Checkpoints, Training, evaluate, fit, reestimate_batch_norm
+from netsmith.training import Checkpoints, Training
 from netsmith.training import device as devices
 from netsmith.training.modes import choose_bf16
 

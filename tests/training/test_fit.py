@@ -15,9 +15,10 @@ import pytest
 import torch
 from torch import nn
 
+from labelled import evaluate, fit
 from netsmith.data import Data, Split, load_data
 from netsmith.errors import InputError
-from netsmith.training import Checkpoints, Event, Training, evaluate, fit
+from netsmith.training import Checkpoints, Event, Training
 from netsmith.training.checkpoint import Checkpoint, load, save
 
 
@@ -55,9 +56,9 @@ def test_learns_digits_and_keeps_the_best_weights(data: Data) -> None:
     model = network()
     result = fit(model, data, Training(**SETTINGS))
     scores = [e["search_accuracy"] for e in result.history]
-    assert not model.training and result.epochs_run == 4 and result.best_search_accuracy == max(scores) > LEARNT
-    assert scores[result.best_epoch - 1] == result.best_search_accuracy
-    assert evaluate(model, data.search, normalisation=data.normalisation)[0] == result.best_search_accuracy
+    assert not model.training and result.epochs_run == 4 and result.best_score == max(scores) > LEARNT
+    assert scores[result.best_epoch - 1] == result.best_score
+    assert evaluate(model, data.search, normalisation=data.normalisation)[0] == result.best_score
 
 
 def test_leaves_the_global_random_state_alone_and_repeats(data: Data) -> None:
@@ -107,7 +108,7 @@ sys.path.insert(0, sys.argv[3])
 torch.set_num_threads(1)
 from test_fit import SETTINGS, network
 from netsmith.data import load_data
-from netsmith.training import Checkpoints, Training, fit
+from netsmith.training import Checkpoints, Training
 from netsmith.training import checkpoint as files
 real, count = files.save, 0
 def save(path, content):
@@ -207,7 +208,7 @@ def test_divergence_goes_back_and_halves_the_learning_rate(data: Data) -> None:
     assert result.history[-1]["lr"] == pytest.approx(plain.history[-1]["lr"] / 4)
     assert result.history[0] == plain.history[0] | {"seconds": result.history[0]["seconds"]}
     assert all(bool(torch.isfinite(v).all()) for v in model.state_dict().values())
-    assert result.best_search_accuracy is not None and result.best_search_accuracy > LEARNT
+    assert result.best_score is not None and result.best_score > LEARNT
     assert [e.message for e in events if e.message] == result.messages
 
 
@@ -258,14 +259,14 @@ def test_exported_network_trains_although_it_has_no_modes(data: Data) -> None:
     with pytest.raises(NotImplementedError):
         model.train()
     before = evaluate(model, data.search, normalisation=data.normalisation)[0]
-    after = fit(model, data, Training(**SETTINGS)).best_search_accuracy
+    after = fit(model, data, Training(**SETTINGS)).best_score
     assert after is not None and after > before + 0.5
 
 
 def test_bf16_keeps_weights_float32_and_learns(data: Data) -> None:
     model = network()
     result = fit(model, data, Training(**SETTINGS | {"bf16": True}))
-    assert result.bf16 and result.best_search_accuracy is not None and result.best_search_accuracy > LEARNT
+    assert result.bf16 and result.best_score is not None and result.best_score > LEARNT
     assert {v.dtype for v in model.parameters()} == {torch.float32}
 
 

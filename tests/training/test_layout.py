@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from labelled import centre_batch_norm, evaluate, fit, reestimate_batch_norm
 from netsmith.compression.channels import GroupReport
 from netsmith.compression.evidence import Evidence
 from netsmith.data import Data, load_data
 from netsmith.network.layout import channels_last, find_layout
-from netsmith.training import Training, centre_batch_norm, evaluate, fit, reestimate_batch_norm
+from netsmith.training import Training
 
 
 class Flattens(nn.Module):

@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from labelled import fit
 from netsmith.data import load_data
 from netsmith.network.strided import CONVOLUTIONS, Subsampled
-from netsmith.training import Training, fit
+from netsmith.training import Training
 
 
 class Strides(TorchFunctionMode):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from labelled import evaluate
 from listener import Listener
 from netsmith.errors import InputError
 
@@ -34,7 +35,6 @@ def test_from_scratch_then_fine_tuned(spec: str, tmp_path: Path) -> None:
     from netsmith.data import load_data
     from netsmith.jobs.train import train
     from netsmith.network.load import load_model
-    from netsmith.training import evaluate
 
     out = tmp_path / "w.safetensors"
     told = Listener()

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from labelled import evaluate, fit, reestimate_batch_norm
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError
 from netsmith.network.outputs import describe_output, logits_among
-from netsmith.training import Training, evaluate, fit, reestimate_batch_norm
+from netsmith.training import Training
 
 
 @pytest.fixture(scope="module")

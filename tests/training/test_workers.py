@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import nn
 
+from labelled import fit
 from netsmith.data import Data, Normalisation, Split
 from netsmith.errors import InputError
-from netsmith.training import Checkpoints, Event, FitResult, Training, Workers, fit
+from netsmith.training import Checkpoints, Event, FitResult, Training, Workers
 from netsmith.training import checkpoint as files
 
 PLAIN: dict[str, Any] = {"epochs": 2, "lr": 0.1, "batch_size": 64, "bf16": False}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import fx
 
 from netsmith.accuracy.norms import Settled, Statistics, statistics_of
-from netsmith.data.batch import Batch
+from netsmith.data.batch import Batch, Some
 from netsmith.network.edit import GraphEdit, QuantParams
 from netsmith.network.fake_quantize import round_to_grid
 from netsmith.network.graph import Graph
@@ -70,7 +70,7 @@ class IncrementalEvaluator:
         batch_size: examples per pass; chosen from the memory of the intermediate values if None.
     """
 
-    def __init__(self, graph: Graph, task: Task, examples: Batch, batch_size: int | None = None) -> None:
+    def __init__(self, graph: Graph, task: Task, examples: Some, batch_size: int | None = None) -> None:
         self._graph, self.task = graph, task
         self._nodes = list(graph.module.graph.nodes)
         self._parameters = {
@@ -83,8 +83,8 @@ class IncrementalEvaluator:
         self._statistics: dict[int, Statistics] = {}  # of its normed values, by number of the batch
         self._scales: Any = None  # what divergences are measured in
         self.batch_size = batch_size or fitting_batch(graph, 128)
-        whole = examples.map(fast_layout, inputs_only=True)
-        self.batches = [b for b in whole.split(self.batch_size) if graph.dynamic_batch or b.size == self.batch_size]
+        batches = graph.batches(examples, self.batch_size)
+        self.batches, self.seen = [batch.map(fast_layout, inputs_only=True) for batch in batches], examples
 
     @property
     def examples(self) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from netsmith.accuracy.candidates import Candidates
 from netsmith.accuracy.incremental import IncrementalEvaluator
-from netsmith.data.batch import Batch, detached, joined
+from netsmith.data.batch import Batch, detached
 from netsmith.decisions.bits import W_BITS
 from netsmith.decisions.channels import WIDTHS
 from netsmith.errors import InputError, did_you_mean
@@ -153,7 +153,7 @@ def _from_curvature(candidates: Candidates, evaluator: IncrementalEvaluator, mea
     quantized = {
         n: [quantizer.weight(given.layer_of(d), int(b)) for b in widths] for n, d in zip(names, decisions, strict=True)
     }
-    task, scales, examples = evaluator.task, evaluator.scales, joined(evaluator.batches)
+    task, scales, examples = evaluator.task, evaluator.scales, evaluator.seen
     if measure == "fisher":
         fisher = curvature.weight_fisher(given.graph, task, examples, names, scales=scales)
         table = curvature.fisher_sensitivity(fisher, weights, quantized)

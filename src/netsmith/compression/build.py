@@ -14,7 +14,7 @@ from netsmith.compression.quantize import Calibration, QuantizedGraph, quantize
 from netsmith.compression.reorder import reordered
 from netsmith.compression.share import CodebookQuantizer
 from netsmith.compression.sparsify import Sparse
-from netsmith.data.batch import Batch
+from netsmith.data.batch import Batch, Some
 from netsmith.network.graph import Graph, trace
 from netsmith.network.layers import FLOAT
 from netsmith.network.signature import Axes
@@ -26,7 +26,7 @@ def is_int8(bits: Bits) -> bool:
 
 
 def integerise(
-    model: nn.Module, example: tuple[int, ...] | Batch, bits: Bits, examples: torch.Tensor | Batch, method: str,
+    model: nn.Module, example: tuple[int, ...] | Batch, bits: Bits, examples: torch.Tensor | Some, method: str,
     batch: int = 64, reorder: bool = False, axes: Axes | None = None,
 ) -> tuple[Graph, QuantizedGraph | None]:  # fmt: skip
     """Trace a network and quantize layers with ranges from ``examples``.
@@ -53,7 +53,7 @@ def integerise(
 
 
 def quantizer_for(
-    graph: Graph, bits: Bits, examples: torch.Tensor | Batch, method: str, batch: int = 64,
+    graph: Graph, bits: Bits, examples: torch.Tensor | Some, method: str, batch: int = 64,
     sparse: Sparse | None = None,
 ) -> LayerQuantizer:  # fmt: skip
     """Calibrated grids for the layers ``bits`` of a network, or codebooks where they read floats.
@@ -68,7 +68,7 @@ def quantizer_for(
 
 
 def histograms_of(
-    graph: Graph, examples: torch.Tensor | Batch, names: Iterable[str], batch: int = 64
+    graph: Graph, examples: torch.Tensor | Some, names: Iterable[str], batch: int = 64
 ) -> dict[str, Histogram]:
     """Histograms of nodes over ``examples``, in batches that the network takes."""
     return collect(graph, graph.batches(examples, batch), set(names))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
@@ -16,26 +16,19 @@ def detached(tree: Any) -> Any:
     return tree_map(lambda t: t.detach() if isinstance(t, torch.Tensor) else t, tree)
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
-    """One batch of several whose tensors have the same shapes but for the number of examples."""
-    first = batches[0]
-    if len(batches) == 1:
-        return first
+class Some(Protocol):
+    """Some examples, which go through a network in batches: those of a split, or of one batch."""
 
-    def of(*parts: Any) -> Any:
-        alike = isinstance(parts[0], torch.Tensor) and parts[0].dim()
-        if not alike or len(parts[0]) != first.size:
-            return parts[0]
-        return torch.cat(parts)
+    def __len__(self) -> int: ...
 
-    def trees(field: str) -> Any:
-        every = [getattr(b, field) for b in batches]
-        return tree_map(of, *[dict(t) if isinstance(t, Mapping) else t for t in every])
+    def batches(self, size: int) -> Iterator[Batch]:
+        """In batches of at most ``size``, whose tensors may differ in shape from one to the next."""
+        ...
 
-    return Batch(
-        trees("args"), trees("kwargs"), trees("target"), sum(b.size for b in batches),
-        None if first.valid is None else torch.cat([b.valid for b in batches if b.valid is not None]),
-    )  # fmt: skip
+
+def some(examples: Any) -> Some:
+    """Examples as they are, or those of a single tensor of inputs."""
+    return Batch((examples,)) if isinstance(examples, torch.Tensor) else examples
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +90,12 @@ class Batch:
         taken = self.map(lambda t: t[index] if t.dim() and len(t) == self.size else t)
         return dataclasses.replace(taken, size=count)
 
-    def split(self, size: int) -> list[Batch]:
+    def __len__(self) -> int:
+        return self.size
+
+    def batches(self, size: int) -> Iterator[Batch]:
         """The same in batches of at most ``size`` examples."""
-        return [self.take(slice(start, start + size)) for start in range(0, self.size, size)]
+        return (self.take(slice(start, start + size)) for start in range(0, self.size, size))
 
     def unpadded(self, value: torch.Tensor) -> torch.Tensor:
         """What of a value that a network computes for the batch is no padding: ``(positions, ...)``, or all of it.

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from netsmith.data.batch import Batch
+from netsmith.data.batch import Batch, Some, some
 from netsmith.errors import InputError
 from netsmith.network.outputs import tensors_of
 
@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float32]
 #: largest error of an export. Float networks agree to 1e-3 and better; fake-quantized and integer networks differ where
 #: a value lies on the edge of two levels, so the second is what rounding alone can explain.
 EXACT, ROUNDED = 1e-2, 0.1
+MOST = 64  #: examples at a time
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def need_parity(parity: Parity) -> None:
 
 
 def check_parity(
-    reference: nn.Module, model: str | Path | bytes, examples: torch.Tensor | Batch, *, tolerance: float,
+    reference: nn.Module, model: str | Path | bytes, examples: torch.Tensor | Some, *, tolerance: float,
     batch: int | None = None,
 ) -> Parity:  # fmt: skip
     """Compare a torch network with an ONNX model on examples, by all outputs of floating point together.
@@ -69,14 +70,13 @@ def check_parity(
     """
     from netsmith.hardware.measured.timing import make_session
 
-    session, whole = make_session(model), Batch.of(examples)
-    size = batch or whole.size
-    batches = [b for b in whole.split(size) if b.size == size]
+    session = make_session(model)
+    batches = [b for b in some(examples).batches(batch or MOST) if batch is None or b.size == batch]
 
     def run(state: dict[str, torch.Tensor]) -> list[FloatArray]:
         with torch.inference_mode():
             parts = [_floats(torch.func.functional_call(reference, state, b.args, dict(b.kwargs))) for b in batches]
-        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+        return _together(parts)
 
     want = run({})
     try:
@@ -95,8 +95,7 @@ def check_parity(
         return max(float(np.sqrt(np.mean((a - b) ** 2)) / max(float(b.std()), 1e-9)) for a, b in each)
 
     error = distance(got)
-    rows = got[0].ndim == 2
-    agreement = float((got[0].argmax(1) == want[0].argmax(1)).mean()) if rows else 1.0
+    agreement = float((got[0].argmax(1) == want[0].argmax(1)).mean()) if got[0].ndim == 2 else 1.0
     jitter = distance(run(_nudged(reference))) if np.isfinite(error) and error > tolerance else 0.0
     return Parity(error, agreement, bool(np.isfinite(error) and error <= max(tolerance, 2 * jitter)), jitter)
 
@@ -111,7 +110,17 @@ def _answers(session: Any, batches: Sequence[Batch]) -> list[FloatArray]:
     for b in batches:
         feed = {n: np.ascontiguousarray(t.numpy()) for n, t in zip(names, b.inputs, strict=True)}
         parts.append([v for v in session.run(None, feed) if v.dtype.kind == "f"])
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return _together(parts)
+
+
+def _together(parts: Sequence[list[FloatArray]]) -> list[FloatArray]:
+    """Each output for all batches; as one row of numbers where examples of several shapes have outputs of several."""
+
+    def of(column: tuple[FloatArray, ...]) -> FloatArray:
+        alike = len({a.shape[1:] for a in column}) == 1
+        return np.concatenate(column if alike else [a.reshape(-1) for a in column])
+
+    return [of(column) for column in zip(*parts, strict=True)]
 
 
 def _nudged(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from netsmith.data.batch import Batch
+from netsmith.data.batch import Some, some
 from netsmith.data.feeding import Feeding
 from netsmith.export.feeding import write_feeding
 from netsmith.export.onnx import to_onnx
@@ -98,7 +98,7 @@ class Product:
 
 
 def release(
-    graph: Graph, run: Place, feeding: Feeding, examples: torch.Tensor | Batch, *, model: nn.Module,
+    graph: Graph, run: Place, feeding: Feeding, examples: torch.Tensor | Some, *, model: nn.Module,
     metadata: Mapping[str, str], quantized: Quantized | None = None, huffman: bool = False, where: str = "",
     sparse: Mapping[str, int] | None = None,
 ) -> Product:  # fmt: skip
@@ -140,7 +140,7 @@ def write_onnx(run: Place, name: str, model: onnx.ModelProto, feeding: Feeding) 
     return run.write_bytes(name, model.SerializeToString())
 
 
-def check_onnx(graph: Graph, path: Path, examples: torch.Tensor | Batch, *, rounds: bool = False) -> Parity:
+def check_onnx(graph: Graph, path: Path, examples: torch.Tensor | Some, *, rounds: bool = False) -> Parity:
     """How well an exported file agrees with the network that it was made of.
 
     Raises:
@@ -148,7 +148,8 @@ def check_onnx(graph: Graph, path: Path, examples: torch.Tensor | Batch, *, roun
     """
     batch = None if graph.dynamic_batch else graph.example_batch
     tolerance = ROUNDED if rounds else EXACT
-    few = Batch.of(examples).take(slice(0, COMPARED))
+    few = next(some(examples).batches(COMPARED), None)
+    assert few is not None
     parity = check_parity(graph.module, path, few, tolerance=tolerance, batch=batch)
     if not rounds:
         need_parity(parity)

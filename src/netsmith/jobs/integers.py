@@ -11,7 +11,7 @@ from torch import nn
 from netsmith.compression.build import integerise
 from netsmith.compression.mixed import Bits
 from netsmith.compression.quantize import QuantizedGraph
-from netsmith.data.batch import Batch
+from netsmith.data.batch import Some
 from netsmith.decisions.bits import BITS
 from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.kind import Designs
@@ -47,7 +47,7 @@ class Integers:
 
 
 def export_integers(
-    model: nn.Module, given: Graph, bits: Bits, examples: torch.Tensor | Batch, method: str,
+    model: nn.Module, given: Graph, bits: Bits, examples: torch.Tensor | Some, method: str,
     has_floats: bool = True, reorder: bool = False,
 ) -> Integers:  # fmt: skip
     """Quantize and export a network, without the layers that the runtime does not fuse.

@@ -11,7 +11,7 @@ from torch import nn
 
 from netsmith.compression.reorder import best_order
 from netsmith.data import Feeding
-from netsmith.data.batch import Batch, joined
+from netsmith.data.examples import Examples
 from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.registry import Given, kinds_of
 from netsmith.errors import InputError
@@ -56,9 +56,9 @@ class Subject:
         """The score that ranks networks."""
         return self.task.metric
 
-    def searched(self, n: int) -> Batch:
+    def searched(self, n: int) -> Examples:
         """The first ``n`` examples of the search split."""
-        return joined(list(self.task.search.take(slice(0, n)).batches(256)))
+        return self.task.search.take(slice(0, n))
 
     def kept(self) -> Any:
         """The examples of the search split that ranges are calibrated on, apart from the rest of it."""

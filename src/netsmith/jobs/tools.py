@@ -20,7 +20,8 @@ from netsmith.compression.placement import layer_inputs, place
 from netsmith.compression.quantize import Calibration
 from netsmith.compression.reconstruct import Moments, Repair, gather
 from netsmith.compression.share import CodebookQuantizer
-from netsmith.data.batch import Batch, joined
+from netsmith.data.batch import Batch
+from netsmith.data.examples import Examples
 from netsmith.decisions.slim import Slimmed, slim
 from netsmith.jobs.config import Prune, Quantize
 from netsmith.jobs.contents import code_contents
@@ -117,7 +118,7 @@ class JobTools:
         return histograms_of(graph, self.examples, names)
 
     @cached_property
-    def examples(self) -> Batch:
+    def examples(self) -> Examples:
         """The examples of the search split that grids are calibrated on."""
         return self.subject.searched(CALIBRATION_EXAMPLES)
 
@@ -133,7 +134,7 @@ def scores_of(
     """Scores of the channels of a network of the subject's full size, with examples of the search split if needed."""
 
     def batches() -> Iterator[tuple[Batch, Batch]]:
-        yield from ((batch, batch) for batch in subject.searched(TAYLOR_EXAMPLES).split(64))
+        yield from ((batch, batch) for batch in subject.searched(TAYLOR_EXAMPLES).batches(64))
 
     def loss(outputs: Any, batch: Batch) -> torch.Tensor:
         return subject.task.training_loss(outputs, None, batch, Objective())
@@ -146,9 +147,8 @@ def criterion_contents(criterion: str | Criterion) -> dict[str, str]:
     return {} if isinstance(criterion, str) else code_contents("the criterion of --importance", criterion)
 
 
-def repair_examples(task: Task, seed: int) -> Batch:
+def repair_examples(task: Task, seed: int) -> Examples:
     """Examples of the train split, or of the search split where there is none, or where it is a stream."""
     examples = task.search if task.train is None or task.train.order == "stream" else task.train
     count = min(REPAIR_EXAMPLES, len(examples))
-    part = examples.take(np.sort(np.random.default_rng(seed).choice(len(examples), count, replace=False)))
-    return joined(list(part.batches(256)))
+    return examples.take(np.sort(np.random.default_rng(seed).choice(len(examples), count, replace=False)))

@@ -16,7 +16,7 @@ import torch
 from torch import fx, nn
 from torch.utils._pytree import tree_unflatten
 
-from netsmith.data.batch import Batch
+from netsmith.data.batch import Batch, Some, some
 from netsmith.errors import InputError, shown
 from netsmith.network.aliases import name_first
 from netsmith.network.batch import written_batch
@@ -90,10 +90,10 @@ class Graph:
         """The leaves of a batch's arguments in the order of the graph's inputs."""
         return ordered(self.module, batch)
 
-    def batches(self, examples: torch.Tensor | Batch, size: int) -> list[Batch]:
-        """Examples in batches that the network takes: of ``size``, or all of the one size that it takes."""
+    def batches(self, examples: torch.Tensor | Some, size: int) -> list[Batch]:
+        """Examples in batches that the network takes: of ``size`` at most, or all of the one size that it takes."""
         size = size if self.dynamic_batch else self.example_batch
-        return [b for b in Batch.of(examples).split(size) if self.dynamic_batch or b.size == size]
+        return [b for b in some(examples).batches(size) if self.dynamic_batch or b.size == size]
 
     def outputs(self, flat: Sequence[Any]) -> Any:
         """Values in the order of the graph's outputs, as the network's forward returns them."""

@@ -92,7 +92,7 @@ def placeholders(module: fx.GraphModule) -> list[fx.Node]:
 def ordered(module: fx.GraphModule, batch: Batch) -> list[Any]:
     """The leaves of a batch's arguments in the order of a graph's inputs."""
     spec = module.graph._codegen.pytree_info.in_spec  # type: ignore[attr-defined]
-    names = spec.children_specs[1].context if len(spec.children_specs) > 1 else []
+    names = spec.child(1).context if spec.num_children > 1 else []
     kwargs = {name: batch.kwargs[name] for name in names if name in batch.kwargs}
     leaves = tree_leaves((batch.args, kwargs | {k: v for k, v in batch.kwargs.items() if k not in kwargs}))
     if len(leaves) != len(placeholders(module)):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,8 +14,9 @@ from netsmith.data.augment import default_augment
 from netsmith.data.batch import Batch
 from netsmith.data.feeding import Feeding
 from netsmith.data.load import data_for
-from netsmith.data.normalise import Normalisation, normalisation_from_metadata
-from netsmith.data.types import Data, Split, check_classes
+from netsmith.data.normalise import normalisation_from_metadata
+from netsmith.data.pictures import Pictures
+from netsmith.data.types import Data, check_classes
 from netsmith.errors import InputError
 from netsmith.metrics import ACCURACY, FloatArray, Metric
 from netsmith.network.outputs import describe_output, logits_among
@@ -31,42 +31,6 @@ def _top5(rows: FloatArray) -> float:
 
 
 TOP5 = Metric("top5", "top-5 accuracy", "%", finish=_top5)
-
-
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """Images of a split, normalised as they are asked for.
-
-    Attributes:
-        split: images and labels.
-        normalisation: mean and standard deviation of x/255; none for inputs that are taken as given.
-    """
-
-    split: Split
-    normalisation: Normalisation
-    order: str = field(default="position", init=False)
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def take(self, index: Any) -> Pictures:
-        """The images at ``index``; slices share memory."""
-        return Pictures(self.split.take(index), self.normalisation)
-
-    def batches(
-        self, size: int, *, rng: np.random.Generator | None = None, start: int = 0, part: tuple[int, int] = (0, 1),
-        drop_last: bool = False, augment: Any = None,
-    ) -> Iterator[Batch]:  # fmt: skip
-        """See :class:`netsmith.data.examples.Examples`; ``augment`` is a random crop and flip."""
-        found = self.split.batches(
-            size, normalise=self.normalisation, shuffle_rng=rng, augment=augment, drop_last=drop_last, start=start,
-            part=part,
-        )  # fmt: skip
-        return (Batch((images,), target=labels, size=len(labels)) for images, labels in found)
-
-    def contents(self) -> Iterator[tuple[str, torch.Tensor]]:
-        yield "images", self.split.images
-        yield "labels", self.split.labels
 
 
 class Classification(Task):

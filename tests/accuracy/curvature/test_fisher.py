@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call, hessian
 
-from netsmith.accuracy.curvature import weight_fisher
+from labelled import weight_fisher
 from netsmith.errors import InputError
 from netsmith.network.graph import Graph, trace
 

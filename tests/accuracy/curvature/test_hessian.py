@@ -10,8 +10,8 @@ from torch import nn
 from torch.func import functional_call, hessian
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from labelled import hessian_trace
 from netsmith.accuracy.curvature import hessian as curvature
-from netsmith.accuracy.curvature import hessian_trace
 from netsmith.errors import InputError
 from netsmith.network.graph import Graph, trace
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from labelled import evaluator as evaluator_of
 from netsmith.accuracy.curvature import (
     Traces,
     fisher_sensitivity,
@@ -18,7 +19,6 @@ from netsmith.accuracy.curvature import (
     hessian_trace,
     weight_fisher,
 )  # fmt: skip
-from netsmith.accuracy.incremental import IncrementalEvaluator
 from netsmith.errors import InputError
 from netsmith.network.edit import GraphEdit
 from netsmith.network.graph import Graph, trace
@@ -73,7 +73,7 @@ def test_fisher_sensitivity_weighs_every_entry(tiny) -> None:  # type: ignore[no
 
 def test_output_error_is_the_squared_distance_of_the_logits(tiny) -> None:  # type: ignore[no-untyped-def]
     graph, weights, quantized, x, y = tiny
-    scores = IncrementalEvaluator(graph, x, y, batch_size=7).evaluate(alone(quantized))
+    scores = evaluator_of(graph, x, y, batch_size=7).evaluate(alone(quantized))
     found = scores.output_error.reshape(3, 3)
     with torch.no_grad():
         for i, name in enumerate(weights):
@@ -120,7 +120,7 @@ def test_order_of_resnet20_s_layers_is_that_of_the_measured_loss() -> None:
     names = [n for n, p in graph.module.named_parameters() if p.dim() > 1]
     weights = {n: graph.module.get_parameter(n) for n in names}
     quantized = {n: [rounded(w, 3)] for n, w in weights.items()}
-    scores = IncrementalEvaluator(graph, x, y).evaluate(alone(quantized))
+    scores = evaluator_of(graph, x, y).evaluate(alone(quantized))
     tables = {
         "hessian": hessian_sensitivity(hessian_trace(graph, x, y, names, most=4), weights, quantized),
         "trace of Fisher": hessian_sensitivity(weight_fisher(graph, x, None, names), weights, quantized),

@@ -22,7 +22,7 @@ from torch.func import grad, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from netsmith.accuracy.curvature.forward import batches, differentiating, leaves, outputs
-from netsmith.data.batch import Batch
+from netsmith.data.batch import Batch, Some
 from netsmith.errors import InputError
 from netsmith.network.graph import Graph
 from netsmith.network.layout import fast_layout
@@ -55,7 +55,7 @@ class Fisher:
 
 
 def weight_fisher(
-    graph: Graph, task: Task, examples: Batch, names: Sequence[str], *, targets: bool = False, scales: Any = None,
+    graph: Graph, task: Task, examples: Some, names: Sequence[str], *, targets: bool = False, scales: Any = None,
     seed: int = 0, batch_size: int | None = None,
 ) -> Fisher:  # fmt: skip
     """Mean over examples of the squared gradient of each example's loss with respect to each named weight.
@@ -79,30 +79,13 @@ def weight_fisher(
     bytes_each = 8 * sum(w.numel() for w in weights.values())
     copies = 1 if graph.dynamic_batch else graph.example_batch  # a fixed batch is filled with one example
     size = batch_size or max(1, min(_BATCH // copies, int(_MEMORY / bytes_each)))
-    signs = [] if targets else _signs(graph, task, examples, seed)
-    whole = replace(examples, target=(examples.target, signs))
-    flat, spec = tree_flatten((whole.args, dict(whole.kwargs), whole.target, whole.valid))
-    rows = [isinstance(t, torch.Tensor) and t.dim() > 0 and len(t) == whole.size for t in flat]
-
-    def loss(w: dict[str, torch.Tensor], *one: Any) -> torch.Tensor:
-        """Of one example, whose tensors come without their first axis."""
-        with_axis = [t.unsqueeze(0) if row else t for t, row in zip(one, rows, strict=True)]
-        args, kwargs, (target, own), valid = tree_unflatten(with_axis, spec)
-        alone = Batch(args, kwargs, target, 1, valid)
-        filled = alone.map(lambda t: t.expand(copies, *t.shape[1:]) if t.dim() and len(t) == 1 else t)
-        made = _first(outputs(graph, w, filled), copies)
-        if not targets:
-            return task.rooted(made, own, alone, scales).sum()
-        values, counts = task.loss(made, alone)
-        return (values * counts).sum()
-
-    per_example = vmap(grad(loss), in_dims=(None, *(0 if row else None for row in rows)))
+    rng = torch.Generator().manual_seed(seed)
     sums = {name: torch.zeros_like(w) for name, w in weights.items()}
     traces: list[torch.Tensor] = []
     with torch.enable_grad(), differentiating(_WHAT, _REMEDY):
-        for batch in batches(graph, whole, size):
-            leaves_of = tree_flatten((batch.args, dict(batch.kwargs), batch.target, batch.valid))[0]
-            squares = {name: g.detach().square() for name, g in per_example(weights, *leaves_of).items()}
+        for batch in batches(graph, examples, size):
+            signs = [] if targets else _signs(graph, task, batch, rng)
+            squares = _squares(graph, task, weights, replace(batch, target=(batch.target, signs)), copies, scales)
             traces.append(torch.stack([s.reshape(len(s), -1).sum(dim=1) for s in squares.values()], dim=1))
             for name, s in squares.items():
                 sums[name] += s.sum(dim=0)
@@ -117,16 +100,43 @@ def weight_fisher(
     return Fisher(tuple(weights), diagonal, each.mean(axis=0), error, perf_counter() - start)
 
 
+def _squares(
+    graph: Graph, task: Task, weights: dict[str, torch.Tensor], batch: Batch, copies: int, scales: Any
+) -> dict[str, torch.Tensor]:
+    """The squared gradient of each example, ``(size, ...)`` a weight.
+
+    Args:
+        batch: whose target has random signs beside it; of none the loss at the target is taken.
+        copies: of an example that fill a batch.
+    """
+    flat, spec = tree_flatten((batch.args, dict(batch.kwargs), batch.target, batch.valid))
+    rows = [isinstance(t, torch.Tensor) and t.dim() > 0 and len(t) == batch.size for t in flat]
+
+    def loss(w: dict[str, torch.Tensor], *one: Any) -> torch.Tensor:
+        """Of one example, whose tensors come without their first axis."""
+        with_axis = [t.unsqueeze(0) if row else t for t, row in zip(one, rows, strict=True)]
+        args, kwargs, (target, own), valid = tree_unflatten(with_axis, spec)
+        alone = Batch(args, kwargs, target, 1, valid)
+        filled = alone.map(lambda t: t.expand(copies, *t.shape[1:]) if t.dim() and len(t) == 1 else t)
+        made = _first(outputs(graph, w, filled), copies)
+        if own:
+            return task.rooted(made, own, alone, scales).sum()
+        values, counts = task.loss(made, alone)
+        return (values * counts).sum()
+
+    per_example = vmap(grad(loss), in_dims=(None, *(0 if row else None for row in rows)))
+    return {name: g.detach().square() for name, g in per_example(weights, *flat).items()}
+
+
 def _first(made: Any, copies: int) -> Any:
     """Outputs for the first of several copies of an example."""
     flat, spec = tree_flatten(made)
     return tree_unflatten([t[:1] if isinstance(t, torch.Tensor) and copies > 1 else t for t in flat], spec)
 
 
-def _signs(graph: Graph, task: Task, examples: Batch, seed: int) -> list[torch.Tensor]:
-    """Random signs in the shape of every output that counts, ``(N, ...)`` each."""
-    few = examples.take(slice(0, graph.example_batch))
+def _signs(graph: Graph, task: Task, batch: Batch, rng: torch.Generator) -> list[torch.Tensor]:
+    """Random signs in the shape of every output that counts, ``(size, ...)`` each."""
+    few = batch.take(torch.arange(graph.example_batch) % batch.size)
     with torch.no_grad():
         compared = task.compared(task.read(few(graph.module), few))
-    rng = torch.Generator().manual_seed(seed)
-    return [torch.randint(0, 2, (examples.size, *t.shape[1:]), generator=rng).mul(2.0).sub(1.0) for t in compared]
+    return [torch.randint(0, 2, (batch.size, *t.shape[1:]), generator=rng).mul(2.0).sub(1.0) for t in compared]

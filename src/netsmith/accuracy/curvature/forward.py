@@ -10,7 +10,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from netsmith.data.batch import Batch
+from netsmith.data.batch import Batch, Some
 from netsmith.errors import InputError, did_you_mean
 from netsmith.network.graph import Graph
 from netsmith.network.layout import fast_layout
@@ -49,21 +49,20 @@ def outputs(graph: Graph, weights: Mapping[str, torch.Tensor], batch: Batch) -> 
         return functional_call(graph.module, dict(weights), batch.args, dict(batch.kwargs))
 
 
-def batches(graph: Graph, examples: Batch, size: int) -> Iterator[Batch]:
+def batches(graph: Graph, examples: Some, size: int) -> Iterator[Batch]:
     """Examples in order; a network of fixed batch leaves out a last batch that is not full.
 
     Raises:
         InputError: no examples, or fewer than a fixed batch holds.
     """
-    count = examples.size
+    count = len(examples)
     if count == 0:
         raise InputError("no examples were given; give some of the search split")
     size = size if graph.dynamic_batch else graph.example_batch
     if count < size and not graph.dynamic_batch:
         raise InputError(f"the network runs {size} examples at a time and {count} were given; give at least {size}")
-    for batch in examples.split(size):
-        if batch.size == size or graph.dynamic_batch:
-            yield batch.map(fast_layout, inputs_only=True)
+    for batch in graph.batches(examples, size):
+        yield batch.map(fast_layout, inputs_only=True)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from netsmith.accuracy.curvature.forward import batches, differentiating, leaves, outputs
 from netsmith.accuracy.incremental import fitting_batch
-from netsmith.data.batch import Batch
+from netsmith.data.batch import Batch, Some
 from netsmith.errors import InputError
 from netsmith.network.graph import Graph
 
@@ -56,7 +56,7 @@ class Traces:
 
 
 def hessian_trace(
-    graph: Graph, examples: Batch, loss: Loss, names: Sequence[str], *, seed: int = 0, most: int = 64,
+    graph: Graph, examples: Some, loss: Loss, names: Sequence[str], *, seed: int = 0, most: int = 64,
     tolerance: float = 0.05, batch_size: int | None = None,
 ) -> Traces:  # fmt: skip
     """Estimate tr(H_ii) of the mean loss over examples for each named weight.

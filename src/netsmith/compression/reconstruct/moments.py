@@ -18,7 +18,7 @@ from netsmith.compression.calibrate import Watcher
 from netsmith.compression.channels import ChannelGroup
 from netsmith.compression.reconstruct.consumers import Consumer, find_consumers
 from netsmith.compression.reconstruct.windows import output_positions, rows
-from netsmith.data.batch import Batch
+from netsmith.data.batch import Batch, Some, some
 from netsmith.errors import InputError
 from netsmith.network.graph import Graph
 from netsmith.network.passes import CONVS
@@ -81,7 +81,7 @@ class Moments:
 
 
 def gather(
-    graph: Graph, model: nn.Module, groups: Sequence[ChannelGroup], examples: torch.Tensor | Batch, seed: int = 0,
+    graph: Graph, model: nn.Module, groups: Sequence[ChannelGroup], examples: torch.Tensor | Some, seed: int = 0,
     rows_a_column: float = ROWS_A_COLUMN, batch: int = 64, memory: float = MEMORY,
 ) -> Moments:  # fmt: skip
     """Run the network once and collect the moments of every layer that reads channels of ``groups``.
@@ -100,7 +100,7 @@ def gather(
     """
     batches = graph.batches(examples, batch)
     if not batches:
-        count, size = Batch.of(examples).size, batch if graph.dynamic_batch else graph.example_batch
+        count, size = len(some(examples)), batch if graph.dynamic_batch else graph.example_batch
         raise InputError(f"least-squares repair got {count} examples; the network takes {size} at a time, give more")
     consumers, skipped = find_consumers(graph, model, groups)
     widths = {n: int(c.weight(graph).shape[1]) for n, c in consumers.items()}
