@@ -44,6 +44,10 @@ class Collected:
         index = torch.from_numpy(index) if isinstance(index, np.ndarray) else index
         return dataclasses.replace(self, place=self.place[index])
 
+    def made(self, make: Make) -> Collected:
+        """The same examples, of which batches are made in another way."""
+        return dataclasses.replace(self, make=make)
+
     def batches(
         self, size: int, *, rng: np.random.Generator | None = None, start: int = 0, part: tuple[int, int] = (0, 1),
         drop_last: bool = False, augment: Any = None,

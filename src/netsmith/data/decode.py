@@ -135,7 +135,7 @@ def _read(row: Row, name: str, image_size: int | None, room: Room) -> tuple[Pict
     picture = read_picture(row, name)
     height, width = picture.pixels.shape[:2]
     if image_size is not None and picture.depth == "8 bits" and (height, width) != (image_size, image_size):
-        pixels = _fit(picture.pixels, (image_size, image_size), name)
+        pixels = fit(picture.pixels, (image_size, image_size), name)
         picture = Picture(pixels, picture.alpha, picture.more, was_flat=picture.flat)
     if picture is not row:
         room.take(picture.pixels.nbytes)
@@ -163,7 +163,7 @@ def stack(
     out = np.empty((len(images), 1 if grey else 3, *target), dtype=np.uint8)
     for i, pixels in enumerate(images):
         array = pixels if scale is None else _scaled(pixels, scale)
-        array = array if array.shape[:2] == target else _fit(array, target, names[i])
+        array = array if array.shape[:2] == target else fit(array, target, names[i])
         out[i] = array if array.ndim == 2 else array.transpose(2, 0, 1)  # a grey image broadcasts over channels
     return torch.from_numpy(out)
 
@@ -176,7 +176,15 @@ def _scaled(pixels: np.ndarray, scale: Range) -> np.ndarray:
     return np.rint(shares.clip(0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def _fit(array: np.ndarray, target: tuple[int, int], name: str) -> np.ndarray:
+def fit(array: np.ndarray, target: tuple[int, int], name: str, *, nearest: bool = False) -> np.ndarray:
+    """The centre of an image in another size, its shorter side resized.
+
+    Args:
+        nearest: take values that are there, as of masks, between which there is nothing; else bilinear, antialiased.
+
+    Raises:
+        InputError: it is so long that nearly all of it would be cut off.
+    """
     from PIL import Image
 
     height, width = array.shape[:2]
@@ -187,7 +195,8 @@ def _fit(array: np.ndarray, target: tuple[int, int], name: str) -> np.ndarray:
             f"{name} has {width}x{height} pixels, of which {target[1]}x{target[0]} would show less than 1 in "
             f"{_LONGEST}; cut it or remove it"
         )
-    resized = np.asarray(Image.fromarray(array).resize(new, Image.Resampling.BILINEAR))
+    how = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+    resized = np.asarray(Image.fromarray(array).resize(new, how))
     top, left = (new[1] - target[0]) // 2, (new[0] - target[1]) // 2
     return np.ascontiguousarray(resized[top : top + target[0], left : left + target[1]])
 

@@ -180,11 +180,16 @@ def choose_columns(schema: Any, where: str, label_column: str | None) -> tuple[s
         )
     if label == images[0]:
         raise InputError(f"the column {label!r} of {where} has images, no labels; choose another with --label-column")
-    feature = features.get(label)
+    return images[0], label, declared_classes(schema, label, where)
+
+
+def declared_classes(schema: Any, label: str, where: str) -> tuple[str, ...] | None:
+    """The class names that ``datasets`` wrote about a label column of an Arrow schema."""
+    feature = _features(schema).get(label)
     given = feature.get("names") if isinstance(feature, dict) else None
     if not isinstance(given, list) or not given:
-        return images[0], label, None
-    return images[0], label, check_names([str(v) for v in given], f"the metadata of {where}")
+        return None
+    return check_names([str(v) for v in given], f"the metadata of {where}")
 
 
 def _features(schema: Any) -> dict[str, Any]:

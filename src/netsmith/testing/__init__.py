@@ -11,10 +11,11 @@ from netsmith.testing.targets import check_target, example_table
 
 if TYPE_CHECKING:
     from netsmith.testing.kinds import check_kind
+    from netsmith.testing.tasks import check_task
 
 __all__ = [
-    "check_decisions", "check_kind", "check_space", "check_strategy", "check_target", "example_problem",
-    "example_table",
+    "check_decisions", "check_kind", "check_space", "check_strategy", "check_target", "check_task",
+    "example_problem", "example_table",
 ]  # fmt: skip
 
-__getattr__, __dir__ = lazy_names(__name__, {"kinds": ("check_kind",)})  # which alone needs torch
+__getattr__, __dir__ = lazy_names(__name__, {"kinds": ("check_kind",), "tasks": ("check_task",)})  # these need torch
