@@ -83,16 +83,16 @@ class Metric:
         """What it says of itself, as JSON values."""
         return {
             "key": self.key, "name": self.name, "unit": self.unit, "higher_is_better": self.higher_is_better,
-            "share": self.share,
+            "share": self.share, "mean": self.finish is mean_of_first,
         }  # fmt: skip
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> Metric:
-        """What :meth:`to_dict` wrote, to be shown and compared; it cannot be reckoned anew unless it is a share."""
+        """What :meth:`to_dict` wrote, to be shown and compared; it can be reckoned anew where it is a mean."""
         try:
             return cls(
                 str(said["key"]), str(said["name"]), str(said["unit"]), bool(said["higher_is_better"]),
-                bool(said["share"]), mean_of_first if said["share"] else None,
+                bool(said["share"]), mean_of_first if said["share"] or said.get("mean") else None,
             )  # fmt: skip
         except (KeyError, TypeError) as error:
             raise InputError(

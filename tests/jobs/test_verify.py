@@ -103,7 +103,8 @@ def test_a_byte_of_the_network_and_a_forged_score_end_in_3(run: Path) -> None:
     assert shown.exit_code == 3
     found = json.loads(shown.stdout)
     bad = [claim["what"] for claim in found["claims"] if claim["verdict"] == "fails"]
-    assert bad == ["model.onnx", "accuracy as given from the stored answers"] and not found["ok"]
+    forged = [f"accuracy as given {where}" for where in ("from the stored answers", "on the test split")]
+    assert bad == ["model.onnx", *forged] and not found["ok"]
     assert "model.onnx is changed" in str([claim["why"] for claim in found["claims"]])
 
 
@@ -168,18 +169,16 @@ def test_counts_of_the_network_are_taken_from_its_files(run: Path) -> None:
 
 def test_answers_that_were_forged_with_all_that_follows_from_them_are_found_by_the_data(run: Path) -> None:
     seen = Evidence(run)
-    data = scores.data_of(seen)
-    assert not isinstance(data, str)
-    n, right = len(data.test), seen.stages("test")[0]["tested"]["after"]
+    task = scores.task_of(seen)
+    assert not isinstance(task, str)
+    n, right = len(task.test), seen.stages("test")[0]["tested"]["after"]
     seen.summary["result"]["accuracy"] += 0.1
-    found = {claim.what: claim for claim in scores.examples(seen, data)}
+    found = {claim.what: claim for claim in scores.examples(seen, task)}
     assert found["accuracy on the test split"].verdict == "fails"
     assert f"of {n} examples are answered otherwise" in found["accuracy on the test split"].why
     assert right["examples"] == n and found["accuracy as given on the test split"].verdict == "holds"
     seen = Evidence(run)
-    import dataclasses
-
-    other = dataclasses.replace(data, test=data.test.take(slice(0, 50)))
+    other = task.with_splits(test=task.test.take(slice(0, 50)))
     assert {claim.verdict for claim in scores.examples(seen, other)} == {"elsewhere"}
 
 

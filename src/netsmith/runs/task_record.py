@@ -9,7 +9,8 @@ from netsmith.metrics import Metric
 from netsmith.shapes import Flag, List, Number, Record, Shape, Text
 
 _METRIC = Record(
-    {"key": Text(empty=False), "name": Text(empty=False), "unit": Text(), "higher_is_better": Flag(), "share": Flag()}
+    {"key": Text(empty=False), "name": Text(empty=False), "unit": Text(), "higher_is_better": Flag(), "share": Flag()},
+    {"mean": Flag()},
 )
 
 #: ``kind`` is how ``--task`` calls it, ``metrics`` those of its scores, of which the first ranks networks, and ``each``

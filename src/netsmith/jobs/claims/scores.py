@@ -1,4 +1,4 @@
-"""Claims about scores: which test examples are right, and what these certify."""
+"""Claims about scores: what the task notes of each test example, and what that certifies."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import numpy as np
 from netsmith.certificates import certificate
 from netsmith.errors import InputError
 from netsmith.files import read_json
-from netsmith.jobs.claims.claim import Claim, compared, unchecked
+from netsmith.jobs.claims.claim import Claim, compared, unchecked, unit_of
 from netsmith.jobs.claims.evidence import Evidence
 from netsmith.jobs.config import Images
 from netsmith.jobs.contents import task_contents
-from netsmith.jobs.tested import BoolArray, right_of, tested
+from netsmith.jobs.tested import rows_of, tested
+from netsmith.metrics import FloatArray, Metric
+from netsmith.network.graph import Graph
 from netsmith.runs.names import INPUTS, RECORDED
 from netsmith.tasks.task import Task
 
-#: share of examples that another processor or runtime may round into another class
+#: share of examples that another processor or runtime may round to another answer; and of a score that is no share
 OF_ROUNDING = 0.002
 _FILES = {"baseline": "baseline.onnx", "result": "model.onnx"}
 
@@ -50,17 +52,23 @@ def task_of(seen: Evidence, given: Any = None) -> Task | str:
     return task.for_weights(metadata, given=options.get("mean") is not None)
 
 
-def stored(seen: Evidence) -> Iterator[Claim]:
-    """Accuracies and the certificate follow from which examples were right, as the run stored them."""
-    found = _stored(seen)
-    said = {side: seen.summary[side]["accuracy"] for side in _FILES}
-    if not found:
-        yield unchecked("accuracy from the stored answers", said["result"], "this run stored none", "share")
+def stored(seen: Evidence, task: Task | None = None) -> Iterator[Claim]:
+    """Scores and the certificate follow from what was noted of each test example, as the run stored it.
+
+    Args:
+        task: of the run, where it is at hand: it knows how a score is made that is no mean.
+    """
+    found, metric = _stored(seen), _metric(seen, task)
+    said = {side: seen.summary[side][metric.key] for side in _FILES}
+    name, unit = metric.name + "{} from the stored answers", unit_of(metric)
+    if not found or metric.finish is None:
+        why = "how it is made of them only the task knows" if found else "this run stored none"
+        yield unchecked(name.format(""), said["result"], why, unit)
         return
     for side, when in (("result", ""), ("baseline", " as given")):
         if side in found and said[side] is not None:  # those of a teacher are no claim about the network as given
-            yield compared(f"accuracy{when} from the stored answers", said[side], float(found[side].mean()), "share")
-    yield from _certificate(seen, found, "from the stored answers")
+            yield compared(name.format(when), said[side], metric.of(found[side]), unit)
+    yield from _certificate(seen, metric, found, "from the stored answers")
 
 
 def examples(seen: Evidence, task: Task) -> Iterator[Claim]:
@@ -69,68 +77,93 @@ def examples(seen: Evidence, task: Task) -> Iterator[Claim]:
     digests = [value for key, value in known.items() if key.startswith("the data set ")]
     mine = next(iter(task_contents(task).values()))
     same = mine in digests
-    why = "" if same else "other images, labels or splits than the run's, so its scores are not about them"
+    why = "" if same else "other examples or splits than the run's, so its scores are not about them"
     said, here = (digests[0][:12] if digests else None), mine[:12]
     yield Claim("the data", said, here, "holds" if same else "elsewhere", why)
-    before = _stored(seen)
-    found: dict[str, BoolArray] = {}
+    before, metric = _stored(seen), _metric(seen, task)
+    found: dict[str, FloatArray] = {}
     for side, when in (("result", ""), ("baseline", " as given")):
-        score, name = seen.summary[side]["accuracy"], f"accuracy{when} on the test split"
+        score, name = seen.summary[side][metric.key], f"{metric.name}{when} on the test split"
         if score is None or not seen.has(_FILES[side]):
             continue
         try:
-            found[side] = right_of(tested(seen.file(_FILES[side]), task, task.test))
+            file = seen.file(_FILES[side])
+            answers = tested(file, task, task.test, _structure(seen, file, task))
         except InputError as error:
-            yield unchecked(name, score, str(error), "share")
+            yield unchecked(name, score, str(error), unit_of(metric))
             continue
-        yield _score(name, score, found[side], before.get(side), same)
-    complete = set(found) >= {side for side in _FILES if seen.summary[side]["accuracy"] is not None}
-    if same and complete and all(np.array_equal(right, before.get(side, right)) for side, right in found.items()):
+        found[side] = rows_of(answers)
+        yield _score(metric, name, score, found[side], before.get(side), same)
+    complete = set(found) >= {side for side in _FILES if seen.summary[side][metric.key] is not None}
+    if same and complete and all(np.array_equal(rows, before.get(side, rows)) for side, rows in found.items()):
         # rounded otherwise, it would be another; a teacher lies in no file of the run, so what it answered then counts
-        yield from _certificate(seen, before | found, "from the answers found here")
+        yield from _certificate(seen, metric, before | found, "from the answers found here")
 
 
-def _score(name: str, said: float, right: BoolArray, before: BoolArray | None, same: bool) -> Claim:
-    score = float(right.mean()) if len(right) else 0.0
+def _metric(seen: Evidence, task: Task | None) -> Metric:
+    """The score that ranks, from the task itself where that is at hand and judges by the same."""
+    own = seen.metric
+    return task.metric if task is not None and task.metric.key == own.key else own
+
+
+def _structure(seen: Evidence, file: Path, task: Task) -> Graph | None:
+    """The traced network, where a file has more than one input or output, whose places nobody else knows."""
+    from netsmith.accuracy.deployed import Deployed
+    from netsmith.network.graph import trace
+
+    network = Deployed(file)
+    if len(network.inputs) == len(network.outputs) == 1:
+        return None
+    return trace(seen.program, task.example(), axes=task.axes())
+
+
+def _score(
+    metric: Metric, name: str, said: float, rows: FloatArray, before: FloatArray | None, same: bool
+) -> Claim:  # fmt: skip
+    score, unit = metric.of(rows) if len(rows) else 0.0, unit_of(metric)
     if not same:
-        return Claim(name, said, score, "elsewhere", "on other examples than the run's", "share")
-    known = before is not None and len(before) == len(right)
-    other = int((right != before).sum()) if known else round(abs(score - said) * len(right))
-    other = max(other, round(abs(score - said) * len(right)))
-    if not other:
-        return Claim(name, said, score, "holds", "", "share")
-    what = f"{other} of {len(right)} examples are answered otherwise"
-    if other <= max(1, OF_ROUNDING * len(right)):
-        return Claim(name, said, score, "holds", f"{what}, as another processor may round them", "share")
-    return Claim(name, said, score, "fails", what, "share")
+        return Claim(name, said, score, "elsewhere", "on other examples than the run's", unit)
+    known = before is not None and before.shape == rows.shape
+    other = int((rows != before).any(axis=1).sum()) if known else 0
+    if metric.share:
+        other = max(other, round(abs(score - said) * len(rows)))
+        near = other <= max(1, OF_ROUNDING * len(rows))
+    else:
+        near = abs(score - said) <= OF_ROUNDING * (1.0 if unit == "share" else max(abs(score), abs(said)))
+    if not other and near:
+        return Claim(name, said, score, "holds", "", unit)
+    what = f"{other} of {len(rows)} examples are answered otherwise"
+    if near:
+        return Claim(name, said, score, "holds", f"{what}, as another processor may round them", unit)
+    return Claim(name, said, score, "fails", what, unit)
 
 
-def _certificate(seen: Evidence, right: Mapping[str, BoolArray], how: str) -> Iterator[Claim]:
+def _certificate(seen: Evidence, metric: Metric, rows: Mapping[str, FloatArray], how: str) -> Iterator[Claim]:
     said = seen.summary.get("certificate")
-    if not said or "result" not in right:
+    if not said or "result" not in rows:
         return
     asked = {k: said["asked"].get(k) for k in ("max_drop", "min_score")}
-    before = right.get("baseline") if said["score_before"] is not None else None
-    found = certificate(before, right["result"], said["confidence"], **asked).to_dict()
+    before = rows.get("baseline") if said["score_before"] is not None else None
+    found = certificate(before, rows["result"], said["confidence"], metric=metric).asking(**asked).to_dict()
     for key in ("loss_bound", "score_bound"):
         name = {"loss_bound": "largest certified loss", "score_bound": "score surely reached"}[key]
         if said[key] is not None or found[key] is not None:
-            yield compared(f"{name}, {how}", said[key], found[key], "share", tolerance=1e-6)
+            yield compared(f"{name}, {how}", said[key], found[key], unit_of(metric), tolerance=1e-6)
     same = ("score_before", "score_after", "confidence", "examples", "worse", "better", "met")
     other = [key for key in same if compared(key, said.get(key), found[key]).verdict == "fails"]
     text = f"other {', '.join(other)}" if other else "as said"
     yield compared(f"the certificate, {how}", "as said", text)
 
 
-def _stored(seen: Evidence) -> dict[str, BoolArray]:
-    """Which test examples each network got right, as the stage of the test stored them."""
+def _stored(seen: Evidence) -> dict[str, FloatArray]:
+    """What was noted of each test example, rows ``(N, F)`` of each network, as the stage of the test stored them."""
     names = {"before": "baseline", "after": "result", seen.summary.get("strategy"): "result"}
-    found: dict[str, BoolArray] = {}
+    found: dict[str, FloatArray] = {}
     for stage in seen.stages("test"):
         answers = stage.get("tested", stage)
         for name, value in answers.items() if isinstance(answers, dict) else ():
-            if name in names and isinstance(value, dict) and "right" in value:
-                found[names[name]] = right_of(value)
+            if name in names and isinstance(value, dict) and ("right" in value or "rows" in value):
+                found[names[name]] = rows_of(value)
     return found
 
 
