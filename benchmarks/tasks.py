@@ -130,8 +130,7 @@ def cells(store: Store, args: Any, name: str) -> tuple[Row, dict[str, Any], dict
     """Both cells of a row: the network as given, and the compressed one."""
     row, folder = row_of(name), args.out / name
     splits = splits_of(row, args.seed)
-    settings: dict[str, Any] = {"seed": args.seed, "epochs": row.epochs, "rate": row.rate, "batch": row.batch}
-    figures = store.cell(f"{name} as given", settings, lambda: given(row, splits, folder, args.seed))
+    figures = store.cell(f"{name} as given", row.settings(args.seed), lambda: given(row, splits, folder, args.seed))
     print(f"{name}: constant {figures['constant']:.4f}, as given {figures['score']:.4f}", flush=True)
     if args.train_only:
         return None

@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,12 @@ class Row:
     def code(self) -> list[str]:
         """A user's code."""
         return [line for function in self.user for line in code_of(function)]
+
+    def settings(self, seed: int) -> dict[str, Any]:
+        """What the network as given follows from: when it changes, it is trained anew."""
+        parts = [self.data, self.network, self.loss, *([self.augment] if self.augment else [])]
+        code = sha256("".join(map(inspect.getsource, parts)).encode()).hexdigest()[:12]
+        return {"seed": seed, "epochs": self.epochs, "rate": self.rate, "batch": self.batch, "code": code}
 
 
 def code_of(function: Callable[..., Any]) -> list[str]:
@@ -140,10 +147,11 @@ def fit(row: Row, model: nn.Module, splits: Splits, folder: Path, seed: int) -> 
     steps = -(-len(train[0]) // row.batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=row.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, row.rate, total_steps=row.epochs * steps)
-    state: dict[str, Any] = {"epoch": 0, "seconds": 0.0, "scores": []}
+    state: dict[str, Any] = {"epoch": 0, "seconds": 0.0, "scores": [], "settings": row.settings(seed)}
     file = folder / "training.pt"
-    if file.is_file():
-        state = torch.load(file, weights_only=True)
+    known = torch.load(file, weights_only=True) if file.is_file() else state
+    if known["epoch"] and known["settings"] == state["settings"]:
+        state = known
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
@@ -162,7 +170,7 @@ def fit(row: Row, model: nn.Module, splits: Splits, folder: Path, seed: int) -> 
             schedule.step()
         model.eval()
         score = row.score(outputs_of(row, model, splits["search"]), splits["search"])
-        state = {
+        state |= {
             "epoch": epoch + 1, "seconds": state["seconds"] + time.perf_counter() - start,
             "scores": [*state["scores"], score], "model": model.state_dict(), "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(),
