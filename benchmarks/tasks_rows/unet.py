@@ -113,6 +113,6 @@ def compress(network: nn.Module, data: Splits, **run: Any) -> Any:
 
 ROW = Row(
     "unet", "segmentation: shapes over Tiny-ImageNet, 64x64; U-Net", "mIoU", "%", data, UNet, lambda b: b[:1], loss,
-    noted, miou, constant, compress, (compress,), epochs=6, rate=4e-3, batch=32,
+    noted, miou, constant, compress, (compress,), epochs=4, rate=4e-3, batch=32,
     augment=lambda b: flipped(b, columns=(0, 1)),
 )  # fmt: skip
