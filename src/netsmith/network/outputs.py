@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.utils import _pytree
 
 _NAMES = ("logits", "out", "output", "pred", "predictions", "main")  #: of logits among named outputs
 
@@ -68,6 +69,48 @@ def register_outputs(output: Any) -> None:
     for part in _parts(output).values():
         if not isinstance(part, torch.Tensor):
             register_outputs(part)
+
+
+class Named(dict[str, Any]):
+    """Outputs by name, read as a mapping, an object with attributes, or by place: ``out["a"]``, ``out.a``, ``out[0]``.
+
+    A file cannot bring the class that a network returns its outputs in; this stands in for it.
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        return list(self.values())[key] if isinstance(key, (int, slice)) else super().__getitem__(key)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(f"no output is called {name!r}; there are {', '.join(self)}")
+
+
+_pytree.register_pytree_node(
+    Named, lambda named: (list(named.values()), list(named)),
+    lambda values, names: Named(zip(names, values, strict=True)),
+    flatten_with_keys_fn=lambda named: (
+        [(_pytree.MappingKey(name), value) for name, value in named.items()], list(named)
+    ),
+    serialized_type_name="netsmith.Named", to_dumpable_context=list, from_dumpable_context=list,
+)  # fmt: skip
+
+
+def named(output: Any) -> Any:
+    """The same outputs with every mapping as one that can be read in any of the three ways."""
+    if isinstance(output, dict):
+        return Named((str(name), named(part)) for name, part in output.items())
+    return type(output)(map(named, output)) if type(output) in (tuple, list) else output
+
+
+def plain(output: Any) -> Any:
+    """The same outputs without anybody's classes: tuples stay or become plain ones, what has names is a dictionary."""
+    if isinstance(output, tuple):
+        return tuple(map(plain, output))
+    if isinstance(output, list):
+        return list(map(plain, output))
+    parts = _parts(output)
+    return {str(name): plain(part) for name, part in parts.items()} if parts else output
 
 
 def tensors_of(output: Any) -> list[torch.Tensor]:
