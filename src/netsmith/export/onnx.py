@@ -14,13 +14,15 @@ from typing import Any
 import onnx
 import torch
 from onnx import helper, numpy_helper
+from torch import fx
+from torch.utils._pytree import tree_structure
 
 from netsmith.errors import InputError
 from netsmith.export.integers import MARKER_OP, OPSET_4, mark_integers, write_integers
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
-from netsmith.network.graph import Graph
+from netsmith.network.graph import Graph, copy_module
 from netsmith.network.passes import CONVS
-from netsmith.network.signature import dynamic_shapes
+from netsmith.network.signature import dynamic_shapes, returned
 
 PRODUCER = "netsmith"  #: in every file, which tells it from those of other programs
 OPSET = 20
@@ -56,6 +58,7 @@ def to_onnx(
         InputError: an operator has no ONNX counterpart; it is named.
     """
     module, layers = mark_integers(graph, weight_scales or {})
+    module = _only_tensors(module)
     opset = OPSET_4 if not integer_bias and any(layer.narrow for layer in layers) else OPSET
     example = graph.example
     dynamic = dynamic_shapes(module, example, graph.axes) if graph.dynamic_batch else None
@@ -87,6 +90,22 @@ def to_onnx(
     except Exception as error:
         raise InputError(f"the network cannot be written as ONNX: {_reason(error)}") from error
     return model
+
+
+def _only_tensors(module: fx.GraphModule) -> fx.GraphModule:
+    """The graph without what it returns that is no tensor, for which files have no form; itself if there is none."""
+    given = returned(module)
+    tensors = tuple(value for value in given if isinstance(value, fx.Node))
+    if len(tensors) == len(given):
+        return module
+    module = copy_module(module)
+    place = module.graph.output_node()
+    place.args = (tuple(value for value in returned(module) if isinstance(value, fx.Node)),)
+    codegen = module.graph._codegen
+    info = codegen.pytree_info  # type: ignore[attr-defined]
+    codegen.pytree_info = info._replace(out_spec=tree_structure(tensors))  # type: ignore[attr-defined]
+    module.recompile()
+    return module
 
 
 def _exported(

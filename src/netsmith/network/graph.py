@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils._pytree import tree_unflatten
 
 from netsmith.data.batch import Batch, Some, some
 from netsmith.errors import InputError, shown
@@ -25,7 +24,7 @@ from netsmith.network.layers import LayerTable
 from netsmith.network.outputs import register_outputs
 from netsmith.network.passes import clean, fold_batch_norm, make_functional
 from netsmith.network.rows import read_rows
-from netsmith.network.signature import dynamic_shapes, free_axes, input_names, ordered, output_names
+from netsmith.network.signature import dynamic_shapes, free_axes, input_names, ordered, output_names, outputs_of
 from netsmith.usercode import words_of
 
 
@@ -97,7 +96,7 @@ class Graph:
 
     def outputs(self, flat: Sequence[Any]) -> Any:
         """Values in the order of the graph's outputs, as the network's forward returns them."""
-        return tree_unflatten(list(flat), self.module.graph._codegen.pytree_info.out_spec)  # type: ignore[attr-defined]
+        return outputs_of(self.module, flat)
 
     @property
     def warnings(self) -> list[str]:

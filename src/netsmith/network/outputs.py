@@ -113,6 +113,14 @@ def plain(output: Any) -> Any:
     return {str(name): plain(part) for name, part in parts.items()} if parts else output
 
 
+def output_paths(output: Any) -> list[tuple[str, ...]]:
+    """Where each part of an output stands that is not made of parts: names and numbers from the outside in."""
+    parts = _parts(output)
+    if not parts:
+        return [()]
+    return [(str(name), *path) for name, part in parts.items() for path in output_paths(part)]
+
+
 def tensors_of(output: Any) -> list[torch.Tensor]:
     """Every tensor of an output, in order."""
     if isinstance(output, torch.Tensor):

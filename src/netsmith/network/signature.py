@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_map, tree_unflatten
 
 from netsmith.data.batch import Batch
 from netsmith.errors import InputError, did_you_mean
+from netsmith.network.outputs import output_paths
 
 INPUT, OUTPUT = "input", "output"  #: names in exported files where there is one alone
 Axes = Mapping[str, Mapping[int, str]]
@@ -112,20 +113,21 @@ def input_names(module: fx.GraphModule) -> tuple[str, ...]:
 def output_names(module: fx.GraphModule) -> tuple[str, ...]:
     """Of the tensors that come out: ``output``, or where there are several by their place in what is returned."""
     spec = module.graph._codegen.pytree_info.out_spec  # type: ignore[attr-defined]
-    if spec.num_leaves == 1:
+    given = returned(module)
+    paths = output_paths(tree_unflatten(list(range(len(given))), spec))
+    tensors = [path for path, value in zip(paths, given, strict=True) if isinstance(value, fx.Node)]
+    if len(tensors) == 1:
         return (OUTPUT,)
-    structure = tree_unflatten(list(range(spec.num_leaves)), spec)
-    names = []
-    for path, number in tree_flatten_with_path(structure)[0]:
-        words = [_word(key) for key in path]
-        names.append(".".join(words) if not words or not words[0].isdigit() else f"{OUTPUT}_{'_'.join(words)}")
-        assert number == len(names) - 1, keystr(path)
-    return tuple(names)
+    return tuple(f"{OUTPUT}_{'_'.join(path)}" if path[0].isdigit() else ".".join(path) for path in tensors)
 
 
-def _word(key: Any) -> str:
-    """A key of a path in a tree as text."""
-    for attribute in ("key", "idx", "name"):
-        if hasattr(key, attribute):
-            return str(getattr(key, attribute))
-    return str(key)
+def returned(module: fx.GraphModule) -> list[Any]:
+    """The leaves of what a graph returns, in order: nodes of tensors, and whatever is the same every time."""
+    return tree_leaves(module.graph.output_node().args[0])
+
+
+def outputs_of(module: fx.GraphModule, flat: Sequence[Any]) -> Any:
+    """Values of the tensors that a graph returns, in order, in the structure that its network returns."""
+    values = iter(flat)
+    leaves = [next(values) if isinstance(leaf, fx.Node) else leaf for leaf in returned(module)]
+    return tree_unflatten(leaves, module.graph._codegen.pytree_info.out_spec)  # type: ignore[attr-defined]
