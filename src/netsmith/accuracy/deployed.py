@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from netsmith.data.batch import Batch
 from netsmith.network.graph import Graph
+from netsmith.network.outputs import Named
+from netsmith.network.signature import feed_of
 
 
 class Deployed(nn.Module):
@@ -46,11 +47,7 @@ class Deployed(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Tensors on the CPU, in the structure that the network returns."""
-        batch = Batch(args, kwargs)
-        leaves = tree_leaves((args, kwargs)) if self._graph is None else self._graph.flat(batch)
-        tensors = [t for t in leaves if isinstance(t, torch.Tensor)]
-        names = self.inputs if self._graph is None else self._graph.input_names
-        feed = {n: np.ascontiguousarray(t.numpy()) for n, t in zip(names, tensors, strict=True) if n in self.inputs}
+        feed = feed_of(Batch(args, kwargs), self.inputs, None if self._graph is None else self._graph.module)
         found = [torch.from_numpy(np.asarray(value)) for value in self._session.run(None, feed)]
         return self.structure(found)
 
@@ -58,4 +55,4 @@ class Deployed(nn.Module):
         """Outputs of the file as the network returns them."""
         if self._graph is not None:
             return self._graph.outputs(found)
-        return found[0] if len(found) == 1 else dict(zip(self.outputs, found, strict=True))
+        return found[0] if len(found) == 1 else Named(zip(self.outputs, found, strict=True))

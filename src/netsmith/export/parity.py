@@ -16,6 +16,7 @@ from torch import nn
 from netsmith.data.batch import Batch, Some, some
 from netsmith.errors import InputError
 from netsmith.network.outputs import tensors_of
+from netsmith.network.signature import feed_of
 
 FloatArray = NDArray[np.float32]
 #: largest error of an export. Float networks agree to 1e-3 and better; fake-quantized and integer networks differ where
@@ -57,13 +58,16 @@ def need_parity(parity: Parity) -> None:
 
 def check_parity(
     reference: nn.Module, model: str | Path | bytes, examples: torch.Tensor | Some, *, tolerance: float,
-    batch: int | None = None,
+    batch: int | None = None, graph: nn.Module | None = None,
 ) -> Parity:  # fmt: skip
-    """Compare a torch network with an ONNX model on examples, by all outputs of floating point together.
+    """Compare a torch network with an ONNX model on examples, by every output of floating point.
+
+    Outputs of whole numbers alone are compared as they are.
 
     Args:
         tolerance: largest ``relative_error``, :data:`EXACT` or :data:`ROUNDED`.
         batch: fixed batch size of a network that has one.
+        graph: the trace that knows the inputs of the model by name, where ``reference`` is none and there are several.
 
     Raises:
         InputError: ONNX Runtime does not run the model; the operator is named where it says so.
@@ -80,7 +84,7 @@ def check_parity(
 
     want = run({})
     try:
-        got = _answers(session, batches)
+        got = _answers(session, batches, graph or reference)
     except Exception as failure:
         found = re.search(r"while running (\w+) node", str(failure))
         operator = f"operator {found[1]}" if found else "an operator"
@@ -101,16 +105,19 @@ def check_parity(
 
 
 def _floats(outputs: object) -> list[FloatArray]:
-    return [np.asarray(t.float().numpy()) for t in tensors_of(outputs) if t.is_floating_point()]
+    return _compared([np.asarray(t.float() if t.is_floating_point() else t) for t in tensors_of(outputs)])
 
 
-def _answers(session: Any, batches: Sequence[Batch]) -> list[FloatArray]:
-    """The outputs of floating point of a session, of all batches together; inputs are taken in their order."""
-    names, parts = [item.name for item in session.get_inputs()], []
-    for b in batches:
-        feed = {n: np.ascontiguousarray(t.numpy()) for n, t in zip(names, b.inputs, strict=True)}
-        parts.append([v for v in session.run(None, feed) if v.dtype.kind == "f"])
-    return _together(parts)
+def _compared(outputs: Sequence[NDArray[Any]]) -> list[FloatArray]:
+    """Those of floating point, as it does not say how far off a class is by its number; all where there are no such."""
+    floats = [value for value in outputs if value.dtype.kind == "f"]
+    return floats or [value.astype(np.float32) for value in outputs]
+
+
+def _answers(session: Any, batches: Sequence[Batch], module: nn.Module) -> list[FloatArray]:
+    """The outputs of a session that are compared, of all batches together."""
+    names = [item.name for item in session.get_inputs()]
+    return _together([_compared(session.run(None, feed_of(b, names, module))) for b in batches])
 
 
 def _together(parts: Sequence[list[FloatArray]]) -> list[FloatArray]:

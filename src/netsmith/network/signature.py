@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import fx, nn
 from torch.utils._pytree import tree_leaves, tree_map, tree_unflatten
 
@@ -102,6 +104,26 @@ def ordered(module: fx.GraphModule, batch: Batch) -> list[Any]:
             "arguments for every example"
         )
     return leaves
+
+
+def feed_of(batch: Batch, names: Sequence[str], module: nn.Module | None = None) -> dict[str, NDArray[Any]]:
+    """What a file's inputs are given for a batch: name -> array.
+
+    Args:
+        names: of the inputs of the file, in its order; others of the batch are left out.
+        module: the graph that the file was made of, which knows them; without one the batch has them in that order, or
+            by name.
+    """
+    if isinstance(module, fx.GraphModule):
+        leaves, known = ordered(module, batch), input_names(module)
+    else:
+        named = {name: value for name, value in batch.kwargs.items() if name in names}
+        others = {name: value for name, value in batch.kwargs.items() if name not in named}
+        leaves = [*tree_leaves((batch.args, others)), *named.values()]
+        known = (*(name for name in names if name not in named), *named)
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    given = dict(zip(known, tensors, strict=True))
+    return {name: np.ascontiguousarray(given[name].detach().cpu().numpy()) for name in names}
 
 
 def input_names(module: fx.GraphModule) -> tuple[str, ...]:
