@@ -28,11 +28,11 @@ def test_bounds_of_a_ratio_of_sums_hold_as_often_as_they_say():
     """Against the loss that a million examples have."""
     rng, held = np.random.default_rng(0), 0
     many = np.random.default_rng(1)
-    true = iou(masks(200_000, 0.85, many)) - iou(masks(200_000, 0.82, many))
-    for _ in range(60):
+    true = iou(masks(100_000, 0.85, many)) - iou(masks(100_000, 0.82, many))
+    for _ in range(40):
         before, after = masks(80, 0.85, rng), masks(80, 0.82, rng)
         held += lost_at_most(MIOU, before, after, 0.9) >= true
-    assert 47 <= held <= 60  # of 60, 54 in the mean, four standard errors
+    assert held >= 28  # of 40, 36 in the mean, four standard errors
 
 
 def test_on_means_both_bootstraps_are_near():

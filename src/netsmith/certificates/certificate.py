@@ -77,8 +77,8 @@ class Certificate:
             return wanted, needed_examples(self.worse, self.better, self.examples, wanted, self.confidence)
         if wanted <= seen:
             return wanted, None
-        count = ceil(self.examples * ((self.loss_bound - seen) / (wanted - seen)) ** 2)
-        return wanted, count if 0 < count <= _MOST else None
+        count = max(ceil(self.examples * ((self.loss_bound - seen) / (wanted - seen)) ** 2), _FEW)
+        return wanted, count if count <= _MOST else None
 
     @property
     def says(self) -> str:
@@ -123,7 +123,7 @@ def few_of(differ: int | None) -> str:
     """What has to be known of a bound by a bootstrap where few examples differ; empty where it need not."""
     if differ is None or differ >= _FEW:
         return ""
-    return f"; only {differ} of them differ, so that it is wrong more often than that"
+    return f"; {f'only {differ} of them differ' if differ else 'none of them differs'}, so that it promises too much"
 
 
 def asked_for(metric: Metric, max_drop: float | None, min_score: float | None) -> str:

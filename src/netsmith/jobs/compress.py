@@ -11,6 +11,7 @@ from netsmith.hardware.target import limits_of, need_known
 from netsmith.jobs.assembly import assemble, flatten, takes
 from netsmith.jobs.config import CompressConfig, check_call
 from netsmith.jobs.contents import contents_of, own_contents, target_contents, task_contents
+from netsmith.jobs.drawn import drawn
 from netsmith.jobs.front import Front
 from netsmith.jobs.outcome import summarise
 from netsmith.jobs.result import Result
@@ -118,4 +119,6 @@ def _stages(job: Stages, budgets: dict[str, Budget]) -> dict[str, Any]:
         return found, job.build(attempt, found, baseline)
 
     found, result = within_aims(limits, once, job.progress.note)
-    return summarise(job, baseline, sensitivity, found, result | job.test(), limits)
+    result |= job.test()
+    drawn(job)
+    return summarise(job, baseline, sensitivity, found, result, limits)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netsmith.certificates import certificate
+from netsmith.jobs.drawn import drawn
 from netsmith.jobs.front_choice import choose
 from netsmith.jobs.front_points import given_of, point_of, reported, whole
 from netsmith.jobs.outcome import summarise
@@ -45,6 +46,7 @@ def ended(front: Front, marks: Mapping[str, Built]) -> dict[str, Any]:
     certified = dict(zip(map(id, claims), choice.certified, strict=True))
     summaries, ready = dict[int, dict[str, Any]](), dict[int, dict[str, Any]]()
     for point in points:
+        drawn(point.job)
         # of what is not tested it may be said what is certain, but not that it is certified
         tested_here = certified.get(id(point)) is not None
         sure = known.get(id(point)) or certificate(before, noted[id(point)], asked.confidence, metric=metric)

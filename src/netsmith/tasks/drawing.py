@@ -10,8 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netsmith.data.normalise import Normalisation
+
 Pixels = NDArray[np.uint8]
 
+SHOWN = 6  #: examples
 _GAP, _SIDE, _MOST = 4, 112, 224  #: pixels between pictures, and the sizes that they are brought to about
 _PAPER = 255
 
@@ -48,6 +51,15 @@ def pixels_of(images: torch.Tensor) -> Pixels:
     found = images.detach().float().cpu().round().clamp(0, 255).to(torch.uint8)
     found = found[:, :3] if found.shape[1] >= 3 else found[:, :1].expand(-1, 3, -1, -1)
     return found.permute(0, 2, 3, 1).numpy()
+
+
+def unnormalised(images: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
+    """Inputs ``(N, C, H, W)`` on the scale of 0 to 255 again; of floats that were given as such, from least to most."""
+    if normalisation.std:
+        std, mean = (torch.tensor(v).view(1, -1, 1, 1) for v in (normalisation.std, normalisation.mean))
+        return (images.cpu() * std + mean) * 255
+    low, high = images.amin(), images.amax()
+    return (images - low) / (high - low).clamp(min=1e-12) * 255
 
 
 def painted(labels: torch.Tensor, classes: int) -> Pixels:

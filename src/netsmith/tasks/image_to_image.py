@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,6 +20,7 @@ from netsmith.data.tables import is_tables
 from netsmith.errors import InputError
 from netsmith.metrics import FloatArray, Metric
 from netsmith.network.outputs import describe_output, tensors_of
+from netsmith.tasks.drawing import SHOWN, mosaic, pixels_of, unnormalised
 from netsmith.tasks.task import Task, Weighted
 
 _LEAST = 1e-10  #: of a mean squared error: 100 dB
@@ -107,6 +108,15 @@ class ImageToImage(Task):
     def describe(self) -> dict[str, Any]:
         given = {} if self.normalisation == AS_GIVEN else {k: list(v) for k, v in self.normalisation._asdict().items()}
         return {**super().describe(), "each": self.each, "peak": self.peak, **given}
+
+    def pictures(self, outputs: Any, given: Any, batch: Batch) -> Iterator[tuple[str, bytes, str]]:
+        """What goes in, what is wanted, what the network as given makes of it and what the result does."""
+        few = slice(0, SHOWN)
+        images = unnormalised(batch.inputs[0][few], self.normalisation)
+        wanted = [batch.target, *(self.read(found, batch) for found in (given, outputs))]
+        columns = [pixels_of(images), *(pixels_of(image[few] / self.peak * 255) for image in wanted)]
+        caption = "What goes in, what is wanted, what the network as given makes of it and what the result does"
+        yield "images.png", mosaic(columns), caption
 
     def decode(self, outputs: Any) -> Any:
         """Pixels of 8 bits, ``(size, C, H, W)``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,6 +24,7 @@ from netsmith.data.tables import is_tables
 from netsmith.errors import InputError
 from netsmith.metrics import FloatArray, Metric
 from netsmith.network.outputs import logits_among
+from netsmith.tasks.drawing import SHOWN, mosaic, painted, pixels_of, unnormalised
 from netsmith.tasks.logits import LogitsTask
 
 IGNORE = 255  #: the usual number of pixels that count for nothing
@@ -123,6 +124,15 @@ class Segmentation(LogitsTask):
         given = {} if self.normalisation == AS_GIVEN else {k: list(v) for k, v in self.normalisation._asdict().items()}
         said = {"each": self.each, "classes": self.classes, "ignore": self.ignore, "names": list(self.names), **given}
         return {**super().describe(), **said}
+
+    def pictures(self, outputs: Any, given: Any, batch: Batch) -> Iterator[tuple[str, bytes, str]]:
+        """Images, what is wanted of them, what the network as given says and what the result says."""
+        few = slice(0, SHOWN)
+        images = unnormalised(batch.inputs[0][few], self.normalisation)
+        masks = [batch.target, *(self.read(found, batch)[:, : self.classes].argmax(1) for found in (given, outputs))]
+        columns = [pixels_of(images), *(painted(mask[few], self.classes) for mask in masks)]
+        caption = "Test images, the classes that are wanted, those of the network as given and those of the result"
+        yield "masks.png", mosaic(columns), caption
 
     def decode(self, outputs: Any) -> Any:
         """The class of each pixel, ``(size, H, W)``."""

@@ -252,6 +252,22 @@ class Task:
         shape = tuple(graph.example.inputs[0].shape[1:]) or (1,)
         return Feeding(shape, graph.output_names, inputs=graph.input_names, layout=None)
 
+    def pictures(self, outputs: Any, given: Any, batch: Batch) -> Iterator[tuple[str, bytes, str]]:
+        """What a report shows of some test examples, where the task draws anything (:attr:`draws`).
+
+        Args:
+            outputs, given: of the result and of the network as given.
+
+        Returns:
+            Of each picture the name of its file, such as ``masks.png`` or ``errors.svg``, its content and its caption.
+        """
+        return iter(())
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws pictures of its own."""
+        return type(self).pictures is not Task.pictures
+
     def need_train(self) -> Examples:
         """The train split.
 
