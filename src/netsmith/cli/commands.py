@@ -33,7 +33,7 @@ def profile(options: dict[str, Any], as_json: bool) -> None:
 
 
 def compress(options: dict[str, Any], as_json: bool) -> None:
-    """Make a trained network keep its budgets on a target, at the least loss of accuracy.
+    """Make a trained network keep its budgets on a target, at the least loss of its score.
 
     Exits with 0 only if every budget is met and what was asked is certified, with 3 otherwise.
     """

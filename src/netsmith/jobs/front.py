@@ -122,8 +122,9 @@ class Front:
         least = paired_bound(0, 0, tests, sure)
         if drop < least:
             self.job.progress.note(
-                f"warning: {tests} test images certify no loss below {100 * least:.2f} points at {100 * sure:g} % of a "
-                "network that answers all of them alike; only one that is right more often can pass"
+                f"warning: {tests} test {self.job.task.each} certify no loss below {100 * least:.2f} points at "
+                f"{100 * sure:g} % of a network that answers all of them alike; only one that is right more often can "
+                "pass"
             )
 
     # --- where networks lie --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A front from Python: its networks as results, the most accurate first."""
+"""A front from Python: its networks as results, the best first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Front(Sequence[Result]):
-    """Several networks of one search, each a finished run; a sequence of results, the most accurate first.
+    """Several networks of one search, each a finished run; a sequence of results, the best first.
 
     Attributes:
         folder: where all of it is.
@@ -89,7 +89,7 @@ def front(
     model: Any = None, data: Any = None, *, space: Any = None, out: str | Path = "runs/front", resume: bool = False,
     progress: Progress | None = None, **options: Any,
 ) -> Front:  # fmt: skip
-    """Several networks of one search, from the most accurate to the cheapest, each built, exported and measured.
+    """Several networks of one search, from the best to the cheapest, each built, exported and measured.
 
     Args:
         model: a trained network, as of :func:`netsmith.compress`.
@@ -97,8 +97,9 @@ def front(
         space: instead of a network, a space in which networks are found, as of :func:`netsmith.specialize`.
         out: folder for all of it.
         resume: go on with a front that was interrupted.
-        options: those of ``compress`` or ``specialize``; ``front=6`` (how many), ``max_drop=0.5`` (points) or
-            ``min_score=88`` (percent), ``confidence=0.95`` and ``minimize="latency"`` among them.
+        options: those of ``compress`` or ``specialize``; ``front=6`` (how many), ``max_drop=0.5`` (points of per
+            cent, or the unit of the task's score) or ``min_score=88`` (percent, likewise), ``confidence=0.95`` and
+            ``minimize="latency"`` among them.
 
     Raises:
         InputError: input that cannot be used.

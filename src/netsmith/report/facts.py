@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netsmith.metrics import metric_of
+from netsmith.report.scores import each_of
 from netsmith.runs.summary import PARITY
 from netsmith.units import format_seconds
 
@@ -49,7 +50,7 @@ def facts_of(summary: Mapping[str, Any], config: Mapping[str, Any]) -> list[tupl
     if given:
         facts.append(("network as given", plain(given)))
     if summary.get("parity"):
-        facts.append(("exported file against torch", parity_in_words(summary["parity"])))
+        facts.append(("exported file against torch", parity_in_words(summary["parity"], each_of(summary))))
     fusion = summary.get("fusion") or {}
     if fusion.get("expected"):
         fused = min(fusion.get("fused", 0), fusion["expected"])
@@ -57,12 +58,12 @@ def facts_of(summary: Mapping[str, Any], config: Mapping[str, Any]) -> list[tupl
     return [*facts, *_loss(summary), ("seed", str(summary["seed"]))]
 
 
-def parity_in_words(parity: Mapping[str, Any]) -> str:
-    """How well an exported file agrees with the network that it was made of."""
+def parity_in_words(parity: Mapping[str, Any], each: str = "images") -> str:
+    """How well an exported file agrees with the network that it was made of, on examples that are called ``each``."""
     error, agreement = parity["relative_error"], parity.get("agreement")
     words = f"outputs differ by {'less than 0.1 %' if error < 1e-3 else f'{100 * error:.2g} %'} of their spread"
     if agreement is not None:
-        same = "every image" if agreement >= 1 else f"{100 * agreement:.3g} % of the images"
+        same = f"every {each.removesuffix('s')}" if agreement >= 1 else f"{100 * agreement:.3g} % of the {each}"
         words += f", the same class for {same} that was compared" if agreement >= 1 else f", the same class for {same}"
     if parity.get("jitter"):
         words += f"; the network's own move by {100 * parity['jitter']:.2g} % when its weights do by a millionth"

@@ -27,7 +27,7 @@ from netsmith.usercode import FORMS
 
 @dataclass(frozen=True)
 class CompressConfig(HasMethods, Config):
-    """Make a trained network keep its budgets on a target, at the least loss of accuracy."""
+    """Make a trained network keep its budgets on a target, at the least loss of its score."""
 
     model: Any = parameter(FORMS, metavar="MODEL")
     data: Any = parameter(DATA)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from netsmith.errors import InputError
 from netsmith.jobs.config.base import Config
-from netsmith.metrics import Metric
 from netsmith.schema import parameter
+
+if TYPE_CHECKING:
+    from netsmith.metrics import Metric
 
 USUAL = 6  #: networks, where no number is said
 _CONFIDENCE, _MINIMIZE = 0.95, "latency"
