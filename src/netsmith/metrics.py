@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from netsmith.errors import InputError
 
-FloatArray = NDArray[np.float64]
+if TYPE_CHECKING:  # options of commands name metrics, and the first screen need not wait for numpy
+    import numpy as np
+    from numpy.typing import NDArray
+
+FloatArray: TypeAlias = "NDArray[np.float64]"
 Finish = Callable[[FloatArray], float]
 
 
@@ -46,6 +47,8 @@ class Metric:
 
     def of(self, rows: FloatArray) -> float:
         """The score of examples, from their rows ``(N, F)``."""
+        import numpy as np
+
         assert self.finish is not None
         return float(self.finish(np.asarray(rows, dtype=np.float64)))
 

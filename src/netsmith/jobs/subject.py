@@ -108,10 +108,10 @@ def load_subject(
     """
     wanted = images or Images()
     found = load_task(
-        task, data, read_metadata(weights) if weights else {}, seed=seed, options=wanted.for_data(), **reading
+        task, data, read_metadata(weights) if weights else {}, seed=seed, options=wanted.for_task(), **reading
     )
     loaded = load_model(model, weights=weights, **found.built_with)
-    found = found.for_weights(loaded.metadata, given=wanted.mean is not None)
+    found = found.for_weights(loaded.metadata, given=wanted.mean is not None).for_network(loaded.model)
     outputs = checked(loaded, found)
     example = found.example(2)
     graph = trace(loaded.model, example, axes=found.axes(), fold=not any(m.keeps_norms for m in methods))

@@ -159,7 +159,7 @@ def _load(config: TrainConfig, say: Callable[[str], None], record: Path) -> tupl
     headers = [read_metadata(file) if file else {} for file in (config.teacher_weights, config.weights)]
     header = headers[0] | headers[1]
     task = load_task(
-        config.task, config.data, header, seed=config.seed, options=config.images.for_data(), record=record
+        config.task, config.data, header, seed=config.seed, options=config.images.for_task(), record=record
     )
     say(
         f"data {task.name}: {len(task.need_train())} train, {len(task.search)} search, {len(task.test)} test "
@@ -169,7 +169,7 @@ def _load(config: TrainConfig, say: Callable[[str], None], record: Path) -> tupl
     loaded = load_model(config.model, weights=config.weights, **built)
     for note in loaded.notes:
         say(note)
-    task = task.for_weights(loaded.metadata, given=config.images.mean is not None)
+    task = task.for_weights(loaded.metadata, given=config.images.mean is not None).for_network(loaded.model)
     for sentence in task.sentences:
         say(sentence)
     checked(loaded, task)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from netsmith.data.batch import Batch
@@ -234,6 +235,10 @@ class Task:
         Args:
             given: whether the user said otherwise, which goes before the header.
         """
+        return self
+
+    def for_network(self: Self, model: nn.Module) -> Self:
+        """The same task with batches as a network takes them, where networks for it take them in several ways."""
         return self
 
     def fits(self, outputs: Any, metadata: Mapping[str, str]) -> None:

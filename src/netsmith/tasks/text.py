@@ -74,12 +74,20 @@ class TextClassification(LogitsTask):
         """The same task as a network takes it: by the names of its arguments, or by how many it needs."""
         parameters = [p for p in inspect.signature(model.forward).parameters.values() if p.kind.name[:3] != "VAR"]
         names = [p.name for p in parameters]
-        other = copy.copy(self)
         if IDS in names:
-            other.arguments = tuple(name for name in (IDS, MASK) if name in names)
-        else:
-            masked = len(parameters) > 1 and ("mask" in names[1] or parameters[1].default is inspect.Parameter.empty)
-            other.arguments = (None, None) if masked else (None,)
+            return self._taking(tuple(name for name in (IDS, MASK) if name in names))
+        masked = len(parameters) > 1 and ("mask" in names[1] or parameters[1].default is inspect.Parameter.empty)
+        return self._taking((None, None) if masked else (None,))
+
+    def for_weights(self: Self, metadata: Mapping[str, str], given: bool = False) -> Self:
+        """As the network took it that the weights are of."""
+        if "arguments" not in metadata:
+            return self
+        return self._taking(tuple(json.loads(metadata["arguments"])))
+
+    def _taking(self: Self, arguments: tuple[str | None, ...]) -> Self:
+        other = copy.copy(self)
+        other.arguments = arguments
         other._place(self.train, self.search, self.test)
         return other
 
@@ -110,7 +118,8 @@ class TextClassification(LogitsTask):
     def metadata(self) -> dict[str, str]:
         """With the tokenizer itself, so that the weights can be used without the file of it."""
         names = {"classes": json.dumps(list(self.names)), "num_classes": str(self.classes)}
-        return {**super().metadata, **names, "tokenizer": self.tokens.contents, "max_length": str(self.tokens.length)}
+        tokens = {"tokenizer": self.tokens.contents, "max_length": str(self.tokens.length)}
+        return {**super().metadata, **names, **tokens, "arguments": json.dumps(list(self.arguments))}
 
     def describe(self) -> dict[str, Any]:
         digest = hashlib.sha256(self.tokens.contents.encode()).hexdigest()[:16]

@@ -37,7 +37,7 @@ def task_of(seen: Evidence, given: Any = None) -> Task | str:
     from netsmith.tasks.registry import load_task
 
     spec, metadata = seen.config.get("data"), read_metadata(str(seen.file("model.safetensors")))
-    options = Images(**{k: _option(seen.config[k]) for k in Images().for_data() if k in seen.config}).for_data()
+    options = Images(**{k: _option(seen.config[k]) for k in Images().for_task() if k in seen.config}).for_task()
     if given is None and (seen.folder / RECORDED).exists():
         known = read(seen.folder / RECORDED).for_weights(metadata, options.get("classes"))
         fed = read_feeding(seen.file("model.onnx"))

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from netsmith.errors import InputError, shown
-from netsmith.jobs.config.base import Config
+from netsmith.jobs.config.base import Config, option
 from netsmith.jobs.config.places import check_file
 from netsmith.schema import is_text, parameter
 from netsmith.units import Budget, check_budgets, numbers, read_budgets
 
+OF_TEXTS = ("text_column", "tokenizer", "max_length")  #: options that mean nothing for images
 _SIDE = 16384  #: of images in pixels; larger ones would not fit into memory
 
 
@@ -57,7 +58,7 @@ class Budgets(Config):
 
 @dataclass(frozen=True)
 class Images(Config):
-    """How images and labels are read."""
+    """How images, texts and labels are read."""
 
     panel: ClassVar[str] = "Data"
     mean: tuple[float, ...] | None = parameter(
@@ -75,6 +76,11 @@ class Images(Config):
         "values that become 0 and 255 in images of more than 8 bits", default=None, metavar="LOW,HIGH",
         read=numbers("--pixel-range", "two numbers, the lower first, such as 0,4095"), repeats=True,
     )  # fmt: skip
+    text_column: str | None = parameter("where the texts are, if not in `text`", default=None)
+    tokenizer: Any = parameter("of texts: the network's tokenizer.json", default=None, metavar="FILE")
+    max_length: int | None = parameter(
+        "of a text; default is that of the longest, at most 512", "tokens", default=None, low=1, high=65536
+    )
     search_size: int | None = parameter("held out of train to decide on", "images", default=None, low=1)
     train_limit: int | None = parameter("train on this many only", "images", default=None, low=1)
 
@@ -95,10 +101,23 @@ class Images(Config):
             if not is_text(str(name)):
                 raise InputError(f"--classes has {shown(name)}, which is no text in UTF-8; rename it")
         check_file("--classes", self.classes)
+        check_file("--tokenizer", self.tokenizer)
+
+    def for_task(self) -> dict[str, Any]:
+        """The fields as options of ``netsmith.tasks.registry.load_task``."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def for_data(self) -> dict[str, Any]:
-        """The fields as keyword arguments of ``netsmith.data.data_for``."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        """The fields as keyword arguments of ``netsmith.data.data_for``, which reads images of classes.
+
+        Raises:
+            InputError: an option for texts is given.
+        """
+        given = self.for_task()
+        for name in OF_TEXTS:
+            if given.pop(name) is not None:
+                raise InputError(f"{option(name)} is for texts, and these are images of classes; drop it")
+        return given
 
 
 @dataclass(frozen=True)
