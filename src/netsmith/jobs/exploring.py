@@ -54,7 +54,7 @@ class Exploring:
         self.progress.note(f"can change: {', '.join(kind.says() for kind in space.kinds)}")
         sensitivity = Sensitivity.from_dict(self.run.stage("sensitivity", self._sensitivity))
         level = dict(self.run.stage("level", lambda: self._level(sensitivity)))
-        self.progress.note(f"every network may lose {level['max_loss']:.4g} nats: {level['says']}")
+        self.progress.note(f"every network may lose {self._loss(level['max_loss'])}: {level['says']}")
         self.progress.stage("configurations")
         rows = []
         for i, (changes, target) in enumerate(configurations):
@@ -67,8 +67,8 @@ class Exploring:
             self.progress.update(i + 1, len(configurations), said)
         if all(row["cost"] is None for row in rows):
             raise InfeasibleError(
-                f"on none of the {len(rows)} configurations a network fits that loses at most {level['max_loss']:.4g} "
-                "nats; raise --max-loss", {},
+                f"on none of the {len(rows)} configurations a network fits that loses at most "
+                f"{self._loss(level['max_loss'])}; raise --max-loss", {},
             )  # fmt: skip
         return {
             "model": self.subject.loaded.spec, "run": str(self.run.folder), "family": self.config.family,
@@ -76,10 +76,18 @@ class Exploring:
             "minimize": self.config.minimize, **level, "fields": list(configurations[0][0]),
             "simulated": True, "exact": all(row["exact"] for row in rows if row["cost"] is not None),
             "kept": _kept(self.base), "sensitivity_seconds": sensitivity.seconds,
-            f"baseline_{sensitivity.key}": sensitivity.baseline_score,
+            f"baseline_{sensitivity.key}": sensitivity.baseline_score, "loss_unit": self._unit,
             "configurations": _smallest(rows, self.config.minimize),
             "versions": versions(),
         }  # fmt: skip
+
+    @property
+    def _unit(self) -> str:
+        """Of summed losses: nats where they are divergences of probabilities, else shares of a variance."""
+        return "" if self.subject.task.needs_scales else "nats"
+
+    def _loss(self, value: float) -> str:
+        return f"{value:.4g} {self._unit}".rstrip()
 
     def _sensitivity(self) -> dict[str, Any]:
         self.progress.stage("sensitivity")

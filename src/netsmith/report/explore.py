@@ -65,8 +65,9 @@ def explore_notes(record: Mapping[str, Any]) -> list[str]:
     if not record["exact"]:
         bound += ", under the cost table as it is expanded around the design that was found"
     failed = [row for row in record["configurations"] if row["cost"] is None]
+    most = f"{record['max_loss']:.4g} {record.get('loss_unit', 'nats')}".rstrip()
     return [
-        f"Every network may lose {record['max_loss']:.4g} nats in summed sensitivities: {record['says']}",
+        f"Every network may lose {most} in summed sensitivities: {record['says']}",
         bound,
         f"Simulated by the model of the family {record['family']}: nothing was measured, and {record['kept']}",
         "In bold what is worth its size: no other configuration here that has no more of anything costs less",

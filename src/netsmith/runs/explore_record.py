@@ -53,7 +53,7 @@ EXPLORATION = Record(
         "max_loss": _AMOUNT, "says": Text(), "fields": List(Text(empty=False), least=1), "kept": Text(),
         "exact": Flag(), "configurations": List(_CONFIGURATION, least=1),
     },
-    {"sensitivity_seconds": _AMOUNT, "baseline_accuracy": Number(low=0, high=1)},
+    {"sensitivity_seconds": _AMOUNT, "baseline_accuracy": Number(low=0, high=1), "loss_unit": Text()},
 )  # fmt: skip
 
 
