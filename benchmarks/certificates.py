@@ -59,9 +59,9 @@ def rounded(name: str, bits: tuple[int, int], weights: str | None, args: Any) ->
         network.spec, network.data, get_target("roofline-bitfusion"), weights=weights, methods=(Quantize(),),
         seed=args.seed,
     )  # fmt: skip
-    graph, images = subject.graph, subject.search_images(256)[0]
+    graph, task = subject.graph, subject.task
     widths = dict.fromkeys(quantizable(graph), bits)
-    _, small = integerise(subject.model, graph.input_shape, widths, images, "mse")
+    _, small = integerise(subject.model, graph.example, widths, subject.searched(256), "mse", axes=graph.axes)
     assert small is not None
     integer = bits == (8, 8)
     files = {"before": to_onnx(graph), "after": to_onnx(small.graph, small.weight_scales, integer_bias=integer)}
@@ -70,7 +70,7 @@ def rounded(name: str, bits: tuple[int, int], weights: str | None, args: Any) ->
         path = args.runs / f"certificates-{name}-{when}.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(model.SerializeToString())
-        found[when] = tested(path, subject.data.test, subject.data.normalisation)
+        found[when] = tested(path, task, task.test, graph)
     return found
 
 

@@ -63,9 +63,9 @@ class Widths(Case):
     def built(self, design: Any) -> Any:
         from netsmith.training.batchnorm import settle_batch_norm
 
-        model, data = self.pruning.slim(np.asarray(design)).model, self.subject.data
+        model = self.pruning.slim(np.asarray(design)).model
         if self.settle:
-            settle_batch_norm(model, data.search, normalisation=data.normalisation)
+            settle_batch_norm(model, self.subject.task)
         return model
 
 
@@ -92,7 +92,7 @@ def train(case: Case, model: Any, lr: float | None = None) -> dict[str, Any]:
     tune = FineTune(epochs=args.tune, lr=lr or args.lr)
     with TemporaryDirectory() as folder:
         fine_tune(
-            model, teacher=case.subject.model, data=case.training_data(), tune=tune, seed=case.seed,
+            model, teacher=case.subject.model, task=case.training_task(), tune=tune, seed=case.seed,
             checkpoint=Path(folder) / "checkpoint.safetensors", progress=Lines(),
         )  # fmt: skip
     return {"test_accuracy": case.test_accuracy(model), "seconds": time.perf_counter() - start}
@@ -104,7 +104,7 @@ def ranked(case: Widths, budget: float, tuned: bool, isomorphic: bool) -> dict[s
 
     subject = case.subject
     free = {m.layer for g in groups_of(subject).groups for m in g.outputs}
-    model, macs = prune_to_macs(subject.model, tuple(subject.data.input_shape), budget, isomorphic, free)
+    model, macs = prune_to_macs(subject.model, subject.graph.input_shape, budget, isomorphic, free)
     found = {"macs": macs, "test_accuracy": case.test_accuracy(model)}
     return found | ({"tuned": train(case, model)} if tuned else {})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
@@ -65,20 +64,18 @@ class Case:
         )
 
     @cached_property
-    def images(self) -> tuple[Any, Any]:
-        import torch
-
-        split = self.subject.data.search
-        chosen = np.sort(np.random.default_rng(self.seed).permutation(len(split))[: self.args.images])
-        batches = list(split.take(chosen).batches(256, normalise=self.subject.data.normalisation))
-        return torch.cat([b[0] for b in batches]), torch.cat([b[1] for b in batches])
+    def images(self) -> Any:
+        """Examples of the search split that designs are run on."""
+        search = self.subject.task.search
+        chosen = np.sort(np.random.default_rng(self.seed).permutation(len(search))[: self.args.images])
+        return search.take(chosen)
 
     @cached_property
     def quantizer(self) -> Any:
         from netsmith.compression.build import quantizer_for
 
         graph, bits = self.subject.graph, dict.fromkeys(self.subject.space.quantized, (8, 8))
-        return quantizer_for(graph, bits, self.subject.search_images(CALIBRATION)[0], "mse")
+        return quantizer_for(graph, bits, self.subject.searched(CALIBRATION), "mse")
 
     @cached_property
     def pruning(self) -> Any:
@@ -106,8 +103,8 @@ class Case:
         from netsmith.study.evaluator import Logged
         from netsmith.study.measured import Measured
 
-        measured = Measured(self.candidates, IncrementalEvaluator(self.subject.graph, *self.images))
-        return Logged(measured, self.subject.space.canonical)
+        runner = IncrementalEvaluator(self.subject.graph, self.subject.task, self.images)
+        return Logged(Measured(self.candidates, runner), self.subject.space.canonical)
 
     @property
     def settle(self) -> bool:
@@ -139,14 +136,13 @@ class Case:
     def test_accuracy(self, module: Any) -> float:
         from netsmith.training.score import evaluate
 
-        data = self.subject.data
-        split = data.test.take(slice(0, self.args.test_images)) if self.args.test_images else data.test
-        return evaluate(module, split, normalisation=data.normalisation)[0]
+        task, n = self.subject.task, self.args.test_images
+        return evaluate(module, task, task.test.take(slice(0, n)) if n else task.test).score
 
-    def training_data(self) -> Any:
-        """The data with the first ``args.tune_images`` of the train split; 0 for all."""
-        data, n = self.subject.data, self.args.tune_images
-        return dataclasses.replace(data, train=data.need_train().take(slice(0, n))) if n else data
+    def training_task(self) -> Any:
+        """The task with the first ``args.tune_images`` of the train split; 0 for all."""
+        task, n = self.subject.task, self.args.tune_images
+        return task.with_splits(train=task.need_train().take(slice(0, n))) if n else task
 
 
 def compete(case: Case, problem: Any, strategy: str, evaluations: int) -> dict[str, Any]:

@@ -41,10 +41,9 @@ def sweep(model: str, method: str, threads: int, args: Any) -> dict[str, Any]:
     methods = (METHODS[method](),)
     s = load_subject(network.spec, network.data, get_target("cpu"), weights=weights, methods=methods, seed=args.seed)
     candidates = candidates_of(s, prune=method == "prune")
-    images, labels = s.search_images(args.images)
     found: dict[str, Any] = {}
     for kind in (IncrementalEvaluator, FromTheStart):
-        evaluator = kind(s.graph, images, labels)
+        evaluator = kind(s.graph, s.task, s.searched(args.images))
         evaluator.evaluate([GraphEdit()])  # warm
         start = time.perf_counter()
         measured = measure_sensitivity(candidates, evaluator)
@@ -73,7 +72,7 @@ def candidates_of(subject: Any, *, prune: bool) -> Any:
     graph, names = subject.graph, set[str]()
     for layer in subject.space.quantized:
         names |= place(graph, [layer]).scaled
-    histograms = histograms_of(graph, subject.search_images(256)[0], names)
+    histograms = histograms_of(graph, subject.searched(256), names)
     importance = channel_importance(subject.model, groups_of(subject), "l2", []) if prune else {}
     quantizer = LayerQuantizer(graph, histograms, "mse")
     return Candidates(subject.space, AtHand(importance, None, False, Calibration(histograms, "mse"), quantizer))

@@ -39,10 +39,10 @@ def uniform_and_fastest(network: Network, weights: str | None, folder: Path, arg
     folder.mkdir(parents=True, exist_ok=True)
     files = {"fp32": folder / "fp32.onnx"}
     files["fp32"].write_bytes(to_onnx(s.graph).SerializeToString())
-    images = s.search_images(256)[0]
+    examples = s.searched(256)
     for name, design in (("all int8", every), ("fastest", solver.least(every))):
         layers = s.space.bits(design)
-        _, quantized = integerise(s.model, s.graph.input_shape, layers, images, "mse")
+        _, quantized = integerise(s.model, s.graph.example, layers, examples, "mse", axes=s.graph.axes)
         model = to_onnx(quantized.graph, quantized.weight_scales) if quantized else to_onnx(s.graph)
         files[name] = folder / f"{name.replace(' ', '-')}.onnx"
         files[name].write_bytes(model.SerializeToString())

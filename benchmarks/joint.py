@@ -81,16 +81,15 @@ class Joint(Case):
     def made(self, design: Any) -> tuple[Any, Any, Any, Any]:
         """The smaller module, its graph, its bits and its quantizer."""
         from netsmith.compression.build import quantizer_for
-        from netsmith.network.graph import trace
         from netsmith.training import settle_batch_norm
 
         subject = self.subject
         slimmed = self.pruning.slim(design)
         if slimmed.is_smaller:
-            settle_batch_norm(slimmed.model, subject.data.search, normalisation=subject.data.normalisation)
-        graph = trace(slimmed.model, subject.graph.input_shape)
-        images = subject.search_images(CALIBRATION)[0]
-        return slimmed.model, graph, slimmed.bits, quantizer_for(graph, slimmed.bits, images, "mse")
+            settle_batch_norm(slimmed.model, subject.task)
+        graph = subject.graph.again(slimmed.model)
+        quantizer = quantizer_for(graph, slimmed.bits, subject.searched(CALIBRATION), "mse")
+        return slimmed.model, graph, slimmed.bits, quantizer
 
     def outcome(self, problem: Any, design: Any, divergence: float) -> dict[str, Any]:
         from netsmith.compression.mixed import quantize_mixed
@@ -160,14 +159,15 @@ SIDES = {
 def tune(case: Joint, design: Any, folder: Path) -> dict[str, Any]:
     """Quantization-aware training of a kept design, with the given network as its teacher."""
     from netsmith.compression.mixed import quantize_mixed
+    from netsmith.jobs.config import FineTune
     from netsmith.jobs.recover import train_quantized
     from netsmith.progress import Lines
 
     start = time.perf_counter()
     model, graph, bits, quantizer = case.made(np.array(design))
-    config = {"epochs": case.args.tune, "lr": None, "seed": case.args.seed}
     after, trained, _, _ = train_quantized(
-        model, graph, bits, quantizer, teacher=case.subject.model, data=case.subject.data, config=config,
+        model, graph, bits, quantizer, teacher=case.subject.model, task=case.subject.task,
+        tune=FineTune(epochs=case.args.tune), seed=case.args.seed,
         checkpoint=folder / "checkpoint.safetensors", progress=Lines(),
     )  # fmt: skip
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)

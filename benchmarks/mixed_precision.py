@@ -38,15 +38,16 @@ def problem_of(case: Case, target: str, cost: str, budget: float, loss: Any) -> 
 def tune(case: Case, design: Any, folder: Path) -> dict[str, Any]:
     """Quantization-aware training of a kept design; test accuracy at its end."""
     from netsmith.compression.mixed import quantize_mixed
+    from netsmith.jobs.config import FineTune
     from netsmith.jobs.recover import train_quantized
     from netsmith.progress import Lines
 
     subject, bits = case.subject, case.subject.space.bits(design)
     start = time.perf_counter()
-    config = {"epochs": case.args.tune, "lr": case.args.lr, "seed": case.seed}
+    how = FineTune(epochs=case.args.tune, lr=case.args.lr)
     graph, quantizer, _, _ = train_quantized(
-        subject.model, subject.graph, bits, case.quantizer, teacher=subject.model, data=case.training_data(),
-        config=config, checkpoint=folder / "checkpoint.safetensors", progress=Lines(),
+        subject.model, subject.graph, bits, case.quantizer, teacher=subject.model, task=case.training_task(),
+        tune=how, seed=case.seed, checkpoint=folder / "checkpoint.safetensors", progress=Lines(),
     )  # fmt: skip
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     accuracy = case.test_accuracy(quantize_mixed(graph, bits, quantizer).graph.module)

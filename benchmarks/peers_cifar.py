@@ -26,6 +26,7 @@ class Bench:
     def __init__(self, args: Any) -> None:
         from netsmith.data import load_data, normalisation_from_metadata
         from netsmith.network.load import load_model
+        from netsmith.tasks.classification import Classification
 
         network = NETWORKS[args.model]
         self.args, self.store = args, Store(args.results, f"peers_cifar-{args.model}")
@@ -35,6 +36,7 @@ class Bench:
             network.spec, weights=self.weights, num_classes=len(data.classes), input_shape=data.input_shape
         )
         self.data = data.with_normalisation(normalisation_from_metadata(loaded.metadata))
+        self.task = Classification(self.data)
         self.model, self.shape = loaded.model, tuple(data.input_shape)
         images = next(self.data.search.batches(IMAGES, normalise=self.data.normalisation, channels_last=False))[0]
         self.images = images.contiguous().numpy()
@@ -111,9 +113,9 @@ class Bench:
         small = self.small(pick["ratio"], pick["round_to"])
         if self.args.epochs:
             fit(
-                small, self.data, Training(epochs=self.args.epochs, lr=self.args.lr, seed=self.args.seed),
+                small, self.task, Training(epochs=self.args.epochs, lr=self.args.lr, seed=self.args.seed),
                 teacher=copy.deepcopy(self.model),
-                progress=lambda e: print(f"  {name}: {e}", flush=True) if e.search_accuracy is not None else None,
+                progress=lambda e: print(f"  {name}: {e}", flush=True) if e.score is not None else None,
                 checkpoints=Checkpoints(self.files / f"{name}.checkpoint.safetensors"),
             )  # fmt: skip
         fp32 = tools.export(small, self.shape, self.files / f"{name}.onnx")
@@ -142,7 +144,7 @@ def main() -> None:
     options.add_argument("--nncf-python", default=sys.executable, help="interpreter of an environment with nncf")
     args = options.parse_args()
     bench = Bench(args)
-    store, data = bench.store, bench.data
+    store, task = bench.store, bench.task
     who = {"weights": bench.settings["weights"], "nncf": Path(args.nncf_python).parent.parent.name}
     as_given = store.cell("unpruned", who, bench.unpruned)
     files, nncf = {k: Path(v) for k, v in as_given["files"].items()}, as_given["nncf"]
@@ -163,14 +165,14 @@ def main() -> None:
             files[label] = ours
     digests = {k: common.digest(v) for k, v in files.items()}
     timed = store.cell("timing", digests, lambda: common.time_interleaved(files, args.threads, args.seconds))
-    from netsmith.accuracy.onnx_accuracy import onnx_accuracy
+    from netsmith.accuracy.onnx_score import onnx_score
 
     rows = []
     for label, state in how.items():
         if label not in files:
             rows.append([label, state, "", "", "", ""])
             continue
-        run = lambda p=files[label]: onnx_accuracy(p, data.test, data.normalisation)  # noqa: E731
+        run = lambda p=files[label]: onnx_score(p, task, task.test)  # noqa: E731
         score = store.cell(f"accuracy {label}", digests[label], run)
         t = timed[label]
         rows.append([label, state, percent(score), common.ms_text(t), common.ratio_text(t), f"{t['bytes'] / 1e3:.0f}"])

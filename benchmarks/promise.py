@@ -17,7 +17,7 @@ def cell(name: str, budget: str, args: Any) -> dict[str, Any]:
     from netsmith.jobs import stages as module
 
     # the sensitivities steer accuracy, which does not count here; the rest is what a user runs
-    module.SENSITIVITY_IMAGES = args.images
+    module.SENSITIVITY_EXAMPLES = args.images
     network = NETWORKS[name]
     outcome = run_compress(
         args.runs / f"promise-{name}-{budget}", model=network.spec, data=network.data, latency=budget, epochs=0,

@@ -43,19 +43,17 @@ def speed(model: str, args: Any) -> dict[str, Any]:
     from netsmith.compression.kept import keep_indices
     from netsmith.compression.reconstruct import Repair, gather
     from netsmith.compression.reconstruct.moments import sample_rows
-    from netsmith.jobs.tools import repair_images
+    from netsmith.jobs.tools import repair_examples
 
     s, space = subject_of(model, args)
     scores = channel_importance(s.model, groups_of(s), "l1")
-    images = repair_images(s.data, args.seed)
+    examples = repair_examples(s.task, args.seed)
     start = time.process_time()
-    moments = gather(s.graph, s.model, groups_of(s).groups, images, args.seed)
+    moments = gather(s.graph, s.model, groups_of(s).groups, examples, args.seed)
     found: dict[str, Any] = {"gather_s": time.process_time() - start, "skipped": dict(moments.skipped)}
     rows: dict[str, list[np.ndarray]] = {n: [] for n in moments.consumers}
-    start = time.process_time()
-    sample_rows(
-        s.graph, moments.consumers, images.split(64), lambda n, x: rows[n].append(x.double().numpy()), args.seed
-    )
+    batches, start = s.graph.batches(examples, 64), time.process_time()
+    sample_rows(s.graph, moments.consumers, batches, lambda n, x: rows[n].append(x.double().numpy()), args.seed)
     found["sample_s"] = time.process_time() - start
     inputs = {n: np.concatenate(parts) for n, parts in rows.items()}
     outputs = {n: inputs[n] @ c.weight(s.graph).numpy().T for n, c in moments.consumers.items()}
@@ -126,27 +124,24 @@ def accuracy(model: str, criterion: str, args: Any) -> dict[str, Any]:
     from netsmith.compression.reconstruct import Repair, gather
     from netsmith.decisions.slim import slim
     from netsmith.decisions.tools import AtHand
-    from netsmith.jobs.tools import repair_images
+    from netsmith.jobs.tools import repair_examples
     from netsmith.training import reestimate_batch_norm
     from netsmith.training.score import evaluate
 
     s, space = subject_of(model, args)
-    given = s.data.normalisation
-    split = s.data.search.take(slice(0, args.images))
-    moments = gather(s.graph, s.model, groups_of(s).groups, repair_images(s.data, args.seed), args.seed)
-    images, labels = s.search_images(256)
+    some = s.searched(args.images)
+    moments = gather(s.graph, s.model, groups_of(s).groups, repair_examples(s.task, args.seed), args.seed)
+    batches = [(batch, batch.target) for batch in s.searched(256).batches(64)]
     start = time.process_time()
-    scores = channel_importance(
-        s.model, groups_of(s), criterion, list(zip(images.split(64), labels.split(64), strict=True)), moments=moments
-    )
+    scores = channel_importance(s.model, groups_of(s), criterion, batches, moments=moments)
     found: dict[str, Any] = {"seconds": time.process_time() - start}
     half = [int(np.argmin([abs(c - 0.5 * d.choices[-1]) for c in d.choices])) for d in space.decisions.decisions]
     ways = {"masked": None, "repaired": Repair(moments, scores), "intercept": Repair(moments, scores, True)}
     for way, repair in ways.items():
         network = slim(s.model, space, np.array(half), AtHand(scores, repair)).model
-        found[way] = evaluate(network, split, normalisation=given)[0]
-        reestimate_batch_norm(network, s.data.search, args.images, normalisation=given)
-        found[f"{way}, norms"] = evaluate(network, split, normalisation=given)[0]
+        found[way] = evaluate(network, s.task, some).score
+        reestimate_batch_norm(network, some, args.images)
+        found[f"{way}, norms"] = evaluate(network, s.task, some).score
     return found
 
 

@@ -24,7 +24,7 @@ from netsmith.decisions.pricing import Pricing
 from netsmith.decisions.tools import AtHand
 from netsmith.export.packed import write_packed
 from netsmith.hardware.target import get_target
-from netsmith.jobs.config import Images, Share
+from netsmith.jobs.config import FineTune, Images, Share
 from netsmith.jobs.recover import train_quantized
 from netsmith.jobs.subject import load_subject
 from netsmith.network.graph import Graph
@@ -71,13 +71,12 @@ class Case:
 
     @cached_property
     def evaluator(self) -> IncrementalEvaluator:
-        return IncrementalEvaluator(self.subject.graph, *self.subject.search_images(self.args.images))
+        return IncrementalEvaluator(self.subject.graph, self.subject.task, self.subject.searched(self.args.images))
 
     def accuracy(self, module: Any) -> float:
         """On the test split, or the first images of it."""
-        split = self.subject.data.test
-        split = split.take(slice(0, self.args.test_limit)) if self.args.test_limit else split
-        return evaluate(module, split, normalisation=self.subject.data.normalisation)[0]
+        task, n = self.subject.task, self.args.test_limit
+        return evaluate(module, task, task.test.take(slice(0, n)) if n else task.test).score
 
     def given(self) -> dict[str, Any]:
         """The network as given."""
@@ -105,7 +104,7 @@ class Case:
     def figures(self, graph: Graph, design: list[int], quantizer: CodebookQuantizer) -> dict[str, Any]:
         """Accuracy on the test split, and bytes of the packed file."""
         quantized = quantize_mixed(graph, self.subject.space.bits(np.array(design)), quantizer)
-        tensors = packed_tensors(graph, quantized)
+        tensors = packed_tensors(quantized)
         return {
             "accuracy": self.accuracy(quantized.graph.module), "bytes": write_packed(None, tensors),
             "huffman": write_packed(None, tensors, huffman=True),
@@ -115,8 +114,8 @@ class Case:
         """The same after its shared values were trained, distilling from the network as given."""
         s, args = self.subject, self.args
         graph, quantizer, _, history = train_quantized(
-            s.model, s.graph, s.space.bits(np.array(design)), self.quantizer, teacher=s.model, data=s.data,
-            config={"epochs": args.epochs, "lr": args.lr, "seed": args.seed}, checkpoint=checkpoint, progress=Lines(),
+            s.model, s.graph, s.space.bits(np.array(design)), self.quantizer, teacher=s.model, task=s.task,
+            tune=FineTune(epochs=args.epochs, lr=args.lr), seed=args.seed, checkpoint=checkpoint, progress=Lines(),
         )  # fmt: skip
         assert isinstance(quantizer, CodebookQuantizer)
         checkpoint.unlink(missing_ok=True)  # the cell is what stays
@@ -145,7 +144,7 @@ def bench(name: str, store: Store, args: Any) -> list[list[Any]]:
             key, settings = f"{name} {bits} bits, {kind}", base | {"design": design}
             before = store.cell(key, settings, lambda d=design: case.figures(case.subject.graph, d, case.quantizer))
             after: dict[str, Any] = {}
-            if args.epochs and case.subject.data.train is not None:
+            if args.epochs and case.subject.task.train is not None:
                 path = args.results / f"{store.name}-{name}-{bits}-{kind.replace(' ', '-')}.safetensors"
                 training = settings | {"epochs": args.epochs, "lr": args.lr}
                 after = store.cell(f"{key}, tuned", training, lambda d=design, p=path: case.tuned(d, p))

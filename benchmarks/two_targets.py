@@ -49,7 +49,7 @@ class Case:
         self.pricing = {n: Pricing(self.space, t) for n, t in self.targets.items()}
         scores, repair = self.pruning.importance, self.pruning.repair
         candidates = Candidates(self.space, AtHand(scores, repair))
-        runner = IncrementalEvaluator(s.graph, *s.search_images(args.images))
+        runner = IncrementalEvaluator(s.graph, s.task, s.searched(args.images))
         self.evaluator = Logged(Measured(candidates, runner), s.space.canonical)
 
     def prepare(self) -> None:
@@ -99,16 +99,15 @@ class Case:
         """A design built and trained; accuracy on the search split, and on the test split once."""
         from netsmith.training import Training, evaluate, fit
 
-        s = self.subject
+        s, task = self.subject, self.subject.task
         model = self.pruning.slim(np.array(design)).model
         if self.args.epochs:
-            train = s.data.need_train()
-            data = replace(s.data, train=train.take(slice(0, self.args.train_images or len(train))))
-            fit(model, data, Training(epochs=self.args.epochs, lr=0.03, seed=self.args.seed), teacher=s.model)
-        norm = s.data.normalisation
+            train = task.need_train()
+            some = task.with_splits(train=train.take(slice(0, self.args.train_images or len(train))))
+            fit(model, some, Training(epochs=self.args.epochs, lr=0.03, seed=self.args.seed), teacher=s.model)
         return {
-            "search_accuracy": evaluate(model, s.data.search, normalisation=norm)[0],
-            "test_accuracy": evaluate(model, s.data.test, normalisation=norm)[0],
+            "search_accuracy": evaluate(model, task, task.search).score,
+            "test_accuracy": evaluate(model, task, task.test).score,
         }
 
     def shares(self, design: Any) -> str:
