@@ -50,7 +50,7 @@ def say(file: str) -> None:
 
 
 def seconds(files: list[str], feed: dict[str, np.ndarray], rounds: int = 200) -> list[float]:
-    """The median time of one example with one thread, files by turns."""
+    """The time of one example with one thread that other work disturbs little, files by turns."""
     sessions = [session_of(file) for file in files]
     one = {name: value[:1] for name, value in feed.items()}
     took = np.zeros((rounds, len(files)))
@@ -63,7 +63,7 @@ def seconds(files: list[str], feed: dict[str, np.ndarray], rounds: int = 200) ->
             for _ in range(5):
                 sessions[i].run(None, one)
             took[r, i] = (time.perf_counter() - start) / 5
-    return [float(value) for value in np.median(took, axis=0)]
+    return [float(value) for value in np.quantile(took, 0.1, axis=0)]
 
 
 if __name__ == "__main__":
