@@ -201,6 +201,15 @@ def test_wrong_shape_is_one_sentence(model: nn.Module, shape: tuple[int, ...], w
         trace(model, shape)
 
 
+@pytest.mark.parametrize("name", ["code", "meta"])
+def test_names_that_traced_networks_have_themselves_are_one_sentence(name: str) -> None:
+    model = nn.Sequential()
+    model.add_module(name, nn.Linear(8, 4))
+    with pytest.raises(InputError, match=f"the layer '{name}' has the name of an attribute"):
+        trace(model, (8,))
+    trace(nn.Sequential(model), (8,))
+
+
 def test_data_dependent_control_flow_is_one_sentence() -> None:
     class Branchy(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -183,12 +183,19 @@ def export_program(
 
 
 def _check_names(model: nn.Module) -> None:
-    """Refuse names of modules and tensors that torch writes into the code of a traced network as they are."""
+    """Refuse names of modules and tensors that a traced network of torch cannot have."""
     for name in (*dict(model.named_modules()), *dict(model.named_parameters()), *dict(model.named_buffers())):
         if set(name) & set('"\\\n\r'):
             raise InputError(
                 f"the layer {shown(name)} has a quote, a backslash or a line break in its name, with which no network "
                 "can be traced; give it another name"
+            )
+    taken = torch.fx.GraphModule(nn.Module(), torch.fx.Graph())
+    for name in (*model._modules, *model._parameters, *model._buffers):
+        if hasattr(taken, name):
+            raise InputError(
+                f"the layer {shown(name)} has the name of an attribute of every traced network of torch, so that it "
+                "cannot be traced; give it another name"
             )
 
 
