@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import nn
 
 from image_files import ramp, save, save_classes
 from netsmith.data import Data, Feeding, load_data, prepare
-from netsmith.data.feeding import LABELS, PREPROCESSING
+from netsmith.data.feeding import LABELS, PREPROCESSING, TASK, Port
 from netsmith.errors import InputError
 from netsmith.export.feeding import read_feeding, write_feeding
 from netsmith.export.onnx import to_onnx
@@ -27,9 +28,14 @@ from netsmith.network.weights import save_weights
 
 GREY = Feeding((1, 8, 8), ("a", "ü"), 1 / 255, (0.3,), (0.2,), (0.0, 4095.0))
 NUMBERS = Feeding((16,), ("yes", "no"), layout=None)  #: of no image: inputs are given as they are
+TEXTS = Feeding(
+    (16,), ("yes", "no"), layout=None, takes=(Port("input", "int64", ("batch", "length")),),
+    gives=(Port("logits", "float32", ("batch", 2)), Port("lengths", "int64", ("batch", None))),
+    task={"kind": "text-classification", "padding": 0}, tokenizer="{}",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("feeding", [GREY, NUMBERS], ids=["images", "numbers"])
+@pytest.mark.parametrize("feeding", [GREY, NUMBERS, TEXTS], ids=["images", "numbers", "texts"])
 def test_every_file_says_it(feeding: Feeding, tmp_path: Path) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(feeding.input_shape)), 2))
     graph = trace(net, feeding.input_shape)
@@ -42,6 +48,7 @@ def test_every_file_says_it(feeding: Feeding, tmp_path: Path) -> None:
     save_weights(tmp_path / "m.safetensors", net.state_dict(), feeding.metadata)
     for name in ("m.onnx", "m.pt2", "m.safetensors"):
         assert read_feeding(tmp_path / name) == feeding
+    assert dataclasses.replace(Feeding.from_dict(feeding.to_dict(), "x"), tokenizer=feeding.tokenizer) == feeding
     extra = dict.fromkeys((PREPROCESSING, LABELS), "")
     torch.export.load(tmp_path / "m.pt2", extra_files=extra)
     assert json.loads(extra[LABELS]) == list(feeding.labels)
@@ -87,9 +94,9 @@ JSON = st.recursive(
 
 
 @settings(max_examples=60)
-@given(key=st.sampled_from([*GREY.preprocessing, PREPROCESSING, LABELS]), value=JSON)
+@given(key=st.sampled_from([*GREY.preprocessing, PREPROCESSING, LABELS, TASK]), value=JSON)
 def test_metadata_by_hand_is_read_or_refused_in_a_sentence(key: str, value: Any) -> None:
-    said = GREY.metadata
+    said = dict(GREY.metadata if key != TASK else TEXTS.metadata)
     said |= {key: json.dumps(value)} if key in said else {PREPROCESSING: json.dumps(GREY.preprocessing | {key: value})}
     try:
         found = Feeding.from_metadata(said, "x.onnx")

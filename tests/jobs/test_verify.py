@@ -192,7 +192,7 @@ def test_latency_holds_on_such_a_device_and_belongs_to_another_elsewhere(
 
     edit(run, measured)
     ratio = 0.52
-    monkeypatch.setattr(timing, "timed", lambda *_: {"ratio": ratio, "session_ratios": [ratio]})
+    monkeypatch.setattr(timing, "timed", lambda *_, **__: {"ratio": ratio, "session_ratios": [ratio]})
     monkeypatch.setattr(timing, "quiet_latency", lambda *_: 2.1e-3)
     timed = partial(latency, threads=None)
     assert not fails(run, timed)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard, TypeVar
 
 from netsmith.errors import InputError
@@ -14,6 +14,7 @@ from netsmith.files import parse_json
 
 _T = TypeVar("_T")
 PREPROCESSING, LABELS = "netsmith.preprocessing", "netsmith.labels"  #: keys of a file's metadata, each one JSON text
+TASK, TOKENIZER = "netsmith.task", "netsmith.tokenizer"  #: further ones, the second of which is a file of its own
 IMAGES = "NCHW"  #: layout of a batch of images: sample, channel, row, column
 INPUT = "input"  #: name of the input of every network that is exported
 PIXEL = 1.0 / 255.0  #: scale of pixels of 8 bits
@@ -21,6 +22,41 @@ PIXEL = 1.0 / 255.0  #: scale of pixels of 8 bits
 _FIT = {"resize": "cover", "interpolation": "bilinear", "antialias": True, "crop": "center"}
 _COLOR = {1: "L", 3: "RGB"}  #: channels -> mode of Pillow
 _REMEDY = "export the network again with this netsmith"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A tensor that goes into a network, or comes out.
+
+    Attributes:
+        name: in the ONNX file.
+        dtype: as numpy calls it, such as ``int64``.
+        shape: numbers, and names of the axes that may have any length, such as ``batch``; None of an axis whose length
+            follows from others.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """It as JSON values."""
+        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Port:
+        """Read what :meth:`to_dict` gave.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        known = isinstance(values, Mapping) and isinstance(values.get("shape"), list)
+        if not known or not all(isinstance(values.get(key), str) for key in ("name", "dtype")):
+            raise ValueError("no port")
+        for axis in values["shape"]:
+            if not (axis is None or isinstance(axis, str) or (isinstance(axis, int) and 0 <= axis < 2**31)):
+                raise ValueError("no shape")
+        return cls(values["name"], values["dtype"], tuple(values["shape"]))
 
 
 @dataclass(frozen=True)
@@ -39,6 +75,9 @@ class Feeding:
         pixel_range: see above; None for files of 8 bits.
         inputs: names of the network's inputs in the ONNX file.
         layout: letters of the axes of a batch of inputs; None where they are of no image.
+        takes, gives: every input and output; empty where images of classes go in and logits come out.
+        task: what the network is for, as JSON values; empty for classes of images.
+        tokenizer: contents of the file of ``tokenizers`` that makes inputs of texts; "" where there is none.
     """
 
     input_shape: tuple[int, ...]
@@ -49,6 +88,10 @@ class Feeding:
     pixel_range: tuple[float, float] | None = None
     inputs: tuple[str, ...] = (INPUT,)
     layout: str | None = IMAGES
+    takes: tuple[Port, ...] = ()
+    gives: tuple[Port, ...] = ()
+    task: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: str = ""
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -71,13 +114,24 @@ class Feeding:
         }  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON values: ``preprocessing`` of ``summary.json``, where the labels are called classes."""
-        return self.preprocessing | {"classes": list(self.labels)}
+        """JSON values: ``preprocessing`` of ``summary.json``, where the labels are called classes.
+
+        Of a tokenizer only files have the contents.
+        """
+        return self.preprocessing | {"classes": list(self.labels)} | ({"task": self._of_task} if self.gives else {})
 
     @property
     def metadata(self) -> dict[str, str]:
         """Key -> JSON text, for the metadata of a file."""
-        return {PREPROCESSING: json.dumps(self.preprocessing), LABELS: json.dumps(list(self.labels))}
+        said = {PREPROCESSING: json.dumps(self.preprocessing), LABELS: json.dumps(list(self.labels))}
+        said |= {TASK: json.dumps(self._of_task)} if self.gives else {}
+        return said | ({TOKENIZER: self.tokenizer} if self.tokenizer else {})
+
+    @property
+    def _of_task(self) -> dict[str, Any]:
+        """The text under ``netsmith.task``: the task, and the tensors that it knows."""
+        ports = {"inputs": self.takes, "outputs": self.gives}
+        return {**self.task, **{key: [port.to_dict() for port in given] for key, given in ports.items()}}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], where: str) -> Feeding:
@@ -90,7 +144,9 @@ class Feeding:
             InputError: the file says nothing of it, or something else than such a mapping.
         """
         said, labels = (_read(metadata, key, where) for key in (PREPROCESSING, LABELS))
-        return cls.from_dict({**said, "classes": labels} if isinstance(said, dict) else said, where)
+        task = {"task": _read(metadata, TASK, where)} if TASK in metadata else {}
+        found = cls.from_dict({**said, "classes": labels, **task} if isinstance(said, dict) else said, where)
+        return dataclasses.replace(found, tokenizer=metadata.get(TOKENIZER, ""))
 
     @classmethod
     def from_dict(cls, values: Any, where: str) -> Feeding:
@@ -113,7 +169,8 @@ class Feeding:
         )
         if not _all(shape, int) or not shape or not all(0 < n < 2**31 for n in shape):
             raise wrong("'input_shape' is no shape of a sample")
-        if not (_all(inputs, str) and inputs and _all(labels, str) and labels):
+        task, takes, gives = _task(values.get("task"), wrong)
+        if not (_all(inputs, str) and inputs and _all(labels, str) and (labels or gives)):
             raise wrong("'inputs' or the labels are no list of names")
         if layout not in (None, IMAGES) or (layout and len(shape) != 3):
             raise wrong(f"'layout' is neither null nor {IMAGES!r}, of a shape of three numbers")
@@ -130,13 +187,26 @@ class Feeding:
             raise wrong("the first value of 'pixel_range' is not the lower one")
         return cls(
             tuple(shape), tuple(labels), None if scale is None else float(scale), mean, std,
-            None if span is None else (span[0], span[1]), tuple(inputs), layout,
+            None if span is None else (span[0], span[1]), tuple(inputs), layout, takes, gives, task,
         )  # fmt: skip
 
     def for_outputs(self, count: int) -> Feeding:
         """The same with a label an output: those beyond the labels that are known are called by their number."""
         more = tuple(str(i) for i in range(len(self.labels), count))
         return dataclasses.replace(self, labels=self.labels + more) if more else self
+
+
+def _task(said: Any, wrong: Callable[[str], InputError]) -> tuple[dict[str, Any], tuple[Port, ...], tuple[Port, ...]]:
+    """The task of :meth:`Feeding.to_dict` apart from its inputs and its outputs."""
+    if said is None:
+        return {}, (), ()
+    try:
+        takes, gives = (tuple(map(Port.from_dict, said[key])) for key in ("inputs", "outputs"))
+        if not (takes and gives and isinstance(said.get("kind"), str)):
+            raise ValueError
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise wrong("'task' has no kind, or no list of inputs and of outputs") from error
+    return {key: value for key, value in said.items() if key not in ("inputs", "outputs")}, takes, gives
 
 
 def _read(metadata: Mapping[str, str], key: str, where: str) -> Any:

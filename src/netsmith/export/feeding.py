@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netsmith.data.feeding import LABELS, PREPROCESSING, Feeding
+from netsmith.data.feeding import LABELS, PREPROCESSING, TASK, TOKENIZER, Feeding
 from netsmith.errors import InputError
 from netsmith.files import check_regular
 from netsmith.network.tensorfile import metadata_of
@@ -56,7 +56,9 @@ def _metadata(path: Path) -> Mapping[str, str]:
         try:
             with zipfile.ZipFile(path) as archive:
                 extra = {n.rpartition("/")[2]: n for n in archive.namelist() if "/extra/" in n}
-                return {k: archive.read(extra[k]).decode() for k in (PREPROCESSING, LABELS) if k in extra}
+                return {
+                    k: archive.read(extra[k]).decode() for k in (PREPROCESSING, LABELS, TASK, TOKENIZER) if k in extra
+                }
         except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
             raise InputError(f"{path} is no .pt2 file that can be read; export the network again") from error
     return metadata_of(path)

@@ -27,7 +27,7 @@ from netsmith.decisions.slim import Slimmed
 from netsmith.errors import InputError
 from netsmith.export.fusion import Fusion
 from netsmith.export.onnx import to_onnx
-from netsmith.export.product import Quantized, check_onnx, release, write_onnx
+from netsmith.export.product import COMPARED, Quantized, check_onnx, release, write_onnx
 from netsmith.hardware.target import limits_of, prepare_target
 from netsmith.jobs.config import CompressConfig, FineTune
 from netsmith.jobs.first_screen import first_screen
@@ -40,9 +40,11 @@ from netsmith.jobs.subject import Subject
 from netsmith.jobs.tested import packed, tested, without_others
 from netsmith.jobs.timing import UNTIMED, final_timing, near_timed, quiet_latency
 from netsmith.jobs.tools import JobTools
+from netsmith.network.examples import examples_bytes, feed_for, takes_floats
 from netsmith.network.graph import Graph, count_parameters
 from netsmith.progress import Progress
 from netsmith.runs.folder import Run
+from netsmith.runs.names import EXAMPLES
 from netsmith.study.approximation import SequentialApproximation
 from netsmith.study.closing import Attempt, close
 from netsmith.study.family import family_of
@@ -66,6 +68,7 @@ class Stages:
         self.tools = JobTools(subject, config, progress)
         self.task, self.metric = subject.task, subject.task.metric
         self.simulated = not target.capabilities.runs_here
+        self.feed = feed_for(subject.graph)
         self.cuts: dict[tuple[int, ...], str] = {}  #: designs whose weights were tuned on the way -> their files
         self.tune, self.train_task = config.fine_tune, subject.task
 
@@ -98,11 +101,14 @@ class Stages:
     def _baseline(self) -> dict[str, Any]:
         self.progress.stage("baseline")
         path = write_onnx(self.run, "baseline.onnx", to_onnx(self.graph), self.subject.feeding)
+        if not takes_floats(self.graph):
+            few = next(self.task.search.batches(COMPARED))
+            self.run.write_bytes(EXAMPLES, examples_bytes(self.graph, few))
         parity = check_onnx(self.graph, path, self.tools.examples)
         table = self.graph.layers
         measured = None
         if not self.simulated:
-            measured = quiet_latency(path, self.config.threads)
+            measured = quiet_latency(path, self.config.threads, self.feed)
         rows = onnx_rows(path, self.task, self.task.search, self.graph)
         return {
             f"search_{self.metric.key}": self.metric.of(rows) if len(rows) else 0.0,
@@ -238,7 +244,7 @@ class Stages:
             slimmed.model, self.graph, slimmed.bits, examples, "minmax", reorder=self.config.reorder
         ).model
         baseline = self.run.path("baseline.onnx")
-        return near_timed(baseline, exported.SerializeToString(), self.config.threads, share)
+        return near_timed(baseline, exported.SerializeToString(), self.config.threads, share, self.feed)
 
     def build(self, attempt: int, found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
         """The chosen network: recovered, quantized, exported, checked and measured."""
@@ -306,7 +312,7 @@ class Stages:
         figures = product.figures | UNTIMED
         if not self.simulated:
             self.progress.stage("measure")
-            figures |= final_timing(self.run, product, baseline, self.config.threads)
+            figures |= final_timing(self.run, product, baseline, self.config.threads, self.feed)
         searched = without_others(tested(product.files["onnx"], self.task, self.task.search, self.graph))
         key = self.metric.key
         return figures | {

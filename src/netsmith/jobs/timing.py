@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from netsmith.export.product import Product
-from netsmith.hardware.measured.timing import time_models
+from netsmith.hardware.measured.timing import Feed, time_models
 from netsmith.runs.folder import Run
 
 SESSION_S = 0.5
@@ -18,16 +18,23 @@ UNTIMED: MappingProxyType[str, Any] = MappingProxyType({"latency_measured_s": No
 NEAR = 0.06  #: networks this close to the budget are worth a final measurement before they are trained
 
 
-def quiet_latency(model: Path, threads: int) -> float:
+def quiet_latency(model: Path, threads: int, feed: Feed | None = None) -> float:
     """Latency in seconds of a model that others are measured against.
 
     What a busy machine adds to it would be the unit of every later figure: the quietest of three sessions counts.
+
+    Args:
+        feed: what it is run on; None for random numbers.
     """
-    sessions = (time_models({"model": model}, threads=threads, seconds=SESSION_S) for _ in range(SEARCH_SESSIONS))
+    sessions = (
+        time_models({"model": model}, threads=threads, seconds=SESSION_S, feed=feed) for _ in range(SEARCH_SESSIONS)
+    )
     return min(session["model"].quiet_s for session in sessions)
 
 
-def timed(baseline: Path, model: bytes | Path, threads: int, final: bool = True) -> dict[str, Any]:
+def timed(
+    baseline: Path, model: bytes | Path, threads: int, final: bool = True, feed: Feed | None = None
+) -> dict[str, Any]:
     """Time a model against another; the session with the median ratio speaks for all, of which a final timing has more.
 
     Within one session the spread is small, but where its tensors happen to lie in memory shifts a whole session by
@@ -35,7 +42,7 @@ def timed(baseline: Path, model: bytes | Path, threads: int, final: bool = True)
     """
     count = FINAL_SESSIONS if final else SEARCH_SESSIONS
     both: dict[str, Any] = {"baseline": baseline, "model": model}
-    sessions = [time_models(both, threads=threads, seconds=SESSION_S, seed=i) for i in range(count)]
+    sessions = [time_models(both, threads=threads, seconds=SESSION_S, seed=i, feed=feed) for i in range(count)]
     ratios = sorted(t["model"].ratio for t in sessions)
     t = next(t for t in sessions if t["model"].ratio == ratios[count // 2])
     return {
@@ -46,13 +53,16 @@ def timed(baseline: Path, model: bytes | Path, threads: int, final: bool = True)
     }  # fmt: skip
 
 
-def near_timed(baseline: Path, model: bytes | Path, threads: int, share: float) -> float:
+def near_timed(baseline: Path, model: bytes | Path, threads: int, share: float, feed: Feed | None = None) -> float:
     """Latency of a model over that of another; measured longer where it is near ``share``."""
-    quick = float(timed(baseline, model, threads, final=False)["ratio"])
-    return float(timed(baseline, model, threads)["ratio"]) if abs(quick - share) < NEAR * share else quick
+    quick = float(timed(baseline, model, threads, final=False, feed=feed)["ratio"])
+    near = abs(quick - share) < NEAR * share
+    return float(timed(baseline, model, threads, feed=feed)["ratio"]) if near else quick
 
 
-def final_timing(run: Run, product: Product, baseline: Mapping[str, Any], threads: int) -> dict[str, Any]:
+def final_timing(
+    run: Run, product: Product, baseline: Mapping[str, Any], threads: int, feed: Feed | None = None
+) -> dict[str, Any]:
     """A product on this machine, against the network that its run began with.
 
     Args:
@@ -61,5 +71,5 @@ def final_timing(run: Run, product: Product, baseline: Mapping[str, Any], thread
     Returns:
         ``latency_measured_s`` and ``timing``, see :func:`timed`; :data:`UNTIMED` has both where nothing is measured.
     """
-    timing = timed(run.path("baseline.onnx"), product.files["onnx"], threads)
+    timing = timed(run.path("baseline.onnx"), product.files["onnx"], threads, feed=feed)
     return {"latency_measured_s": timing["ratio"] * baseline["latency_measured_s"], "timing": timing}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from netsmith.data.feeding import PIXEL, Feeding
+from netsmith.data.feeding import PIXEL, Feeding, Port
 
 _SHOWN = 20  #: labels that are listed; the file has them all
 _KINDS = {1: "grey", 3: "RGB"}
@@ -24,13 +24,26 @@ def feeding_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     shape = " x ".join(("batch", *map(str, feeding.input_shape)))
     axes = " (samples, channels, height, width)" if feeding.layout else ""
     rows = [("input", f"{', '.join(feeding.inputs)}: float32, {shape}{axes}")]
+    if feeding.takes:
+        rows = [("input", _port(port) + (axes if len(feeding.takes) == 1 else "")) for port in feeding.takes]
     if feeding.size is not None and feeding.scale is not None:
         rows += _image(feeding, feeding.scale)
-    else:
+    elif not feeding.takes or any(port.dtype.startswith("float") for port in feeding.takes):
         rows.append(("values", "as they were given: no scaling is known"))
+    rows += [("output", _port(port)) for port in feeding.gives]
+    if not feeding.labels:
+        return rows
     names = [f"{i} {label}" for i, label in enumerate(feeding.labels[:_SHOWN])]
     more = [f"... ({len(feeding.labels)} in all)"] if len(feeding.labels) > _SHOWN else []
-    return [*rows, ("outputs, the greatest is the class", ", ".join(names + more))]
+    what = "classes, in the order of the outputs" if feeding.gives else "outputs, the greatest is the class"
+    return [*rows, (what, ", ".join(names + more))]
+
+
+def _port(port: Port) -> str:
+    """``input_ids: int64, batch x length``."""
+    return (
+        f"{port.name}: {port.dtype}, {' x '.join('any' if n is None else str(n) for n in port.shape) or 'one number'}"
+    )
 
 
 def _image(feeding: Feeding, scale: float) -> list[tuple[str, str]]:

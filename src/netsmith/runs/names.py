@@ -14,6 +14,7 @@ from netsmith.errors import InputError
 from netsmith.files import written_for
 
 CONFIG, INPUTS, ARTEFACTS, SUMMARY, LOCK = "config.json", "inputs.json", "artefacts.json", "summary.json", ".lock"
+EXAMPLES = "examples.safetensors"  #: a few of what a network takes, where random numbers cannot stand for it
 RECORDED = "recorded.safetensors"  #: what was read of a user's loader, which may give other rows at its next pass
 LOG = "log.txt"  #: for people: no stage reads it, and no two runs have the same
 #: what a file of the finished network is for -> its name
@@ -21,7 +22,7 @@ FORMATS = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "model.safet
 #: what a run has before it builds anything, the last file first
 BEFORE = (
     "baseline.onnx", "stages/*.json", "trials.sqlite", "trials.sqlite-*", "checkpoints/*.safetensors", ARTEFACTS,
-    INPUTS, RECORDED, LOG,
+    INPUTS, RECORDED, EXAMPLES, LOG,
 )  # fmt: skip
 _BUILT = (
     *FORMATS.values(), "recipe.json", "layers.json", "memory.json", "network.json", "front.json", "explore.json",

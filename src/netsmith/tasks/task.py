@@ -15,11 +15,13 @@ from torch.nn import functional as F
 
 from netsmith.data.batch import Batch
 from netsmith.data.examples import Examples
-from netsmith.data.feeding import Feeding
+from netsmith.data.feeding import IMAGES, PIXEL, Feeding
+from netsmith.data.normalise import AS_GIVEN, Normalisation
 from netsmith.errors import InputError
 from netsmith.metrics import FloatArray, Metric
 from netsmith.network.graph import Graph
 from netsmith.network.outputs import tensors_of
+from netsmith.network.ports import ports
 
 GUESS = "guess"  #: kind of a doubt: the network may know nothing, which more examples can tell
 Weighted = tuple[torch.Tensor, torch.Tensor]  #: values, and what each counts, of the same shape
@@ -65,6 +67,9 @@ class Task:
     note: str = ""
     sentences: Sequence[str] = ()
     each: str = "examples"
+    names: Sequence[str] = ()  #: of the classes, where there are such
+    normalisation: Normalisation = AS_GIVEN  #: of pixels, where inputs are made of them
+    pixel_range: tuple[float, float] | None = None  #: lowest and highest pixel, of files of another depth than 8 bits
     misfit: str = "let it take what its examples have"  #: what to do where a network does not run on them
     needs_scales: ClassVar[bool] = True  #: whether divergences have to be put on a scale, see :meth:`scales`
     read_words: str = "what the task reads of it is"  #: of outputs among others, in a sentence
@@ -206,6 +211,11 @@ class Task:
         return {"task": json.dumps(self.describe())}
 
     @property
+    def tokenizer(self) -> str:
+        """The file of ``tokenizers`` that makes inputs of texts, for exported files; "" where there is none."""
+        return ""
+
+    @property
     def built_with(self) -> dict[str, Any]:
         """What a network for the task is built with, as of ``load_model``: ``num_classes``, ``input_shape``."""
         return {}
@@ -254,8 +264,15 @@ class Task:
         Args:
             outputs: of one example.
         """
-        shape = tuple(graph.example.inputs[0].shape[1:]) or (1,)
-        return Feeding(shape, graph.output_names, inputs=graph.input_names, layout=None)
+        first, (takes, gives) = graph.example.inputs[0], ports(graph)
+        pictures, mean, std = first.dim() == 4, *self.normalisation
+        image: dict[str, Any] = {"layout": IMAGES if pictures else None}
+        if pictures and std:
+            image |= {"scale": PIXEL, "mean": mean, "std": std, "pixel_range": self.pixel_range}
+        return Feeding(
+            tuple(first.shape[1:]) or (1,), tuple(self.names), inputs=graph.input_names, takes=takes, gives=gives,
+            task=self.describe(), tokenizer=self.tokenizer, **image,
+        )  # fmt: skip
 
     def pictures(self, outputs: Any, given: Any, batch: Batch) -> Iterator[tuple[str, bytes, str]]:
         """What a report shows of some test examples, where the task draws anything (:attr:`draws`).

@@ -115,6 +115,10 @@ class TextClassification(LogitsTask):
         return {"num_classes": self.classes}
 
     @property
+    def tokenizer(self) -> str:
+        return self.tokens.contents
+
+    @property
     def metadata(self) -> dict[str, str]:
         """With the tokenizer itself, so that the weights can be used without the file of it."""
         names = {"classes": json.dumps(list(self.names)), "num_classes": str(self.classes)}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Model = str | Path | bytes
 Run = Callable[[], object]
+Feed = Mapping[str, NDArray[Any]]  #: name of an input -> what it is given
 FloatArray = NDArray[np.float64]
 _SAMPLE_S = 1e-3  # one sample lasts at least this long, so that the clock and the call overhead do not show
 #: A model that runs after others is slower until caches and branch predictors know it again: an int8 MobileNetV2 by
@@ -143,6 +144,14 @@ def random_feed(session: ort.InferenceSession, seed: int = 0) -> dict[str, NDArr
     return feed
 
 
+def _own(session: ort.InferenceSession, feed: Feed) -> Feed:
+    """What of a feed a session takes."""
+    names = [item.name for item in session.get_inputs()]
+    if missing := [name for name in names if name not in feed]:
+        raise InputError(f"nothing is given for input {missing[0]!r} of a model; given are {', '.join(feed)}")
+    return {name: feed[name] for name in names}
+
+
 def time_models(
     models: Mapping[str, Model],
     *,
@@ -151,8 +160,9 @@ def time_models(
     min_rounds: int = 20,
     warmup: int = 10,
     seed: int = 0,
+    feed: Feed | None = None,
 ) -> dict[str, Timing]:
-    """Time models against each other on random inputs at batch 1.
+    """Time models against each other, on random inputs at batch 1 or on given ones.
 
     Args:
         models: name to path or serialised ONNX model; the first is the reference of ``Timing.ratio``.
@@ -160,6 +170,7 @@ def time_models(
         seconds: time for the rounds of all models together; at least ``min_rounds`` rounds are run.
         warmup: untimed runs of each model.
         seed: of inputs, order and bootstrap.
+        feed: what all models are run on, where random numbers cannot stand for it.
 
     Raises:
         InputError: a model cannot be loaded or run.
@@ -167,8 +178,8 @@ def time_models(
     runs: dict[str, Any] = {}
     for name, model in models.items():
         session = make_session(model, threads=threads)
-        feed = random_feed(session, seed)
-        runs[name] = lambda session=session, feed=feed: session.run(None, feed)
+        given = random_feed(session, seed) if feed is None else _own(session, feed)
+        runs[name] = lambda session=session, given=given: session.run(None, given)
     return time_callables(runs, seconds=seconds, min_rounds=min_rounds, warmup=warmup, seed=seed)
 
 
@@ -214,7 +225,7 @@ def _warm_up(name: str, run: Run, warmup: int) -> float:
             run()
         except Exception as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise InputError(f"model {name!r} fails on random input: {reason}; check its input signature") from error
+            raise InputError(f"model {name!r} fails on its input: {reason}; check its input signature") from error
         times.append(perf_counter() - begin)
     return max(float(np.median(times)), 1e-7)
 

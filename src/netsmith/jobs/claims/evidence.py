@@ -13,14 +13,16 @@ from netsmith.jobs.load import builder_of
 from netsmith.jobs.result import Result
 from netsmith.metrics import ACCURACY, Metric, metric_of
 from netsmith.runs.folder import Run
-from netsmith.runs.names import SUMMARY
+from netsmith.runs.names import EXAMPLES, SUMMARY
 from netsmith.runs.summary import summary_problem
 from netsmith.runs.task_record import task_problem
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from netsmith.data.batch import Batch
     from netsmith.export.pt2 import Program
+    from netsmith.hardware.measured.timing import Feed
     from netsmith.network.graph import Graph
 
 
@@ -109,7 +111,7 @@ class Evidence:
         """The same, traced."""
         from netsmith.network.graph import trace
 
-        return trace(self.program, self.input_shape)
+        return trace(self.program, self.example)
 
     @cached_property
     def given(self) -> nn.Module:
@@ -124,6 +126,35 @@ class Evidence:
         return Result.of_run(
             self.folder, self.summary, builder_of(self.folder, self.summary, self._factory)
         ).float_model
+
+    @cached_property
+    def examples(self) -> Batch | None:
+        """What its network takes, where random numbers cannot stand for it; a network of a front has that of the front.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        from netsmith.network.examples import read_examples
+
+        shared = self.folder.parent.parent / EXAMPLES
+        if self.has(EXAMPLES):
+            return read_examples(self.file(EXAMPLES))
+        return read_examples(shared) if not self.has("baseline.onnx") and shared.is_file() else None
+
+    @property
+    def example(self) -> tuple[int, ...] | Batch:
+        """What its networks are traced with."""
+        return self.input_shape if self.examples is None else self.examples.take(slice(0, 2))
+
+    @property
+    def feed(self) -> Feed | None:
+        """What its networks are timed on; None where that is random numbers."""
+        if self.examples is None:
+            return None
+        from netsmith.network.signature import feed_of
+
+        few = self.examples.take(slice(0, 1 if self.graph.dynamic_batch else self.graph.example_batch))
+        return feed_of(few, self.graph.input_names, self.graph.module)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

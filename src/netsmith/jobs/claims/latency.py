@@ -36,8 +36,8 @@ def latency(seen: Evidence, threads: int | None, baseline: Path | None = None) -
     other = [key for key in _DEVICE if device.get(key) != here[key]]
     sessions = sorted(said.get("session_ratios") or [said["ratio"]])
     given = baseline if baseline is not None else seen.file("baseline.onnx")
-    found = timing.timed(given, seen.file("model.onnx"), count)
-    quiet = timing.quiet_latency(given, count)
+    found = timing.timed(given, seen.file("model.onnx"), count, feed=seen.feed)
+    quiet = timing.quiet_latency(given, count, seen.feed)
     for what, told, now, good in (
         ("latency", after["latency_measured_s"], found["ratio"] * quiet, _meet(sessions, found["session_ratios"])),
         ("latency as given", unit, quiet, abs(quiet / unit - 1) <= OF_SECONDS),

@@ -21,13 +21,25 @@ def parity(seen: Evidence) -> Iterator[Claim]:
 
     model, tolerance = seen.file("model.onnx"), ROUNDED if seen.rounds else EXACT
     onnx, batch = seen.program, None if seen.graph.dynamic_batch else seen.graph.example_batch
-    images = random_input(_COMPARED, *seen.input_shape)
+    given = seen.examples
+    examples = random_input(_COMPARED, *seen.input_shape) if given is None else given
     said = "the same within rounding" if seen.rounds else "the same"
 
     def judged(what: str, reference: Any) -> Claim:
-        found = check_parity(reference, model, images, tolerance=tolerance, batch=batch)
+        found = check_parity(
+            reference,
+            model,
+            examples,
+            tolerance=tolerance,
+            batch=batch,
+            graph=None if given is None else seen.graph.module,
+        )
         off = f"relative error {found.relative_error:.2g}"
-        why = "" if found.ok else f"on {_COMPARED} seeded inputs the outputs differ"
+        why = (
+            ""
+            if found.ok
+            else f"on {len(examples)} {'seeded inputs' if given is None else 'examples'} the outputs differ"
+        )
         return Claim(what, said, off, "holds" if found.ok else "fails", why)
 
     yield judged("outputs of model.onnx and model.pt2", onnx)
@@ -67,7 +79,7 @@ def counts(seen: Evidence) -> Iterator[Claim]:
     if not seen.has("recipe.json"):  # of a design space: the network as given is its reference, which has no file
         return
     try:
-        graph = trace(seen.given, seen.input_shape, fold=seen.folded)
+        graph = trace(seen.given, seen.example, fold=seen.folded)
     except InputError as error:
         for name, key in (("MACs", "macs"), ("parameters", "params")):
             yield unchecked(f"{name} as given", before[key], str(error), "count")
@@ -94,7 +106,7 @@ def memory(seen: Evidence) -> Iterator[Claim]:
     widths = dict.fromkeys(kept.get("int8") or (), (8, 8)) | {n: tuple(b) for n, b in (kept.get("bits") or {}).items()}
     for what, side in sides.items():
         model, bits = (seen.plain, widths) if side == "result" else (seen.given, {})
-        graph = trace(model, seen.input_shape, fold=seen.folded)
+        graph = trace(model, seen.example, fold=seen.folded)
         if side == "result" and (seen.summary.get("exported_with") or {}).get("reorder"):
             graph = reordered(graph)
         held = built_memory(graph, target, bits, "bits" in kept)
