@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 
+import netsmith
 from netsmith.decisions import Given
 from netsmith.hardware import get_target
 from netsmith.network.graph import trace
@@ -49,3 +50,33 @@ def test_a_job_with_the_kind_beats_its_twin_that_tells_no_loss(own_kind: ModuleT
         assert summary["result"]["macs"] <= 0.8 * summary["baseline"]["macs"]
         assert set(summary["design"].values()) <= {1, 3}
     assert '"do": "kernels"' in (tmp_path / "kernels" / "recipe.json").read_text()
+
+
+def kept(result: netsmith.Result, key: str, constant: float) -> None:
+    """A budget that is met, with more than half of what the network as given knows beyond a constant answer."""
+    before, after = (result.summary[side][key] for side in ("baseline", "result"))
+    assert all(budget["met"] for budget in result.summary["budgets"])
+    assert abs(before - constant) > 0.1 and (after - constant) / (before - constant) > 0.5
+
+
+def test_a_network_and_a_loader_of_ones_own(tmp_path: Path) -> None:
+    own_task = example("own_task")
+    assert own_task.make_task().train.order == "stream"
+    kept(own_task.main(tmp_path), "accuracy", 0.25)
+
+
+def test_a_metric_of_ones_own(tmp_path: Path) -> None:
+    result = example("own_metric").main(tmp_path)
+    kept(result, "f1", 0.2)  # of always an alarm
+    assert result.summary["certificate"]["method"] == "bootstrap"
+
+
+def test_segmentation_draws_what_it_sees(tmp_path: Path) -> None:
+    result = example("segmentation").main(tmp_path, count=64, epochs=2)
+    assert all(budget["met"] for budget in result.summary["budgets"]) and 0 <= result.summary["result"]["miou"] <= 1
+    assert (tmp_path / "run" / "pictures" / "masks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_classes_of_texts(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    kept(example("text").main(tmp_path, epochs=6), "accuracy", 1 / 3)
