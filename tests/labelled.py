@@ -47,9 +47,8 @@ class Labelled(Task):
     def read(self, outputs: Any, batch: Batch) -> torch.Tensor:
         logits = logits_among(outputs)
         if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
-            raise InputError(f"the network returns {describe_output(logits)}, and one tensor of logits is needed")
-        if isinstance(batch.target, torch.Tensor) and logits.shape[1] <= int(batch.target.max()):
-            raise InputError(f"the network has {logits.shape[1]} outputs but the data has another label")
+            said = f"the network returns {describe_output(logits)} for {batch.size} images"
+            raise InputError(f"{said}, but one tensor of logits is needed")
         return logits
 
     def loss(self, outputs: Any, batch: Batch) -> Weighted:
@@ -57,7 +56,10 @@ class Labelled(Task):
         return values, torch.ones_like(values)
 
     def training_loss(self, outputs: Any, teacher: Any, batch: Batch, how: Objective) -> torch.Tensor:
-        hard = F.cross_entropy(self.read(outputs, batch).float(), batch.target, label_smoothing=how.label_smoothing)
+        own = self.read(outputs, batch).float()
+        if own.shape[1] <= (most := int(batch.target.max())):
+            raise InputError(f"the network has {own.shape[1]} outputs but the data has a label {most}")
+        hard = F.cross_entropy(own, batch.target, label_smoothing=how.label_smoothing)
         if teacher is None:
             return hard
         logits, taught = (self.read(x, batch).float() / how.temperature for x in (outputs, teacher))

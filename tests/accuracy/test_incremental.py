@@ -70,7 +70,7 @@ def test_widths_and_branches_match_physical_surgery(case) -> None:  # type: igno
         for i, network in enumerate(networks):
             got = network(images)
             assert scores_.divergence[i] == pytest.approx(from_start(want, got), rel=1e-3, abs=1e-7)
-            assert scores_.accuracy[i] == pytest.approx(float((got.argmax(1) == labels).float().mean()))
+            assert scores_.score[i] == pytest.approx(float((got.argmax(1) == labels).float().mean()))
     assert scores_.divergence.min() > 0
 
 

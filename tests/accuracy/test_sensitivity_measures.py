@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from given import candidates_of, space_of
 from labelled import evaluator as evaluator_of
@@ -64,4 +63,3 @@ def test_what_does_not_apply_is_said(case) -> None:  # type: ignore[no-untyped-d
         measure_sensitivity(candidates, evaluator, measure="fisher")
     with pytest.raises(InputError, match="did you mean 'hessian'"):
         measure_sensitivity(candidates, evaluator, measure="hesian")
-    assert torch.is_tensor(evaluator.images)

@@ -38,7 +38,7 @@ def test_only_some_widths_are_evaluated_and_the_others_lie_between_them() -> Non
         for a, b in pairwise(at):
             inside = part.loss[d, a : b + 1]
             assert (np.diff(inside) <= 1e-12).all() and inside[0] <= whole.loss[d, 0] + 1e-6
-        np.testing.assert_allclose(part.accuracy[d, at], whole.accuracy[d, at])
+        np.testing.assert_allclose(part.score[d, at], whole.score[d, at])
     assert (part.loss[:, -1] == 0).all() and part.loss[:, 0].min() > 0
     error = np.abs(part.loss - whole.loss).mean() / whole.loss.mean()
     assert error < 0.15

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from labelled import Labelled
 from netsmith.errors import InputError
 from netsmith.network.behaviour import check_network, fault_of
 
@@ -60,7 +61,7 @@ def network(middle: nn.Module, end: Callable[[torch.Tensor], Any] = lambda y: y)
 
 def refused(model: nn.Module) -> str:
     with pytest.raises(InputError) as error:
-        check_network(model, IMAGES, "give --image-size")
+        check_network(model, IMAGES, "give --image-size", Labelled().read, "images")
     assert "\n" not in str(error.value) and "Error" not in str(error.value)
     return str(error.value)
 
@@ -79,7 +80,7 @@ def test_what_treats_each_image_alone_passes(middle: nn.Module) -> None:
     model = network(middle)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     state, mode = torch.get_rng_state(), model.training
-    assert check_network(model, IMAGES, "") == 10
+    assert check_network(model, IMAGES, "").shape == (1, 10)
     assert torch.equal(torch.get_rng_state(), state) and model.training is mode
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
@@ -134,10 +135,7 @@ def test_outputs_that_depend_on_chance_are_found(middle: nn.Module, says: str) -
 @pytest.mark.parametrize(
     ("end", "says"),
     [
-        (lambda y: (y, y), "a tuple of 2 outputs"),
-        (lambda y: (y,), "a tuple of 1 output,"),
-        (lambda y: [y], "a list of 1 output,"),
-        (lambda y: {"logits": y}, "a dictionary of 1 output (logits)"),
+        (lambda y: {"logits": y[:, :, None]}, "a tensor of shape (1, 10, 1)"),
         (lambda y: None, "nothing"),
         (lambda y: y.squeeze(), "a tensor of shape (10,)"),
         (lambda y: y[:, :, None], "a tensor of shape (1, 10, 1)"),
@@ -145,6 +143,11 @@ def test_outputs_that_depend_on_chance_are_found(middle: nn.Module, says: str) -
 )
 def test_what_is_no_row_of_logits_is_described(end: Callable[[torch.Tensor], Any], says: str) -> None:
     assert says in refused(network(nn.Identity(), end))
+
+
+@pytest.mark.parametrize("end", [lambda y: (y, y[:, :2]), lambda y: [y], lambda y: {"other": y[:, :3], "logits": y}])
+def test_logits_among_other_outputs_are_read(end: Callable[[torch.Tensor], Any]) -> None:
+    check_network(network(nn.Identity(), end), IMAGES, "", Labelled().read, "images")
 
 
 def test_what_is_not_finite_and_what_does_not_run() -> None:

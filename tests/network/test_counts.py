@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from counted import CASES, counted_macs, random_network
 from torch import nn
 
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError
 from netsmith.hardware.target import get_target, need_known, price
 from netsmith.network import operations as ops
@@ -53,10 +54,10 @@ def test_formulas_of_recurrent_layers_are_what_their_steps_add_up_to(
             return self.layer(x.permute(1, 0, 2))[0][-1]
 
     graph = trace(Reader(), (7, 5))
-    by_formula = ops.operations(graph.module, (7, 5))
+    by_formula = ops.operations(graph.module, Batch.of(torch.zeros(1, 7, 5)))
     monkeypatch.setattr(ops, "SEQUENCES", ())
     with torch.backends.mkldnn.flags(enabled=False):  # its fused kernels would hide the steps
-        step_by_step = ops.operations(graph.module, (7, 5))
+        step_by_step = ops.operations(graph.module, Batch.of(torch.zeros(1, 7, 5)))
     node = next(n for n in by_formula if by_formula[n].work)
     assert by_formula[node].work == step_by_step[node].work
     shapes = [[tuple(t.shape) for t in found[node].value] for found in (by_formula, step_by_step)]

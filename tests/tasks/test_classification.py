@@ -68,4 +68,4 @@ def test_logits_are_read_by_their_place_and_others_refused(task: Classification)
     with pytest.raises(InputError, match=r"one tensor of logits \(5, classes\) is needed"):
         task.read(torch.zeros(5, 10, 2), batch())
     with pytest.raises(InputError, match="3 outputs but the data has a label 3"):
-        task.read(torch.zeros(5, 3), batch())
+        task.total(torch.zeros(5, 3), batch())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from labelled import evaluate, fit, reestimate_batch_norm
+from labelled import evaluate, fit, pictures, reestimate_batch_norm
 from netsmith.data import Data, load_data
 from netsmith.errors import InputError
 from netsmith.training import Checkpoints, Training
@@ -92,8 +92,8 @@ def test_device_of_a_network() -> None:
 
 
 def test_batches_are_moved(data: Data) -> None:
-    first = next(devices.on_device(data.search.batches(8, normalise=data.normalisation), META))
-    assert [t.device for t in first] == [META, META] and first[0].shape == (8, 1, 8, 8)
+    first = next(devices.on_device(pictures(data.search, data.normalisation).batches(8), META))
+    assert [t.device for t in (*first.args, first.target)] == [META, META] and first.args[0].shape == (8, 1, 8, 8)
 
 
 class Elsewhere(nn.Module):

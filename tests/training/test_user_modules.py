@@ -143,10 +143,15 @@ def test_an_auxiliary_output_in_training_is_said_and_left_alone(data: Data) -> N
 def test_several_outputs_are_one_sentence(data: Data) -> None:
     class Both(Auxiliary):
         def forward(self, x: torch.Tensor) -> Any:
-            return {"out": torch.zeros(len(x), 10)}
+            return {"features": torch.zeros(len(x), 3), "out": torch.zeros(len(x), 10)}
 
-    with pytest.raises(InputError, match=r"returns a dictionary of 1 output \(out\) for \d+ images, but one tensor"):
-        evaluate(Both(), data.search, normalisation=data.normalisation)
+    class Maps(Auxiliary):
+        def forward(self, x: torch.Tensor) -> Any:
+            return {"out": torch.zeros(len(x), 10, 2)}
+
+    assert evaluate(Both(), data.search, normalisation=data.normalisation)[0] > 0  # what is called out are its logits
+    with pytest.raises(InputError, match=r"returns a tensor of shape \(\d+, 10, 2\) for \d+ images, but one tensor"):
+        evaluate(Maps(), data.search, normalisation=data.normalisation)
 
 
 class NeverInBf16(nn.Module):

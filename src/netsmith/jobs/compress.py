@@ -77,6 +77,7 @@ def compress(
                 | task_contents(subject.task) | target_contents(config.target)
                 | criterion_contents(config.prune.importance)
                 | own_contents({f"the kind {kind.name}": kind for kind in subject.space.kinds})
+                | own_contents({f"the function of --{n}": f for n, f in config.fine_tune.functions.items()})
                 | own_contents({f"the strategy {config.strategy.name}": config.strategy.spec.factory})
             )  # fmt: skip
             run.pin(contents)

@@ -90,6 +90,7 @@ def summarise(
         "fidelity": [{k: a[k] for k in ("predicted_s", "measured_s")} for a in found["attempts"]] if timed else [],
         "trials": _trials(job, sensitivity, found, before, energy), "recovery": result["history"],
         f"search_{key}_untuned": result[f"search_{key}_untuned"], "task": task.describe(),
+        **({"resume": "approximate"} if task.train is not None and task.train.order == "stream" else {}),
         "sensitivity": {
             "candidates": sensitivity.candidates, "seconds": sensitivity.seconds, "recomputed": sensitivity.recomputed,
         },

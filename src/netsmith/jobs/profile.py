@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from netsmith.compression.placement import place, quantizable
-from netsmith.data.batch import Batch
 from netsmith.decisions.given import GivenSpace
 from netsmith.decisions.registry import Given, kinds_of
 from netsmith.decisions.search_space import Storage
@@ -64,7 +63,7 @@ def profile(model: Any, *, progress: Progress | None = None, **options: Any) -> 
         progress.note(note)
     example = loaded.example_input()
     shape = tuple(example.shape[1:])
-    warning = fault_of(loaded.model, Batch.of(example))
+    warning = fault_of(loaded.model, example)
     graph = trace(loaded.model, shape)
     progress.stage("groups")
     frozen = GivenSpace(graph, kinds_of(Given(loaded.model, example, graph, device.capabilities), (Prune(),))).frozen

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from netsmith.tasks.task import Task
 
 
+ADAM = 1 / 30  #: of the rates of SGD, those of AdamW
 RETRAIN = "train for more epochs, with another --lr, or check the data"
 
 
@@ -105,7 +106,8 @@ def train(
             known = _teacher(config, task, say)
             taught, teacher = known.model, known.spec
             contents |= contents_of(known, config.teacher, config.teacher_weights, who="teacher")
-        peak, decay = _rates(config)
+        optimizer = config.optimizer or task.optimizer
+        peak, decay = _rates(config, optimizer)
         progress.stage("train")
         start = time.perf_counter()
         result = fit(
@@ -115,6 +117,7 @@ def train(
                 schedule=config.schedule, alpha=config.alpha, temperature=config.temperature,
                 label_smoothing=config.label_smoothing, augment="auto" if config.augment else None, seed=config.seed,
                 bf16="auto" if config.bf16 == "auto" else config.bf16 == "on", patience=config.patience,
+                optimizer=optimizer,
             ),
             teacher=taught, progress=training_events(progress),
             checkpoints=Checkpoints(
@@ -134,7 +137,8 @@ def train(
             "rows": {"train": len(task.need_train()), "search": len(task.search), "test": len(task.test)},
             "task": task.describe(),
             "recipe": {
-                "optimizer": "SGD, momentum 0.9, Nesterov", "lr": peak, "weight_decay": decay,
+                "optimizer": "AdamW" if optimizer == "adamw" else "SGD, momentum 0.9, Nesterov", "lr": peak,
+                "weight_decay": decay,
                 "schedule": config.schedule, "batch_size": config.batch_size, "epochs": config.epochs,
                 "seed": config.seed, "augment": config.augment, "teacher": teacher,
             },
@@ -188,9 +192,10 @@ def _teacher(config: TrainConfig, task: Task, say: Callable[[str], None]) -> Loa
     return known
 
 
-def _rates(config: TrainConfig) -> tuple[float, float]:
+def _rates(config: TrainConfig, optimizer: str) -> tuple[float, float]:
     """Peak learning rate and weight decay: as asked for, or smaller ones where weights are there already."""
     lr, decay = (0.02, 1e-4) if config.weights is not None else (0.1, 5e-4)
+    lr = lr * ADAM if optimizer == "adamw" else lr
     return (
         config.lr if config.lr is not None else lr, config.weight_decay if config.weight_decay is not None else decay
     )  # fmt: skip

@@ -1,9 +1,11 @@
-"""A strategy or a kind of decisions of a user's own, in a Python file: ``FILE.py:NAME`` for --strategy or --methods."""
+"""What a user has in a Python file: ``FILE.py:NAME`` for --strategy, --methods, --task, --fit and --after-epoch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 from netsmith.decisions.registry import Maker, makers_of, register_kind, registered_names
 from netsmith.errors import InputError, did_you_mean
@@ -56,6 +58,29 @@ def kind_in(words: str) -> str:
         raise InputError(f"{module.__file__} has no kind {name!r}{hint}; name a function with @register_kind")
     register_kind(words)(maker)
     return words
+
+
+@cache
+def function_in(words: str, option: str) -> Callable[..., Any]:
+    """Execute a file, and return the function in it by the words that name it.
+
+    Args:
+        words: ``FILE.py:NAME``.
+        option: that gave them, for messages.
+
+    Raises:
+        InputError: there is no such file, it fails, or it has no such function.
+    """
+    if ".py:" not in words:
+        raise InputError(f"{option} is {words!r}; name a function of a file, as FILE.py:NAME")
+    module, name = _module(words, option)
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
+        raise InputError(
+            f"{module.__file__} has no function {name!r}{did_you_mean(name, known)}; name one for {option}"
+        )
+    return function  # type: ignore[no-any-return]
 
 
 def _module(words: str, option: str) -> tuple[ModuleType, str]:

@@ -16,13 +16,13 @@ from netsmith.network.outputs import tensors_of
 _TRIED = (1, 3, 2, 4, 8, 16)
 
 
-def written_batch(model: nn.Module, inputs: Batch) -> str | None:
+def written_batch(model: nn.Module, inputs: torch.Tensor | Batch) -> str | None:
     """The batch size that is written into a network, in one sentence; None if it takes any, or runs on none tried.
 
     Args:
         inputs: one sample or more that it takes; batches of other sizes are made of them.
     """
-    probe = copy_network(model).eval()
+    inputs, probe = Batch.of(inputs), copy_network(model).eval()
     runs, place = [], ""
     for size in _TRIED:
         x = inputs.take(torch.arange(size) % inputs.size)

@@ -33,8 +33,9 @@ Check = Callable[[Any, Batch], object]
 
 
 def check_network(
-    model: nn.Module, inputs: Batch, remedy: str, check: Check = lambda outputs, batch: None, each: str = "examples"
-) -> Any:
+    model: nn.Module, inputs: torch.Tensor | Batch, remedy: str, check: Check = lambda outputs, batch: None,
+    each: str = "examples",
+) -> Any:  # fmt: skip
     """Check that a network in eval mode gives finite outputs that depend on each example alone.
 
     Args:
@@ -50,6 +51,7 @@ def check_network(
         InputError: it does not run, or on one size of batches alone, or what it returns is not finite, differs between
             two calls or depends on the batch; says so with the modules at fault.
     """
+    inputs = Batch.of(inputs)
     probe, one, name = copy_network(model).eval(), inputs.take(slice(0, 1)), each.removesuffix("s")
     if written := written_batch(probe, inputs):
         raise InputError(written)
@@ -74,13 +76,13 @@ def check_network(
     return output
 
 
-def fault_of(model: nn.Module, inputs: Batch, each: str = "images") -> str | None:
+def fault_of(model: nn.Module, inputs: torch.Tensor | Batch, each: str = "images") -> str | None:
     """Why outputs are not those of each example alone, in one sentence, or None.
 
     It is tried on a copy, in float64 where the forward allows that: as given and, where some weights are zero and so
     hide what stands before them, with weights moved at random. A network that does not run says nothing here.
     """
-    probe, x = _wide(model, inputs)
+    probe, x = _wide(model, Batch.of(inputs))
     name, one = each.removesuffix("s"), x.take(slice(0, 1))
     try:
         alone = [tensors_of(_run(probe, one)) for _ in range(2)]

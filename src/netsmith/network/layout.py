@@ -24,7 +24,7 @@ _CONTIGUOUS: WeakSet[nn.Module] = WeakSet()  #: networks of this process that we
 _CLOSE = 1e-2  #: share of its range by which an output may differ between layouts
 
 
-def find_layout(model: nn.Module, inputs: Batch) -> bool:
+def find_layout(model: nn.Module, inputs: torch.Tensor | Batch) -> bool:
     """Find out, on a copy, whether a network computes the same with channels last, in evaluation and in training.
 
     Both passes are tried, as a view may stand in the backward one alone.
@@ -38,6 +38,7 @@ def find_layout(model: nn.Module, inputs: Batch) -> bool:
     Returns:
         Whether it does, or fails in any layout.
     """
+    inputs = Batch.of(inputs)
     if model in _CONTIGUOUS or not any(t.dim() == 4 for t in inputs.inputs):
         return model not in _CONTIGUOUS
     with torch.inference_mode(False):

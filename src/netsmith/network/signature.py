@@ -77,10 +77,12 @@ def free_axes(program: torch.export.ExportedProgram, example: Batch, axes: Axes)
     values = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted}
 
     def is_free(value: Any, axis: int) -> bool:
-        return isinstance(value, torch.Tensor) and axis < value.dim() and not isinstance(value.shape[axis], int)
+        if not isinstance(value, torch.Tensor) or axis >= value.dim() or isinstance(value.shape[axis], int):
+            return False
+        return value.shape[axis].node.maybe_as_int() is None  # a size may be a symbol that is one number only
 
     batched = [v for v in values.values() if isinstance(v, torch.Tensor) and v.dim()]
-    free = any(is_free(v, 0) for v in batched)
+    free = bool(program.range_constraints) and any(is_free(v, 0) for v in batched)
     return free, {
         name: {a: word for a, word in axes[name].items() if is_free(values.get(name), a)}
         for name in axes if any(is_free(values.get(name), a) for a in axes[name])

@@ -42,6 +42,7 @@ class Classification(Task):
 
     kind: ClassVar[str] = "classification"
     needs_scales: ClassVar[bool] = False
+    optimizer: ClassVar[str] = "sgd"
     each, read_words, misfit = "images", "its logits are", "give the size it expects with --image-size"
 
     def __init__(self, data: Data) -> None:
@@ -60,10 +61,15 @@ class Classification(Task):
                 f"the network returns {describe_output(logits)} for {said}, but one tensor of logits "
                 f"({count}, classes) is needed; let its forward return that alone"
             )
-        if isinstance(batch.target, torch.Tensor) and count and logits.shape[1] <= int(batch.target.max()):
+        return logits
+
+    def _scored(self, outputs: Any, batch: Batch) -> torch.Tensor:
+        """The logits, in single precision, if there is one for every label."""
+        logits = self.read(outputs, batch).float()
+        if batch.size and logits.shape[1] <= (most := int(batch.target.max())):
             raise InputError(
-                f"the network has {logits.shape[1]} outputs but the data has a label {int(batch.target.max())}; "
-                "use data and weights of the same classes"
+                f"the network has {logits.shape[1]} outputs but the data has a label {most}; use data and weights of "
+                "the same classes"
             )
         return logits
 
@@ -72,11 +78,10 @@ class Classification(Task):
         return values, torch.ones_like(values)
 
     def total(self, outputs: Any, batch: Batch) -> tuple[float, float]:
-        logits = self.read(outputs, batch).float()
-        return float(F.cross_entropy(logits, batch.target, reduction="sum")), float(batch.size)
+        return float(F.cross_entropy(self._scored(outputs, batch), batch.target, reduction="sum")), float(batch.size)
 
     def training_loss(self, outputs: Any, teacher: Any, batch: Batch, how: Objective) -> torch.Tensor:
-        logits = self.read(outputs, batch).float()
+        logits = self._scored(outputs, batch)
         hard = F.cross_entropy(logits, batch.target, label_smoothing=how.label_smoothing)
         if teacher is None:
             return hard

@@ -70,6 +70,7 @@ class Task:
     names: Sequence[str] = ()  #: of the classes, where there are such
     normalisation: Normalisation = AS_GIVEN  #: of pixels, where inputs are made of them
     pixel_range: tuple[float, float] | None = None  #: lowest and highest pixel, of files of another depth than 8 bits
+    optimizer: ClassVar[str] = "adamw"  #: that networks for the task are trained with, where the user names none
     misfit: str = "let it take what its examples have"  #: what to do where a network does not run on them
     needs_scales: ClassVar[bool] = True  #: whether divergences have to be put on a scale, see :meth:`scales`
     read_words: str = "what the task reads of it is"  #: of outputs among others, in a sentence

@@ -1,4 +1,4 @@
-"""Training: SGD with momentum, bfloat16 where it pays, checkpoints that resume to the same weights."""
+"""Training: SGD with momentum or AdamW, bfloat16 where it pays, checkpoints that resume to the same weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netsmith.tasks.task import Task
 from netsmith.training.device import choose_device, placed, seeded
 from netsmith.training.result import FitResult, Progress
 from netsmith.training.settings import Checkpoints, Training, recorded
-from netsmith.training.trainer import AfterStep, Trainer
+from netsmith.training.trainer import AfterEpoch, AfterStep, Trainer
 from netsmith.training.workers import Workers
 
 
@@ -18,12 +18,14 @@ def fit(
     model: nn.Module, task: Task, training: Training, *, teacher: nn.Module | None = None,
     checkpoints: Checkpoints | None = None, memory: dict[str, Any] | None = None, progress: Progress | None = None,
     after_step: AfterStep | None = None, device: str = "auto", workers: Workers | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> FitResult:  # fmt: skip
     """Train ``model`` in place on ``task.train``; it ends in eval mode with the best weights on ``task.search``.
 
     Order and augmentation of epoch ``e`` depend on ``(seed, e)`` alone, and checkpoints hold weights, momentum,
     random state and the position within the epoch, so a killed and resumed training ends with the same bits as an
-    uninterrupted one on the same number of threads.
+    uninterrupted one on the same number of threads. Examples that come as a stream, in an order of their own, are not
+    the same ones again: checkpoints are then of whole epochs, and a resumed training is another one from there on.
 
     Args:
         model: returns what the task reads. Networks from torch.export keep their mode (batch norm stays fixed).
@@ -47,6 +49,9 @@ def fit(
             in all processes, and what a hook makes of gradients of its own it averages with ``Workers.average``.
             The first process alone writes checkpoints and reports progress.
 
+        after_epoch: called with the network and what was logged of the epoch, by :attr:`FitResult.history`, after each
+            epoch; what it returns ends the training if it is true. A resumed training calls it for epochs to come.
+
     Raises:
         InputError: no train split, no such device, a network without trainable weights, a checkpoint of other
             settings, or a loss that is still not finite after the learning rate was halved three times.
@@ -60,7 +65,9 @@ def fit(
     where = choose_device(device)
     # seeds dropout without touching the caller's generators
     with seeded(training.seed, where), placed(where, model, teacher):
-        trainer = Trainer(model, task, training, teacher, settings, progress, after_step, workers or Workers(), memory)
+        trainer = Trainer(
+            model, task, training, teacher, settings, progress, after_step, workers or Workers(), memory, after_epoch
+        )
         return trainer.run(kept)
 
 

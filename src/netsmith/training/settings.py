@@ -11,6 +11,7 @@ from typing import Any, Literal
 from netsmith.data.augment import Augment
 from netsmith.errors import InputError
 from netsmith.tasks.task import Task
+from netsmith.training.optimizers import OPTIMIZERS
 from netsmith.training.schedule import SCHEDULES, check_training
 
 _SHARES = ("alpha", "label_smoothing")
@@ -27,6 +28,7 @@ class Training:
         batch_size: examples a step.
         weight_decay: on weights; biases and parameters of norms are left alone.
         momentum: of SGD (Nesterov).
+        optimizer: ``sgd`` or ``adamw``.
         schedule: ``one-cycle``, ``cosine`` or ``constant``, each after its warm-up.
         alpha: weight of the teacher, where there is one.
         temperature: of the teacher's and the network's outputs, where these are logits.
@@ -49,6 +51,7 @@ class Training:
     batch_size: int = 128
     weight_decay: float = 1e-4
     momentum: float = 0.9
+    optimizer: str = "sgd"
     schedule: str = "one-cycle"
     alpha: float = 0.5
     temperature: float = 4.0
@@ -64,6 +67,8 @@ class Training:
     def __post_init__(self) -> None:
         if self.keep not in ("best", "last"):
             raise InputError(f"keep {self.keep!r} is unknown; choose best or last")
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f"optimizer {self.optimizer!r} is unknown; choose one of {', '.join(OPTIMIZERS)}")
         if self.schedule not in SCHEDULES:
             raise InputError(f"schedule {self.schedule!r} is unknown; choose one of {', '.join(SCHEDULES)}")
         check_training(lr=self.lr, epochs=self.epochs, patience=self.patience, seed=self.seed)
@@ -113,7 +118,8 @@ def recorded(
     return {
         "tag": checkpoints.tag, "data": task.name,
         "epochs": t.epochs, "lr": t.lr, "batch_size": t.batch_size, "weight_decay": t.weight_decay,
-        "momentum": t.momentum, "schedule": t.schedule, "seed": t.seed, "label_smoothing": t.label_smoothing,
+        "optimizer": t.optimizer, "momentum": t.momentum, "schedule": t.schedule, "seed": t.seed,
+        "label_smoothing": t.label_smoothing,
         "grad_clip": t.grad_clip, "teacher": teacher, "alpha": t.alpha, "temperature": t.temperature,
         "augment": list(asdict(augment).values()) if isinstance(augment, Augment) else getattr(
             augment, "__qualname__", None

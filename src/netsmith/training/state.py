@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,9 +15,10 @@ from netsmith.errors import InputError, shown
 from netsmith.shapes import Anything, Flag, List, Named, Number, OrNull, Record, Shape, Text
 from netsmith.training.checkpoint import REMEDY, Checkpoint
 from netsmith.training.device import device_of, random_state, set_random_state
+from netsmith.training.optimizers import STATE
 
 # settings that older checkpoints do not hold, and what those were made with
-_SINCE: dict[str, Any] = {"keep": "best", "after_step": False}
+_SINCE: dict[str, Any] = {"keep": "best", "after_step": False, "optimizer": "sgd"}
 
 
 @dataclass
@@ -53,15 +55,15 @@ class Position:
 
 
 def capture(
-    model: nn.Module, optimizer: torch.optim.SGD, best: dict[str, torch.Tensor], at: Position, settings: dict[str, Any],
-    memory: dict[str, Any],
+    model: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, torch.Tensor], at: Position,
+    settings: dict[str, Any], memory: dict[str, Any],
 ) -> Checkpoint:  # fmt: skip
     """Copy everything that the next step depends on."""
     tensors = {f"model.{k}": v.detach().clone() for k, v in model.state_dict().items()}
     for name, parameter in model.named_parameters():
-        momentum = optimizer.state.get(parameter, {}).get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum.detach().clone()
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if value is not None:
+                tensors[f"{_names(settings)[key]}.{name}"] = value.detach().clone()
     tensors |= {f"best.{k}": v for k, v in best.items()}  # replaced as a whole, never written to
     tensors |= {f"rng.{k}": v for k, v in random_state(device_of(model)).items()}
     # infinity is not JSON
@@ -70,17 +72,19 @@ def capture(
 
 
 def restore(
-    checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.SGD
+    checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Position, dict[str, torch.Tensor]]:
     """Put a captured state back, on any device; returns where it stood and its best weights."""
     parts = _parts(checkpoint)
     model.load_state_dict(parts["model"])
     optimizer.state.clear()
     for name, parameter in model.named_parameters():
-        if name in parts["momentum"]:
-            # in the layout of the parameter, as the optimizer would have made it
-            buffer = torch.empty_like(parameter, requires_grad=False).copy_(parts["momentum"][name])
-            optimizer.state[parameter]["momentum_buffer"] = buffer
+        for key, kind in _names(checkpoint.meta["settings"]).items():
+            if name in parts[kind]:
+                value = parts[kind][name].clone()
+                if kind != "count":  # in the layout of the parameter, as the optimizer would have made it
+                    value = torch.empty_like(parameter, requires_grad=False).copy_(value)
+                optimizer.state[parameter][key] = value
     set_random_state(parts["rng"], device_of(model))
     meta = dict(checkpoint.meta["position"])
     meta["best_loss"] = math.inf if meta["best_loss"] is None else meta["best_loss"]
@@ -88,9 +92,15 @@ def restore(
     return Position(**meta), parts["best"]
 
 
+def _names(settings: Mapping[str, Any]) -> Mapping[str, str]:
+    """What the state of a training's optimizer is called in checkpoints."""
+    return STATE[str(settings.get("optimizer", "sgd"))]
+
+
 def _parts(checkpoint: Checkpoint) -> dict[str, dict[str, torch.Tensor]]:
     """The tensors of a checkpoint by what they are the state of."""
-    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "momentum": {}, "best": {}, "rng": {}}
+    kinds = ("model", "momentum", "square", "count", "best", "rng")
+    parts: dict[str, dict[str, torch.Tensor]] = {kind: {} for kind in kinds}
     for name, value in checkpoint.tensors.items():
         kind, _, rest = name.partition(".")
         if kind in parts:
@@ -145,6 +155,10 @@ def _misplaced(at: dict[str, Any], settings: dict[str, Any], steps: int) -> str 
         return f"epoch {at['epoch']}, step {at['step']} is behind the end of the training"
     if (at["step"] > 0) != (at["seen"] > 0):
         return f"step {at['step']} and {at['seen']} images seen contradict each other"
+    if (best := at["best_epoch"]) and best <= len(at["history"]):
+        scores = {abs(v) for k, v in at["history"][best - 1].items() if k.startswith("search_")}
+        if abs(at["best"]) not in scores:
+            return f"position.best is {at['best']:g}, which is no score of epoch {best}"
     if max(at["best_epoch"], at["stale"]) > at["epoch"] or len(at["history"]) != at["epoch"]:
         return f"its history of {len(at['history'])} epochs is not that of {at['epoch']}"
     return None
@@ -156,7 +170,7 @@ def _unfit(parts: dict[str, dict[str, torch.Tensor]], model: nn.Module) -> str |
     generator = {"torch": torch.get_rng_state()}
     for kind, expected, whole in (
         ("model", state, True), ("best", state, bool(parts["best"])), ("momentum", trained, False),
-        ("rng", generator, True),
+        ("square", trained, False), ("count", dict.fromkeys(trained, torch.zeros(())), False), ("rng", generator, True),
     ):  # fmt: skip
         found = {k: v for k, v in parts[kind].items() if kind != "rng" or k in generator}  # others are of a GPU
         other = sorted(set(expected) ^ set(found)) if whole else sorted(set(found) - set(expected))

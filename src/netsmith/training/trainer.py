@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from netsmith.data.batch import Batch
-from netsmith.data.examples import n_batches
+from netsmith.data.examples import Examples, n_batches
 from netsmith.errors import InputError
 from netsmith.network.layout import channels_last, find_layout, laid_out, run_batch
 from netsmith.network.outputs import describe_output
@@ -23,6 +23,7 @@ from netsmith.training import checkpoint as files
 from netsmith.training.depthwise import working_precision
 from netsmith.training.device import device_of, on_device, random_state, seed_generators, set_random_state
 from netsmith.training.modes import choose_bf16, set_mode
+from netsmith.training.optimizers import optimizer_of
 from netsmith.training.rehearsal import rehearse
 from netsmith.training.result import Event, FitResult, Progress
 from netsmith.training.schedule import learning_rate
@@ -34,10 +35,17 @@ from netsmith.training.workers import Workers
 _RETRIES = 3
 _STRIDE = 1_000_003  # between the seeds of steps
 AfterStep = Callable[[int, int], None]
+AfterEpoch = Callable[[nn.Module, Mapping[str, Any]], object]
 
 
 class _Diverged(Exception):
     """The loss is not finite."""
+
+
+def steps_of(examples: Examples, batch: int) -> int:
+    """How many batches a pass has, of which a last one that is not full is left out; examples may know better."""
+    own = getattr(examples, "steps", None)
+    return int(own(batch)) if own is not None else n_batches(len(examples), batch, drop_last=True)
 
 
 class Trainer:
@@ -46,32 +54,24 @@ class Trainer:
     def __init__(
         self, model: nn.Module, task: Task, training: Training, teacher: nn.Module | None, settings: dict[str, Any],
         progress: Progress | None, after_step: AfterStep | None, workers: Workers,
-        memory: dict[str, Any] | None = None,
+        memory: dict[str, Any] | None = None, after_epoch: AfterEpoch | None = None,
     ) -> None:  # fmt: skip
         self.model, self.task, self.teacher, self.augment = model, task, teacher, task.augmentation(training.augment)
         self.training, self.score = training, task.metric
         self.objective = Objective(training.alpha, training.temperature, training.label_smoothing)
         self.settings, self.after_step, self.workers = settings, after_step, workers  # settings as checkpoints say them
-        self.memory = {} if memory is None else memory
+        self.memory, self.after_epoch, self.stopped = {} if memory is None else memory, after_epoch, False
         self.progress = progress if workers.is_first else None
         self.train, self.device = task.need_train(), device_of(model)
         self.batch = min(training.batch_size, len(self.train))
         if self.batch < workers.world:
             raise InputError(f"{workers.world} processes cannot share a batch of {self.batch}; use fewer of them")
-        self.steps = n_batches(len(self.train), self.batch, drop_last=True)
+        self.steps = steps_of(self.train, self.batch)
         self.total = self.steps * training.epochs
         self.trained = [p for p in model.parameters() if p.requires_grad]
         if not self.trained:
             raise InputError("the network has no weights that can be trained (none requires a gradient)")
-        decayed = [p for p in self.trained if p.ndim > 1]
-        groups = [
-            {"params": decayed, "weight_decay": training.weight_decay},
-            {"params": [p for p in self.trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.SGD(
-            [g for g in groups if g["params"]], lr=training.lr, momentum=training.momentum,
-            nesterov=training.momentum > 0, foreach=True,
-        )  # fmt: skip
+        self.optimizer = optimizer_of(training, self.trained)
         self.at = Position()
         self.best: dict[str, torch.Tensor] = {}
         self.spoken = 0.0
@@ -118,6 +118,8 @@ class Trainer:
 
     def _stale(self) -> bool:
         patience = self.training.patience
+        if self.stopped:
+            return True
         return patience is not None and self.at.stale >= patience
 
     def _epoch(self) -> None:
@@ -146,7 +148,7 @@ class Trainer:
             at.loss_sum += loss * self.batch
             at.seen += self.batch
             at.seconds = base + time.perf_counter() - start
-            if at.step % self.every == 0 and at.step < self.steps:
+            if at.step % self.every == 0 and at.step < self.steps and self.train.order == "position":
                 self._check_state()
                 self._checkpoint()
             if time.perf_counter() - self.spoken > 1.0:
@@ -207,6 +209,8 @@ class Trainer:
         at.history.append(entry)
         self._say(rate, speed, score=score)
         at.epoch, at.step, at.loss_sum, at.seen, at.seconds = at.epoch + 1, 0, 0.0, 0, 0.0
+        if self.after_epoch is not None:
+            self.stopped = bool(self.after_epoch(self.model, entry))
         self._checkpoint()
 
     def _score(self) -> tuple[float, float]:

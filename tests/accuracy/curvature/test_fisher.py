@@ -93,7 +93,7 @@ def test_expected_over_outputs_it_is_the_hessian_of_softmax_regression() -> None
 
 def test_bad_input_is_named(tiny) -> None:  # type: ignore[no-untyped-def]
     graph, x, y = tiny
-    with pytest.raises(InputError, match="one image has no standard error"):
+    with pytest.raises(InputError, match="one example has no standard error"):
         weight_fisher(graph, x[:1], y[:1], NAMES)
     with pytest.raises(InputError, match="for NaN"):
         weight_fisher(graph, x * torch.nan, y, NAMES)

@@ -12,12 +12,11 @@ import torch
 from torch import nn
 
 from labelled import evaluator as evaluator_of
+from labelled import hessian_trace, weight_fisher
 from netsmith.accuracy.curvature import (
     Traces,
     fisher_sensitivity,
     hessian_sensitivity,
-    hessian_trace,
-    weight_fisher,
 )  # fmt: skip
 from netsmith.errors import InputError
 from netsmith.network.edit import GraphEdit

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from netsmith.errors import InputError, shown
 from netsmith.jobs.config.base import Config, option
@@ -127,3 +128,37 @@ class FineTune(Config):
     panel: ClassVar[str] = "Training"
     epochs: int | None = parameter("fine-tuning; default by the size of the data", default=None, low=0, high=1_000_000)
     lr: float | None = parameter("peak learning rate; default by what is fine-tuned", default=None, above=0)
+    optimizer: Literal["sgd", "adamw"] | None = parameter(
+        "sgd with momentum, or adamw; default by the task", default=None
+    )
+    fit: Any = parameter(
+        "a training loop of your own instead, called with the network, or with the network and its teacher",
+        default=None, metavar="FILE.py:NAME",
+    )  # fmt: skip
+    after_epoch: Any = parameter(
+        "called with the network and what was logged after each epoch; true ends the training", default=None,
+        metavar="FILE.py:NAME",
+    )  # fmt: skip
+
+    def check(self) -> None:
+        for name in ("fit", "after_epoch"):
+            given = getattr(self, name)
+            if given is not None and not callable(given) and not isinstance(given, str):
+                raise InputError(f"{option(name)} must be a function or FILE.py:NAME, not {shown(given)}")
+        if self.fit is not None and (self.lr is not None or self.optimizer is not None or self.after_epoch is not None):
+            raise InputError("--fit is a loop of your own: drop --lr, --optimizer and --after-epoch, which are of ours")
+
+    @property
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The user's functions by the names of their options.
+
+        Raises:
+            InputError: a file is not there, or has no such function.
+        """
+        from netsmith.jobs.userfile import function_in
+
+        given = {name: getattr(self, name) for name in ("fit", "after_epoch")}
+        return {
+            name: function_in(value, option(name)) if isinstance(value, str) else value
+            for name, value in given.items() if value is not None
+        }  # fmt: skip

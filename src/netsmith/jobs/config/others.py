@@ -32,8 +32,13 @@ class TrainConfig(Config):
     data: Any = parameter(DATA)
     epochs: int = parameter("passes over the train split", default=10, low=1, high=1_000_000)
     weights: str | None = weights_field()
-    lr: float | None = parameter("peak learning rate; default 0.02 with --weights, else 0.1", default=None, above=0)
+    lr: float | None = parameter(
+        "peak learning rate; default 0.02 with --weights, else 0.1; of adamw a thirtieth", default=None, above=0
+    )
     batch_size: int = parameter("of a step", "images", default=128, low=1, high=1_000_000)
+    optimizer: Literal["sgd", "adamw"] | None = parameter(
+        "sgd with momentum, or adamw; default by the task", default=None
+    )
     weight_decay: float | None = parameter("default 1e-4 with --weights, else 5e-4", default=None, low=0)
     schedule: str = parameter("of the learning rate", default="one-cycle", choices=("one-cycle", "cosine", "constant"))
     teacher: Any = parameter("network to distil from", default=None, metavar="MODEL")
