@@ -77,9 +77,8 @@ def free_axes(program: torch.export.ExportedProgram, example: Batch, axes: Axes)
     values = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted}
 
     def is_free(value: Any, axis: int) -> bool:
-        if not isinstance(value, torch.Tensor) or axis >= value.dim() or isinstance(value.shape[axis], int):
-            return False
-        return value.shape[axis].node.maybe_as_int() is None  # a size may be a symbol that is one number only
+        size: Any = value.shape[axis] if isinstance(value, torch.Tensor) and axis < value.dim() else 0
+        return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None  # which may be one number only
 
     batched = [v for v in values.values() if isinstance(v, torch.Tensor) and v.dim()]
     free = bool(program.range_constraints) and any(is_free(v, 0) for v in batched)
