@@ -69,3 +69,13 @@ def test_functions_of_a_file_make_tasks(tmp_path):
 def test_words_that_name_no_task_are_refused(words, options, said):
     with pytest.raises(InputError, match=said):
         load_task(words, IMAGES, {}, options=options)
+
+
+def test_a_task_that_brings_its_examples_needs_no_data_and_any_other_does():
+    from netsmith.jobs.config import CompressConfig
+    from netsmith.jobs.config.groups import Budgets
+
+    given = {"model": "zoo:digits", "budgets": Budgets(macs="0.5x")}
+    assert CompressConfig(task=f"{__file__}:make_task", **given).data is None
+    with pytest.raises(InputError, match="missing option '--data'; the task 'segmentation' needs examples"):
+        CompressConfig(task="segmentation", **given)

@@ -265,7 +265,7 @@ def flatten(config: Config) -> dict[str, Any]:
         elif isinstance(value, Config):
             values |= flatten(value)
         elif f.name == "data":
-            values[f.name] = describe(value)
+            values[f.name] = None if value is None else describe(value)  # a task of the user's may bring its own
         else:
             values[f.name] = _recorded(value)
     return values

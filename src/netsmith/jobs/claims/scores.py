@@ -43,10 +43,12 @@ def task_of(seen: Evidence, given: Any = None) -> Task | str:
         fed = read_feeding(seen.file("model.onnx"))
         pixels = AS_GIVEN if fed.mean is None or fed.std is None else Normalisation(fed.mean, fed.std)
         return Classification(replace(known, normalisation=pixels))
-    if given is None and not (isinstance(spec, str) and (spec == "digits" or _is_there(spec))):
-        return f"{spec} is not here; give it with --data"
+    wanted = seen.config.get("task") or "classification"
+    brings = spec is None and ".py:" in wanted and _is_there(wanted.rpartition(":")[0])
+    if given is None and not brings and not (isinstance(spec, str) and (spec == "digits" or _is_there(spec))):
+        return f"{spec or wanted} is not here; give it with --data"
     task = load_task(
-        seen.config.get("task") or "classification", spec if given is None else given, metadata,
+        wanted, spec if given is None else given, metadata,
         seed=int(seen.config.get("seed") or 0), options=options,
     )  # fmt: skip
     return task.for_weights(metadata, given=options.get("mean") is not None)

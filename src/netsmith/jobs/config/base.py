@@ -12,7 +12,7 @@ from netsmith.training.schedule import MOST_SEED
 from netsmith.units import parse_input_shape
 
 TASK = "what the network is for: classification, another of docs/tasks.md, or FILE.py:function"
-DATA = "digits, a Hugging Face name, or a folder of images or parquet files"
+DATA = "digits, a Hugging Face name, or a folder of images or parquet files; none for a task that brings its own"
 
 
 def option(name: str) -> str:

@@ -30,7 +30,7 @@ class CompressConfig(HasMethods, Config):
     """Make a trained network keep its budgets on a target, at the least loss of its score."""
 
     model: Any = parameter(FORMS, metavar="MODEL")
-    data: Any = parameter(DATA)
+    data: Any = parameter(DATA, default=None)
     target: str = target_field()
     budgets: Budgets = dataclasses.field(default_factory=Budgets)
     reorder: bool = parameter(
@@ -62,7 +62,7 @@ class CompressConfig(HasMethods, Config):
         if self.strategy.traits.walks and self.strategy.episode_images:
             self._check_trained_trimming()
         check_model("MODEL", self.model)
-        check_data(self.data)
+        check_data(self.data, self.task)
         check_file("--weights", self.weights)
 
     def _check_methods(self) -> None:

@@ -51,7 +51,7 @@ class ExploreConfig(HasMethods, Config):
             raise InputError(f"--methods of explore must change time or energy; give one or more of {', '.join(known)}")
         self.configurations()
         check_model("MODEL", self.model)
-        check_data(self.data)
+        check_data(self.data, self.task)
         check_file("--weights", self.weights)
 
     def base(self) -> Target:

@@ -29,7 +29,7 @@ class TrainConfig(Config):
     """Train a network from scratch, or fine-tune it, and write its weights."""
 
     model: Any = parameter(FORMS, metavar="MODEL")
-    data: Any = parameter(DATA)
+    data: Any = parameter(DATA, default=None)
     epochs: int = parameter("passes over the train split", default=10, low=1, high=1_000_000)
     weights: str | None = weights_field()
     lr: float | None = parameter(
@@ -60,7 +60,7 @@ class TrainConfig(Config):
 
     def check(self) -> None:
         check_model("MODEL", self.model)
-        check_data(self.data)
+        check_data(self.data, self.task)
         check_file("--weights", self.weights)
         check_teacher(self.teacher, self.teacher_weights)
 

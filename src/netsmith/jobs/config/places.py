@@ -71,12 +71,19 @@ def check_teacher(teacher: Any, weights: str | None) -> None:
     check_file("--teacher-weights", weights)
 
 
-def check_data(given: Any) -> None:
+def check_data(given: Any, task: Any = "classification") -> None:
     """Refuse data that name nothing.
+
+    Args:
+        task: what they are for; one of the user's own may bring them.
 
     Raises:
         InputError: names it.
     """
+    if given is None and (not isinstance(task, str) or ".py:" in task):
+        return
+    if given is None:
+        raise InputError(f"missing option '--data'; the task {shown(task)} needs examples")
     if given is None or (isinstance(given, str) and not given.strip()):
         raise InputError("--data is empty; give 'digits', an existing path or a Hugging Face name")
     if isinstance(given, str):
