@@ -80,3 +80,9 @@ def test_segmentation_draws_what_it_sees(tmp_path: Path) -> None:
 def test_classes_of_texts(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers")
     kept(example("text").main(tmp_path, epochs=6), "accuracy", 1 / 3)
+
+
+def test_a_training_loop_of_ones_own(tmp_path: Path) -> None:
+    untrained, own = (result.summary for result in example("own_loop").main(tmp_path).values())
+    assert untrained["design"] and own["result"]["macs"] <= 0.25 * own["baseline"]["macs"]
+    assert own["result"]["mse"] < 0.8 * untrained["result"]["mse"]
