@@ -241,3 +241,10 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(changes, said):
 def test_scores_that_cannot_be_used_are_refused_in_a_sentence(changes, said):
     with pytest.raises(InputError, match=said):
         rows_of(task(**changes), nn.Linear(3, 4))
+
+
+def test_parts_of_a_pass_have_every_example_once_however_few_have_one_shape():
+    examples = [(torch.zeros(n, 3), 0) for n in (1, 2, 2, 3, 3, 3)]
+    for split in (task(search=examples).search, task(train=DataLoader(Pairs(), batch_size=7)).train):
+        found = [sum(b.size for b in split.batches(2, part=(i, 3))) for i in range(3)]
+        assert sum(found) == len(split)

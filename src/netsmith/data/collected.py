@@ -58,8 +58,11 @@ class Collected:
             drawn = None if augment is None or rng is None else int(rng.integers(2**63))
             if number < start:
                 continue
-            # too few rows for all processes: each takes them all, and the mean over processes is that of the rows
-            mine = rows[part[0] :: part[1]] if len(rows) >= part[1] else rows
+            mine = rows[part[0] :: part[1]]
+            if drop_last and len(rows) < part[1]:
+                mine = rows  # a step of every process needs rows: with too few of them the mean is that of all
+            if not len(mine):
+                continue
             tree = taken(self.groups[group], _run(mine))
             yield self.make(tree if drawn is None else augment(tree, np.random.default_rng([drawn, part[0]])))
 

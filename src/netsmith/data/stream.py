@@ -67,8 +67,11 @@ class Stream:
                 if number <= start:
                     continue
                 mine = taken(tree, slice(begin, min(begin + size, rows)))
-                if min(size, rows - begin) >= part[1]:
+                many = min(size, rows - begin) >= part[1]
+                if many or not drop_last:  # a step of every process needs rows, of too few each takes them all
                     mine = taken(mine, slice(part[0], None, part[1]))
+                if not many and not drop_last and part[0] >= min(size, rows - begin):
+                    continue
                 yield self.make(mine if drawn is None else augment(mine, np.random.default_rng([drawn, part[0]])))
 
     def contents(self) -> Iterator[tuple[str, torch.Tensor]]:
