@@ -34,3 +34,30 @@ def predicted(folder: Path) -> object:
     from netsmith.jobs.predict import predict
 
     return predict(folder / "model.onnx", [folder / "x.png", folder / "rows.npy"])
+
+
+def _named() -> Mapping[str, bytes]:
+    import torch
+
+    from netsmith.data.batch import Batch
+    from netsmith.data.feeding import Feeding
+    from netsmith.export.feeding import write_feeding
+    from netsmith.export.onnx import to_onnx
+    from netsmith.network.graph import trace
+    from netsmith.network.ports import ports
+
+    batch = Batch((torch.ones(2, 3), torch.ones(2, 3, dtype=torch.int64)))
+    graph = trace(torch.nn.CosineSimilarity(), batch)
+    model, (takes, gives) = to_onnx(graph), ports(graph)
+    said = {"inputs": graph.input_names, "takes": takes, "gives": gives, "task": {"kind": "own"}}
+    write_feeding(model, Feeding((3,), (), layout=None, **said))
+    arrays = io.BytesIO()
+    np.savez(arrays, x1=np.ones((4, 3)), x2=np.ones((4, 3), int))
+    return {"model.onnx": model.SerializeToString(), "rows.npz": arrays.getvalue()}
+
+
+@register("predict, named arrays", _named)
+def answered(folder: Path) -> object:
+    from netsmith.jobs.predict import predict
+
+    return predict(folder / "model.onnx", [folder / "rows.npz"])

@@ -62,16 +62,22 @@ def verify(
 @app.command(epilog="Example:  netsmith predict runs/demo picture.png folder-of-pictures")
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder, or its model.onnx alone")],
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="images, .npy files, or folders of them")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT", help="images, texts, .npy or .npz files, whatever it reads, or folders of them"
+        ),
+    ],
     top: Annotated[int, typer.Option(min=1, help="classes to name for each input, the likeliest first")] = 1,
+    out: Annotated[Path | None, typer.Option(help="new folder for all outputs, as arrays and pictures")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The classes of images, by the network of a run."""
+    """What the network of a run says of its inputs: classes, pictures or numbers."""
     with progress_of(as_json) as progress:
         progress.stage("predict")
         from netsmith.jobs.predict import predict as job
 
-        result = job(run, inputs, top=top, progress=progress)
+        result = job(run, inputs, top=top, out=out, progress=progress)
     from netsmith.report import show_predictions
 
     finish(result, as_json, show_predictions)
