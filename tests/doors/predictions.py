@@ -46,13 +46,13 @@ def _named() -> Mapping[str, bytes]:
     from netsmith.network.graph import trace
     from netsmith.network.ports import ports
 
-    batch = Batch((torch.ones(2, 3), torch.ones(2, 3, dtype=torch.int64)))
-    graph = trace(torch.nn.CosineSimilarity(), batch)
+    batch = Batch((torch.ones(2, 3), torch.ones(2, 3)))
+    graph = trace(torch.nn.Bilinear(3, 3, 2).eval(), batch)
     model, (takes, gives) = to_onnx(graph), ports(graph)
     said = {"inputs": graph.input_names, "takes": takes, "gives": gives, "task": {"kind": "own"}}
     write_feeding(model, Feeding((3,), (), layout=None, **said))
     arrays = io.BytesIO()
-    np.savez(arrays, x1=np.ones((4, 3)), x2=np.ones((4, 3), int))
+    np.savez(arrays, input1=np.ones((4, 3)), input2=np.ones((4, 3), int))
     return {"model.onnx": model.SerializeToString(), "rows.npz": arrays.getvalue()}
 
 
