@@ -81,7 +81,7 @@ class _Average:
     def _take(self, layer: nn.Module, args: Any, _: Any) -> None:
         assert isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None
         assert self.before is not None
-        self._without_padding(layer, args)
+        args = self._without_padding(layer, args)
         after = layer.running_mean.clone(), layer.running_var.clone()
         if self.share is None:
             self.share = self._kept(layer, args, self.before, after[0])
@@ -93,16 +93,21 @@ class _Average:
             )
             self.found.append((mean, var.clamp(min=0)))
 
-    def _without_padding(self, layer: _BatchNorm, args: Any) -> None:
-        """Where a batch has padding, take the statistics of a sequence's values once more without it."""
+    def _without_padding(self, layer: _BatchNorm, args: Any) -> Any:
+        """Where a batch has padding, take the statistics of a sequence's values once more without it.
+
+        Returns:
+            What the norm was run on.
+        """
         value = self.seen.unpadded(args[0])
         if value is args[0] or not isinstance(layer, nn.BatchNorm1d):
-            return
+            return args
         assert self.before is not None
         _restore(layer, *self.before)
         if layer.num_batches_tracked is not None:
             layer.num_batches_tracked.zero_()
         layer.forward(value)
+        return (value,)
 
     @staticmethod
     def _kept(layer: _BatchNorm, args: Any, before: tuple[torch.Tensor, torch.Tensor], after: torch.Tensor) -> float:
