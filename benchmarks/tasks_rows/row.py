@@ -150,7 +150,7 @@ def fit(row: Row, model: nn.Module, splits: Splits, folder: Path, seed: int) -> 
     state: dict[str, Any] = {"epoch": 0, "seconds": 0.0, "scores": [], "settings": row.settings(seed)}
     file = folder / "training.pt"
     known = torch.load(file, weights_only=True) if file.is_file() else state
-    if known["epoch"] and known["settings"] == state["settings"]:
+    if known["epoch"] and known.get("settings") == state["settings"]:
         state = known
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
