@@ -248,3 +248,11 @@ def test_parts_of_a_pass_have_every_example_once_however_few_have_one_shape():
     for split in (task(search=examples).search, task(train=DataLoader(Pairs(), batch_size=7)).train):
         found = [sum(b.size for b in split.batches(2, part=(i, 3))) for i in range(3)]
         assert sum(found) == len(split)
+
+
+def test_an_example_has_as_many_rows_as_are_asked_for_whatever_the_shapes():
+    lengths = (5, 4, 3, 3, 2)
+    found = task(search=[(torch.full((n, 3), float(n)), 0) for n in lengths])
+    for count in (1, 2, 4):
+        assert found.example(count).size == len(found.example(count).args[0]) == count
+    assert found.example(2).args[0].shape == (2, 3, 3)

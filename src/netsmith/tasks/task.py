@@ -231,9 +231,17 @@ class Task:
         return {metric.key: metric.of(rows) for metric in self.metrics}
 
     def example(self, count: int = 2) -> Batch:
-        """Real examples to run a network on, the first of the search split."""
+        """Real examples to run a network on, the first of the search split; of several shapes those of one."""
         index = np.arange(count) % len(self.search)
-        return next(self.search.take(index).batches(count))
+        first = next(self.search.take(index).batches(count))
+        if first.size == count:
+            return first
+        most = first
+        for batch in self.search.batches(count):
+            most = batch if batch.size > most.size else most
+            if most.size == count:
+                break
+        return most.take(torch.arange(count) % most.size)
 
     def kept(self, count: int) -> Any:
         """The first examples of the search split, as a result keeps them to find ranges of integers again."""
