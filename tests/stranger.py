@@ -21,6 +21,17 @@ def classify_by(model: Path) -> Callable[[Path], str]:
     return found
 
 
+def answer_by(model: Path) -> Callable[[Any], dict[str, Any]]:
+    """The same of the script for networks of any task: a function from arrays by name to outputs by name."""
+    scripts = re.findall(r"```python\n(.*?)```", _PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (script,) = (s for s in scripts if "netsmith.task" in s)
+    assert not re.search(r"^\s*(import|from) netsmith", script, re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(script.replace("runs/NAME/model.onnx", str(model)), names)
+    found: Callable[[Any], dict[str, Any]] = names["answer"]
+    return found
+
+
 def accuracy_by(model: Path, folder: Path) -> float:
     """Share of the images of ``folder`` that lie in the subfolder of the class that the script says."""
     classify = classify_by(model)

@@ -16,7 +16,7 @@ from netsmith.errors import InputError
 from netsmith.export.onnx import to_onnx
 from netsmith.export.parity import check_parity
 from netsmith.export.pt2 import load_pt2, save_pt2
-from netsmith.hardware.measured.timing import time_models
+from netsmith.hardware.measured.timing import make_session, time_models
 from netsmith.network.examples import examples_bytes, feed_for, read_examples
 from netsmith.network.graph import Graph, trace
 from netsmith.network.ports import ports
@@ -35,6 +35,8 @@ def written(graph: Graph) -> bytes:
 def test_a_file_takes_inputs_by_name_and_gives_outputs_in_the_users_class(graph: Graph, written: bytes) -> None:
     model = Reader().eval()
     assert graph.output_names == ("logits", "states.0", "states.1")
+    shapes = {i.name: i.shape for i in make_session(written).get_inputs()}
+    assert shapes == {"input_ids": ["batch", "length"], "attention_mask": ["batch", "length"], "scale": ["batch", 1]}
     deployed = Deployed(written, graph).eval()
     assert set(deployed.inputs) == {"input_ids", "attention_mask", "scale"} and deployed.batch is None
     longer = read(3, 9, seed=1)

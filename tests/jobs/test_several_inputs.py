@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import netsmith
+from netsmith.export.feeding import read_feeding
 from netsmith.jobs.result import Result
 from netsmith.report.page import write_report
+from stranger import answer_by
 
 
 @dataclass
@@ -67,6 +70,25 @@ def test_every_claim_holds_with_the_examples_and_without(result: Result) -> None
         assert task is None or not found["counts"]["not checked"]
     names = [c["what"] for c in found["claims"]]
     assert "outputs of model.onnx and model.pt2" in names and "MACs as given" in names
+
+
+def test_a_stranger_reaches_the_score_that_the_summary_says(result: Result) -> None:
+    rows = _rows(48, 2)
+    outputs = answer_by(result.product["onnx"])({name: value.numpy() for name, value in rows.items()})
+    right = outputs["logits"].argmax(1) == rows["labels"].numpy()
+    assert right.mean() == result.summary["result"]["accuracy"]
+    assert outputs["pooled"].shape[0] == 48
+
+
+def test_it_is_exported_again_after_training(result: Result, tmp_path: Path) -> None:
+    model = result.float_model
+    with torch.no_grad():
+        model.second.bias.add_(1.0)
+    product = result.export(tmp_path / "again", model)
+    batch = {name: value for name, value in _rows(3, 5).items() if name != "labels"}
+    outputs = answer_by(product.files["onnx"])({name: value.numpy() for name, value in batch.items()})
+    torch.testing.assert_close(torch.from_numpy(outputs["logits"]), model(**batch).logits, atol=1e-4, rtol=1e-4)
+    assert product.feeding.takes == read_feeding(result.product["onnx"]).takes
 
 
 def test_its_program_and_its_page_say_what_goes_in_and_comes_out(result: Result) -> None:

@@ -22,6 +22,7 @@ from netsmith.export.integers import MARKER_OP, OPSET_4, mark_integers, write_in
 from netsmith.network.fake_quantize import FAKE_QUANTIZE
 from netsmith.network.graph import Graph, copy_module
 from netsmith.network.passes import CONVS
+from netsmith.network.ports import BATCH
 from netsmith.network.signature import dynamic_shapes, returned
 
 PRODUCER = "netsmith"  #: in every file, which tells it from those of other programs
@@ -83,6 +84,7 @@ def to_onnx(
             _own_constants(exported.model)
             model: onnx.ModelProto = exported.model_proto
         _strip_metadata(model)
+        _name_axes(model, graph)
         _global_pools(model)
         write_integers(model, layers, integer_bias)
         _drop_unused(model)
@@ -243,6 +245,22 @@ def _strip_metadata(model: onnx.ModelProto) -> None:
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
     model.producer_name, model.producer_version = PRODUCER, ""
+
+
+def _name_axes(model: onnx.ModelProto, graph: Graph) -> None:
+    """Call the axes that may have any length as they were asked for, where other axes than that of the batch may."""
+    if not graph.axes:
+        return
+    known: dict[str, str] = {}
+    for value in model.graph.input:
+        words = {0: BATCH, **graph.axes.get(value.name, {})}
+        for axis, size in enumerate(value.type.tensor_type.shape.dim):
+            if size.dim_param and axis in words:
+                known[size.dim_param] = words[axis]
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param in known:
+                size.dim_param = known[size.dim_param]
 
 
 def _global_pools(model: onnx.ModelProto) -> None:

@@ -18,6 +18,7 @@ from netsmith.units import COST_NAMES, format_apart
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from netsmith.data.batch import Batch
     from netsmith.export.product import Product
 
 #: what a product's file is for -> the file; a network is written as recipe or as description, whichever says it
@@ -41,12 +42,12 @@ class Result:
     folder: Path
     product: Mapping[str, Path]
     given: Callable[[], nn.Module] | None = field(default=None)
-    images: Tensor | None = field(default=None)
+    images: Tensor | Batch | None = field(default=None)
 
     @classmethod
     def of_run(
         cls, folder: str | Path, summary: dict[str, Any], given: Callable[[], nn.Module] | None = None,
-        images: Tensor | None = None,
+        images: Tensor | Batch | None = None,
     ) -> Result:  # fmt: skip
         """The result of a run that is finished."""
         folder, files = Path(folder).absolute(), summary.get("files") or {}
@@ -86,14 +87,15 @@ class Result:
         """
         return self._trained()
 
-    def export(self, out: str | Path, model: nn.Module, images: Tensor | None = None) -> Product:
+    def export(self, out: str | Path, model: nn.Module, images: Tensor | Batch | None = None) -> Product:
         """Write a network that was trained on as a product of its own, in the bits that this one has.
 
         Args:
             out: folder for its files, the same as those of this product.
             model: :attr:`float_model`, or a copy of it, with the weights that it has now.
-            images: for the ranges of layers in few bits, uint8 pixels or normalised floats, ``(N, *input_shape)``; by
-                default those of the search split on which the job found them, which a loaded run has no more.
+            images: for the ranges of layers in few bits, uint8 pixels or normalised floats, ``(N, *input_shape)``,
+                of another task a :class:`netsmith.data.batch.Batch` of its examples; by default those of the search
+                split on which the job found them, which a loaded run has no more.
 
         Returns:
             The new product: its ``files``, its ``parity`` and ``size_bytes``. Nothing of it is measured yet.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from netsmith.compression.quantize import QuantizedGraph, packed_tensors
 from netsmith.compression.recipe import Recipe
 from netsmith.compression.reorder import reordered
 from netsmith.compression.sparsify import Sparse, make_sparse, sparse_of
+from netsmith.data.batch import Batch
 from netsmith.data.feeding import Feeding
 from netsmith.data.normalise import Normalisation
 from netsmith.errors import InputError, shown
@@ -28,11 +30,13 @@ from netsmith.files import check_place, write_atomic
 from netsmith.jobs.export import is_export
 from netsmith.jobs.integers import export_integers
 from netsmith.network.copying import copy_network
+from netsmith.network.examples import read_examples
 from netsmith.network.graph import Graph, random_input, trace
 from netsmith.network.layers import FLOAT
+from netsmith.network.ports import BATCH
 from netsmith.network.weights import check_finite_parameters, read_metadata, read_weights
 from netsmith.network.zoo.blueprint import read_blueprint
-from netsmith.runs.names import CONFIG, FORMATS
+from netsmith.runs.names import CONFIG, EXAMPLES, FORMATS
 
 if TYPE_CHECKING:
     import onnx
@@ -59,7 +63,11 @@ class Folder:
 
 
 def export_tuned(
-    model: nn.Module, product: Mapping[str, Path], out: Path, images: torch.Tensor | None, how: Mapping[str, Any]
+    model: nn.Module,
+    product: Mapping[str, Path],
+    out: Path,
+    images: torch.Tensor | Batch | None,
+    how: Mapping[str, Any],
 ) -> Product:
     """Write a network that was trained on as a product, in integers or few bits where the product before it had them.
 
@@ -67,7 +75,8 @@ def export_tuned(
         model: what came from ``Result.float_model``, with other weights; it stays as it is.
         product: files of the product that it was.
         out: folder for the new product, made if needed.
-        images: for the ranges of layers that read few bits: uint8 pixels or normalised floats, ``(N, *input_shape)``.
+        images: for the ranges of layers that read few bits: uint8 pixels or normalised floats, ``(N, *input_shape)``;
+            of another task a batch of its examples.
         how: ``exported_with`` of the summary.
 
     Raises:
@@ -78,19 +87,20 @@ def export_tuned(
     feeding = read_feeding(product["safetensors"])
     model = _checked(model, product["safetensors"])
     recipe = Recipe.read(product["recipe"]) if "recipe" in product else Recipe()
-    bits, sparse, shape = _bits(recipe), sparse_of(recipe.steps), feeding.input_shape
+    bits, sparse = _bits(recipe), sparse_of(recipe.steps)
     make_sparse(model, sparse)  # training that knew nothing of the zeros may have filled them
-    seen = _seen(images, feeding, needed=any(a_bits < FLOAT for _, a_bits in bits.values()))
+    seen = _seen(images, feeding, product["onnx"], needed=any(a_bits < FLOAT for _, a_bits in bits.values()))
+    example = feeding.input_shape if isinstance(seen, torch.Tensor) else seen.take(slice(0, 2))
     method, kept = how.get("calibration") or "mse", bits
     if bits and is_int8(bits):
-        given = trace(model, shape)
+        given = trace(model, example, axes=_axes(feeding, model))
         built = export_integers(
             model, given, bits, seen, method, how.get("floats") is not False, bool(how.get("reorder"))
         )
         graph, rounded, exported, kept = built.graph, built.quantized, built.model, built.bits
         recipe = dataclasses.replace(recipe, quantize={"int8": list(kept)})
     else:
-        graph = trace(model, shape, fold=not (_is_shared(bits) or sparse))
+        graph = trace(model, example, axes=_axes(feeding, model), fold=not (_is_shared(bits) or sparse))
         graph = reordered(graph) if how.get("reorder") else graph
         rounded, exported = _in_few_bits(graph, bits, seen, method, sparse)
     done = release(
@@ -106,7 +116,7 @@ def export_tuned(
 
 
 def _in_few_bits(
-    graph: Graph, bits: Bits, images: torch.Tensor, method: str, sparse: Sparse
+    graph: Graph, bits: Bits, images: torch.Tensor | Batch, method: str, sparse: Sparse
 ) -> tuple[QuantizedGraph | None, onnx.ModelProto]:
     """The network in a width for each layer, and its ONNX model; in floats where there are no bits."""
     missing = [layer for layer in bits if layer not in graph.node_of]
@@ -165,9 +175,29 @@ def _bits(recipe: Recipe) -> Bits:
     return dict.fromkeys(recipe.quantize.get("int8", ()), (8, 8)) | {n: (int(w), int(a)) for n, (w, a) in pairs.items()}
 
 
-def _seen(images: torch.Tensor | None, feeding: Feeding, *, needed: bool) -> torch.Tensor:
-    """Normalised images; random ones where they only have to show that the files agree."""
+def _axes(feeding: Feeding, model: nn.Module) -> dict[str, dict[int, str]]:
+    """The axes of the inputs, beside that of the batch, that may have any length, as the product says them."""
+    names = set(inspect.signature(model.forward).parameters)
+    alone = next(iter(inspect.signature(model.forward).parameters), "")
+    found = {
+        alone if len(feeding.takes) == 1 and port.name not in names else port.name: {
+            axis: word for axis, word in enumerate(port.shape) if isinstance(word, str) and word != BATCH
+        }
+        for port in feeding.takes
+    }
+    return {name: axes for name, axes in found.items() if axes and name in names}
+
+
+def _seen(
+    images: torch.Tensor | Batch | None, feeding: Feeding, onnx: Path, *, needed: bool
+) -> torch.Tensor | Batch:  # fmt: skip
+    """Normalised images, or examples of another task; where they only have to show that the files agree, any."""
+    if isinstance(images, Batch):
+        return images
     if images is None:
+        kept = onnx.parent / EXAMPLES
+        if not needed and kept.is_file():
+            return read_examples(kept)
         if needed:
             raise InputError(
                 "layers of this product read few bits, whose ranges come from images: give export some as images=..., "
