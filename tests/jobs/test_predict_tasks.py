@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from netsmith import cli
+from netsmith.data import prepare
 from netsmith.data.batch import Batch
 from netsmith.data.feeding import IMAGES, PIXEL, Feeding
 from netsmith.errors import InputError
@@ -20,6 +21,7 @@ from netsmith.export.onnx import to_onnx
 from netsmith.jobs.predict import predict
 from netsmith.network.graph import trace
 from netsmith.network.ports import ports
+from netsmith.tasks.segmentation import load
 
 _AXES = {name: {1: "length"} for name in ("input_ids", "attention_mask")}
 
@@ -121,3 +123,20 @@ def test_pictures_are_answered_with_pictures(kind: str, tmp_path: Path) -> None:
         assert np.array_equal(drawn, pixels.argmax(2))
     else:
         assert found["outputs"] == {"output": {"shape": [3, 4, 6]}} and np.array_equal(drawn, pixels)
+
+
+def test_pictures_of_another_depth_are_read_as_the_task_read_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for i in range(12):
+        mask = rng.integers(0, 2, (8, 8)).astype(np.uint8)
+        Image.fromarray(mask.astype(np.uint16) * 2000 + np.uint16(i)).save(tmp_path / "images" / f"{i}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{i}.png")
+    task = load(tmp_path, search_size=4)
+    graph = trace(nn.Conv2d(1, 2, 1), task.example())
+    said = task.for_weights({"mean": "[0.5]", "std": "[0.25]"}).feeding(graph, None)
+    assert said.pixel_range == (0.0, 2011.0) and said.mean == (0.5,) and said.task["kind"] == "segmentation"
+    found = prepare(said, [tmp_path / "images" / "3.png"], ["3"])
+    want = np.rint((np.asarray(Image.open(tmp_path / "images" / "3.png")) / 2011) * 255)
+    assert np.allclose(found.numpy()[0, 0], (want / 255 - 0.5) / 0.25, atol=1e-5)

@@ -26,8 +26,8 @@ _NUMBERS = ("P", "L", "1", "I", "I;16")  #: modes of Pillow's whose pixels are n
 
 def of_files(
     data: Any, image_size: int | None, column: str | None, scale: Range | None
-) -> tuple[Masked, tuple[str, ...]]:
-    """Images, uint8, and masks, int16, of tables or folders, and sentences for the user.
+) -> tuple[Masked, tuple[str, ...], Range | None]:
+    """Images, uint8, and masks, int16, of tables or folders; sentences for the user, and the range of the pixels.
 
     Raises:
         InputError: they cannot be read.
@@ -38,7 +38,7 @@ def of_files(
     for key, part in pairs.items():
         height, width = (int(n) for n in read.images[key].shape[-2:])
         found[key] = (read.images[key], read_masks(part.targets, part.names, (height, width)))
-    return found, read.notes
+    return found, read.notes, read.pixel_range
 
 
 def of_memory(data: Any) -> tuple[Masked, tuple[str, ...]]:

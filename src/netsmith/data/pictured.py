@@ -20,8 +20,8 @@ Wanted = dict[str, tuple[torch.Tensor, torch.Tensor]]  #: of each part images an
 
 def of_files(
     data: Any, image_size: int | None, column: str | None, scale: Range | None
-) -> tuple[Wanted, tuple[str, ...]]:
-    """Images and targets, uint8, of tables or folders; of images alone each is its own target.
+) -> tuple[Wanted, tuple[str, ...], Range | None]:
+    """Images and targets, uint8, of tables or folders, of images alone each its own; sentences, the pixels' range.
 
     Raises:
         InputError: they cannot be read.
@@ -33,9 +33,13 @@ def of_files(
     ]
     images = decode(sides[0], image_size, scale)
     if not sides[1]:
-        return {key: (found, found) for key, found in images.images.items()}, images.notes
+        return {key: (found, found) for key, found in images.images.items()}, images.notes, images.pixel_range
     targets = decode(sides[1], None, scale)
-    return {key: (images.images[key], targets.images[key]) for key in pairs}, (*images.notes, *targets.notes)
+    return (
+        {key: (images.images[key], targets.images[key]) for key in pairs},
+        (*images.notes, *targets.notes),
+        images.pixel_range,
+    )
 
 
 def of_memory(data: Any) -> tuple[Wanted, tuple[str, ...]]:

@@ -147,7 +147,7 @@ def _folder(out: str | Path) -> Path:
 
 def _write(folder: Path, number: int, name: str, outputs: Outputs, answer: Answer) -> list[str]:
     """The files of one answer: all outputs, and the picture where there is one."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).name)[:60].strip("-.") or "input"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).stem)[:60].strip("-.") or "input"
     arrays = io.BytesIO()
     np.savez(arrays, allow_pickle=False, **dict(outputs))
     files = {f"{number:05d}-{stem}.npz": arrays.getvalue()}

@@ -11,7 +11,7 @@ import torch
 
 from netsmith.data.batch import Batch
 from netsmith.data.collected import collected
-from netsmith.data.decode import check_range, range_from_metadata
+from netsmith.data.decode import Range, check_range, range_from_metadata
 from netsmith.data.naming import describe
 from netsmith.data.normalise import AS_GIVEN, Normalisation, normalisation_from_metadata
 from netsmith.data.parted import Parted, parted
@@ -44,6 +44,7 @@ class ImageToImage(Task):
         normalisation: of uint8 inputs; of floats none, which the network takes as they are.
         peak: the largest value of a target, uint8 ones being divided by 255.
         sentences: for the user.
+        pixel_range: values of the files that became 0 and 255; None for files of 8 bits.
     """
 
     kind: ClassVar[str] = "image-to-image"
@@ -51,8 +52,10 @@ class ImageToImage(Task):
     metrics = (PSNR, MSE)
 
     def __init__(
-        self, data: Parted, name: str, normalisation: Normalisation, peak: float = 1.0, sentences: Sequence[str] = ()
-    ) -> None:
+        self, data: Parted, name: str, normalisation: Normalisation, peak: float = 1.0, sentences: Sequence[str] = (),
+        pixel_range: Range | None = None,
+    ) -> None:  # fmt: skip
+        self.pixel_range = pixel_range
         self.name, self.note, self.sentences = name, data.note, tuple(sentences)
         self.normalisation, self.peak, self._data = normalisation, peak, data
         self.train = None if data.train is None else data.train.made(self._batch)
@@ -95,7 +98,9 @@ class ImageToImage(Task):
         theirs = None if given or self.normalisation == AS_GIVEN else normalisation_from_metadata(metadata)
         if theirs is None:
             return self
-        return type(self)(self._data, self.name, theirs.check(self._shape[0]), self.peak, self.sentences)
+        return type(self)(
+            self._data, self.name, theirs.check(self._shape[0]), self.peak, self.sentences, self.pixel_range
+        )
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -153,9 +158,9 @@ def load(
     name, header = describe(data), header or {}
     if is_tables(data) or isinstance(data, (str, Path)):
         scale = check_range(pixel_range, "--pixel-range") or range_from_metadata(header)
-        parts, notes = of_files(data, image_size, label_column, scale)
+        parts, notes, scale = of_files(data, image_size, label_column, scale)
     else:
-        parts, notes = of_memory(data)
+        (parts, notes), scale = of_memory(data), None
     if downscale is not None:
         parts = {key: (smaller(wanted, downscale, name), wanted) for key, (_, wanted) in parts.items()}
     found = {key: collected([pair], lambda tree: Batch(tree), name) for key, pair in parts.items()}
@@ -165,4 +170,4 @@ def load(
     pixels = given or normalisation_from_metadata(header) or _UNIT
     normalisation = AS_GIVEN if images.is_floating_point() else pixels.check(images.shape[1])
     peak = max(1.0, float(targets.max())) if targets.is_floating_point() else 1.0
-    return ImageToImage(divided, name, normalisation, peak, notes)
+    return ImageToImage(divided, name, normalisation, peak, notes, scale)

@@ -15,7 +15,7 @@ from netsmith.data.augment import Augment, default_augment
 from netsmith.data.batch import Batch
 from netsmith.data.classes import names_from_metadata, read_classes
 from netsmith.data.collected import collected
-from netsmith.data.decode import check_range, range_from_metadata
+from netsmith.data.decode import Range, check_range, range_from_metadata
 from netsmith.data.masks import of_files, of_memory
 from netsmith.data.naming import describe
 from netsmith.data.normalise import AS_GIVEN, Normalisation, normalisation_from_metadata, statistics
@@ -60,6 +60,7 @@ class Segmentation(LogitsTask):
         ignore: the number of pixels that count for nothing.
         names: of the classes, where they are known.
         sentences: for the user.
+        pixel_range: values of the files that became 0 and 255; None for files of 8 bits.
     """
 
     kind: ClassVar[str] = "segmentation"
@@ -69,8 +70,9 @@ class Segmentation(LogitsTask):
 
     def __init__(
         self, data: Parted, name: str, classes: int, normalisation: Normalisation = AS_GIVEN, ignore: int = IGNORE,
-        names: Sequence[str] = (), sentences: Sequence[str] = (),
+        names: Sequence[str] = (), sentences: Sequence[str] = (), pixel_range: Range | None = None,
     ) -> None:  # fmt: skip
+        self.pixel_range = pixel_range
         self.name, self.note, self.sentences, self.classes = name, data.note, tuple(sentences), classes
         self.ignore, self.names, self.normalisation, self._data = ignore, tuple(names), normalisation, data
         self.train = None if data.train is None else data.train.made(self._batch)
@@ -109,7 +111,7 @@ class Segmentation(LogitsTask):
             return self
         return type(self)(
             self._data, self.name, self.classes, theirs.check(self._shape[0]), int(self.ignore or 0), self.names,
-            self.sentences,
+            self.sentences, self.pixel_range,
         )  # fmt: skip
 
     @property
@@ -176,9 +178,9 @@ def load(
     name, header = describe(data), header or {}
     if is_tables(data) or isinstance(data, (str, Path)):
         scale = check_range(pixel_range, "--pixel-range") or range_from_metadata(header)
-        parts, notes = of_files(data, image_size, label_column, scale)
+        parts, notes, scale = of_files(data, image_size, label_column, scale)
     else:
-        parts, notes = of_memory(data)
+        (parts, notes), scale = of_memory(data), None
     known = list(read_classes(classes)) if classes is not None else list(names_from_metadata(header) or ())
     counts = [int(m[m != ignore].max()) for _, m in parts.values() if bool((m != ignore).any())]
     lowest = min(int(masks.min()) for _, masks in parts.values())
@@ -193,7 +195,7 @@ def load(
     found = {key: collected([pair], lambda tree: Batch(tree), name) for key, pair in parts.items()}
     divided = parted(found, name, seed, search_size, train_limit)
     pixels = _normalisation(divided, mean, std, header)
-    return Segmentation(divided, name, max(most, len(known)), pixels, ignore, known, notes)
+    return Segmentation(divided, name, max(most, len(known)), pixels, ignore, known, notes, scale)
 
 
 def _normalisation(
