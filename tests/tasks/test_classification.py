@@ -11,7 +11,8 @@ from netsmith.data import load_data
 from netsmith.data.batch import Batch
 from netsmith.errors import InputError
 from netsmith.metrics import ACCURACY
-from netsmith.tasks.classification import TOP5, Classification
+from netsmith.tasks.classification import Classification
+from netsmith.tasks.logits import TOP5
 from netsmith.tasks.task import Objective
 
 X = torch.zeros(5, 1, 8, 8)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from netsmith.data.augment import default_augment
 from netsmith.data.batch import Batch
@@ -17,23 +16,13 @@ from netsmith.data.load import data_for
 from netsmith.data.normalise import normalisation_from_metadata
 from netsmith.data.pictures import Pictures
 from netsmith.data.types import Data, check_classes
-from netsmith.errors import InputError
-from netsmith.metrics import ACCURACY, FloatArray, Metric
-from netsmith.network.outputs import describe_output, logits_among
+from netsmith.metrics import FloatArray
+from netsmith.network.outputs import logits_among
 from netsmith.tasks import doubt
-from netsmith.tasks.task import Objective, Task, Weighted
-
-_TOP = 5
+from netsmith.tasks.logits import LogitsTask, accuracies, answers
 
 
-def _top5(rows: FloatArray) -> float:
-    return float(rows[:, 1].mean()) if len(rows) else float("nan")
-
-
-TOP5 = Metric("top5", "top-5 accuracy", "%", finish=_top5)
-
-
-class Classification(Task):
+class Classification(LogitsTask):
     """Top-1 accuracy ranks; cross-entropy is lowered, and what a network loses is the divergence of its probabilities.
 
     Args:
@@ -41,7 +30,6 @@ class Classification(Task):
     """
 
     kind: ClassVar[str] = "classification"
-    needs_scales: ClassVar[bool] = False
     optimizer: ClassVar[str] = "sgd"
     each, read_words, misfit = "images", "its logits are", "give the size it expects with --image-size"
 
@@ -50,68 +38,10 @@ class Classification(Task):
         pixels = data.normalisation
         self.train = None if data.train is None else Pictures(data.train, pixels)
         self.search, self.test = Pictures(data.search, pixels), Pictures(data.test, pixels)
-        self.metrics = (ACCURACY, TOP5) if len(data.classes) > _TOP else (ACCURACY,)
-
-    def read(self, outputs: Any, batch: Batch) -> torch.Tensor:
-        """The logits ``(size, classes)``, by their name or their place where there are other outputs."""
-        logits, count = logits_among(outputs), batch.size
-        if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != count:
-            said = f"{count} images" if count != 1 else "one image"
-            raise InputError(
-                f"the network returns {describe_output(logits)} for {said}, but one tensor of logits "
-                f"({count}, classes) is needed; let its forward return that alone"
-            )
-        return logits
-
-    def _scored(self, outputs: Any, batch: Batch) -> torch.Tensor:
-        """The logits, in single precision, if there is one for every label."""
-        logits = self.read(outputs, batch).float()
-        if batch.size and logits.shape[1] <= (most := int(batch.target.max())):
-            raise InputError(
-                f"the network has {logits.shape[1]} outputs but the data has a label {most}; use data and weights of "
-                "the same classes"
-            )
-        return logits
-
-    def loss(self, outputs: Any, batch: Batch) -> Weighted:
-        values = F.cross_entropy(self.read(outputs, batch).float(), batch.target, reduction="none")
-        return values, torch.ones_like(values)
-
-    def total(self, outputs: Any, batch: Batch) -> tuple[float, float]:
-        return float(F.cross_entropy(self._scored(outputs, batch), batch.target, reduction="sum")), float(batch.size)
-
-    def training_loss(self, outputs: Any, teacher: Any, batch: Batch, how: Objective) -> torch.Tensor:
-        logits = self._scored(outputs, batch)
-        hard = F.cross_entropy(logits, batch.target, label_smoothing=how.label_smoothing)
-        if teacher is None:
-            return hard
-        t, taught = how.temperature, self.read(teacher, batch).float()
-        soft = F.kl_div(
-            F.log_softmax(logits / t, 1), F.log_softmax(taught / t, 1), reduction="batchmean", log_target=True
-        )
-        return (1 - how.alpha) * hard + how.alpha * t * t * soft
-
-    def divergence(self, outputs: Any, given: Any, batch: Batch, scales: Any = None) -> Weighted:
-        """KL divergence of each image's class probabilities from those given, in nats."""
-        reference = F.log_softmax(self.read(given, batch).float(), dim=1)
-        log_p = F.log_softmax(self.read(outputs, batch).float(), dim=1)
-        values = (reference.exp() * (reference - log_p)).sum(dim=1).double()
-        return values, torch.ones_like(values)
-
-    def rooted(self, outputs: Any, signs: Sequence[torch.Tensor], batch: Batch, scales: Any) -> torch.Tensor:
-        """Of cross-entropy R = diag(sqrt(p)) - p sqrt(p)^T, as its Hessian in the logits is diag(p) - p p^T."""
-        z = self.read(outputs, batch)
-        p = F.softmax(z.detach().float(), dim=1)
-        scaled = p.sqrt() * signs[0]
-        return ((scaled - p * scaled.sum(dim=1, keepdim=True)) * z.float()).sum(dim=1)
+        self.classes, self.metrics = len(data.classes), accuracies(len(data.classes))
 
     def partial(self, outputs: Any, batch: Batch) -> FloatArray:
-        """Whether the class is the first of an image's, whether it is among its first five, what was said, and it."""
-        logits, labels = self.read(outputs, batch), batch.target
-        said = logits.argmax(1)
-        among = logits.topk(min(_TOP, logits.shape[1]), dim=1).indices == labels[:, None]
-        columns = [said == labels, among.any(dim=1), said, labels]
-        return torch.stack([c.double() for c in columns], dim=1).cpu().numpy()
+        return answers(self.read(outputs, batch), batch.target)
 
     def augmentation(self, wanted: Any) -> Any:
         """Floats are what the network expects, which need be no image."""

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from netsmith.data.batch import Batch
 from netsmith.data.examples import Examples
@@ -317,14 +316,3 @@ class Task:
     def metric(self) -> Metric:
         """The one that ranks."""
         return self.metrics[0]
-
-
-def cross_entropy(logits: torch.Tensor, target: torch.Tensor, ignore: int | None = None) -> Weighted:
-    """Cross-entropy of each position and what it weighs, of logits ``(B, classes, ...)`` and targets ``(B, ...)``.
-
-    Args:
-        ignore: a target that counts for nothing.
-    """
-    kept = torch.ones_like(target, dtype=torch.float32) if ignore is None else (target != ignore).float()
-    safe = target if ignore is None else target.masked_fill(target == ignore, 0)
-    return F.cross_entropy(logits.float(), safe, reduction="none"), kept

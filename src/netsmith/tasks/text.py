@@ -22,19 +22,11 @@ from netsmith.data.parted import Parted, parted
 from netsmith.data.texts import read_texts
 from netsmith.data.tokens import Tokens
 from netsmith.errors import InputError
-from netsmith.metrics import ACCURACY, FloatArray, Metric
+from netsmith.metrics import FloatArray
 from netsmith.network.outputs import logits_among
-from netsmith.tasks.logits import LogitsTask
+from netsmith.tasks.logits import LogitsTask, accuracies, answers
 
-_TOP = 5
 IDS, MASK = "input_ids", "attention_mask"  #: arguments by which networks usually take tokens and what is no padding
-
-
-def _top5(rows: FloatArray) -> float:
-    return float(rows[:, 1].mean()) if len(rows) else float("nan")
-
-
-TOP5 = Metric("top5", "top-5 accuracy", "%", finish=_top5)
 
 
 class TextClassification(LogitsTask):
@@ -56,7 +48,7 @@ class TextClassification(LogitsTask):
         self, data: Parted, name: str, names: Sequence[str], tokens: Tokens, sentences: Sequence[str] = ()
     ) -> None:
         self.name, self.note, self.sentences, self.names = name, data.note, tuple(sentences), tuple(names)
-        self.classes, self.tokens, self.metrics = len(names), tokens, (ACCURACY, TOP5)[: 1 + (len(names) > _TOP)]
+        self.classes, self.tokens, self.metrics = len(names), tokens, accuracies(len(names))
         self.arguments: tuple[str | None, ...] = (None, None)
         self._place(data.train, data.search, data.test)
 
@@ -92,11 +84,7 @@ class TextClassification(LogitsTask):
         return other
 
     def partial(self, outputs: Any, batch: Batch) -> FloatArray:
-        """Whether the class is the first of a text's, and whether it is among its first five."""
-        logits, labels = self.read(outputs, batch), batch.target
-        among = logits.topk(min(_TOP, logits.shape[1]), dim=1).indices == labels[:, None]
-        columns = [logits.argmax(1) == labels, among.any(dim=1)]
-        return torch.stack([c.double() for c in columns], dim=1).cpu().numpy()
+        return answers(self.read(outputs, batch), batch.target)
 
     def augmentation(self, wanted: Any) -> None:
         """Nothing is known that leaves the meaning of a text as it is."""
