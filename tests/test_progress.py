@@ -82,10 +82,10 @@ def test_training_events_count_steps_of_all_epochs() -> None:
     target = SimpleNamespace(update=lambda *a: seen.append(a), note=notes.append)
     show = training_events(target)  # type: ignore[arg-type]
     event = SimpleNamespace(
-        epoch=2, epochs=3, step=4, steps=10, loss=0.5, search_accuracy=0.75, message="retried with half the rate"
+        epoch=2, epochs=3, step=4, steps=10, loss=0.5, score="accuracy 75.00 %", message="retried with half the rate"
     )
     show(event)
-    assert seen == [(14, 30, "epoch 2/3, loss 0.500, accuracy 75.00%")]
+    assert seen == [(14, 30, "epoch 2/3, loss 0.500, accuracy 75.00 %")]
     assert notes == ["retried with half the rate"]
 
 

@@ -74,7 +74,7 @@ def test_training_goes_on_in_the_order_of_the_weights(trained: tuple[str, Path, 
 
 
 def test_compression_takes_order_and_range_of_the_weights(trained: tuple[str, Path, dict[str, Any]]) -> None:
-    found = subject(trained).data
+    found = subject(trained).task.data
     assert found.classes == tuple(NAMES) and found.pixel_range == (0, 8190)
     assert found.feeding.pixel_range == (0, 8190) and found.feeding.labels == tuple(NAMES)
     with pytest.raises(InputError, match=r"class 0 of .* is '10' .* but the weights call it '0'"):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from labelled import evaluate
+from labelled import Labelled, evaluate
 from netsmith.data import load_data
 from netsmith.data.types import Data
 from netsmith.jobs.config import FineTune
@@ -40,9 +40,9 @@ def small(weights: Path, momentum: float, damage: float) -> tuple[nn.Module, nn.
 def tuned(weights: Path, tmp_path: Path, lr: float, momentum: float, damage: float) -> tuple[float, float, list[Any]]:
     """Accuracy on the search split before and after one epoch, and what was logged."""
     net, teacher, data = small(weights, momentum, damage)
-    fine_tune(net, teacher, data, FineTune(epochs=0, lr=lr), 0, tmp_path / "none.safetensors", Silent())
+    fine_tune(net, teacher, Labelled(data), FineTune(epochs=0, lr=lr), 0, tmp_path / "none.safetensors", Silent())
     before = evaluate(net, data.search, normalisation=data.normalisation)[0]
-    log = fine_tune(net, teacher, data, FineTune(epochs=1, lr=lr), 0, tmp_path / "one.safetensors", Silent())
+    log = fine_tune(net, teacher, Labelled(data), FineTune(epochs=1, lr=lr), 0, tmp_path / "one.safetensors", Silent())
     return before, evaluate(net, data.search, normalisation=data.normalisation)[0], log
 
 

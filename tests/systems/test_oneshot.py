@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from block_paths import graded_data, random_table, steep, tiny_space
+from labelled import Labelled, pictures
 from netsmith.errors import InfeasibleError
 from netsmith.search.strategy import Designs, FloatArray
 from netsmith.space import CostTable
@@ -30,7 +31,7 @@ def test_training_draws_all_paths_alike_and_leaves_probabilities_alone() -> None
 
     network._next = spy  # type: ignore[method-assign]
     before = {k: v.clone() for k, v in network.named_parameters()}
-    train_uniform(network, graded_data(), Training(epochs=8, lr=UNIFORM_LR, batch_size=16, bf16=False))
+    train_uniform(network, Labelled(graded_data()), Training(epochs=8, lr=UNIFORM_LR, batch_size=16, bf16=False))
     drawn = np.array(seen)
     for d, size in enumerate(network.space.decisions.sizes):
         share = np.bincount(drawn[:, d], minlength=size) / len(drawn)
@@ -43,12 +44,12 @@ def test_losses_of_paths_are_those_of_their_networks_on_batch_statistics() -> No
     network, data = steep(SuperNet(tiny_space(), 10, 1)), graded_data()
     state = {k: v.clone() for k, v in network.state_dict().items()}
     designs = network.space.decisions.sample(np.random.default_rng(0), 4)
-    found = path_losses(network, data, images=128, batch=64)(designs)
+    found = path_losses(network, Labelled(data), count=128, batch=64)(designs)
     for design, loss in zip(designs, found, strict=True):
         plain = network.extract(design).train()
-        parts = shuffled(data.search).take(slice(0, 128)).batches(64, normalise=data.normalisation)
+        parts = shuffled(pictures(data.search, data.normalisation)).take(slice(0, 128)).batches(64)
         with torch.no_grad():
-            wanted = np.mean([float(F.cross_entropy(plain(x), y)) for x, y in parts])
+            wanted = np.mean([float(F.cross_entropy(batch(plain), batch.target)) for batch in parts])
         assert loss == pytest.approx(wanted, rel=1e-5)
     assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
     assert network.path is None
@@ -120,8 +121,7 @@ def test_few_evaluations_go_to_the_first_of_the_start(problem: tuple[CostTable, 
 def test_a_split_sorted_by_class_is_mixed() -> None:
     data = graded_data()
     order = torch.argsort(data.search.labels)
-    rows = shuffled(data.search.take(order))
-    assert len(torch.unique(rows.labels[:64])) == 10 and torch.equal(
-        rows.labels, shuffled(data.search.take(order)).labels
-    )
-    assert torch.equal(torch.sort(rows.labels).values, data.search.labels[order])
+    sorted_by_class = pictures(data.search.take(order), data.normalisation)
+    once, again = (next(shuffled(sorted_by_class).batches(len(order))).target for _ in range(2))
+    assert len(torch.unique(once[:64])) == 10 and torch.equal(once, again)
+    assert torch.equal(torch.sort(once).values, data.search.labels[order])

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from block_paths import CLASSES, GradedNet, graded_data, random_table, steep, tiny_space
+from labelled import Labelled
 from netsmith.data import Data
 from netsmith.errors import InputError
 from netsmith.space import CostTable, Factor
@@ -37,7 +38,9 @@ def noise_data() -> Data:
 
 def example(seed: int = 0, **config) -> tuple[Architect, SuperNet]:
     network = steep(SuperNet(tiny_space(), CLASSES, 1), seed)
-    architect = Architect(network, noise_data(), Objective({}, {}), replace(CONFIG, **config), 0.01, bf16=False)
+    architect = Architect(
+        network, Labelled(noise_data()), Objective({}, {}), replace(CONFIG, **config), 0.01, bf16=False
+    )
     return architect, network
 
 
@@ -63,7 +66,7 @@ def test_gradients_of_the_logits_are_the_gates_times_the_softmax_jacobian(mode):
     batch, p, seen = architect._batch(0), network.probabilities(), set()
     for seed in range(12):
         with frozen_statistics(network):
-            _, found = architect._gradient(*batch, np.random.default_rng(seed))
+            _, found = architect._gradient(batch, np.random.default_rng(seed))
         path = tuple(draw(p.numpy(), np.random.default_rng(seed)).tolist())
         wanted = torch.einsum("dij,dj->di", jacobian(p), by_gates(network, batch, path))
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-6)
@@ -79,7 +82,7 @@ def test_the_mean_over_draws_is_the_expectation_over_all_paths(mode):
         chance = np.prod([float(p[d, k]) for d, k in enumerate(path)])
         expected += chance * torch.einsum("dij,dj->di", jacobian(p), by_gates(network, batch, path))
     with frozen_statistics(network):
-        draws = torch.stack([architect._gradient(*batch, np.random.default_rng([9, i]))[1] for i in range(DRAWS)])
+        draws = torch.stack([architect._gradient(batch, np.random.default_rng([9, i]))[1] for i in range(DRAWS)])
     error = draws.std(0) / DRAWS**0.5
     assert ((draws.mean(0) - expected).abs() <= 4.5 * error + 1e-9).all()
     assert (expected.abs() > 4.5 * error).any(), "too much noise to see anything"
@@ -92,10 +95,12 @@ def test_the_mean_of_pairs_points_where_the_whole_gradient_points():
     found = {}
     for mode in ("recompute", "two"):
         network = steep(SuperNet(space, CLASSES, 1), 1)
-        architect = Architect(network, noise_data(), Objective({}, {}), replace(CONFIG, mode=mode), 0.01, bf16=False)
+        architect = Architect(
+            network, Labelled(noise_data()), Objective({}, {}), replace(CONFIG, mode=mode), 0.01, bf16=False
+        )
         with frozen_statistics(network):
             rngs = (np.random.default_rng([3, i]) for i in range(DRAWS))
-            found[mode] = torch.stack([architect._gradient(*architect._batch(0), rng)[1] for rng in rngs])
+            found[mode] = torch.stack([architect._gradient(architect._batch(0), rng)[1] for rng in rngs])
     means = {m: v.mean(0) for m, v in found.items()}
     error = sum(v.var(0) for v in found.values()).div(DRAWS).sqrt()
     assert ((means["two"] - means["recompute"]).abs() < 4.5 * error + 1e-9).all()
@@ -168,7 +173,7 @@ def test_a_pair_moves_by_its_own_share_of_the_expected_cost():
 
 def _step(architect: Architect, seed: int) -> torch.Tensor:
     with frozen_statistics(architect.network):
-        return architect._gradient(*architect._batch(0), np.random.default_rng(seed))[1]
+        return architect._gradient(architect._batch(0), np.random.default_rng(seed))[1]
 
 
 # ---- costs ----------------------------------------------------------------------------------------------------------
@@ -230,7 +235,7 @@ def test_with_blocks_skipped_costs_and_gates_keep_their_gradients(form, mode):
     (slope,) = torch.autograd.grad(ratio, logits)
     r = float(ratio.detach())
     with frozen_statistics(network):
-        error, _ = architect._gradient(*architect._batch(0), np.random.default_rng(seed))
+        error, _ = architect._gradient(architect._batch(0), np.random.default_rng(seed))
     factor, rate = {
         "additive": (1.0, 0.3),
         "multiplicative": (r**0.4, error * 0.4 * r ** (0.4 - 1)),
@@ -268,8 +273,8 @@ def test_reinforce_points_where_the_expected_reward_grows():
 
     objective = Objective({"latency": random_table(network)}, {"latency": 3.0})
     config = ProxylessConfig(batch=256, update="reinforce", samples=40, reward_exponent=0.3)
-    architect = Architect(network, data, objective, config, 0.1, costs)
-    images, labels = architect._batch(0)
+    architect = Architect(network, Labelled(data), objective, config, 0.1, costs)
+    batch = architect._batch(0)
     designs = np.array(list(itertools.product(range(4), range(3), range(3))))
     scores = quality[np.arange(3), designs].sum(axis=1)
     rewards = (scores[:, None] > np.linspace(0, 255, 256).astype(np.uint8) / 255).mean(1)
@@ -282,7 +287,7 @@ def test_reinforce_points_where_the_expected_reward_grows():
     network.baseline.fill_(float((chance.detach() * torch.from_numpy(rewards)).sum()))
     found = []
     for i in range(60):
-        found.append(architect._reinforce(images, labels, np.random.default_rng([1, i]))[1])
+        found.append(architect._reinforce(batch, np.random.default_rng([1, i]))[1])
     found = torch.stack(found)
     error = found.std(0) / 60**0.5
     # the part of a network in its own baseline shrinks the estimate by a tenth of a fortieth
@@ -302,7 +307,9 @@ def test_reinforce_runs_every_sampled_network_on_the_same_images_and_leaves_no_p
     network = steep(SuperNet(tiny_space(), CLASSES, 1), 1)
     config = replace(CONFIG, update="reinforce", samples=4)
     table = random_table(network)
-    architect = Architect(network, noise_data(), Objective({"latency": table}, {"latency": 9.0}), config, 0.01)
+    architect = Architect(
+        network, Labelled(noise_data()), Objective({"latency": table}, {"latency": 9.0}), config, 0.01
+    )
     ran = []
     network.stem.register_forward_hook(lambda module, inputs, out: ran.append(inputs[0].clone()))
     before = network.logits.clone()
@@ -319,13 +326,13 @@ def test_budgets_tighten_from_what_all_paths_alike_cost_to_what_they_are():
     alike = 1.0 + float(np.mean(unary, axis=1, where=np.isfinite(unary)).sum())
     tables = {"latency": CostTable(1.0, unary), "energy": CostTable(1.0, unary)}
     objective = Objective(tables, {"latency": alike / 3, "energy": 2 * alike})  # the second is no constraint yet
-    architect = Architect(network, noise_data(), objective, replace(CONFIG, tighten=0.5), 0.01, updates=100)
+    architect = Architect(network, Labelled(noise_data()), objective, replace(CONFIG, tighten=0.5), 0.01, updates=100)
     for n, left in ((0, 1.0), (20, 0.6), (50, 0.0), (99, 0.0)):
         assert architect._slack(n).tolist() == pytest.approx([2.0 * left, 0.0])
     assert architect.allowed() == {"latency": pytest.approx(alike), "energy": pytest.approx(2 * alike)}
     network.updates.fill_(50)
     assert architect.allowed() == {}
     with pytest.raises(InputError, match=r"tighten is 1\.5; it is a share of the search"):
-        Architect(network, noise_data(), objective, replace(CONFIG, tighten=1.5), 0.01, updates=100)
-    at_once = Architect(network, noise_data(), objective, replace(CONFIG, tighten=0.0), 0.01, updates=100)
+        Architect(network, Labelled(noise_data()), objective, replace(CONFIG, tighten=1.5), 0.01, updates=100)
+    at_once = Architect(network, Labelled(noise_data()), objective, replace(CONFIG, tighten=0.0), 0.01, updates=100)
     assert at_once._slack(0).tolist() == [0.0, 0.0]

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from block_paths import CLASSES, GradedNet, graded_data, random_table, steep, tiny_space
+from labelled import Labelled
 from netsmith.data import load_data
 from netsmith.errors import InfeasibleError, InputError
 from netsmith.space import CostTable
@@ -37,7 +38,7 @@ def graded_net(seed: int = 0, skip: bool = True) -> GradedNet:
 
 def search(network: SuperNet, objective: Objective, config: ProxylessConfig = QUICK):
     seen: list[dict] = []
-    design = proxylessnas(network, graded_data(), objective, config, record=seen.append, **TRAINING)
+    design = proxylessnas(network, Labelled(graded_data()), objective, config, record=seen.append, **TRAINING)
     return design, seen
 
 
@@ -122,8 +123,8 @@ def test_reinforce_finds_a_network_within_a_cost_that_is_no_sum():
     network = graded_net(2)
     config = replace(QUICK, update="reinforce", samples=12, epochs=25, reward_exponent=0.8, batch=64)
     proxylessnas(
-        network, graded_data(), Objective({"latency": COSTS}, {"latency": 2.0}), replace(config, path_lr=0.05),
-        costs=costs, **TRAINING,
+        network, Labelled(graded_data()), Objective({"latency": COSTS}, {"latency": 2.0}),
+        replace(config, path_lr=0.05), costs=costs, **TRAINING,
     )  # fmt: skip
     assert network.most_probable().tolist() == [1] * DEPTH  # any 2 costs 5 instead of 2, and all 0 gets nothing right
 
@@ -133,7 +134,12 @@ def test_infeasible_budgets_are_found_before_anything_is_trained(tmp_path: Path)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     with pytest.raises(InfeasibleError) as caught:
         proxylessnas(
-            network, graded_data(), Objective({"latency": COSTS}, {"latency": 0.9}), QUICK, folder=tmp_path, **TRAINING
+            network,
+            Labelled(graded_data()),
+            Objective({"latency": COSTS}, {"latency": 0.9}),
+            QUICK,
+            folder=tmp_path,
+            **TRAINING,
         )
     assert caught.value.reachable["latency"] == pytest.approx(1.0)
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items()) and not list(tmp_path.iterdir())
@@ -184,7 +190,7 @@ def test_a_killed_and_resumed_search_ends_with_the_same_bits(tmp_path: Path, mod
                 raise Killed
 
         design = proxylessnas(
-            network, data, objective, config, folder=folder, record=record, bf16=False, checkpoint_steps=5
+            network, Labelled(data), objective, config, folder=folder, record=record, bf16=False, checkpoint_steps=5
         )
         return network, design
 
@@ -201,7 +207,7 @@ def test_a_killed_and_resumed_search_ends_with_the_same_bits(tmp_path: Path, mod
 def test_a_folder_of_another_search_is_refused(tmp_path: Path):
     def run(limit: float, config: ProxylessConfig) -> None:
         objective = Objective({"latency": COSTS}, {"latency": limit})
-        proxylessnas(graded_net(), graded_data(64, 32), objective, config, folder=tmp_path, **TRAINING)
+        proxylessnas(graded_net(), Labelled(graded_data(64, 32)), objective, config, folder=tmp_path, **TRAINING)
 
     run(4.0, replace(QUICK, epochs=1))
     for limit, config in ((5.0, replace(QUICK, epochs=1)), (4.0, replace(QUICK, epochs=1, path_lr=0.3))):
@@ -219,7 +225,7 @@ def test_a_search_that_fails_in_its_warm_up_leaves_the_network_drawing_by_its_pr
     with pytest.raises(Killed):
         proxylessnas(
             network,
-            graded_data(),
+            Labelled(graded_data()),
             Objective({"latency": COSTS}, {}),
             replace(QUICK, warmup=1),
             record=record,
@@ -232,7 +238,7 @@ def test_what_is_recorded():
     network, seen = graded_net(), []
     config = replace(QUICK, warmup=1, epochs=2, every=3)
     objective = Objective({"latency": COSTS, "macs": COSTS}, {"latency": 4.0})
-    proxylessnas(network, graded_data(), objective, config, record=seen.append, **TRAINING)
+    proxylessnas(network, Labelled(graded_data()), objective, config, record=seen.append, **TRAINING)
     steps = 16
     assert [s["epoch"] for s in seen] == pytest.approx([(i + 1) / steps for i in range(3 * steps)])
     assert [s["warmup"] for s in seen] == [True] * steps + [False] * 2 * steps
@@ -256,7 +262,7 @@ def test_a_real_search_on_digits_learns_and_keeps_its_budget(mode):
     low, high = table.fixed + np.where(np.isfinite(table.unary), table.unary, 99).min(1).sum(), table.fixed + 12
     limit, seen = (low + high) / 2, []
     design = proxylessnas(
-        network, data, Objective({"latency": table}, {"latency": limit}),
+        network, Labelled(data), Objective({"latency": table}, {"latency": limit}),
         ProxylessConfig(warmup=2, epochs=5, every=2, batch=32, mode=mode, warmup_lr=0.3, lr=0.3),
         record=seen.append, bf16=False,
     )  # fmt: skip

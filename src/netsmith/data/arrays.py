@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from netsmith.files import check_regular
+
 
 def read_array(source: bytes | Path) -> np.ndarray:
     """The array in a .npy file or in its content; of a file it is read when it is used.
@@ -30,8 +32,10 @@ def read_arrays(source: Path) -> dict[str, np.ndarray]:
     """The arrays in a .npz file by their names.
 
     Raises:
+        InputError: it is no plain file, or a larger one than 4 GiB.
         ValueError: it is no such file, or not a whole one, or holds objects, or more than 4 GiB.
     """
+    check_regular(source, remedy="save the arrays with numpy.savez", limit=_MOST)
     try:
         with zipfile.ZipFile(source) as archive:
             if sum(item.file_size for item in archive.infolist()) > _MOST:

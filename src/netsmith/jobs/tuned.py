@@ -89,7 +89,9 @@ def export_tuned(
     recipe = Recipe.read(product["recipe"]) if "recipe" in product else Recipe()
     bits, sparse = _bits(recipe), sparse_of(recipe.steps)
     make_sparse(model, sparse)  # training that knew nothing of the zeros may have filled them
-    seen = _seen(images, feeding, product["onnx"], needed=any(a_bits < FLOAT for _, a_bits in bits.values()))
+    seen = _seen(
+        images, feeding, product["safetensors"].parent, needed=any(a_bits < FLOAT for _, a_bits in bits.values())
+    )
     example = feeding.input_shape if isinstance(seen, torch.Tensor) else seen.take(slice(0, 2))
     method, kept = how.get("calibration") or "mse", bits
     if bits and is_int8(bits):
@@ -189,13 +191,13 @@ def _axes(feeding: Feeding, model: nn.Module) -> dict[str, dict[int, str]]:
 
 
 def _seen(
-    images: torch.Tensor | Batch | None, feeding: Feeding, onnx: Path, *, needed: bool
+    images: torch.Tensor | Batch | None, feeding: Feeding, folder: Path, *, needed: bool
 ) -> torch.Tensor | Batch:  # fmt: skip
     """Normalised images, or examples of another task; where they only have to show that the files agree, any."""
     if isinstance(images, Batch):
         return images
     if images is None:
-        kept = onnx.parent / EXAMPLES
+        kept = folder / EXAMPLES
         if not needed and kept.is_file():
             return read_examples(kept)
         if needed:
