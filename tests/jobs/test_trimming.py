@@ -46,9 +46,9 @@ class Arithmetic:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setitem(targets._REGISTRY, "arithmetic", Arithmetic)
-    monkeypatch.setattr(searching, "EVALUATION_IMAGES", 128)
-    monkeypatch.setattr(stages, "EVALUATION_IMAGES", 128)
-    monkeypatch.setattr(stages, "SENSITIVITY_IMAGES", 64)
+    monkeypatch.setattr(searching, "EVALUATION_EXAMPLES", 128)
+    monkeypatch.setattr(stages, "EVALUATION_EXAMPLES", 128)
+    monkeypatch.setattr(stages, "SENSITIVITY_EXAMPLES", 64)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from block_paths import CLASSES, GradedNet, graded_data, random_table, steep, tiny_space
 from labelled import Labelled
 from netsmith.data import Data
+from netsmith.data.batch import Batch
 from netsmith.errors import InputError
 from netsmith.space import CostTable, Factor
 from netsmith.supernets import SuperNet
@@ -50,12 +51,12 @@ def jacobian(p: torch.Tensor) -> torch.Tensor:
     return p[:, :, None] * eye - p[:, :, None] * p[:, None, :]
 
 
-def by_gates(network: SuperNet, batch: tuple[torch.Tensor, torch.Tensor], path: tuple[int, ...]) -> torch.Tensor:
+def by_gates(network: SuperNet, batch: Batch, path: tuple[int, ...]) -> torch.Tensor:
     """Gradient of the cross-entropy by the gates of a path, all candidates in the graph."""
     network.gates = Gates(network.one_hot(np.array(path)), "full")
     gates = network.gates.values
     with frozen_statistics(network):
-        loss = F.cross_entropy(network(batch[0]), batch[1])
+        loss = F.cross_entropy(batch(network), batch.target)
         network.gates = None
         return torch.autograd.grad(loss, gates)[0].double()
 
