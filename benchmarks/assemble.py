@@ -11,7 +11,7 @@ ORDER = (
     "demo_check", "promise", "cifar_curve-cifar_resnet56",
     "cifar_curve-cifar_resnet20", "peers_cifar-cifar_resnet56",
     "peers_cifar-cifar_resnet20", "front", "max_drop-cifar_resnet20", "imagenet_ptq",
-    "any_network", "evaluation_throughput",
+    "any_network", "tasks-0.5x", "evaluation_throughput",
     "channel_pruning", "channel_pruning_settled", "streams", "latency_or_macs-cifar_resnet20", "two_targets",
     "joint", "joint_measured", "reconstruction",
     "proxyless", "memory", "supernet_memory",
