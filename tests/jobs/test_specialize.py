@@ -150,6 +150,7 @@ def test_a_killed_search_goes_on_and_ends_the_same(
         assert (tmp_path / "cut" / name).read_bytes() == (Path(usual["run"]) / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_warm_up_serves_another_target_and_no_other_seed(space: str, usual: dict[str, Any], tmp_path: Path) -> None:
     first = usual["run"]
     other = run(space, tmp_path / "second", epochs=0, target="bitfusion", latency="0.8x", warmup_from=first)
@@ -165,6 +166,7 @@ def test_inherited_weights_are_those_of_the_path(inherited: dict[str, Any]) -> N
     assert inherited["result"]["search_accuracy"] > 0.2  # of ten classes, without any training of its own
 
 
+@pytest.mark.slow
 def test_the_budget_is_kept_as_measured_here(space: str, tmp_path: Path) -> None:
     done = run(space, tmp_path / "run", target="cpu", epochs=0, latency="0.8x")
     found = done["specialization"]
@@ -217,6 +219,7 @@ def test_wrong_options_are_named(space: str, tmp_path: Path, options: dict[str, 
         run(space, tmp_path / "run", **options)
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_run(space: str, tmp_path: Path) -> None:
     """Through the command line; no width multiplier keeps this budget, which only the first process finds out."""
     import netsmith
